@@ -1,0 +1,3 @@
+//! Clients of our own services.
+
+pub mod user;

@@ -1,0 +1,149 @@
+//! From the routes of a service to the router that is served.
+
+use axum::extract::{DefaultBodyLimit, MatchedPath, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+use tower::Layer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use utoipa::openapi::security::{
+    Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, Scopes, SecurityScheme,
+};
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, ServerBuilder};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_redoc::{Redoc, Servable};
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::error::{Error, NO_SUCH_METHOD, NO_SUCH_PATH};
+use crate::http::layers;
+use crate::platform::Platform;
+
+/// A body larger than this is refused with 413: the largest honest one, a batch of ids, has under 3 KB.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// Who a service is, on the wire and in the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    /// `user-service`, as metrics and logs call it.
+    pub name: &'static str,
+    /// `User Service`, as /health and the API document call it.
+    pub title: &'static str,
+    /// How `detail` of a refusal looks, as the clients of the original read it.
+    pub refusals: Detail,
+    /// Whether people log in here, so that Swagger's Authorize button can.
+    pub password_flow: bool,
+}
+
+/// The form of `detail` in a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    Text,
+    Object,
+}
+
+/// Mounts the API with and without `/api`, and everything around it: documents, health, metrics, errors, CORS, logs.
+pub fn app<S>(platform: &Platform, state: S, api: OpenApiRouter<S>) -> Router
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let (routes, mut document) = api.split_for_parts();
+    describe(&mut document, platform);
+
+    let inside = Router::new()
+        .merge(routes.with_state(state))
+        .merge(operations(platform))
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document.clone()))
+        .merge(Redoc::with_url("/redoc", document))
+        .fallback(|| async { Error::not_found(NO_SUCH_PATH) })
+        .method_not_allowed_fallback(|| async {
+            Error::refused(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", NO_SUCH_METHOD)
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(axum::middleware::from_fn_with_state(platform.clone(), layers::observe))
+        .layer(cors(&platform.config.cors_origins));
+
+    // The path is rewritten before the routes see it, so each route, series and document entry exists once.
+    let normalized = tower::util::MapRequestLayer::new(layers::normalize_path).layer(inside);
+    Router::new().fallback_service(normalized)
+}
+
+fn operations(platform: &Platform) -> Router {
+    Router::new()
+        .route("/", get(identity))
+        .route("/health", get(alive))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(platform.clone())
+}
+
+async fn identity(State(platform): State<Platform>) -> Response {
+    let (service, version) = (platform.service.title, &platform.config.version);
+    Json(json!({"service": service, "version": version, "status": "running"})).into_response()
+}
+
+async fn alive(State(platform): State<Platform>) -> Response {
+    Json(json!({"status": "healthy", "service": platform.service.title})).into_response()
+}
+
+async fn ready(State(platform): State<Platform>) -> Response {
+    let report = platform.health.report().await;
+    let status = if report.ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(report)).into_response()
+}
+
+async fn metrics(State(platform): State<Platform>) -> Response {
+    match platform.metrics.render() {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(e) => Error::internal(e).into_response(),
+    }
+}
+
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    Error::internal(format!("panic: {text}")).into_response()
+}
+
+fn cors(origins: &[HeaderValue]) -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins.to_vec()))
+        .allow_credentials(true)
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+            Method::OPTIONS,
+            Method::HEAD,
+        ])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(["x-request-id", "retry-after", "x-next-cursor"].map(header::HeaderName::from_static))
+}
+
+fn describe(document: &mut OpenApi, platform: &Platform) {
+    let service = platform.service;
+    document.info = InfoBuilder::new()
+        .title(service.title)
+        .version(&platform.config.version)
+        .description(Some("Every path also exists under /api."))
+        .build();
+    document.servers = Some(["/", "/api"].map(|url| ServerBuilder::new().url(url).build()).to_vec());
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    let components = document.components.take().unwrap_or_default();
+    let mut components = ComponentsBuilder::from(components).security_scheme("bearer", SecurityScheme::Http(bearer));
+    if service.password_flow {
+        let flow = Flow::Password(Password::new("/auth/login", Scopes::new()));
+        components = components.security_scheme("password", SecurityScheme::OAuth2(OAuth2::new([flow])));
+    }
+    document.components = Some(components.build());
+}
+
+/// The route template a request matched, for metrics and logs; never the raw path.
+pub(super) fn route_of(matched: Option<&MatchedPath>) -> &str {
+    matched.map_or("unmatched", MatchedPath::as_str)
+}

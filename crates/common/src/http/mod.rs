@@ -1,0 +1,11 @@
+//! The HTTP side that is the same in all three services.
+
+mod app;
+pub mod context;
+mod extract;
+mod layers;
+mod serve;
+
+pub use app::{Detail, Service, app};
+pub use extract::{FormOrJson, Path, Query, Valid};
+pub use serve::serve;

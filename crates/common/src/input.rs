@@ -1,0 +1,244 @@
+//! Reading what a client sent: every broken field is named at once, in the words of the original's framework.
+
+use std::ops::ControlFlow;
+
+use deserr::{DeserializeError, Deserr, ErrorKind, IntoValue, MergeWithError, Value, ValueKind, ValuePointerRef};
+use utoipa::PartialSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+
+/// A body or a query that a handler takes.
+pub trait Input: Deserr<Invalid> {
+    /// Names of older clients: (theirs, ours). Ours wins where both are sent.
+    const ALIASES: &'static [(&'static str, &'static str)] = &[];
+}
+
+/// Everything that is wrong with an input, one entry per field.
+#[derive(Debug, Default)]
+pub struct Invalid(pub Vec<Broken>);
+
+/// One field and the rule that it breaks.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    /// The kind of fault in the original's vocabulary, such as `missing` or `string_too_short`.
+    pub kind: &'static str,
+    pub path: Vec<Step>,
+    pub message: String,
+}
+
+/// One step on the way from the whole input to a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    Key(String),
+    Index(usize),
+}
+
+/// What a rule of the domain says of a value that breaks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Breach(pub &'static str);
+
+impl Invalid {
+    pub fn new(kind: &'static str, at: ValuePointerRef, message: impl Into<String>) -> Self {
+        Self(vec![Broken { kind, path: steps(at), message: message.into() }])
+    }
+}
+
+fn steps(at: ValuePointerRef) -> Vec<Step> {
+    match at {
+        ValuePointerRef::Origin => Vec::new(),
+        ValuePointerRef::Key { key, prev } => [steps(*prev), vec![Step::Key(key.to_owned())]].concat(),
+        ValuePointerRef::Index { index, prev } => [steps(*prev), vec![Step::Index(index)]].concat(),
+    }
+}
+
+impl DeserializeError for Invalid {
+    fn error<V: IntoValue>(so_far: Option<Self>, error: ErrorKind<V>, at: ValuePointerRef) -> ControlFlow<Self, Self> {
+        let broken = match error {
+            ErrorKind::MissingField { field } => Self::new("missing", at.push_key(field), "Field required"),
+            ErrorKind::IncorrectValueKind { accepted, .. } => wrong_kind(accepted, at),
+            ErrorKind::UnknownValue { accepted, .. } => {
+                Self::new("enum", at, format!("Input should be {}", listed(accepted)))
+            }
+            ErrorKind::UnknownKey { .. } => Self::new("extra_forbidden", at, "Extra inputs are not permitted"),
+            ErrorKind::BadSequenceLen { .. } => Self::new("too_long", at, "List has the wrong length"),
+            ErrorKind::Unexpected { msg } => Self::new("value_error", at, msg),
+        };
+        Self::merge(so_far, broken, at)
+    }
+}
+
+impl MergeWithError<Self> for Invalid {
+    fn merge(so_far: Option<Self>, other: Self, _at: ValuePointerRef) -> ControlFlow<Self, Self> {
+        let mut all = so_far.unwrap_or_default();
+        all.0.extend(other.0);
+        ControlFlow::Continue(all)
+    }
+}
+
+impl MergeWithError<Breach> for Invalid {
+    fn merge(so_far: Option<Self>, other: Breach, at: ValuePointerRef) -> ControlFlow<Self, Self> {
+        Self::merge(so_far, Self::new("value_error", at, format!("Value error, {other}")), at)
+    }
+}
+
+fn wrong_kind(accepted: &[ValueKind], at: ValuePointerRef) -> Invalid {
+    match accepted.first() {
+        Some(ValueKind::String) => Invalid::new("string_type", at, "Input should be a valid string"),
+        Some(ValueKind::Boolean) => Invalid::new("bool_type", at, "Input should be a valid boolean"),
+        Some(ValueKind::Sequence) => Invalid::new("list_type", at, "Input should be a valid list"),
+        Some(ValueKind::Map) => Invalid::new(
+            "model_attributes_type",
+            at,
+            "Input should be a valid dictionary or object to extract fields from",
+        ),
+        _ => Invalid::new("int_type", at, "Input should be a valid integer"),
+    }
+}
+
+fn listed(values: &[&str]) -> String {
+    values.iter().map(|v| format!("'{v}'")).collect::<Vec<_>>().join(" or ")
+}
+
+/// An integer as the original reads it: a number, a decimal string, or a float without a fraction.
+pub fn integer<V: IntoValue>(value: Value<V>, at: ValuePointerRef, min: i64, max: i64) -> Result<i64, Invalid> {
+    let parsed = match value {
+        Value::Integer(n) => i64::try_from(n).ok(),
+        Value::NegativeInteger(n) => Some(n),
+        Value::Float(f) if f.fract() == 0.0 && f.abs() < 9e15 => Some(f as i64),
+        Value::Float(_) => {
+            let message = "Input should be a valid integer, got a number with a fractional part";
+            return Err(Invalid::new("int_from_float", at, message));
+        }
+        Value::String(text) => match text.trim().parse() {
+            Ok(n) => Some(n),
+            Err(_) => {
+                let message = "Input should be a valid integer, unable to parse string as an integer";
+                return Err(Invalid::new("int_parsing", at, message));
+            }
+        },
+        _ => return Err(Invalid::new("int_type", at, "Input should be a valid integer")),
+    };
+    match parsed {
+        Some(n) if n < min => {
+            let message = format!("Input should be greater than or equal to {min}");
+            Err(Invalid::new("greater_than_equal", at, message))
+        }
+        Some(n) if n <= max => Ok(n),
+        _ => Err(Invalid::new("less_than_equal", at, format!("Input should be less than or equal to {max}"))),
+    }
+}
+
+/// A string of `min` to `max` code points.
+pub fn text<V: IntoValue>(value: Value<V>, at: ValuePointerRef, min: usize, max: usize) -> Result<String, Invalid> {
+    let Value::String(text) = value else {
+        return Err(Invalid::new("string_type", at, "Input should be a valid string"));
+    };
+    let length = text.chars().count();
+    if length < min {
+        let message = format!("String should have at least {min} character{}", plural(min));
+        return Err(Invalid::new("string_too_short", at, message));
+    }
+    if length > max {
+        let message = format!("String should have at most {max} character{}", plural(max));
+        return Err(Invalid::new("string_too_long", at, message));
+    }
+    Ok(text)
+}
+
+fn plural(n: usize) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}
+
+/// An integer within bounds that are part of its type, and so of the OpenAPI document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Int<const MIN: i64, const MAX: i64>(pub i64);
+
+impl<const MIN: i64, const MAX: i64> Deserr<Invalid> for Int<MIN, MAX> {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, at: ValuePointerRef) -> Result<Self, Invalid> {
+        integer(value, at, MIN, MAX).map(Self)
+    }
+}
+
+impl<const MIN: i64, const MAX: i64> PartialSchema for Int<MIN, MAX> {
+    fn schema() -> RefOr<Schema> {
+        let mut schema = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(MIN));
+        if MAX != i64::MAX {
+            schema = schema.maximum(Some(MAX));
+        }
+        schema.build().into()
+    }
+}
+
+impl<const MIN: i64, const MAX: i64> utoipa::ToSchema for Int<MIN, MAX> {}
+
+/// A string whose length in code points is bounded by its type, and so in the OpenAPI document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text<const MIN: usize, const MAX: usize>(pub String);
+
+impl<const MIN: usize, const MAX: usize> Deserr<Invalid> for Text<MIN, MAX> {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, at: ValuePointerRef) -> Result<Self, Invalid> {
+        text(value, at, MIN, MAX).map(Self)
+    }
+}
+
+impl<const MIN: usize, const MAX: usize> PartialSchema for Text<MIN, MAX> {
+    fn schema() -> RefOr<Schema> {
+        let schema = ObjectBuilder::new().schema_type(Type::String).min_length(Some(MIN)).max_length(Some(MAX));
+        schema.build().into()
+    }
+}
+
+impl<const MIN: usize, const MAX: usize> utoipa::ToSchema for Text<MIN, MAX> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[derive(Debug, Deserr)]
+    #[deserr(error = Invalid)]
+    struct Sample {
+        name: Text<1, 5>,
+        age: Int<0, 150>,
+        #[deserr(default)]
+        nick: Option<Text<0, 3>>,
+    }
+
+    fn read(value: serde_json::Value) -> Result<Sample, Invalid> {
+        deserr::deserialize(value)
+    }
+
+    #[test]
+    fn every_broken_field_is_named_at_once() {
+        let Invalid(broken) = read(json!({"age": "x", "nick": "long"})).unwrap_err();
+        let mut kinds: Vec<_> = broken.iter().map(|b| b.kind).collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, ["int_parsing", "missing", "string_too_long"]);
+    }
+
+    #[test]
+    fn integers_come_as_numbers_strings_and_integral_floats() {
+        for age in [json!(5), json!("5"), json!(5.0)] {
+            assert_eq!(read(json!({"name": "김", "age": age})).unwrap().age, Int(5));
+        }
+        for age in [json!(5.5), json!(true), json!(null), json!("5.5"), json!(-1), json!(151), json!(u64::MAX)] {
+            assert!(read(json!({"name": "a", "age": age})).is_err());
+        }
+    }
+
+    #[test]
+    fn null_is_absence_where_a_field_may_be_absent() {
+        let sample = read(json!({"name": "a", "age": 1, "nick": null, "unknown": []})).unwrap();
+        assert_eq!((sample.name.0.as_str(), sample.nick), ("a", None));
+    }
+
+    proptest! {
+        #[test]
+        fn length_is_counted_in_code_points(name in "\\PC{0,8}") {
+            let length = name.chars().count();
+            prop_assert_eq!(read(json!({"name": name, "age": 1})).is_ok(), (1..=5).contains(&length));
+        }
+    }
+}

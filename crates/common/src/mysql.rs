@@ -1,0 +1,110 @@
+//! MySQL: a pool that needs no server to be made, and migrations that any number of replicas may run at once.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use sqlx::migrate::Migrator;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::{ConnectOptions, Connection, MySqlConnection, MySqlPool};
+
+use crate::config::{self, ConfigError, Secret};
+use crate::error::{Error, Result};
+use crate::health::Health;
+
+/// A request that gets no connection within this is answered 503.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A connection unused for longer is asked whether it still lives before it is used; a fresher one is trusted,
+/// which spares every query of a busy service a round trip.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+
+/// How long a replica waits for another that migrates.
+const MIGRATION_LOCK_SECONDS: i64 = 60;
+
+/// A pool; connections are opened when they are needed.
+pub fn pool(url: &Secret, size: u32) -> std::result::Result<MySqlPool, ConfigError> {
+    let options = MySqlConnectOptions::from_str(url.expose())
+        .map_err(|e| config::error("MYSQL_URL", format!("is not valid: {e}")))?
+        .disable_statement_logging()
+        .statement_cache_capacity(256);
+    Ok(MySqlPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for < TRUSTED_IDLE {
+                    return Ok(true);
+                }
+                connection.ping().await.map(|()| true)
+            })
+        })
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                sqlx::query("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").execute(connection).await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options))
+}
+
+/// Migrates as soon as the server is there, and reports `mysql` as ready from then on.
+///
+/// A start never waits for it: until it is done the service lives and is not ready.
+pub fn prepare(pool: &MySqlPool, health: &Health, service: &'static str, migrations: fn() -> Migrator) {
+    let prepared = Arc::new(AtomicBool::new(false));
+    tokio::spawn(migrate_when_up(pool.clone(), service, migrations, prepared.clone()));
+    let pool = pool.clone();
+    health.require("mysql", move || {
+        let (pool, prepared) = (pool.clone(), prepared.clone());
+        async move {
+            if !prepared.load(Ordering::Acquire) {
+                return Err(Error::unavailable("mysql", "not migrated yet"));
+            }
+            Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?)
+        }
+    });
+}
+
+async fn migrate_when_up(pool: MySqlPool, service: &'static str, migrations: fn() -> Migrator, done: Arc<AtomicBool>) {
+    let forever = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(5))
+        .with_jitter()
+        .without_max_times();
+    let migrated = (|| migrate(&pool, service, migrations()))
+        .retry(forever)
+        .notify(|e, wait| tracing::warn!(error = %e, wait_ms = wait.as_millis() as u64, "migration has to wait"))
+        .await;
+    if migrated.is_ok() {
+        done.store(true, Ordering::Release);
+    }
+}
+
+/// Brings a service's tables up to date, one replica at a time.
+///
+/// sqlx's own lock is not taken: it asks for an endless wait, which MariaDB answers with NULL and no lock.
+pub async fn migrate(pool: &MySqlPool, service: &'static str, mut migrations: Migrator) -> Result<()> {
+    // A connection of its own: the lock is the session's, and dies with it whatever happens here.
+    let mut connection = pool.connect_options().connect().await?;
+    lock(&mut connection, service).await?;
+    migrations.set_locking(false);
+    migrations.dangerous_set_table_name(format!("{service}_migrations"));
+    migrations.run_direct(None, &mut connection, false).await.map_err(Error::internal)?;
+    Ok(connection.close().await?)
+}
+
+async fn lock(connection: &mut MySqlConnection, service: &str) -> Result<()> {
+    let got: Option<i64> = sqlx::query_scalar("SELECT GET_LOCK(CONCAT(DATABASE(), '.', ?), ?)")
+        .bind(service)
+        .bind(MIGRATION_LOCK_SECONDS)
+        .fetch_one(connection)
+        .await?;
+    match got {
+        Some(1) => Ok(()),
+        _ => Err(Error::unavailable("mysql", format!("another replica of {service} holds the migration lock"))),
+    }
+}

@@ -1,0 +1,216 @@
+//! The relay: takes committed events from the outbox to Kafka.
+//!
+//! Whoever holds a shard's row in `<service>_outbox_shards` publishes its events. Rows of the outbox itself are never
+//! locked: that blocked inserts by gap locks, and at READ COMMITTED let a second relay overtake (both seen on MariaDB).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sqlx::{AssertSqlSafe, MySqlConnection};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use crate::error::{Error, Result};
+use crate::events;
+use crate::kafka::backoff;
+use crate::kafka::producer::{Record, Trace};
+
+/// Events published between two deletes.
+const BATCH: u32 = 500;
+
+/// A shard that another replica holds is looked at again: it may have read its last batch just before our commit.
+const BUSY: Duration = Duration::from_millis(50);
+
+/// For what crashes and other replicas left.
+const POLL: Duration = Duration::from_secs(1);
+
+/// What is on its way when the process ends gets this long.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Sent as one packet; the isolation level counts for this transaction only.
+const BEGIN: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION";
+
+pub(super) struct Relay<'a> {
+    outbox: &'a Shared,
+    pending: Arc<str>,
+    lock: Arc<str>,
+    read: Arc<str>,
+}
+
+/// What one look at a shard found.
+enum Found {
+    Nothing,
+    /// Another replica at work.
+    Busy,
+    Published,
+}
+
+/// What one look at all shards found.
+enum Swept {
+    Clean,
+    Busy,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: u64,
+    topic: String,
+    event_key: String,
+    payload: String,
+    request_id: Option<String>,
+    traceparent: Option<String>,
+}
+
+impl<'a> Relay<'a> {
+    pub(super) fn new(outbox: &'a Shared) -> Self {
+        let table = format!("{}_outbox", outbox.service);
+        Self {
+            outbox,
+            pending: format!(
+                "SELECT s.shard FROM {table}_shards s
+                 WHERE EXISTS (SELECT 1 FROM {table} o WHERE o.shard = s.shard) ORDER BY s.shard"
+            )
+            .into(),
+            lock: format!("SELECT shard FROM {table}_shards WHERE shard = ? FOR UPDATE SKIP LOCKED").into(),
+            read: format!(
+                "SELECT id, topic, event_key, payload, request_id, traceparent
+                 FROM {table} WHERE shard = ? ORDER BY id LIMIT {BATCH}"
+            )
+            .into(),
+        }
+    }
+
+    pub(super) async fn run(&self, shutdown: &CancellationToken) {
+        let mut waits = None;
+        loop {
+            let swept = tokio::select! {
+                swept = self.sweep() => swept,
+                () = farewell(shutdown) => return,
+            };
+            let pause = match &swept {
+                Ok(Swept::Clean) => POLL,
+                Ok(Swept::Busy) => BUSY,
+                Err(_) => waits.get_or_insert_with(backoff).next().unwrap_or(POLL),
+            };
+            if swept.is_ok() {
+                waits = None;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.outbox.committed.notified(), if swept.is_ok() => {}
+                () = shutdown.cancelled() => break,
+            }
+        }
+        // What the last requests committed. The rest is another replica's, or the next start's.
+        let _ = tokio::time::timeout(FAREWELL, self.sweep()).await;
+    }
+
+    /// Empties every shard that nobody else holds.
+    async fn sweep(&self) -> Result<Swept> {
+        let mut swept = Swept::Clean;
+        let mut failure = None;
+        let pending: Vec<u8> = sqlx::query_scalar(AssertSqlSafe(self.pending.clone())).fetch_all(&self.outbox.pool).await?;
+        for shard in pending {
+            loop {
+                match self.relay(shard).await {
+                    Ok(Found::Published) => {}
+                    Ok(Found::Nothing) => break,
+                    Ok(Found::Busy) => {
+                        swept = Swept::Busy;
+                        break;
+                    }
+                    Err(error) => {
+                        tracing::warn!(service = self.outbox.service, shard, %error, "events wait in the outbox");
+                        failure = Some(error);
+                        break;
+                    }
+                }
+            }
+        }
+        failure.map_or(Ok(swept), Err)
+    }
+
+    /// Publishes the next batch of a shard. What fails stays, with everything of its key that came after it.
+    async fn relay(&self, shard: u8) -> Result<Found> {
+        let mut tx = self.outbox.pool.begin_with(BEGIN).await?;
+        let held: Option<u8> =
+            sqlx::query_scalar(AssertSqlSafe(self.lock.clone())).bind(shard).fetch_optional(&mut *tx).await?;
+        if held.is_none() {
+            return Ok(Found::Busy);
+        }
+        let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(self.read.clone())).bind(shard).fetch_all(&mut *tx).await?;
+        if rows.is_empty() {
+            return Ok(Found::Nothing);
+        }
+        let (published, failure) = self.publish(rows).await;
+        self.delete(&mut tx, shard, &published).await?;
+        tx.commit().await?;
+        failure.map_or(Ok(Found::Published), Err)
+    }
+
+    /// Sends rows to Kafka, those of one key one after another, and returns the ids that have arrived.
+    async fn publish(&self, rows: Vec<Row>) -> (Vec<u64>, Option<Error>) {
+        let mut keys: HashMap<String, Vec<Row>> = HashMap::new();
+        for row in rows {
+            keys.entry(row.event_key.clone()).or_default().push(row);
+        }
+        let mut published = Vec::new();
+        let mut failure = None;
+        for (ids, failed) in join_all(keys.into_values().map(|rows| self.publish_in_turn(rows))).await {
+            published.extend(ids);
+            failure = failed.or(failure);
+        }
+        (published, failure)
+    }
+
+    /// Each row waits for the report of the one before. In one go the earlier could time out and the later arrive.
+    async fn publish_in_turn(&self, rows: Vec<Row>) -> (Vec<u64>, Option<Error>) {
+        let mut published = Vec::with_capacity(rows.len());
+        for row in rows {
+            let id = row.id;
+            let sent = match self.outbox.producer.send(row.into()) {
+                Ok(report) => report.await,
+                Err(error) => Err(error),
+            };
+            match sent {
+                Ok(()) => published.push(id),
+                Err(error) => return (published, Some(error)),
+            }
+        }
+        (published, None)
+    }
+
+    async fn delete(&self, tx: &mut MySqlConnection, shard: u8, ids: &[u64]) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let ids = ids.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+        // Without the hint a small table is scanned whole, which waits for the rows of transactions still open.
+        let delete = format!(
+            "DELETE o FROM {}_outbox o FORCE INDEX (PRIMARY) WHERE o.shard = {shard} AND o.id IN ({ids})",
+            self.outbox.service
+        );
+        sqlx::raw_sql(AssertSqlSafe(delete)).execute(tx).await?;
+        Ok(())
+    }
+}
+
+impl From<Row> for Record {
+    fn from(row: Row) -> Self {
+        let trace = Trace { request_id: row.request_id, traceparent: row.traceparent };
+        Self {
+            topic: row.topic,
+            key: row.event_key,
+            payload: events::with_version(row.payload, row.id).into(),
+            headers: trace.headers(),
+        }
+    }
+}
+
+/// Resolves when a shutdown has lasted long enough.
+async fn farewell(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(FAREWELL).await;
+}

@@ -1,0 +1,145 @@
+//! Apache Kafka in KRaft mode: each broker is a controller too.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use futures_util::future::try_join_all;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, Producer};
+use tokio::task::spawn_blocking;
+
+use crate::keeper::Unit;
+use crate::ports::Broker;
+use crate::process::Launch;
+use crate::stack::{Plan, Stack};
+
+use super::kafka::Apache;
+
+/// Sixteen bytes in base64, as Kafka wants its cluster ids.
+const CLUSTER: &str = "YmlndGVjaC1jaGF0LTAwMQ";
+
+/// C1 only and the serial collector: half the time to start and half the memory, on two cores that others need.
+const JVM: [&str; 6] = [
+    "-Xms96m",
+    "-Xmx384m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xshare:auto",
+    "-Dorg.apache.logging.log4j.level=INFO",
+];
+
+pub async fn start(stack: &Stack, apache: &Apache) -> Result<String> {
+    let plan = &stack.plan;
+    let bootstrap = bootstrap(plan);
+    let brokers = 0..plan.ports.brokers.len();
+    let units = try_join_all(brokers.map(|index| prepare(plan, apache, index, &bootstrap))).await?;
+    stack.start_all(units).await?;
+    Ok(bootstrap)
+}
+
+fn bootstrap(plan: &Plan) -> String {
+    let addresses: Vec<_> = plan.ports.brokers.iter().map(|broker| format!("127.0.0.1:{}", broker.clients)).collect();
+    addresses.join(",")
+}
+
+async fn prepare(plan: &Plan, apache: &Apache, index: usize, bootstrap: &str) -> Result<Unit> {
+    let brokers = &plan.ports.brokers;
+    let name = format!("kafka-{}", index + 1);
+    // A quorum of one does not grow into one of three: each keeps its own data.
+    let data = plan.place.data(&format!("{name}-of-{}", brokers.len()));
+    fs::create_dir_all(&data)?;
+    let settings = data.join("server.properties");
+    fs::write(&settings, properties(brokers, index, &data))?;
+    let log = plan.place.log(&name);
+    if !data.join("log/meta.properties").exists() {
+        let format = java(apache, &data, "kafka.tools.StorageTool");
+        format.args(["format", "-t", CLUSTER, "-c"]).arg(&settings).run(&log).await?;
+    }
+    let (bootstrap, count) = (bootstrap.to_owned(), brokers.len());
+    Ok(Unit {
+        name,
+        port: brokers[index].clients,
+        launch: java(apache, &data, "kafka.Kafka").arg(settings),
+        log,
+        probe: Arc::new(move || Box::pin(serves(bootstrap.clone(), index as i32 + 1, count))),
+        grace: Duration::from_secs(20),
+    })
+}
+
+fn java(apache: &Apache, dir: &Path, class: &str) -> Launch {
+    let archives = PathBuf::from(&apache.libs).join("*");
+    Launch::new(&apache.java, dir).args(JVM).arg("-cp").arg(archives).arg(class)
+}
+
+fn properties(brokers: &[Broker], index: usize, data: &Path) -> String {
+    let voters: Vec<_> =
+        brokers.iter().enumerate().map(|(n, broker)| format!("{}@127.0.0.1:{}", n + 1, broker.controller)).collect();
+    let Broker { clients, controller } = brokers[index];
+    let (id, voters, log) = (index + 1, voters.join(","), data.join("log"));
+    // As in production with three; with one there is nobody to replicate to.
+    let (replicas, in_sync) = if brokers.len() == 1 { (1, 1) } else { (3, 2) };
+    format!(
+        "process.roles=broker,controller
+node.id={id}
+controller.quorum.voters={voters}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{clients}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+log.dirs={log}
+auto.create.topics.enable=false
+default.replication.factor={replicas}
+min.insync.replicas={in_sync}
+offsets.topic.replication.factor={replicas}
+offsets.topic.num.partitions=3
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={in_sync}
+transaction.state.log.num.partitions=3
+group.initial.rebalance.delay.ms=0
+num.network.threads=2
+num.io.threads=4
+log.cleaner.dedupe.buffer.size=8388608
+",
+        log = log.display(),
+    )
+}
+
+/// Whether this broker is part of a cluster that is whole.
+async fn serves(bootstrap: String, id: i32, count: usize) -> Result<()> {
+    spawn_blocking(move || {
+        let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &bootstrap).create()?;
+        let metadata = producer.client().fetch_metadata(None, Duration::from_secs(3))?;
+        let brokers = metadata.brokers();
+        if !brokers.iter().any(|broker| broker.id() == id) {
+            bail!("{} of {count} brokers are there, not yet this one", brokers.len());
+        }
+        Ok(())
+    })
+    .await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_brokers_vote_and_keep_three_copies() {
+        let brokers = [1, 2, 3].map(|n| Broker { clients: 1000 + n, controller: 2000 + n });
+        let text = properties(&brokers, 1, Path::new("/d"));
+        assert!(text.contains("node.id=2\n"));
+        assert!(text.contains("controller.quorum.voters=1@127.0.0.1:2001,2@127.0.0.1:2002,3@127.0.0.1:2003\n"));
+        assert!(text.contains("min.insync.replicas=2\n"));
+        assert!(text.contains("offsets.topic.replication.factor=3\n"));
+    }
+
+    #[test]
+    fn one_broker_keeps_one_copy() {
+        let text = properties(&[Broker { clients: 1, controller: 2 }], 0, Path::new("/d"));
+        assert!(text.contains("min.insync.replicas=1\n"));
+        assert!(text.contains("offsets.topic.replication.factor=1\n"));
+    }
+}

@@ -1,0 +1,146 @@
+//! MySQL or MariaDB: one server, a schema and an account for each service.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use sqlx::{Connection, MySqlConnection};
+use tokio::process::Command;
+
+use crate::install::{self, MYSQL, Needed};
+use crate::keeper::Unit;
+use crate::process::Launch;
+use crate::services::Service;
+use crate::stack::{Plan, Stack};
+
+const ROOT_PASSWORD: &str = "rootpassword";
+const SERVICE_PASSWORD: &str = "chatpassword";
+
+const INSTALLER: Needed = Needed { names: &["mariadb-install-db", "mysql_install_db"], package: "mariadb-server" };
+
+/// Every change of ours is on disk when it is acknowledged, as in production.
+const SETTINGS: [&str; 11] = [
+    "--bind-address=127.0.0.1",
+    "--skip-name-resolve",
+    "--skip-log-bin",
+    "--character-set-server=utf8mb4",
+    "--innodb-flush-log-at-trx-commit=1",
+    "--innodb-buffer-pool-size=256M",
+    "--innodb-log-file-size=64M",
+    // Nothing worth warming up, and it is what a start waits for.
+    "--innodb-buffer-pool-load-at-startup=OFF",
+    "--innodb-buffer-pool-dump-at-shutdown=OFF",
+    // Three services, their replicas, and tests with pools of their own.
+    "--max-connections=1000",
+    "--default-time-zone=+00:00",
+];
+
+pub async fn start(stack: &Stack) -> Result<()> {
+    let plan = &stack.plan;
+    let server = MYSQL.path()?;
+    let data = plan.place.data("mysql");
+    let log = plan.place.log("mysql");
+    if !data.join("mysql").exists() {
+        create(&server, &data, &log).await?;
+    }
+    let setup = plan.place.data("mysql-setup.sql");
+    fs::write(&setup, accounts())?;
+    let launch = server_command(&server, &data)
+        .arg(format!("--port={}", plan.ports.mysql))
+        .arg(format!("--socket={}", plan.place.socket("mysql").display()))
+        .arg(format!("--pid-file={}", data.join("server.pid").display()))
+        .arg(format!("--init-file={}", setup.display()))
+        .args(SETTINGS);
+    let url = admin_url(plan);
+    let unit = Unit {
+        name: "mysql".into(),
+        port: plan.ports.mysql,
+        launch,
+        log,
+        probe: Arc::new(move || Box::pin(answers(url.clone()))),
+        grace: Duration::from_secs(30),
+    };
+    stack.start(unit).await
+}
+
+/// No configuration file of the machine, which is made for its own server. Servers refuse root unless told.
+fn server_command(server: &Path, data: &Path) -> Launch {
+    Launch::new(server, "/")
+        .arg("--no-defaults")
+        .arg(format!("--datadir={}", data.display()))
+        .args(is_root().then_some("--user=root"))
+}
+
+/// An empty data folder. A half-made one of an interrupted start is made anew.
+async fn create(server: &Path, data: &Path, log: &Path) -> Result<()> {
+    let _ = fs::remove_dir_all(data);
+    if is_mariadb(server).await? {
+        let install = Launch::new(INSTALLER.path()?, "/")
+            .arg("--no-defaults")
+            .arg(format!("--datadir={}", data.display()))
+            .args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"])
+            .args(is_root().then_some("--user=root"));
+        return install.run(log).await;
+    }
+    server_command(server, data).arg("--initialize-insecure").run(log).await
+}
+
+async fn is_mariadb(server: &Path) -> Result<bool> {
+    let version = Command::new(server).arg("--version").output().await?.stdout;
+    Ok(String::from_utf8_lossy(&version).contains("MariaDB"))
+}
+
+fn is_root() -> bool {
+    install::is_root().unwrap_or(false)
+}
+
+/// Run by the server at each start, before it takes connections. One statement a line, as it wants them.
+fn accounts() -> String {
+    let mut sql = String::new();
+    let mut account = |name: &str, password: &str, on: &str, more: &str| {
+        for host in ["127.0.0.1", "localhost"] {
+            sql += &format!("CREATE USER IF NOT EXISTS '{name}'@'{host}';\n");
+            sql += &format!("ALTER USER '{name}'@'{host}' IDENTIFIED BY '{password}';\n");
+            sql += &format!("GRANT ALL PRIVILEGES ON {on} TO '{name}'@'{host}'{more};\n");
+        }
+    };
+    account("root", ROOT_PASSWORD, "*.*", " WITH GRANT OPTION");
+    for service in Service::ALL {
+        account(service.schema(), SERVICE_PASSWORD, &format!("{}.*", service.schema()), "");
+    }
+    for service in Service::ALL {
+        sql += &format!("CREATE DATABASE IF NOT EXISTS {} CHARACTER SET utf8mb4;\n", service.schema());
+    }
+    sql
+}
+
+/// Root, no schema: tests make schemas of their own with it.
+pub fn admin_url(plan: &Plan) -> String {
+    format!("mysql://root:{ROOT_PASSWORD}@127.0.0.1:{}", plan.ports.mysql)
+}
+
+pub fn url(plan: &Plan, service: Service) -> String {
+    let schema = service.schema();
+    format!("mysql://{schema}:{SERVICE_PASSWORD}@127.0.0.1:{}/{schema}", plan.ports.mysql)
+}
+
+async fn answers(url: String) -> Result<()> {
+    let mut connection = MySqlConnection::connect(&url).await?;
+    connection.ping().await?;
+    connection.close().await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_service_has_an_account_for_its_own_schema_only() {
+        let sql = accounts();
+        assert!(sql.contains("GRANT ALL PRIVILEGES ON bigtech_chat.* TO 'bigtech_chat'@'127.0.0.1';"));
+        assert_eq!(sql.matches("ON *.*").count(), 2, "root, from its two hosts");
+    }
+}

@@ -1,0 +1,42 @@
+//! Redis, which keeps what it has over a restart.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::install::REDIS;
+use crate::keeper::Unit;
+use crate::process::Launch;
+use crate::stack::{Plan, Stack};
+
+pub async fn start(stack: &Stack) -> Result<()> {
+    let plan = &stack.plan;
+    let data = plan.place.data("redis");
+    std::fs::create_dir_all(&data)?;
+    let port = plan.ports.redis;
+    let launch = Launch::new(REDIS.path()?, &data)
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
+        .args(["--appendonly", "yes", "--save", "", "--daemonize", "no"]);
+    let url = url(plan);
+    let unit = Unit {
+        name: "redis".into(),
+        port,
+        launch,
+        log: plan.place.log("redis"),
+        probe: Arc::new(move || Box::pin(ping(url.clone()))),
+        grace: Duration::from_secs(10),
+    };
+    stack.start(unit).await
+}
+
+pub fn url(plan: &Plan) -> String {
+    format!("redis://127.0.0.1:{}/0", plan.ports.redis)
+}
+
+/// Refused while it loads its file, too.
+async fn ping(url: String) -> Result<()> {
+    let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+    redis::cmd("PING").query_async::<()>(&mut connection).await?;
+    Ok(())
+}

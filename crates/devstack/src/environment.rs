@@ -1,0 +1,113 @@
+//! The environment of the services (contract, section 14), and the one by which tools and tests attach.
+
+use std::collections::BTreeMap;
+
+use crate::engines::{mongodb, mysql, redis};
+use crate::options::Part;
+use crate::services::Service;
+use crate::stack::Plan;
+
+/// Well known, and taken by services in development only.
+const SECRET_KEY: &str = "dev-only-secret-key-do-not-use-in-production";
+const SERVICE_SECRET_KEY: &str = "dev-only-service-secret-do-not-use-in-production";
+
+const MONGODB_DB_NAME: &str = "bigtech_chat";
+
+pub type Variables = BTreeMap<String, String>;
+
+/// What all sides share: where the engines are, and the secrets.
+fn shared(plan: &Plan, bootstrap: &str) -> Variables {
+    [
+        ("MONGO_URL", mongodb::url(plan)),
+        ("MONGODB_DB_NAME", MONGODB_DB_NAME.into()),
+        ("REDIS_URL", redis::url(plan)),
+        ("KAFKA_BOOTSTRAP_SERVERS", bootstrap.into()),
+        ("SECRET_KEY", SECRET_KEY.into()),
+        ("SERVICE_SECRET_KEY", SERVICE_SECRET_KEY.into()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+pub fn of_service(plan: &Plan, bootstrap: &str, service: Service) -> Variables {
+    let mut variables = shared(plan, bootstrap);
+    let own = [
+        ("DEBUG", "true".into()),
+        ("HOST", "127.0.0.1".into()),
+        ("MYSQL_URL", mysql::url(plan, service)),
+        ("TRUSTED_PROXIES", "127.0.0.1".into()),
+    ];
+    variables.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    for other in Service::ALL {
+        variables.insert(format!("{}_SERVICE_URL", other.prefix()), urls(plan, other).swap_remove(0));
+    }
+    variables
+}
+
+/// Every replica of a service, the first one first.
+pub fn urls(plan: &Plan, service: Service) -> Vec<String> {
+    plan.ports.of(service).iter().map(|port| format!("http://127.0.0.1:{port}")).collect()
+}
+
+/// What `cargo stack env` prints.
+pub fn attach(plan: &Plan, bootstrap: &str) -> Variables {
+    let mut variables = shared(plan, bootstrap);
+    variables.insert("MYSQL_ADMIN_URL".into(), mysql::admin_url(plan));
+    for service in Service::ALL {
+        variables.insert(format!("{}_MYSQL_URL", service.prefix()), mysql::url(plan, service));
+    }
+    if plan.options.only == Some(Part::Engines) {
+        return variables;
+    }
+    variables.insert("GATEWAY_URL".into(), format!("http://127.0.0.1:{}", plan.ports.gateway));
+    for service in Service::ALL {
+        let urls = urls(plan, service);
+        variables.insert(format!("{}_URL", service.prefix()), urls[0].clone());
+        variables.insert(format!("{}_URLS", service.prefix()), urls.join(","));
+    }
+    variables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::Ports;
+    use crate::workspace::Place;
+
+    fn plan(replicas: &str) -> Plan {
+        use clap::Parser;
+        let line = ["stack", "test", "--replicas", replicas];
+        let crate::options::Command::Test { options, .. } = crate::options::Cli::parse_from(line).command else {
+            panic!("no test command");
+        };
+        let ports = Ports {
+            mysql: 1,
+            mongodb: 2,
+            redis: 3,
+            brokers: vec![],
+            user: vec![11],
+            friend: vec![21],
+            chat: vec![31, 32],
+            gateway: 8000,
+        };
+        Plan { place: Place::of_workspace().unwrap(), options: options.into(), ports }
+    }
+
+    #[test]
+    fn tools_find_every_replica_and_every_engine() {
+        let variables = attach(&plan("chat=2"), "127.0.0.1:9");
+        assert_eq!(variables["CHAT_URLS"], "http://127.0.0.1:31,http://127.0.0.1:32");
+        assert_eq!(variables["CHAT_URL"], "http://127.0.0.1:31");
+        assert_eq!(variables["GATEWAY_URL"], "http://127.0.0.1:8000");
+        assert_eq!(variables["KAFKA_BOOTSTRAP_SERVERS"], "127.0.0.1:9");
+        assert_eq!(variables["MYSQL_ADMIN_URL"], "mysql://root:rootpassword@127.0.0.1:1");
+    }
+
+    #[test]
+    fn a_service_gets_its_own_schema_and_no_admin() {
+        let variables = of_service(&plan(""), "127.0.0.1:9", Service::Friend);
+        assert_eq!(variables["MYSQL_URL"], "mysql://bigtech_friend:chatpassword@127.0.0.1:1/bigtech_friend");
+        assert_eq!(variables["USER_SERVICE_URL"], "http://127.0.0.1:11");
+        assert!(!variables.contains_key("MYSQL_ADMIN_URL"));
+    }
+}
