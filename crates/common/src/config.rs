@@ -152,6 +152,8 @@ pub struct Base {
     /// Put before every key, so that tests share an engine; empty in production.
     pub redis_prefix: String,
     pub kafka: KafkaConfig,
+    /// Put before the names of consumer groups, so that tests share brokers; empty in production.
+    pub kafka_group_prefix: String,
     pub cors_origins: Vec<HeaderValue>,
     pub trusted_proxies: Vec<IpAddr>,
     /// How long a call to another service may take.
@@ -189,6 +191,7 @@ impl Base {
                 topics: topic_names(env),
                 client_id: service.to_owned(),
             },
+            kafka_group_prefix: env.text("KAFKA_GROUP_PREFIX", ""),
             cors_origins: env.list("CORS_ORIGINS", "http://localhost:3000")?,
             trusted_proxies: env.list("TRUSTED_PROXIES", "")?,
             http_timeout: env.seconds("HTTP_TIMEOUT", 10, 1..=300)?,

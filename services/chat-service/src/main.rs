@@ -1,1 +1,8 @@
-fn main() {}
+//! chat-service: rooms, messages, reads, and the live stream.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    common::platform::main(chat_service::SERVICE, chat_service::Config::read, chat_service::app).await
+}

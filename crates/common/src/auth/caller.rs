@@ -30,13 +30,7 @@ impl CurrentUser {
             Some(sid) => sid.to_string(),
             None => token.rsplit('.').next()?.to_owned(),
         };
-        Some(Self {
-            id,
-            username: claims.username,
-            session: session.into(),
-            expires_at: claims.exp,
-            sid: claims.sid,
-        })
+        Some(Self { id, username: claims.username, session: session.into(), expires_at: claims.exp, sid: claims.sid })
     }
 }
 

@@ -12,7 +12,7 @@ use prometheus::IntCounter;
 
 pub use caller::{CurrentUser, ServiceCaller, UserOrService};
 pub use revocation::Revocations;
-pub use token::{AccessClaims, ServiceTokens, Tokens};
+pub use token::{AccessClaims, CLOCK_SKEW, ServiceTokens, Tokens};
 
 use crate::error::{Error, Result};
 use crate::id::UserId;

@@ -9,9 +9,7 @@ use serde_json::json;
 use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
-use utoipa::openapi::security::{
-    Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, Scopes, SecurityScheme,
-};
+use utoipa::openapi::security::{Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, Scopes, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, ServerBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_redoc::{Redoc, Servable};
@@ -31,6 +29,8 @@ pub struct Service {
     pub name: &'static str,
     /// `User Service`, as /health and the API document call it.
     pub title: &'static str,
+    /// Where it listens unless `PORT` says otherwise.
+    pub port: u16,
     /// How `detail` of a refusal looks, as the clients of the original read it.
     pub refusals: Detail,
     /// Whether people log in here, so that Swagger's Authorize button can.

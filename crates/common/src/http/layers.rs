@@ -27,7 +27,8 @@ pub(super) async fn observe(State(platform): State<Platform>, mut request: Reque
     let id: Arc<str> = request_id(&request).into();
     let method = request.method().clone();
     let route = route_of(request.extensions().get::<MatchedPath>()).to_owned();
-    let span = tracing::info_span!("request", request_id = &*id, method = %method, route, user_id = tracing::field::Empty);
+    let span =
+        tracing::info_span!("request", request_id = &*id, method = %method, route, user_id = tracing::field::Empty);
     let client = ClientAddress::of(&request, &platform);
     request.extensions_mut().insert(client);
 

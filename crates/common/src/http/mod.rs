@@ -8,4 +8,5 @@ mod serve;
 
 pub use app::{Detail, Service, app};
 pub use extract::{FormOrJson, Path, Query, Valid};
+pub use layers::ClientAddress;
 pub use serve::serve;

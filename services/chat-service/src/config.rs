@@ -1,0 +1,29 @@
+//! What chat-service reads from the environment besides what all services read.
+
+use std::time::Duration;
+
+use common::config::{self, ConfigError, Env, Secret};
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub mongo_url: Secret,
+    pub mongo_database: String,
+    pub user_service_url: String,
+    /// How long a name is remembered.
+    pub user_cache_ttl: Duration,
+    /// Between two comments that keep an idle stream open.
+    pub keep_alive: Duration,
+}
+
+impl Config {
+    pub fn read(env: &Env) -> Result<Self, ConfigError> {
+        let (mongo_url, mongo_database) = config::mongo(env)?;
+        Ok(Self {
+            mongo_url,
+            mongo_database,
+            user_service_url: config::service_url(env, "USER_SERVICE_URL", "http://localhost:8005")?,
+            user_cache_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=86_400)?,
+            keep_alive: env.seconds("SSE_KEEPALIVE_SECONDS", 30, 1..=300)?,
+        })
+    }
+}

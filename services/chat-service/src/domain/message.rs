@@ -1,0 +1,243 @@
+//! A message, and what may be done to it.
+
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use common::error::{Error, Result};
+use common::id::{RoomId, UserId};
+use common::input::Invalid;
+use deserr::Deserr;
+use mongodb::bson::oid::ObjectId;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::store::time;
+
+/// What a message carries. Clients may send all but `system`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[deserr(error = Invalid, rename_all = lowercase)]
+pub enum MessageType {
+    #[default]
+    Text,
+    Image,
+    File,
+    System,
+}
+
+impl MessageType {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Image => "image",
+            Self::File => "file",
+            Self::System => "system",
+        }
+    }
+}
+
+/// A message in its latest state, as the collection `messages` holds it. The original's lack the last five fields.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Message {
+    #[serde(rename = "_id")]
+    pub id: ObjectId,
+    pub user_id: UserId,
+    pub room_id: RoomId,
+    /// `private` or `group`.
+    pub room_type: String,
+    pub content: String,
+    pub message_type: MessageType,
+    pub file_url: Option<String>,
+    pub file_name: Option<String>,
+    pub file_size: Option<i64>,
+    pub file_type: Option<String>,
+    #[serde(default)]
+    pub is_deleted: bool,
+    #[serde(default, with = "time::optional")]
+    pub deleted_at: Option<DateTime<Utc>>,
+    pub deleted_by: Option<UserId>,
+    #[serde(default)]
+    pub is_edited: bool,
+    #[serde(default, with = "time::optional")]
+    pub edited_at: Option<DateTime<Utc>>,
+    pub original_content: Option<String>,
+    pub reply_to: Option<String>,
+    #[serde(with = "time")]
+    pub created_at: DateTime<Utc>,
+    #[serde(with = "time")]
+    pub updated_at: DateTime<Utc>,
+    /// The position of its birth in the room's log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_message_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reactions: Vec<Reaction>,
+}
+
+/// Who reacted with one emoji.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Reaction {
+    pub emoji: String,
+    pub count: u64,
+    pub user_ids: Vec<UserId>,
+}
+
+/// What took a position in a room's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Sent,
+    Edited,
+    Deleted,
+}
+
+/// A change of a message that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    Edit { content: String },
+    Delete,
+}
+
+impl Change {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Edit { .. } => Kind::Edited,
+            Self::Delete => Kind::Deleted,
+        }
+    }
+}
+
+impl Message {
+    /// Changes the message, if `by` may.
+    pub fn apply(&mut self, change: &Change, by: UserId, at: DateTime<Utc>) -> Result<()> {
+        match change {
+            Change::Edit { content } => self.edit(content, by, at),
+            Change::Delete => self.delete(by, at),
+        }
+    }
+
+    fn edit(&mut self, content: &str, by: UserId, at: DateTime<Utc>) -> Result<()> {
+        self.own(by, "You can only edit your own messages")?;
+        if self.is_deleted {
+            return Err(already_deleted("Cannot edit a deleted message"));
+        }
+        let before = std::mem::replace(&mut self.content, content.to_owned());
+        self.original_content.get_or_insert(before);
+        self.is_edited = true;
+        self.edited_at = Some(at);
+        self.updated_at = at;
+        Ok(())
+    }
+
+    fn delete(&mut self, by: UserId, at: DateTime<Utc>) -> Result<()> {
+        self.own(by, "You can only delete your own messages")?;
+        if self.is_deleted {
+            return Err(already_deleted("Message is already deleted"));
+        }
+        self.is_deleted = true;
+        self.deleted_at = Some(at);
+        self.deleted_by = Some(by);
+        self.updated_at = at;
+        Ok(())
+    }
+
+    /// What the system said belongs to nobody.
+    fn own(&self, by: UserId, refusal: &'static str) -> Result<()> {
+        if self.user_id == by && self.message_type != MessageType::System {
+            return Ok(());
+        }
+        Err(Error::forbidden(refusal))
+    }
+}
+
+fn already_deleted(message: &'static str) -> Error {
+    Error::refused(StatusCode::BAD_REQUEST, "MESSAGE_ALREADY_DELETED", message)
+}
+
+/// A text that someone can read: white space alone says nothing.
+pub fn readable(content: String) -> Result<String> {
+    if content.trim().is_empty() {
+        let message = "Message content cannot be empty";
+        return Err(Error::refused(StatusCode::BAD_REQUEST, "INVALID_INPUT", message));
+    }
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: UserId = UserId(1);
+    const BOB: UserId = UserId(2);
+
+    fn message() -> Message {
+        let now = Utc::now();
+        Message {
+            id: ObjectId::new(),
+            user_id: ANN,
+            room_id: RoomId(1),
+            room_type: "private".into(),
+            content: "first".into(),
+            message_type: MessageType::Text,
+            file_url: None,
+            file_name: None,
+            file_size: None,
+            file_type: None,
+            is_deleted: false,
+            deleted_at: None,
+            deleted_by: None,
+            is_edited: false,
+            edited_at: None,
+            original_content: None,
+            reply_to: None,
+            created_at: now,
+            updated_at: now,
+            seq: Some(1),
+            username: None,
+            client_message_id: None,
+            reactions: Vec::new(),
+        }
+    }
+
+    fn edit(content: &str) -> Change {
+        Change::Edit { content: content.into() }
+    }
+
+    #[test]
+    fn the_first_text_is_kept_through_all_edits() {
+        let mut message = message();
+        message.apply(&edit("second"), ANN, Utc::now()).unwrap();
+        message.apply(&edit("third"), ANN, Utc::now()).unwrap();
+        assert_eq!((message.content.as_str(), message.original_content.as_deref()), ("third", Some("first")));
+    }
+
+    #[test]
+    fn nobody_changes_what_another_wrote() {
+        for change in [edit("mine"), Change::Delete] {
+            assert!(message().apply(&change, BOB, Utc::now()).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_deleted_stays_as_it_is() {
+        let mut message = message();
+        message.apply(&Change::Delete, ANN, Utc::now()).unwrap();
+        for change in [edit("again"), Change::Delete] {
+            assert!(message.apply(&change, ANN, Utc::now()).is_err());
+        }
+    }
+
+    #[test]
+    fn nobody_changes_what_the_system_said() {
+        let mut message = Message { message_type: MessageType::System, ..message() };
+        assert!(message.apply(&Change::Delete, ANN, Utc::now()).is_err());
+    }
+
+    #[test]
+    fn white_space_alone_says_nothing() {
+        assert!(readable(" \n\t\u{3000}".into()).is_err());
+        assert_eq!(readable(" a ".into()).unwrap(), " a ");
+    }
+}

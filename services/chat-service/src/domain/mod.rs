@@ -1,0 +1,7 @@
+//! Rooms and messages as rules: plain types and functions, no I/O.
+
+mod message;
+mod room;
+
+pub use message::{Change, Kind, Message, MessageType, Reaction, readable};
+pub use room::{DirectPair, Room};

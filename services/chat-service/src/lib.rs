@@ -1,0 +1,108 @@
+//! Rooms, messages, reads, and the live stream.
+//!
+//! A room is a log: everything that happens in it takes the next position. [`writer`] appends to it, [`store`] reads
+//! it, [`live`] tells it to those who listen, [`events`] tells it to the other services.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should say where"))]
+
+mod api;
+mod config;
+mod domain;
+mod events;
+mod live;
+mod metrics;
+mod store;
+mod writer;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::FromRef;
+use common::auth::Auth;
+use common::clients::user::UserClient;
+use common::http::{Detail, Service};
+use common::kafka::live::Tail;
+use common::kafka::producer::Producer;
+use common::outbox::Outbox;
+use common::platform::{Failure, Platform};
+use common::presence::Presence;
+use common::redis::Redis;
+use common::{mongo, mysql};
+
+pub use config::Config;
+
+use crate::events::MessageEvents;
+use crate::live::{Hub, Streams};
+use crate::metrics::Metrics;
+use crate::store::{Log, Marks, Messages, Rooms};
+use crate::writer::Writer;
+
+pub const SERVICE: Service =
+    Service { name: "chat-service", title: "Chat Service", port: 8002, refusals: Detail::Object, password_flow: false };
+
+/// What handlers work with.
+#[derive(Clone)]
+pub struct AppState {
+    auth: Auth,
+    users: UserClient,
+    rooms: Rooms,
+    messages: Messages,
+    log: Log,
+    marks: Marks,
+    writer: Writer,
+    hub: Hub,
+    streams: Streams,
+    metrics: Arc<Metrics>,
+    keep_alive: std::time::Duration,
+}
+
+impl FromRef<AppState> for Auth {
+    fn from_ref(state: &AppState) -> Self {
+        state.auth.clone()
+    }
+}
+
+/// Builds the service and starts its background work; no engine has to be there yet.
+pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> {
+    let (base, shutdown) = (&platform.config, &platform.shutdown);
+    let metrics = Arc::new(Metrics::register(&platform.metrics)?);
+
+    let redis = Redis::new(&base.redis_url, &base.redis_prefix)?;
+    redis.watch(&platform.health);
+    let pool = mysql::pool(&base.mysql_url, base.mysql_pool_size)?;
+    mysql::prepare(&pool, &platform.health, "chat", || sqlx::migrate!());
+    let mongo = mongo::database(&config.mongo_url, &config.mongo_database).await?;
+    store::prepare(&mongo, &platform.health);
+
+    let presence = Presence::new(redis.clone(), base.online_ttl);
+    let auth = Auth::new(&platform, &redis, presence.clone())?;
+    let users =
+        UserClient::new(config.user_service_url, base.http_timeout, config.user_cache_ttl, &auth, &platform.metrics)?;
+    let producer = Producer::new(&base.kafka, platform.metrics.registry())?;
+    let outbox =
+        Outbox::new(pool.clone(), "chat", producer.clone(), base.kafka.topics.clone(), platform.metrics.registry());
+
+    let log = Log::new(&mongo);
+    let messages = Messages::new(&mongo);
+    let rooms = Rooms::new(pool, outbox.clone());
+    let hub = Hub::new(log.clone(), messages.clone());
+    let message_events = MessageEvents::new(log.clone(), producer.clone(), base.kafka.topics.clone());
+    let writer = Writer::start(&mongo, message_events.clone(), hub.clone(), rooms.clone(), shutdown);
+    let streams = Streams::new(auth.clone(), presence, metrics.sse_connections.clone(), shutdown.draining_token());
+
+    let stopping = shutdown.stopping_token();
+    let tail = Tail::start(&base.kafka, &[&base.kafka.topics.message_events], stopping.clone())?;
+    shutdown.spawn({
+        let (outbox, stopping) = (outbox.clone(), stopping.clone());
+        async move { outbox.run(stopping).await }
+    });
+    shutdown.spawn(message_events.clone().sweep(stopping.clone()));
+    shutdown.spawn(live::follow(hub.clone(), tail));
+    shutdown.spawn(hub.clone().watch_heads(stopping.clone()));
+    shutdown.spawn(streams.clone().watch());
+
+    let marks = Marks::new(&mongo);
+    let keep_alive = config.keep_alive;
+    let state = AppState { auth, users, rooms, messages, log, marks, writer, hub, streams, metrics, keep_alive };
+    Ok(common::http::app(&platform, state, api::router()))
+}

@@ -1,0 +1,87 @@
+//! Reading messages. They are written by the writer alone.
+
+use std::collections::HashMap;
+
+use common::error::{Error, Result};
+use common::id::RoomId;
+use futures_util::TryStreamExt;
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Document, doc};
+use mongodb::options::{CollectionOptions, ReadConcern};
+use mongodb::{Collection, Database};
+
+use super::MESSAGES;
+use crate::domain::Message;
+
+/// The collection `messages`.
+#[derive(Clone)]
+pub struct Messages {
+    all: Collection<Message>,
+}
+
+/// Which part of a room's messages is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cursor {
+    /// The newest ones after leaving out so many.
+    Skip(u64),
+    /// The ones next to a position, before it.
+    Before(i64),
+    /// The ones next to a position, after it.
+    After(i64),
+}
+
+impl Messages {
+    pub fn new(database: &Database) -> Self {
+        let majority = CollectionOptions::builder().read_concern(ReadConcern::majority()).build();
+        Self { all: database.collection_with_options(MESSAGES, majority) }
+    }
+
+    /// Messages of a room that are not deleted, oldest first, at most `limit`.
+    pub async fn list(&self, room: RoomId, cursor: Cursor, limit: i64) -> Result<Vec<Message>> {
+        let mut filter = doc! {"room_id": room.0, "is_deleted": {"$ne": true}};
+        let (skip, newest_first) = match cursor {
+            Cursor::Skip(n) => (n, true),
+            Cursor::Before(position) => {
+                filter.insert("seq", doc! {"$lt": position});
+                (0, true)
+            }
+            Cursor::After(position) => {
+                filter.insert("seq", doc! {"$gt": position});
+                (0, false)
+            }
+        };
+        let order = doc! {"seq": if newest_first { -1 } else { 1 }};
+        let found = self.all.find(filter).sort(order).skip(skip).limit(limit).await?;
+        let mut messages: Vec<Message> = found.try_collect().await?;
+        if newest_first {
+            messages.reverse();
+        }
+        Ok(messages)
+    }
+
+    /// A message by the id of a path or a cursor; what is no id names no message.
+    pub async fn get(&self, id: &str) -> Result<Message> {
+        let found = match ObjectId::parse_str(id) {
+            Ok(id) => self.all.find_one(doc! {"_id": id}).await?,
+            Err(_) => None,
+        };
+        found.ok_or_else(|| Error::not_found("Message not found"))
+    }
+
+    /// Messages by their ids: one round trip.
+    pub async fn by_ids(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Message>> {
+        self.find(doc! {"_id": {"$in": ids}}).await
+    }
+
+    /// Messages by ids as clients write them; what is no id names no message.
+    pub async fn by_hex_ids(&self, ids: &[String]) -> Result<HashMap<ObjectId, Message>> {
+        let ids: Vec<ObjectId> = ids.iter().filter_map(|id| ObjectId::parse_str(id).ok()).collect();
+        self.by_ids(&ids).await
+    }
+
+    /// Messages by any condition, by their ids.
+    pub async fn find(&self, filter: Document) -> Result<HashMap<ObjectId, Message>> {
+        let found = self.all.find(filter).await?;
+        Ok(found.map_ok(|message| (message.id, message)).try_collect().await?)
+    }
+}

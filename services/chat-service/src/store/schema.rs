@@ -1,0 +1,114 @@
+//! The collections of MongoDB, made at start by whichever replica comes first.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use common::error::{Error, Result};
+use common::health::Health;
+use mongodb::bson::{Document, doc};
+use mongodb::error::{CommandError, ErrorKind};
+use mongodb::options::IndexOptions;
+use mongodb::{Database, IndexModel};
+
+pub const MESSAGES: &str = "messages";
+pub const LOG: &str = "room_log";
+pub const HEADS: &str = "room_heads";
+pub const MARKS: &str = "room_marks";
+pub const READ_STATUS: &str = "message_read_status";
+
+/// The engine's answer to making what is there.
+const NAMESPACE_EXISTS: i32 = 48;
+
+/// Longer than this the rooms of a killed replica's last batch would stand still.
+const MAX_TRANSACTION_LIFETIME_SECONDS: i64 = 10;
+
+/// Makes collections and indexes as soon as the server is there, and reports `mongodb` as ready from then on.
+pub fn prepare(database: &Database, health: &Health) {
+    let prepared = Arc::new(AtomicBool::new(false));
+    tokio::spawn(create_when_up(database.clone(), prepared.clone()));
+    let database = database.clone();
+    health.require("mongodb", move || {
+        let (database, prepared) = (database.clone(), prepared.clone());
+        async move {
+            if !prepared.load(Ordering::Acquire) {
+                return Err(Error::unavailable("mongodb", "collections are not made yet"));
+            }
+            Ok(database.run_command(doc! {"ping": 1}).await.map(|_| ())?)
+        }
+    });
+}
+
+async fn create_when_up(database: Database, done: Arc<AtomicBool>) {
+    let forever = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(5))
+        .with_jitter()
+        .without_max_times();
+    let created = (|| create(&database))
+        .retry(forever)
+        .notify(|e, wait| tracing::warn!(error = %e, wait_ms = wait.as_millis() as u64, "collections have to wait"))
+        .await;
+    if created.is_ok() {
+        done.store(true, Ordering::Release);
+        warn_of_long_transactions(&database).await;
+    }
+}
+
+async fn create(database: &Database) -> Result<()> {
+    // A transaction may not make a collection on every version of the server, so they are there before the first.
+    for name in [MESSAGES, LOG, HEADS, MARKS, READ_STATUS] {
+        match database.create_collection(name).await {
+            Err(e) if !exists(&e) => return Err(e.into()),
+            _ => {}
+        }
+    }
+    let indexes = [
+        (MESSAGES, index("room_seq", doc! {"room_id": 1, "seq": -1, "user_id": 1, "is_deleted": 1})),
+        (
+            MESSAGES,
+            unique(
+                "room_sender_client_message",
+                doc! {"room_id": 1, "user_id": 1, "client_message_id": 1},
+                doc! {"client_message_id": {"$type": "string"}},
+            ),
+        ),
+        // A change that is tried again after an unknown outcome meets itself here; and the sweeper's queue.
+        (LOG, unique("pending_events", doc! {"event_id": 1}, doc! {"pending": {"$exists": true}})),
+        (READ_STATUS, index("user_room", doc! {"user_id": 1, "room_id": 1})),
+    ];
+    for (collection, model) in indexes {
+        database.collection::<Document>(collection).create_index(model).await?;
+    }
+    Ok(())
+}
+
+fn exists(e: &mongodb::error::Error) -> bool {
+    matches!(&*e.kind, ErrorKind::Command(CommandError { code: NAMESPACE_EXISTS, .. }))
+}
+
+fn index(name: &str, keys: Document) -> IndexModel {
+    IndexModel::builder().keys(keys).options(IndexOptions::builder().name(name.to_owned()).build()).build()
+}
+
+fn unique(name: &str, keys: Document, where_: Document) -> IndexModel {
+    let options = IndexOptions::builder().name(name.to_owned()).unique(true).partial_filter_expression(where_).build();
+    IndexModel::builder().keys(keys).options(options).build()
+}
+
+/// A killed replica leaves its transaction to the engine, and the rooms in it wait for that long.
+async fn warn_of_long_transactions(database: &Database) {
+    let asked = doc! {"getParameter": 1, "transactionLifetimeLimitSeconds": 1};
+    let Ok(answer) = database.client().database("admin").run_command(asked).await else { return };
+    let seconds = answer.get_i32("transactionLifetimeLimitSeconds").map(i64::from);
+    if let Ok(seconds) = seconds.or_else(|_| answer.get_i64("transactionLifetimeLimitSeconds"))
+        && seconds > MAX_TRANSACTION_LIFETIME_SECONDS
+    {
+        tracing::warn!(
+            seconds,
+            "transactionLifetimeLimitSeconds of mongod is long: after a kill of this process its \
+            last rooms stand still for that time; set it to 3"
+        );
+    }
+}
