@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaResult;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use serde_json::Value;
 
@@ -21,8 +22,12 @@ impl Events {
 
     /// Every record on the topic now, in the order of each partition.
     pub async fn all(&self) -> Vec<Value> {
-        let topic = self.topic.clone();
-        tokio::task::spawn_blocking(move || read(&topic)).await.unwrap()
+        // A topic that was just made has no leaders for a moment.
+        eventually(&format!("{} can be read", self.topic), || async {
+            let topic = self.topic.clone();
+            tokio::task::spawn_blocking(move || read(&topic)).await.unwrap().ok()
+        })
+        .await
     }
 
     /// Waits until `wanted` records of this type are there, and returns all of the type.
@@ -36,26 +41,25 @@ impl Events {
     }
 }
 
-fn read(topic: &str) -> Vec<Value> {
+fn read(topic: &str) -> KafkaResult<Vec<Value>> {
     const WAIT: Duration = Duration::from_secs(5);
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", std::env::var("KAFKA_BOOTSTRAP_SERVERS").unwrap())
         .set("group.id", "unused")
         .set("enable.auto.commit", "false")
-        .create()
-        .unwrap();
-    let metadata = consumer.fetch_metadata(Some(topic), WAIT).unwrap();
+        .create()?;
+    let metadata = consumer.fetch_metadata(Some(topic), WAIT)?;
     let (mut wanted, mut assignment) = (0, TopicPartitionList::new());
     for partition in metadata.topics()[0].partitions() {
-        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), WAIT).unwrap();
+        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), WAIT)?;
         wanted += high - low;
-        assignment.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
+        assignment.add_partition_offset(topic, partition.id(), Offset::Beginning)?;
     }
-    consumer.assign(&assignment).unwrap();
+    consumer.assign(&assignment)?;
     let mut records = Vec::new();
     while (records.len() as i64) < wanted {
-        let message = consumer.poll(WAIT).expect("records were counted").unwrap();
+        let message = consumer.poll(WAIT).expect("records were counted")?;
         records.push(serde_json::from_slice(message.payload().unwrap_or_default()).unwrap_or_default());
     }
-    records
+    Ok(records)
 }

@@ -6,12 +6,14 @@
 
 mod client;
 mod events;
+mod faults;
 mod server;
 mod space;
 mod sse;
 
 pub use client::{Answer, Client};
 pub use events::Events;
+pub use faults::FaultyLink;
 pub use server::Server;
 pub use space::Space;
 pub use sse::{Event, Sse};

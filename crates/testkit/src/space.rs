@@ -110,7 +110,8 @@ impl Drop for Space {
         // A test's runtime cannot wait in a drop; a thread of its own can.
         let swept = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let _ = runtime.block_on(tokio::time::timeout(Duration::from_secs(10), sweep(schemas, database)));
+            let _ = runtime
+                .block_on(async { tokio::time::timeout(Duration::from_secs(10), sweep(schemas, database)).await });
         });
         let _ = swept.join();
     }
@@ -120,6 +121,7 @@ async fn sweep(schemas: Vec<String>, database: String) {
     if !schemas.is_empty() {
         let mut connection = admin_connection(&engine("MYSQL_ADMIN_URL")).await;
         for schema in schemas {
+            hang_up(&mut connection, &schema).await;
             let _ = connection.execute(sqlx::AssertSqlSafe(format!("DROP DATABASE IF EXISTS {schema}"))).await;
         }
     }
@@ -127,6 +129,15 @@ async fn sweep(schemas: Vec<String>, database: String) {
         && let Ok(client) = mongodb::Client::with_uri_str(url).await
     {
         let _ = client.database(&database).drop().await;
+    }
+}
+
+/// A service that the test left behind in the middle of a transaction would hold up the drop.
+async fn hang_up(connection: &mut sqlx::MySqlConnection, schema: &str) {
+    let open = sqlx::query_scalar("SELECT ID FROM information_schema.PROCESSLIST WHERE DB = ?").bind(schema);
+    let open: Vec<i64> = open.fetch_all(&mut *connection).await.unwrap_or_default();
+    for id in open {
+        let _ = connection.execute(sqlx::AssertSqlSafe(format!("KILL {id}"))).await;
     }
 }
 

@@ -18,6 +18,9 @@ pub struct Subscriber {
     hub: Hub,
     feed: Arc<Feed>,
     edge: watch::Receiver<i64>,
+    /// Where the room stood at the start. What came before is replayed from the store, in its latest state: the window
+    /// may still hold the text of what was deleted meanwhile.
+    live_from: i64,
     position: i64,
 }
 
@@ -32,7 +35,7 @@ impl Subscriber {
         let feed = hub.feed(room).await?;
         let edge = feed.watch();
         let stands_at = feed.window().edge().unwrap_or(0);
-        let mut subscriber = Self { hub: hub.clone(), feed, edge, position: stands_at };
+        let mut subscriber = Self { hub: hub.clone(), feed, edge, live_from: stands_at, position: stands_at };
         let Some(since) = since else { return Ok(Ok(subscriber)) };
         Ok(match subscriber.valid(since).await? {
             Some(position) => {
@@ -66,8 +69,7 @@ impl Subscriber {
     pub async fn next(&mut self) -> Result<Vec<Arc<Frame>>> {
         loop {
             self.edge.borrow_and_update();
-            let next = self.feed.window().after(self.position, AT_ONCE);
-            let frames = match next {
+            let frames = match self.at_hand() {
                 Next::Frames(frames) => frames,
                 Next::InStore => {
                     let replayed = self.hub.replay(self.feed.room, self.position).await?;
@@ -83,5 +85,12 @@ impl Subscriber {
                 return Ok(Vec::new());
             }
         }
+    }
+
+    fn at_hand(&self) -> Next {
+        if self.position < self.live_from {
+            return Next::InStore;
+        }
+        self.feed.window().after(self.position, AT_ONCE)
     }
 }

@@ -1,0 +1,87 @@
+//! A bad wire: a proxy on loopback that cuts connections, by a seed.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A link to an engine. While it is faulty, a piece of traffic in `one_in` cuts its connection instead of getting
+/// through: before the engine has heard it, or after the engine has acted and before we hear of it.
+pub struct FaultyLink {
+    pub address: SocketAddr,
+    faulty: Arc<AtomicBool>,
+    cuts: Arc<AtomicU64>,
+}
+
+impl FaultyLink {
+    pub async fn to(engine: SocketAddr, seed: u64, one_in: u32) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let faulty = Arc::new(AtomicBool::new(false));
+        let cuts = Arc::new(AtomicU64::new(0));
+        let (switch, count) = (faulty.clone(), cuts.clone());
+        tokio::spawn(async move {
+            let mut seeds = StdRng::seed_from_u64(seed);
+            while let Ok((client, _)) = listener.accept().await {
+                let rng = StdRng::seed_from_u64(seeds.random());
+                let dice = Dice { rng, one_in, faulty: switch.clone(), cuts: count.clone() };
+                tokio::spawn(join(client, engine, dice));
+            }
+        });
+        Self { address, faulty, cuts }
+    }
+
+    /// How many connections were cut.
+    pub fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Relaxed)
+    }
+
+    pub fn set_faulty(&self, faulty: bool) {
+        self.faulty.store(faulty, Ordering::Relaxed);
+    }
+}
+
+struct Dice {
+    rng: StdRng,
+    one_in: u32,
+    faulty: Arc<AtomicBool>,
+    cuts: Arc<AtomicU64>,
+}
+
+impl Dice {
+    /// Dice for the other direction.
+    fn another(&mut self) -> Self {
+        let rng = StdRng::seed_from_u64(self.rng.random());
+        Self { rng, one_in: self.one_in, faulty: self.faulty.clone(), cuts: self.cuts.clone() }
+    }
+
+    fn cuts(&mut self) -> bool {
+        let hit = self.rng.random_ratio(1, self.one_in) && self.faulty.load(Ordering::Relaxed);
+        self.cuts.fetch_add(u64::from(hit), Ordering::Relaxed);
+        hit
+    }
+}
+
+async fn join(client: TcpStream, engine: SocketAddr, mut dice: Dice) {
+    let Ok(engine) = TcpStream::connect(engine).await else { return };
+    let forward = dice.another();
+    let ((from_client, to_client), (from_engine, to_engine)) = (client.into_split(), engine.into_split());
+    // When one direction is cut, both are.
+    tokio::select! {
+        () = pass(from_client, to_engine, forward) => {}
+        () = pass(from_engine, to_client, dice) => {}
+    }
+}
+
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut dice: Dice) {
+    let mut piece = vec![0; 16 * 1024];
+    while let Ok(n) = from.read(&mut piece).await {
+        if n == 0 || dice.cuts() || to.write_all(&piece[..n]).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Who gets in, and what the others are told.
+
+use serde_json::json;
+
+use crate::app::TestApp;
+
+const PATHS: [&str; 6] = [
+    "/chat-rooms",
+    "/api/chat-rooms/check/2",
+    "/chat-rooms/1",
+    "/api/messages/1",
+    "/messages/room/1/unread-count",
+    "/api/messages/stream/1",
+];
+
+#[tokio::test]
+async fn without_a_token_that_counts_nobody_gets_in() {
+    let app = TestApp::start().await;
+    let forged = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiIxIiwiZXhwIjo5OTk5OTk5OTk5LCJ0eXBlIjoiYWNjZXNzIn0.";
+    let of_a_service = app.space.service_token("friend-service");
+
+    for token in ["", "nonsense", forged, &of_a_service] {
+        let client = app.server.client(token).with_header("x-user-id", "1").with_header("x-user-email", "a@b.c");
+        for path in PATHS {
+            let answer = client.get(path).await;
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{path}");
+            let body = answer.expect(401);
+            assert_eq!(
+                (&body["error"], &body["detail"]),
+                (&json!("authentication_error"), &json!("Not authenticated"))
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_before_anything_is_read() {
+    let app = TestApp::start().await;
+    let nobody = app.server.client("");
+
+    nobody.post("/messages/x", json!("nonsense")).await.expect(401);
+    nobody.get("/chat-rooms/check/x?limit=x").await.expect(401);
+}
+
+#[tokio::test]
+async fn strangers_neither_read_nor_write() {
+    let app = TestApp::start().await;
+    let (ann, _, room) = app.two_in_a_room().await;
+    let sent = ann.says(room, "secret").await;
+    let eve = app.person(3).client;
+
+    eve.get(&format!("/messages/{room}")).await.expect(403);
+    eve.post(&format!("/messages/{room}"), json!({"content": "hi"})).await.expect(403);
+    eve.post("/messages", json!({"room_id": room, "content": "hi"})).await.expect(403);
+    eve.get(&format!("/messages/room/{room}/unread-count")).await.expect(403);
+    eve.post("/messages/read", json!({"room_id": room})).await.expect(403);
+    eve.get(&format!("/messages/stream/{room}")).await.expect(403);
+    eve.delete(&format!("/messages/{}", sent["id"].as_str().unwrap())).await.expect(403);
+    for path in ["/messages/999999", "/messages/room/999999/unread-count", "/messages/stream/999999"] {
+        assert_eq!(eve.get(path).await.expect(404)["message"], "Chat room not found");
+    }
+    assert_eq!(ann.messages(room).await.len(), 1);
+}
+
+#[tokio::test]
+async fn every_error_comes_in_the_one_envelope() {
+    let app = TestApp::start().await;
+    let ann = app.person(1).client.with_header("x-request-id", "req-1");
+
+    let unknown = ann.get("/api/nothing").await.expect(404);
+    assert_eq!((&unknown["detail"], &unknown["request_id"]), (&json!("Not Found"), &json!("req-1")));
+    let method = ann.delete("/chat-rooms").await.expect(405);
+    assert_eq!((&method["detail"], &method["status_code"]), (&json!("Method Not Allowed"), &json!(405)));
+    let malformed = ann.request(reqwest::Method::POST, "/messages/1").body("{\"content\": ");
+    let malformed = ann.send(malformed).await.expect(422);
+    assert_eq!(
+        (&malformed["detail"][0]["type"], &malformed["detail"][0]["loc"][0]),
+        (&json!("json_invalid"), &json!("body"))
+    );
+    let other_type = ann.request(reqwest::Method::POST, "/messages/1").header("content-type", "text/plain").body("{}");
+    ann.send(other_type).await.expect(422);
+    let huge = ann.post("/messages/1", json!({"content": "x".repeat(300_000)})).await.expect(413);
+    assert_eq!(huge["error"], "payload_too_large");
+}
+
+#[tokio::test]
+async fn the_service_says_who_it_is_and_how_it_fares() {
+    let app = TestApp::start().await;
+    let client = app.server.client("");
+
+    assert_eq!(client.get("/health").await.expect(200), json!({"status": "healthy", "service": "Chat Service"}));
+    assert_eq!(client.get("/").await.expect(200)["status"], "running");
+    let ready = client.get("/health/ready").await.expect(200);
+    let names: Vec<_> = ready["dependencies"].as_array().unwrap().iter().map(|d| d["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["redis", "mysql", "mongodb"]);
+    let document = client.get("/openapi.json").await.expect(200);
+    assert!(document["paths"]["/messages/{id}"]["post"].is_object());
+    assert!(document["components"]["securitySchemes"]["bearer"].is_object());
+    for page in ["/docs/", "/redoc"] {
+        assert_eq!(client.get(page).await.status, 200, "{page}");
+    }
+    let metrics = client.get("/metrics").await.text;
+    assert!(metrics.contains(
+        r#"http_requests_total{handler="/api/health",method="GET",path="/health",service="chat-service",status="200"}"#
+    ));
+    assert!(metrics.contains("active_sse_connections 0"));
+}

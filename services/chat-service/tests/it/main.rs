@@ -1,0 +1,11 @@
+//! chat-service over HTTP, with real engines.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+
+mod access;
+mod app;
+mod messages;
+mod reads;
+mod rooms;
+mod stream;
+mod writer;
