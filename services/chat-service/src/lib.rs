@@ -97,6 +97,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
         async move { outbox.run(stopping).await }
     });
     shutdown.spawn(message_events.clone().sweep(stopping.clone()));
+    shutdown.spawn(message_events.clone().flush(stopping.clone()));
     shutdown.spawn(live::follow(hub.clone(), tail));
     shutdown.spawn(hub.clone().watch_heads(stopping.clone()));
     shutdown.spawn(streams.clone().watch());

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde_json::json;
+use serde::Serialize;
 use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
@@ -80,13 +80,26 @@ fn operations(platform: &Platform) -> Router {
         .with_state(platform.clone())
 }
 
-async fn identity(State(platform): State<Platform>) -> Response {
-    let (service, version) = (platform.service.title, &platform.config.version);
-    Json(json!({"service": service, "version": version, "status": "running"})).into_response()
+#[derive(Serialize)]
+struct Identity {
+    service: &'static str,
+    version: String,
+    status: &'static str,
 }
 
-async fn alive(State(platform): State<Platform>) -> Response {
-    Json(json!({"status": "healthy", "service": platform.service.title})).into_response()
+async fn identity(State(platform): State<Platform>) -> Json<Identity> {
+    let (service, version) = (platform.service.title, platform.config.version.clone());
+    Json(Identity { service, version, status: "running" })
+}
+
+#[derive(Serialize)]
+struct Alive {
+    status: &'static str,
+    service: &'static str,
+}
+
+async fn alive(State(platform): State<Platform>) -> Json<Alive> {
+    Json(Alive { status: "healthy", service: platform.service.title })
 }
 
 async fn ready(State(platform): State<Platform>) -> Response {

@@ -30,6 +30,9 @@ const OVERDUE: Duration = Duration::from_secs(15);
 /// How often what is overdue is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
+/// What the end of the process leaves for it.
+const FLUSH: Duration = Duration::from_secs(2);
+
 /// Overdue events that are sent again at once.
 const SWEEP_AT_ONCE: i64 = 500;
 
@@ -154,6 +157,12 @@ impl MessageEvents {
                 tracing::warn!(error = %e, "overdue events stay pending");
             }
         }
+    }
+
+    /// At the end of the process: what was committed gets to Kafka now, not when another replica finds it overdue.
+    pub async fn flush(self, stopping: CancellationToken) {
+        stopping.cancelled().await;
+        self.producer.flush(FLUSH).await;
     }
 
     async fn sweep_once(&self) -> Result<()> {

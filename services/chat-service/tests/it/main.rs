@@ -5,6 +5,7 @@
 mod access;
 mod app;
 mod messages;
+mod process;
 mod reads;
 mod rooms;
 mod stream;

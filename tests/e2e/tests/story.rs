@@ -1,0 +1,128 @@
+//! Two people sign up, become friends and chat live, through the gateway.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use e2e::{PASSWORD, Person, gateway};
+use serde_json::{Value, json};
+use testkit::eventually;
+
+fn names(people: &Value, field: &str) -> Vec<String> {
+    people.as_array().unwrap().iter().map(|person| person[field].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn two_people_become_friends_and_chat_live() {
+    let (ann, bob) = (Person::sign_up("ann").await, Person::sign_up("bob").await);
+
+    let found = ann.client.get(&format!("/api/users/search?query={}", bob.username)).await.expect(200);
+    assert_eq!(names(&found["users"], "username"), [bob.username.as_str()]);
+    ann.client.post("/api/friends/request", json!({"user_id_2": bob.id, "message": "안녕"})).await.expect(201);
+    let waiting = bob.client.get("/api/friends/requests").await.expect(200);
+    assert_eq!(waiting["received_requests"][0]["user_id"], ann.id);
+    assert_eq!(waiting["received_requests"][0]["username"], ann.username.as_str());
+    bob.client.put(&format!("/api/friends/status/{}", ann.id), json!({"action": "accept"})).await.expect(200);
+    for (person, friend) in [(&ann, &bob), (&bob, &ann)] {
+        let friends = person.client.get("/api/friends/list").await.expect(200);
+        assert_eq!(names(&friends, "username"), [friend.username.as_str()]);
+    }
+
+    let room = ann.room_with(&bob).await;
+    assert_eq!(bob.room_with(&ann).await, room);
+    let mut stream = bob.client.stream(&format!("/api/messages/stream/{room}"), None).await;
+    assert_eq!(stream.next().await.name, "connected");
+    let texts = ["안녕하세요! 👋🏽", "<b>plain</b> \"text\"", "줄\n바꿈", "👨‍👩‍👧‍👦"];
+    for text in texts {
+        ann.says(room, text).await;
+    }
+    for (position, text) in (1..).zip(texts) {
+        let event = stream.next().await;
+        assert_eq!((event.name.as_str(), &event.data["content"]), ("new_message", &json!(text)));
+        assert_eq!((event.id, &event.data["username"]), (position.to_string(), &json!(ann.username)));
+    }
+
+    let rooms = bob.client.get("/api/chat-rooms").await.expect(200);
+    assert_eq!((&rooms[0]["unread_count"], &rooms[0]["last_message"]["content"]), (&json!(4), &json!(texts[3])));
+    assert_eq!(names(&rooms[0]["participants"], "username"), [bob.username.as_str(), ann.username.as_str()]);
+    bob.client.post("/api/messages/read", json!({"room_id": room})).await.expect(200);
+    let unread = bob.client.get(&format!("/api/messages/room/{room}/unread-count")).await.expect(200);
+    assert_eq!(unread, json!({"unread_count": 0}));
+    let page = bob.client.get(&format!("/api/messages/{room}?limit=2")).await.expect(200);
+    assert_eq!((&page["messages"][1]["content"], &page["total_count"]), (&json!(texts[3]), &json!(4)));
+}
+
+#[tokio::test]
+async fn what_is_sent_while_a_reader_is_away_comes_when_it_is_back_once() {
+    let (ann, bob) = (Person::sign_up("ann").await, Person::sign_up("bob").await);
+    let room = ann.room_with(&bob).await;
+    let path = format!("/api/messages/stream/{room}");
+    let mut before = bob.client.stream(&path, None).await;
+    before.next().await;
+    ann.says(room, "heard").await;
+    let last = before.next().await.id;
+    drop(before);
+    ann.says(room, "missed").await;
+
+    let mut tabs = [bob.client.stream(&path, Some(&last)).await, bob.client.stream(&path, Some(&last)).await];
+    for tab in &mut tabs {
+        assert_eq!(tab.next().await.name, "connected");
+    }
+    ann.says(room, "live").await;
+
+    for tab in &mut tabs {
+        let contents = [tab.next().await.data["content"].clone(), tab.next().await.data["content"].clone()];
+        assert_eq!(contents, ["missed", "live"]);
+    }
+}
+
+#[tokio::test]
+async fn a_logout_ends_the_session_everywhere() {
+    let (ann, bob) = (Person::sign_up("ann").await, Person::sign_up("bob").await);
+    let room = ann.room_with(&bob).await;
+    let mut stream = ann.client.stream(&format!("/api/messages/stream/{room}"), None).await;
+    stream.next().await;
+
+    let gone = ann.client.post("/api/auth/logout", json!({})).await.expect(200);
+
+    assert_eq!(gone, json!({"message": "Successfully logged out", "user_id": ann.id}));
+    for path in ["/api/profile/me", "/api/friends/list", "/api/chat-rooms"] {
+        eventually(path, || async { (ann.client.get(path).await.status == 401).then_some(()) }).await;
+    }
+    assert!(stream.try_next().await.is_none(), "its streams end too");
+    let again = json!({"email": ann.email, "password": PASSWORD});
+    gateway().post("/api/auth/login/json", again).await.expect(200);
+}
+
+#[tokio::test]
+async fn nobody_gets_in_with_a_forged_identity() {
+    let ann = Person::sign_up("ann").await;
+    let id = ann.id.to_string();
+    let forged = gateway().with_header("x-user-id", &id).with_header("x-user-email", &ann.email);
+    let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiIxIiwiZXhwIjo5OTk5OTk5OTk5LCJ0eXBlIjoiYWNjZXNzIn0.";
+    let mut broken = ann.client.token().to_owned();
+    broken.truncate(broken.len() - 2);
+
+    for path in ["/api/profile/me", "/api/friends/list", "/api/chat-rooms"] {
+        for token in ["", none, &broken] {
+            let refused = forged.with_token(token).get(path).await.expect(401);
+            assert_eq!(
+                (&refused["error"], &refused["detail"]),
+                (&json!("authentication_error"), &json!("Not authenticated"))
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_internal_is_not_routed() {
+    let ann = Person::sign_up("ann").await;
+
+    for path in [
+        format!("/api/users/{}/exists", ann.id),
+        "/api/friends/blocks".into(),
+        "/metrics".into(),
+        "/health/ready".into(),
+    ] {
+        assert_eq!(ann.client.get(&path).await.status, 404, "{path}");
+    }
+    assert_eq!(ann.client.post("/api/users/batch", json!({"user_ids": [ann.id]})).await.status, 404);
+}
