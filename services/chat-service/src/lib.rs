@@ -18,9 +18,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
-use common::auth::Auth;
+use common::auth::{Auth, CurrentUser};
 use common::clients::user::UserClient;
+use common::error::Result;
 use common::http::{Detail, Service};
+use common::id::RoomId;
 use common::kafka::live::Tail;
 use common::kafka::producer::Producer;
 use common::outbox::Outbox;
@@ -31,10 +33,11 @@ use common::{mongo, mysql};
 
 pub use config::Config;
 
+use crate::domain::Room;
 use crate::events::MessageEvents;
 use crate::live::{Hub, Streams};
 use crate::metrics::Metrics;
-use crate::store::{Log, Marks, Messages, Rooms};
+use crate::store::{Adoption, Log, Marks, Messages, Rooms};
 use crate::writer::Writer;
 
 pub const SERVICE: Service =
@@ -46,6 +49,7 @@ pub struct AppState {
     auth: Auth,
     users: UserClient,
     rooms: Rooms,
+    adoption: Adoption,
     messages: Messages,
     log: Log,
     marks: Marks,
@@ -54,6 +58,15 @@ pub struct AppState {
     streams: Streams,
     metrics: Arc<Metrics>,
     keep_alive: std::time::Duration,
+}
+
+impl AppState {
+    /// A room, for one of its members, all of whose messages have their positions.
+    async fn room(&self, room: RoomId, me: &CurrentUser) -> Result<Arc<Room>> {
+        let room = self.rooms.of_member(room, me.id).await?;
+        self.adoption.ensure(&[room.id]).await?;
+        Ok(room)
+    }
 }
 
 impl FromRef<AppState> for Auth {
@@ -102,8 +115,10 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     shutdown.spawn(hub.clone().watch_heads(stopping.clone()));
     shutdown.spawn(streams.clone().watch());
 
+    let adoption = Adoption::new(&mongo);
     let marks = Marks::new(&mongo);
     let keep_alive = config.keep_alive;
-    let state = AppState { auth, users, rooms, messages, log, marks, writer, hub, streams, metrics, keep_alive };
+    let state =
+        AppState { auth, users, rooms, adoption, messages, log, marks, writer, hub, streams, metrics, keep_alive };
     Ok(common::http::app(&platform, state, api::router()))
 }

@@ -189,7 +189,7 @@ async fn send_to(
     new: NewMessage,
 ) -> Result<(StatusCode, Json<MessageBody>)> {
     let arrived = Instant::now();
-    let room = app.rooms.of_member(room, me.id).await?;
+    let room = app.room(room, me).await?;
     let draft = draft(app, &room, new).await?;
     let username = username(app, me).await;
     let message = new_message(&room, me.id, username, draft);
@@ -330,7 +330,7 @@ async fn list_by_query(
 }
 
 async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> Result<Json<MessagePage>> {
-    app.rooms.of_member(room, me.id).await?;
+    app.room(room, me).await?;
     let cursor = cursor(app, room, &page).await?;
     // Before the messages, so that what is sent in between comes on the stream.
     let head = app.log.head(room).await?;
@@ -417,7 +417,7 @@ async fn delete(State(app): State<AppState>, me: CurrentUser, Path(id): Path<Str
 /// Changes a message of a room of the caller; whether they may is decided where it is written.
 async fn change(app: &AppState, me: &CurrentUser, id: &str, change: Change) -> Result<Message> {
     let message = app.messages.get(id).await?;
-    app.rooms.of_member(message.room_id, me.id).await?;
+    app.room(message.room_id, me).await?;
     let act = Act::Change { room: message.room_id, message: message.id, change };
     Ok(app.writer.write(me.id, act).await?.message)
 }

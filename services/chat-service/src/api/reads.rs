@@ -42,7 +42,7 @@ struct Unread {
     ),
 )]
 async fn unread_count(State(app): State<AppState>, me: CurrentUser, Path(room): Path<RoomId>) -> Result<Json<Unread>> {
-    app.rooms.of_member(room, me.id).await?;
+    app.room(room, &me).await?;
     let unread = app.marks.unread(me.id, &[room]).await?;
     Ok(Json(Unread { unread_count: unread.get(&room).copied().unwrap_or(0) }))
 }
@@ -84,7 +84,7 @@ struct ReadAnswer {
 )]
 async fn read(State(app): State<AppState>, me: CurrentUser, Valid(to_read): Valid<ToRead>) -> Result<Json<ReadAnswer>> {
     let room = to_read.room_id;
-    app.rooms.of_member(room, me.id).await?;
+    app.room(room, &me).await?;
     let read_count = match to_read.message_ids {
         None => app.marks.read_all(me.id, room, app.hub.position(room).await?).await?,
         Some(ids) => read_some(&app, &me, room, ids).await?,

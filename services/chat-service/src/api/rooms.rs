@@ -89,6 +89,7 @@ impl Input for Page {}
 async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<Page>) -> Result<Json<Vec<RoomBody>>> {
     let rooms = app.rooms.of_user(me.id).await?;
     let ids: Vec<RoomId> = rooms.iter().map(|room| room.id).collect();
+    app.adoption.ensure(&ids).await?;
     let heads = app.log.heads(&ids).await?;
     let page = newest_first(rooms, &heads, page);
     Ok(Json(describe(&app, &me, page, &heads).await?))
@@ -166,6 +167,7 @@ fn last_activity(room: &Room, head: Option<&Head>) -> DateTime<Utc> {
 }
 
 async fn described(app: &AppState, me: &CurrentUser, room: Room) -> Result<Json<RoomBody>> {
+    app.adoption.ensure(&[room.id]).await?;
     let heads = app.log.heads(&[room.id]).await?;
     let body = describe(app, me, vec![room], &heads).await?.pop();
     body.map(Json).ok_or_else(|| Error::internal("a room without description"))

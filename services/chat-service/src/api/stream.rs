@@ -66,7 +66,7 @@ async fn room(
     Query(since): Query<Since>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse> {
-    app.rooms.of_member(room, me.id).await?;
+    app.room(room, &me).await?;
     let named = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let started = Subscriber::start(&app.hub, room, named.or(since.last_event_id).as_deref()).await?;
     let open = app.streams.open(&me);

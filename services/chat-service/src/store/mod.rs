@@ -1,5 +1,6 @@
 //! MySQL holds the rooms, MongoDB everything that happens in them.
 
+mod adoption;
 mod log;
 mod marks;
 mod messages;
@@ -7,6 +8,7 @@ mod rooms;
 mod schema;
 pub mod time;
 
+pub use adoption::Adoption;
 pub use log::{Entry, Head, Last, Log, Pending, Place};
 pub use marks::Marks;
 pub use messages::{Cursor, Messages};

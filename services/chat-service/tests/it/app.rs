@@ -39,8 +39,14 @@ impl TestApp {
     /// With more in its environment, or something else.
     pub async fn start_with(more: &[(&'static str, String)]) -> Self {
         let space = Space::new();
+        let mysql_url = space.schema("chat").await;
+        Self::start_in(space, &mysql_url, more).await
+    }
+
+    /// Over stores that hold something already.
+    pub async fn start_in(space: Space, mysql_url: &str, more: &[(&'static str, String)]) -> Self {
         let people = Arc::new(AtomicBool::new(true));
-        let mut env = space.env(&space.schema("chat").await);
+        let mut env = space.env(mysql_url);
         env.push(("USER_SERVICE_URL", user_service(people.clone()).await));
         env.push(("SSE_KEEPALIVE_SECONDS", "1".to_owned()));
         env.push(("HTTP_TIMEOUT", "1".to_owned()));

@@ -9,4 +9,5 @@ mod process;
 mod reads;
 mod rooms;
 mod stream;
+mod takeover;
 mod writer;
