@@ -34,10 +34,10 @@ use common::{mongo, mysql};
 pub use config::Config;
 
 use crate::domain::Room;
-use crate::events::MessageEvents;
+use crate::events::Relay;
 use crate::live::{Hub, Streams};
 use crate::metrics::Metrics;
-use crate::store::{Adoption, Log, Marks, Messages, Rooms};
+use crate::store::{Adoption, LOG, Log, Marks, Messages, READS, Rooms, UnsentEvents};
 use crate::writer::Writer;
 
 pub const SERVICE: Service =
@@ -53,6 +53,7 @@ pub struct AppState {
     messages: Messages,
     log: Log,
     marks: Marks,
+    read_relay: Relay,
     writer: Writer,
     hub: Hub,
     streams: Streams,
@@ -99,8 +100,10 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     let messages = Messages::new(&mongo);
     let rooms = Rooms::new(pool, outbox.clone());
     let hub = Hub::new(log.clone(), messages.clone());
-    let message_events = MessageEvents::new(log.clone(), producer.clone(), base.kafka.topics.clone());
-    let writer = Writer::start(&mongo, message_events.clone(), hub.clone(), rooms.clone(), shutdown);
+    let relay =
+        |collection| Relay::start(UnsentEvents::of(&mongo, collection), producer.clone(), base.kafka.topics.clone());
+    let (log_relay, read_relay) = (relay(LOG), relay(READS));
+    let writer = Writer::start(&mongo, log_relay.clone(), hub.clone(), rooms.clone(), shutdown);
     let streams = Streams::new(auth.clone(), presence, metrics.sse_connections.clone(), shutdown.draining_token());
 
     let stopping = shutdown.stopping_token();
@@ -109,8 +112,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
         let (outbox, stopping) = (outbox.clone(), stopping.clone());
         async move { outbox.run(stopping).await }
     });
-    shutdown.spawn(message_events.clone().sweep(stopping.clone()));
-    shutdown.spawn(message_events.clone().flush(stopping.clone()));
+    shutdown.spawn(log_relay.sweep(stopping.clone()));
+    shutdown.spawn(read_relay.clone().sweep(stopping.clone()));
     shutdown.spawn(live::follow(hub.clone(), tail));
     shutdown.spawn(hub.clone().watch_heads(stopping.clone()));
     shutdown.spawn(streams.clone().watch());
@@ -118,7 +121,20 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     let adoption = Adoption::new(&mongo);
     let marks = Marks::new(&mongo);
     let keep_alive = config.keep_alive;
-    let state =
-        AppState { auth, users, rooms, adoption, messages, log, marks, writer, hub, streams, metrics, keep_alive };
+    let state = AppState {
+        auth,
+        users,
+        rooms,
+        adoption,
+        messages,
+        log,
+        marks,
+        read_relay,
+        writer,
+        hub,
+        streams,
+        metrics,
+        keep_alive,
+    };
     Ok(common::http::app(&platform, state, api::router()))
 }

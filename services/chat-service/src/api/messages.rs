@@ -1,5 +1,6 @@
 //! Messages: sending, listing, changing.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use axum::Json;
@@ -19,7 +20,7 @@ use utoipa_axum::routes;
 
 use crate::AppState;
 use crate::domain::{Change, Message, MessageType, Reaction, Room, readable};
-use crate::store::Cursor;
+use crate::store::{Cursor, Mark};
 use crate::writer::{Act, Draft, Written, new_message};
 
 pub fn router() -> OpenApiRouter<AppState> {
@@ -125,6 +126,23 @@ impl MessageBody {
             reply_to: message.reply_to.clone(),
             reactions: message.reactions.clone(),
         }
+    }
+}
+
+impl MessageBody {
+    /// With who has read it: of one's own message whether another has, of another's whether oneself has.
+    fn read(mut self, marks: &HashMap<UserId, Mark>, me: UserId) -> Self {
+        let Some(position) = self.seq else { return self };
+        let mut readers: Vec<UserId> = marks
+            .iter()
+            .filter(|(reader, mark)| **reader != self.user_id && mark.covers(position))
+            .map(|(reader, _)| *reader)
+            .collect();
+        readers.sort_unstable();
+        let own = self.user_id == me;
+        self.is_read = Some(if own { !readers.is_empty() } else { readers.contains(&me) });
+        self.read_by = Some(readers);
+        self
     }
 }
 
@@ -335,14 +353,15 @@ async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> 
     // Before the messages, so that what is sent in between comes on the stream.
     let head = app.log.head(room).await?;
     // One more than asked for tells whether there are more.
-    let mut messages = app.messages.list(room, cursor, page.limit.0 + 1).await?;
+    let (messages, marks) = tokio::join!(app.messages.list(room, cursor, page.limit.0 + 1), app.marks.in_room(room));
+    let (mut messages, marks) = (messages?, marks?);
     let has_more = messages.len() as i64 > page.limit.0;
     if has_more {
         let surplus = if matches!(cursor, Cursor::After(_)) { messages.len() - 1 } else { 0 };
         messages.remove(surplus);
     }
     Ok(Json(MessagePage {
-        messages: messages.iter().map(MessageBody::of).collect(),
+        messages: messages.iter().map(|message| MessageBody::of(message).read(&marks, me.id)).collect(),
         total_count: head.as_ref().map_or(0, |head| head.total()),
         has_more,
         position: head.map_or(0, |head| head.position),

@@ -5,23 +5,29 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use common::auth::CurrentUser;
 use common::error::{Error, ErrorBody, Result};
+use common::events::chat::MessagesRead;
 use common::http::{Path, Valid};
 use common::id::RoomId;
 use common::input::{Input, Invalid};
 use deserr::Deserr;
+use mongodb::bson;
+use mongodb::bson::oid::ObjectId;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use uuid::Uuid;
 
-use crate::AppState;
+use crate::domain::Message;
+use crate::store::{Read, time};
+use crate::{AppState, events};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(unread_count)).routes(routes!(read))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Unread {
+struct UnreadCount {
     /// Exact to 1,000 and capped there.
     unread_count: i64,
 }
@@ -34,17 +40,21 @@ struct Unread {
     security(("bearer" = [])),
     params(("room_id" = i64, Path)),
     responses(
-        (status = 200, body = Unread),
+        (status = 200, body = UnreadCount),
         (status = 401, body = ErrorBody),
         (status = 403, description = "Not a member", body = ErrorBody),
         (status = 404, body = ErrorBody),
         (status = 422, body = ErrorBody),
     ),
 )]
-async fn unread_count(State(app): State<AppState>, me: CurrentUser, Path(room): Path<RoomId>) -> Result<Json<Unread>> {
+async fn unread_count(
+    State(app): State<AppState>,
+    me: CurrentUser,
+    Path(room): Path<RoomId>,
+) -> Result<Json<UnreadCount>> {
     app.room(room, &me).await?;
     let unread = app.marks.unread(me.id, &[room]).await?;
-    Ok(Json(Unread { unread_count: unread.get(&room).copied().unwrap_or(0) }))
+    Ok(Json(UnreadCount { unread_count: unread.get(&room).copied().unwrap_or(0) }))
 }
 
 #[derive(Debug, Deserr, ToSchema)]
@@ -62,7 +72,7 @@ impl Input for ToRead {}
 struct ReadAnswer {
     success: bool,
     /// Only those that were not read before.
-    read_count: i64,
+    read_count: usize,
     message: String,
 }
 
@@ -85,23 +95,52 @@ struct ReadAnswer {
 async fn read(State(app): State<AppState>, me: CurrentUser, Valid(to_read): Valid<ToRead>) -> Result<Json<ReadAnswer>> {
     let room = to_read.room_id;
     app.room(room, &me).await?;
-    let read_count = match to_read.message_ids {
-        None => app.marks.read_all(me.id, room, app.hub.position(room).await?).await?,
-        Some(ids) => read_some(&app, &me, room, ids).await?,
+    let (messages, up_to) = match to_read.message_ids {
+        None => whole_room(&app, &me, room).await?,
+        Some(ids) => (named(&app, &me, room, ids).await?, None),
     };
+    let read_count = messages.len();
+    if read_count > 0 {
+        mark(&app, &me, room, messages, up_to).await?;
+    }
     let message = format!("{read_count} messages marked as read");
     Ok(Json(ReadAnswer { success: true, read_count, message }))
 }
 
-async fn read_some(app: &AppState, me: &CurrentUser, room: RoomId, ids: Vec<String>) -> Result<i64> {
+type Unread = Vec<(ObjectId, i64)>;
+
+/// What is not read of a room, and where the mark will stand.
+async fn whole_room(app: &AppState, me: &CurrentUser, room: RoomId) -> Result<(Unread, Option<i64>)> {
+    // What is sent in between stays unread.
+    let position = app.hub.position(room).await?;
+    let unread = app.marks.newest_unread(me.id, room).await?;
+    Ok((unread.into_iter().filter(|(_, at)| *at <= position).collect(), Some(position)))
+}
+
+/// What is not read of the messages that the reader names.
+async fn named(app: &AppState, me: &CurrentUser, room: RoomId, ids: Vec<String>) -> Result<Unread> {
     if ids.is_empty() {
         return Err(refused("Message IDs cannot be empty"));
     }
-    let messages = app.messages.by_hex_ids(&ids).await?;
-    if messages.values().any(|message| message.room_id != room) {
+    let messages: Vec<Message> = app.messages.by_hex_ids(&ids).await?.into_values().collect();
+    if messages.iter().any(|message| message.room_id != room) {
         return Err(refused("All messages must be from the same room"));
     }
-    app.marks.read(me.id, room, messages.into_values().collect()).await
+    app.marks.unread_of(me.id, room, &messages).await
+}
+
+/// Moves the mark, and tells of it.
+async fn mark(app: &AppState, me: &CurrentUser, room: RoomId, messages: Unread, up_to: Option<i64>) -> Result<()> {
+    let (event_id, at) = (Uuid::now_v7(), time::now());
+    let message_ids = messages.iter().map(|(id, _)| id.to_hex()).collect();
+    let told = MessagesRead { room_id: room, user_id: me.id, message_ids, up_to };
+    let pending = events::of_read(&told, event_id, at)?;
+    let bson_id = bson::Uuid::from_bytes(event_id.into_bytes());
+    let read = Read { room, reader: me.id, messages, up_to, at, event_id: bson_id, pending: pending.clone() };
+    app.marks.move_to(&read).await?;
+    app.hub.tell_read(&told, Some(event_id), at);
+    app.read_relay.publish(vec![(read.id(), room, pending)]);
+    Ok(())
 }
 
 fn refused(message: &'static str) -> Error {

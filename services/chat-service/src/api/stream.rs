@@ -91,13 +91,13 @@ fn events(
         let ended = open.ended();
         tokio::pin!(ended);
         loop {
-            let frames = tokio::select! {
-                _ = &mut ended => break,
-                frames = subscriber.next() => frames,
+            let events = tokio::select! {
+                () = &mut ended => break,
+                events = subscriber.next() => events,
             };
-            match frames {
-                Ok(frames) => for frame in frames {
-                    yield Ok(frame.event.clone());
+            match events {
+                Ok(events) => for event in events {
+                    yield Ok(event);
                 },
                 Err(error) => {
                     tracing::warn!(%error, "a stream ends");

@@ -1,22 +1,24 @@
-//! What chat-service tells the others of messages: the log is the outbox, and this is its relay.
+//! What chat-service tells of messages and reads: the change and its event stand in one document's transaction, and this
+//! is their relay.
+
+mod told;
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use common::error::Result;
-use common::events::chat::{MessageDeleted, MessageEdited, MessageSent};
-use common::events::{Event, encode};
-use common::id::UserId;
+use common::id::RoomId;
 use common::kafka::TopicNames;
 use common::kafka::producer::{Producer, Record, Trace};
 use futures_util::future::join_all;
-use mongodb::bson;
+use mongodb::bson::{self, Bson};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::domain::{Kind, Message};
-use crate::store::{Entry, Log, Place};
+use crate::store::{Pending, Unsent, UnsentEvents};
+
+pub use told::{of_message, of_read};
 
 /// Reports of this long are cleared together.
 const CLEAR_EVERY: Duration = Duration::from_millis(100);
@@ -36,89 +38,33 @@ const FLUSH: Duration = Duration::from_secs(2);
 /// Overdue events that are sent again at once.
 const SWEEP_AT_ONCE: i64 = 500;
 
-/// An event on its way to Kafka.
-#[derive(Clone, Debug)]
-pub struct Outgoing {
-    pub payload: String,
-    pub trace: Trace,
-}
+/// The document of an event, its room and the event.
+pub type Committed = (Bson, RoomId, Pending);
 
-/// The event of something that happened to a message.
-pub fn outgoing(
-    message: &Message,
-    kind: Kind,
-    by: UserId,
-    place: Place,
-    event_id: Uuid,
-    at: DateTime<Utc>,
-    trace: &Trace,
-) -> Result<Outgoing> {
-    let payload = match kind {
-        Kind::Sent => json(event_id, at, &sent(message, place)),
-        Kind::Edited => json(event_id, at, &edited(message, by, place)),
-        Kind::Deleted => json(event_id, at, &deleted(message, by, place)),
-    }?;
-    Ok(Outgoing { payload, trace: trace.clone() })
-}
-
-fn json<E: Event>(event_id: Uuid, at: DateTime<Utc>, event: &E) -> Result<String> {
-    String::from_utf8(encode(event_id, None, at, event)?).map_err(common::error::Error::internal)
-}
-
-fn sent(message: &Message, place: Place) -> MessageSent {
-    MessageSent {
-        message_id: message.id.to_hex(),
-        room_id: message.room_id,
-        user_id: message.user_id,
-        username: message.username.clone().unwrap_or_default(),
-        content: message.content.clone(),
-        message_type: message.message_type.as_str().to_owned(),
-        seq: place.at,
-        position: place.at,
-        client_message_id: message.client_message_id.clone(),
-        reply_to: message.reply_to.clone(),
-    }
-}
-
-fn edited(message: &Message, by: UserId, place: Place) -> MessageEdited {
-    MessageEdited {
-        message_id: message.id.to_hex(),
-        room_id: message.room_id,
-        user_id: by,
-        content: message.content.clone(),
-        edited_at: message.edited_at.unwrap_or(message.updated_at),
-        position: place.at,
-    }
-}
-
-fn deleted(message: &Message, by: UserId, place: Place) -> MessageDeleted {
-    MessageDeleted { message_id: message.id.to_hex(), room_id: message.room_id, deleted_by: by, position: place.at }
-}
-
-/// Publishes what was committed, and clears its mark when Kafka has it.
+/// Publishes what was committed to one collection, and clears its mark when Kafka has it.
 #[derive(Clone)]
-pub struct MessageEvents {
-    log: Log,
+pub struct Relay {
+    unsent: UnsentEvents,
     producer: Producer,
     topics: TopicNames,
-    delivered: mpsc::UnboundedSender<Place>,
+    delivered: mpsc::UnboundedSender<Bson>,
 }
 
-impl MessageEvents {
-    pub fn new(log: Log, producer: Producer, topics: TopicNames) -> Self {
+impl Relay {
+    pub fn start(unsent: UnsentEvents, producer: Producer, topics: TopicNames) -> Self {
         let (delivered, reports) = mpsc::unbounded_channel();
-        tokio::spawn(clear(log.clone(), reports));
-        Self { log, producer, topics, delivered }
+        tokio::spawn(clear(unsent.clone(), reports));
+        Self { unsent, producer, topics, delivered }
     }
 
     /// Sends events in commit order. No one waits: what does not get through keeps its mark, and the sweeper sends it.
-    pub fn publish(&self, committed: Vec<(Place, Outgoing)>) {
+    pub fn publish(&self, committed: Vec<Committed>) {
         let mut reports = Vec::with_capacity(committed.len());
-        for (place, event) in committed {
-            match self.producer.send(self.record(place, event.payload, &event.trace)) {
-                Ok(report) => reports.push(async move { report.await.map(|()| place) }),
+        for (id, room, event) in committed {
+            match self.producer.send(self.record(room, event)) {
+                Ok(report) => reports.push(async move { report.await.map(|()| id) }),
                 Err(e) => {
-                    // A later event of the room must not overtake this one by much; the sweeper keeps their order.
+                    // The later ones of the room must not overtake it; the sweeper keeps their order.
                     tracing::debug!(error = %e, "event stays pending");
                     break;
                 }
@@ -129,29 +75,31 @@ impl MessageEvents {
         }
         let delivered = self.delivered.clone();
         tokio::spawn(async move {
-            for place in join_all(reports).await.into_iter().flatten() {
-                let _ = delivered.send(place);
+            for id in join_all(reports).await.into_iter().flatten() {
+                // Its receiver lives as long as this sender.
+                let _ = delivered.send(id);
             }
         });
     }
 
-    fn record(&self, place: Place, payload: String, trace: &Trace) -> Record {
+    fn record(&self, room: RoomId, Pending { payload, request_id, traceparent }: Pending) -> Record {
+        let trace = Trace { request_id, traceparent };
         Record {
             topic: self.topics.message_events.clone(),
-            key: place.room.to_string(),
+            key: room.to_string(),
             payload: payload.into(),
             headers: trace.headers(),
         }
     }
 
-    /// Sends again what a crash or an outage left, until the shutdown.
+    /// Sends again what a crash or an outage left, until the shutdown; then sees off what is on its way.
     pub async fn sweep(self, stopping: CancellationToken) {
         let mut ticks = tokio::time::interval(SWEEP_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                () = stopping.cancelled() => return,
+                () = stopping.cancelled() => return self.producer.flush(FLUSH).await,
             }
             if let Err(e) = self.sweep_once().await {
                 tracing::warn!(error = %e, "overdue events stay pending");
@@ -159,37 +107,29 @@ impl MessageEvents {
         }
     }
 
-    /// At the end of the process: what was committed gets to Kafka now, not when another replica finds it overdue.
-    pub async fn flush(self, stopping: CancellationToken) {
-        stopping.cancelled().await;
-        self.producer.flush(FLUSH).await;
-    }
-
     async fn sweep_once(&self) -> Result<()> {
-        if !self.log.lease_sweep(3 * SWEEP_EVERY).await? {
-            return Ok(());
-        }
-        loop {
-            let overdue = self.log.overdue(id_before(OVERDUE), SWEEP_AT_ONCE).await?;
+        // One replica at a time, or each would send all of it.
+        while self.unsent.lease(3 * SWEEP_EVERY).await? {
+            let overdue = self.unsent.overdue(id_before(OVERDUE), SWEEP_AT_ONCE).await?;
             if overdue.is_empty() {
-                return Ok(());
+                break;
             }
             tracing::info!(events = overdue.len(), "overdue events are sent again");
             self.resend(overdue).await?;
         }
+        Ok(())
     }
 
-    /// Sends entries again, of each room in order, and waits for the reports.
-    async fn resend(&self, overdue: Vec<Entry>) -> Result<()> {
+    /// Sends events again, of each room in order, and waits for the reports.
+    async fn resend(&self, overdue: Vec<Unsent>) -> Result<()> {
         let mut reports = Vec::with_capacity(overdue.len());
-        for entry in overdue {
-            let Some(pending) = entry.pending else { continue };
-            let trace = Trace { request_id: pending.request_id, traceparent: pending.traceparent };
-            let report = self.producer.send(self.record(entry.place, pending.payload, &trace))?;
-            reports.push(async move { report.await.map(|()| entry.place) });
+        for unsent in overdue {
+            let Some(room) = unsent.room() else { continue };
+            let report = self.producer.send(self.record(room, unsent.pending))?;
+            reports.push(async move { report.await.map(|()| unsent.id) });
         }
-        let places = join_all(reports).await.into_iter().collect::<Result<Vec<_>>>()?;
-        self.log.clear(&places).await
+        let ids = join_all(reports).await.into_iter().collect::<Result<Vec<_>>>()?;
+        self.unsent.clear(&ids).await
     }
 }
 
@@ -202,10 +142,10 @@ fn id_before(age: Duration) -> bson::Uuid {
     bson::Uuid::from_bytes(bytes)
 }
 
-async fn clear(log: Log, mut delivered: mpsc::UnboundedReceiver<Place>) {
+async fn clear(unsent: UnsentEvents, mut delivered: mpsc::UnboundedReceiver<Bson>) {
     let mut batch = Vec::new();
     while delivered.recv_many(&mut batch, CLEAR_AT_ONCE).await > 0 {
-        if let Err(e) = log.clear(&batch).await {
+        if let Err(e) = unsent.clear(&batch).await {
             // They are sent again, and dropped by their event_id.
             tracing::debug!(error = %e, "delivered events keep their mark");
         }

@@ -2,7 +2,7 @@
 
 use axum::response::sse::Event;
 use chrono::{DateTime, Utc};
-use common::events::chat::MessageSent;
+use common::events::chat::{MessageSent, MessagesRead};
 use common::id::{RoomId, UserId};
 use serde::Serialize;
 
@@ -98,6 +98,18 @@ impl Frame {
         );
         Self { position: sent.position, event: event.id(sent.position.to_string()) }
     }
+}
+
+#[derive(Serialize)]
+struct ReadByOthers<'a> {
+    #[serde(flatten)]
+    read: &'a MessagesRead,
+    timestamp: DateTime<Utc>,
+}
+
+/// A read is not history: it has no position and no id.
+pub fn messages_read(read: &MessagesRead, timestamp: DateTime<Utc>) -> Event {
+    json("messages_read", &ReadByOthers { read, timestamp })
 }
 
 fn json<T: Serialize>(name: &'static str, data: &T) -> Event {

@@ -1,19 +1,22 @@
 //! The rooms that someone on this replica listens to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use axum::response::sse::Event;
+use chrono::{DateTime, Utc};
 use common::error::Result;
 use common::events::Received;
-use common::events::chat::{MessageDeleted, MessageEdited, MessageSent};
+use common::events::chat::{MessageDeleted, MessageEdited, MessageSent, MessagesRead};
 use common::id::RoomId;
 use common::kafka::live::Tail;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{OnceCell, broadcast, watch};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::frame::Frame;
+use super::frame::{self, Frame};
 use super::window::Window;
 use crate::domain::Message;
 use crate::store::{Entry, Log, Messages};
@@ -24,6 +27,9 @@ const GRACE: Duration = Duration::from_millis(50);
 
 /// How often the heads are looked at for what no hint told.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Live events without a position that a reader may lag behind.
+const PASSING: usize = 64;
 
 /// Positions read from the log at once.
 pub const REPLAY: i64 = 200;
@@ -49,6 +55,10 @@ pub struct Feed {
     /// Moves with the window's edge.
     edge: watch::Sender<i64>,
     repairing: AtomicBool,
+    /// What is live only: who listens hears it, and nobody else ever.
+    passing: broadcast::Sender<Event>,
+    /// Events of it that were told lately.
+    told: Mutex<VecDeque<Uuid>>,
     hub: Weak<Shared>,
 }
 
@@ -96,6 +106,13 @@ impl Hub {
         }
     }
 
+    /// Tells the listeners of a room of a read, once, whichever way it is heard of.
+    pub fn tell_read(&self, read: &MessagesRead, event_id: Option<Uuid>, at: DateTime<Utc>) {
+        if let Some(feed) = self.shared.listened(read.room_id) {
+            feed.tell(event_id, || frame::messages_read(read, at));
+        }
+    }
+
     /// Looks at the heads of all rooms with listeners, until the shutdown: without Kafka streams go on by this.
     pub async fn watch_heads(self, stopping: CancellationToken) {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
@@ -120,6 +137,13 @@ impl Hub {
                 // The original's events have no position; the heads tell of what it writes.
                 Ok(sent) if sent.position > 0 => feed.offer(Frame::of_event(&sent, event.timestamp)),
                 Ok(_) => {}
+                Err(e) => tracing::warn!(error = %e, "unreadable event skipped"),
+            }
+            return;
+        }
+        if event.is::<MessagesRead>() {
+            match event.decode::<MessagesRead>() {
+                Ok(read) => self.tell_read(&read, event.event_id, event.timestamp),
                 Err(e) => tracing::warn!(error = %e, "unreadable event skipped"),
             }
             return;
@@ -154,6 +178,8 @@ impl Shared {
             begun: OnceCell::new(),
             edge: watch::Sender::new(0),
             repairing: AtomicBool::new(false),
+            passing: broadcast::Sender::new(PASSING),
+            told: Mutex::default(),
             hub: Arc::downgrade(self),
         });
         feeds.insert(room, Arc::downgrade(&feed));
@@ -182,6 +208,26 @@ impl Feed {
     /// Resolves when the edge moves.
     pub fn watch(&self) -> watch::Receiver<i64> {
         self.edge.subscribe()
+    }
+
+    /// What is live only; who lags behind misses some of it.
+    pub fn listen(&self) -> broadcast::Receiver<Event> {
+        self.passing.subscribe()
+    }
+
+    fn tell(&self, event_id: Option<Uuid>, event: impl FnOnce() -> Event) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = event_id {
+            if told.contains(&id) {
+                return;
+            }
+            told.push_back(id);
+            if told.len() > PASSING {
+                told.pop_front();
+            }
+        }
+        // Nobody may be listening just now.
+        let _ = self.passing.send(event());
     }
 
     pub fn window(&self) -> MutexGuard<'_, Window> {

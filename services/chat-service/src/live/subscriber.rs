@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use axum::response::sse::Event;
 use common::error::Result;
 use common::id::RoomId;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
-use super::frame::Frame;
 use super::hub::{Feed, Hub};
 use super::window::Next;
 
@@ -18,6 +18,7 @@ pub struct Subscriber {
     hub: Hub,
     feed: Arc<Feed>,
     edge: watch::Receiver<i64>,
+    passing: broadcast::Receiver<Event>,
     /// Where the room stood at the start. What came before is replayed from the store, in its latest state: the window
     /// may still hold the text of what was deleted meanwhile.
     live_from: i64,
@@ -33,9 +34,9 @@ impl Subscriber {
         since: Option<&str>,
     ) -> Result<Result<Self, Self>, common::error::Error> {
         let feed = hub.feed(room).await?;
-        let edge = feed.watch();
+        let (edge, passing) = (feed.watch(), feed.listen());
         let stands_at = feed.window().edge().unwrap_or(0);
-        let mut subscriber = Self { hub: hub.clone(), feed, edge, live_from: stands_at, position: stands_at };
+        let mut subscriber = Self { hub: hub.clone(), feed, edge, passing, live_from: stands_at, position: stands_at };
         let Some(since) = since else { return Ok(Ok(subscriber)) };
         Ok(match subscriber.valid(since).await? {
             Some(position) => {
@@ -66,7 +67,7 @@ impl Subscriber {
     /// What comes next, as soon as it is there.
     ///
     /// Dropped while it waits, nothing is lost: the position moves only with what is returned.
-    pub async fn next(&mut self) -> Result<Vec<Arc<Frame>>> {
+    pub async fn next(&mut self) -> Result<Vec<Event>> {
         loop {
             self.edge.borrow_and_update();
             let frames = match self.at_hand() {
@@ -79,10 +80,13 @@ impl Subscriber {
             };
             if let Some(last) = frames.last() {
                 self.position = last.position;
-                return Ok(frames);
+                return Ok(frames.iter().map(|frame| frame.event.clone()).collect());
             }
-            if self.edge.changed().await.is_err() {
-                return Ok(Vec::new());
+            tokio::select! {
+                _ = self.edge.changed() => {}
+                passing = self.passing.recv() => if let Ok(event) = passing {
+                    return Ok(vec![event]);
+                },
             }
         }
     }

@@ -1,21 +1,18 @@
 //! The rooms' logs and their heads. Read with majority: what is visible but not yet safe may vanish with its server.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use common::error::Result;
 use common::id::{RoomId, UserId};
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{self, Document, doc};
-use mongodb::error::{ErrorKind, WriteFailure};
-use mongodb::options::{Acknowledgment, CollectionOptions, ReadConcern, WriteConcern};
+use mongodb::bson::{self, Bson, doc};
+use mongodb::options::{CollectionOptions, ReadConcern};
 use mongodb::{Collection, Database};
 use serde::{Deserialize, Serialize};
 
-use super::time;
-use super::{HEADS, LOG};
+use super::{HEADS, LOG, Pending, time};
 use crate::domain::{Kind, MessageType};
 
 /// Where something stands: `_id` of an entry.
@@ -24,6 +21,13 @@ pub struct Place {
     pub room: RoomId,
     /// 1, 2, 3 … in commit order.
     pub at: i64,
+}
+
+impl Place {
+    /// As it is stored.
+    pub fn id(self) -> Bson {
+        doc! {"room": self.room.0, "at": self.at}.into()
+    }
 }
 
 /// One thing that happened in a room.
@@ -39,14 +43,6 @@ pub struct Entry {
     /// The event, until Kafka has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
-}
-
-/// An event that Kafka does not have yet, ready to be sent.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Pending {
-    pub payload: String,
-    pub request_id: Option<String>,
-    pub traceparent: Option<String>,
 }
 
 /// What is known of a room without looking at its messages.
@@ -89,25 +85,14 @@ pub struct Last {
 pub struct Log {
     entries: Collection<Entry>,
     heads: Collection<Head>,
-    /// To clear marks: a clear that is lost costs a repeat and nothing else.
-    cleared: Collection<Document>,
-    leases: Collection<Document>,
-    /// This process, among those that want a lease.
-    owner: bson::Uuid,
 }
 
 impl Log {
     pub fn new(database: &Database) -> Self {
         let majority = CollectionOptions::builder().read_concern(ReadConcern::majority()).build();
-        let fast = CollectionOptions::builder()
-            .write_concern(WriteConcern::builder().w(Acknowledgment::Nodes(1)).build())
-            .build();
         Self {
             entries: database.collection_with_options(LOG, majority.clone()),
             heads: database.collection_with_options(HEADS, majority),
-            cleared: database.collection_with_options(LOG, fast),
-            leases: database.collection("chat_leases"),
-            owner: bson::Uuid::new(),
         }
     }
 
@@ -144,33 +129,5 @@ impl Log {
     pub async fn pending(&self, events: &[bson::Uuid]) -> Result<Vec<Entry>> {
         let filter = doc! {"event_id": {"$in": events}, "pending": {"$exists": true}};
         Ok(self.entries.find(filter).await?.try_collect().await?)
-    }
-
-    /// Events older than `before` that Kafka does not have, oldest first.
-    pub async fn overdue(&self, before: bson::Uuid, limit: i64) -> Result<Vec<Entry>> {
-        let filter = doc! {"event_id": {"$lt": before}, "pending": {"$exists": true}};
-        let found = self.entries.find(filter).sort(doc! {"event_id": 1}).limit(limit).await?;
-        Ok(found.try_collect().await?)
-    }
-
-    /// Takes the lease on sending overdue events again, or prolongs it; false while another replica has it.
-    pub async fn lease_sweep(&self, time: Duration) -> Result<bool> {
-        let free = doc! {"_id": "sweeper", "$or": [{"owner": self.owner}, {"until": {"$lt": bson::DateTime::now()}}]};
-        let until = time::to_bson(Utc::now() + time);
-        let taken =
-            self.leases.update_one(free, doc! {"$set": {"owner": self.owner, "until": until}}).upsert(true).await;
-        match taken {
-            Ok(_) => Ok(true),
-            // The upsert met the lease of another.
-            Err(e) if matches!(*e.kind, ErrorKind::Write(WriteFailure::WriteError(_))) => Ok(false),
-            Err(e) => Err(e.into()),
-        }
-    }
-
-    /// Notes that Kafka has these.
-    pub async fn clear(&self, places: &[Place]) -> Result<()> {
-        let ids: Vec<_> = places.iter().map(|place| doc! {"room": place.room.0, "at": place.at}).collect();
-        self.cleared.update_many(doc! {"_id": {"$in": ids}}, doc! {"$unset": {"pending": ""}}).await?;
-        Ok(())
     }
 }

@@ -2,19 +2,26 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use common::error::Result;
 use common::id::{RoomId, UserId};
 use futures_util::TryStreamExt;
-use mongodb::bson::{Document, doc};
-use mongodb::{Collection, Database};
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{self, Bson, Document, doc};
+use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
+use mongodb::options::{Acknowledgment, CollectionOptions, ReadConcern, WriteConcern};
+use mongodb::{ClientSession, Collection, Database};
 use serde::{Deserialize, Serialize};
 
-use super::MESSAGES;
-use super::schema::MARKS;
+use super::schema::{MARKS, READ_STATUS, READS};
+use super::{MESSAGES, Pending, time};
 use crate::domain::Message;
 
-/// Unread messages are counted exactly up to this, and no further.
+/// Unread messages are counted exactly up to this, and no further; and as many ids a read of a whole room names.
 pub const UNREAD_CAP: i64 = 1_000;
+
+/// Two reads of one reader at once take turns.
+const TRIES: usize = 20;
 
 /// A reader's mark in a room.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -27,10 +34,37 @@ pub struct Mark {
     pub read: Vec<i64>,
 }
 
-/// The collection `room_marks`.
+impl Mark {
+    pub fn covers(&self, position: i64) -> bool {
+        position <= self.up_to || self.read.contains(&position)
+    }
+}
+
+/// A read that moves a mark, and the event that tells of it.
+pub struct Read {
+    pub room: RoomId,
+    pub reader: UserId,
+    pub messages: Vec<(ObjectId, i64)>,
+    /// The position of the mark, when the whole room was read.
+    pub up_to: Option<i64>,
+    pub at: DateTime<Utc>,
+    pub event_id: bson::Uuid,
+    pub pending: Pending,
+}
+
+impl Read {
+    /// The `_id` of its event.
+    pub fn id(&self) -> Bson {
+        doc! {"room": self.room.0, "event": self.event_id}.into()
+    }
+}
+
+/// The collections `room_marks`, `room_reads` and, for the original, `message_read_status`.
 #[derive(Clone)]
 pub struct Marks {
+    database: Database,
     marks: Collection<Document>,
+    reads: Collection<Document>,
     messages: Collection<Document>,
 }
 
@@ -45,6 +79,7 @@ struct Stored {
 #[derive(Deserialize)]
 struct Key {
     room: RoomId,
+    user: UserId,
 }
 
 #[derive(Deserialize)]
@@ -53,9 +88,22 @@ struct Count {
     unread: i64,
 }
 
+#[derive(Deserialize)]
+struct Position {
+    #[serde(rename = "_id")]
+    id: ObjectId,
+    seq: i64,
+}
+
 impl Marks {
     pub fn new(database: &Database) -> Self {
-        Self { marks: database.collection(MARKS), messages: database.collection(MESSAGES) }
+        let majority = CollectionOptions::builder().read_concern(ReadConcern::majority()).build();
+        Self {
+            database: database.clone(),
+            marks: database.collection_with_options(MARKS, majority.clone()),
+            reads: database.collection(READS),
+            messages: database.collection_with_options(MESSAGES, majority),
+        }
     }
 
     /// How many messages of others a reader has not read, for many rooms: two round trips, whatever their history.
@@ -74,25 +122,68 @@ impl Marks {
         Ok(counts.map_ok(|count| (RoomId(count.room), count.unread)).try_collect().await?)
     }
 
-    /// Moves a reader's mark to a position; how many messages were unread before it, counted as [`Self::unread`] does.
-    pub async fn read_all(&self, user: UserId, room: RoomId, position: i64) -> Result<i64> {
-        let unread = self.unread(user, &[room]).await?;
-        let moved = doc! {"$max": {"up_to": position}, "$pull": {"read": {"$lte": position}}};
-        self.marks.update_one(doc! {"_id": key(room, user)}, moved).upsert(true).await?;
-        Ok(unread.get(&room).copied().unwrap_or(0))
+    /// The newest messages that a reader has not read, at most [`UNREAD_CAP`].
+    pub async fn newest_unread(&self, user: UserId, room: RoomId) -> Result<Vec<(ObjectId, i64)>> {
+        let mark = self.of_one(user, room).await?;
+        let found = self
+            .messages
+            .clone_with_type::<Position>()
+            .find(unread(room, user, &mark))
+            .sort(doc! {"seq": -1})
+            .limit(UNREAD_CAP)
+            .projection(doc! {"seq": 1})
+            .await?;
+        let mut newest: Vec<_> = found.map_ok(|message| (message.id, message.seq)).try_collect().await?;
+        newest.reverse();
+        Ok(newest)
     }
 
-    /// Notes single messages as read; how many of them were not read before. One's own are no matter of reading.
-    pub async fn read(&self, user: UserId, room: RoomId, messages: Vec<Message>) -> Result<i64> {
-        let mark = self.of(user, &[room]).await?.remove(&room).unwrap_or_default();
+    /// Which of these messages of others a reader has not read.
+    pub async fn unread_of(&self, user: UserId, room: RoomId, messages: &[Message]) -> Result<Vec<(ObjectId, i64)>> {
+        let mark = self.of_one(user, room).await?;
         let others = messages.iter().filter(|message| message.user_id != user);
-        let new: Vec<i64> = others
-            .filter_map(|message| message.seq)
-            .filter(|seq| *seq > mark.up_to && !mark.read.contains(seq))
-            .collect();
-        let noted = doc! {"$addToSet": {"read": {"$each": &new}}};
-        self.marks.update_one(doc! {"_id": key(room, user)}, noted).upsert(true).await?;
-        Ok(new.len() as i64)
+        let placed = others.filter_map(|message| Some((message.id, message.seq?)));
+        Ok(placed.filter(|(_, position)| !mark.covers(*position)).collect())
+    }
+
+    /// The marks of all who have read something in a room.
+    pub async fn in_room(&self, room: RoomId) -> Result<HashMap<UserId, Mark>> {
+        // `_id` is a document: a range over it is a range of readers within the room.
+        let (from, to) = (doc! {"room": room.0, "user": 0_i64}, doc! {"room": room.0, "user": i64::MAX});
+        let found = self.marks.clone_with_type::<Stored>().find(doc! {"_id": {"$gt": from, "$lte": to}}).await?;
+        Ok(found.map_ok(|stored| (stored.id.user, stored.mark)).try_collect().await?)
+    }
+
+    /// Moves a mark, with the event and the original's rows, all or nothing.
+    pub async fn move_to(&self, read: &Read) -> Result<()> {
+        let mut tries = 1;
+        loop {
+            let mut session = self.database.client().start_session().await?;
+            match self.transaction(&mut session, read).await {
+                Ok(()) => return Ok(()),
+                Err(e) if tries < TRIES && retryable(&e) => tries += 1,
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    async fn transaction(&self, session: &mut ClientSession, read: &Read) -> mongodb::error::Result<()> {
+        let safe = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
+        session.start_transaction().write_concern(safe).await?;
+        let mark = doc! {"_id": key(read.room, read.reader)};
+        self.marks.update_one(mark, moved(read)).upsert(true).session(&mut *session).await?;
+        let rows: Vec<Document> = read.messages.iter().map(|(message, _)| row(read, *message)).collect();
+        if !rows.is_empty() {
+            self.database.run_command(doc! {"update": READ_STATUS, "updates": rows}).session(&mut *session).await?;
+        }
+        // Tried again after a commit of unknown outcome, it finds itself.
+        let event = doc! {"_id": read.id()};
+        self.reads.update_one(event, doc! {"$setOnInsert": unsent(read)}).upsert(true).session(&mut *session).await?;
+        session.commit_transaction().await
+    }
+
+    async fn of_one(&self, user: UserId, room: RoomId) -> Result<Mark> {
+        Ok(self.of(user, &[room]).await?.remove(&room).unwrap_or_default())
     }
 
     async fn of(&self, user: UserId, rooms: &[RoomId]) -> Result<HashMap<RoomId, Mark>> {
@@ -102,20 +193,51 @@ impl Marks {
     }
 }
 
+fn retryable(e: &mongodb::error::Error) -> bool {
+    e.contains_label(TRANSIENT_TRANSACTION_ERROR) || e.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
+}
+
 fn key(room: RoomId, user: UserId) -> Document {
     doc! {"room": room.0, "user": user.0}
 }
 
-/// Counts at most [`UNREAD_CAP`] entries of the index `room_seq`, wherever in the history the mark stands.
-fn count(room: RoomId, user: UserId, mark: &Mark) -> Vec<Document> {
-    let unread = doc! {
+fn moved(read: &Read) -> Document {
+    match read.up_to {
+        Some(position) => doc! {"$max": {"up_to": position}, "$pull": {"read": {"$lte": position}}},
+        None => {
+            let positions: Vec<i64> = read.messages.iter().map(|(_, position)| *position).collect();
+            doc! {"$addToSet": {"read": {"$each": positions}}}
+        }
+    }
+}
+
+/// A row as the original writes it.
+fn row(read: &Read, message: ObjectId) -> Document {
+    let place = doc! {"message_id": message.to_hex(), "user_id": read.reader.0};
+    let new = doc! {"room_id": read.room.0, "read_at": time::to_bson(read.at)};
+    doc! {"q": place, "u": {"$setOnInsert": new}, "upsert": true}
+}
+
+fn unsent(read: &Read) -> Document {
+    let Pending { payload, request_id, traceparent } = &read.pending;
+    let pending = doc! {"payload": payload, "request_id": request_id, "traceparent": traceparent};
+    doc! {"event_id": read.event_id, "at": time::to_bson(read.at), "pending": pending}
+}
+
+fn unread(room: RoomId, user: UserId, mark: &Mark) -> Document {
+    doc! {
         "room_id": room.0,
         "seq": {"$gt": mark.up_to, "$nin": &mark.read},
         "user_id": {"$ne": user.0},
         "is_deleted": {"$ne": true},
-    };
+        "message_type": {"$ne": "system"},
+    }
+}
+
+/// Counts at most [`UNREAD_CAP`] messages, wherever in the history the mark stands.
+fn count(room: RoomId, user: UserId, mark: &Mark) -> Vec<Document> {
     vec![
-        doc! {"$match": unread},
+        doc! {"$match": unread(room, user, mark)},
         doc! {"$limit": UNREAD_CAP},
         doc! {"$count": "unread"},
         doc! {"$set": {"room": room.0, "unread": {"$toLong": "$unread"}}},

@@ -7,7 +7,8 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use common::error::{Error, Result};
 use common::health::Health;
-use mongodb::bson::{Document, doc};
+use futures_util::TryStreamExt;
+use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::{CommandError, ErrorKind};
 use mongodb::options::IndexOptions;
 use mongodb::{Database, IndexModel};
@@ -16,10 +17,16 @@ pub const MESSAGES: &str = "messages";
 pub const LOG: &str = "room_log";
 pub const HEADS: &str = "room_heads";
 pub const MARKS: &str = "room_marks";
+/// Events of reads, beside the marks that they tell of.
+pub const READS: &str = "room_reads";
+pub const LEASES: &str = "chat_leases";
 pub const READ_STATUS: &str = "message_read_status";
 
 /// The engine's answer to making what is there.
 const NAMESPACE_EXISTS: i32 = 48;
+
+/// Events of reads that Kafka has, or that are of no use any more, are kept no longer.
+const KEPT_READS: Duration = Duration::from_secs(24 * 3_600);
 
 /// Longer than this the rooms of a killed replica's last batch would stand still.
 const MAX_TRANSACTION_LIFETIME_SECONDS: i64 = 10;
@@ -58,14 +65,15 @@ async fn create_when_up(database: Database, done: Arc<AtomicBool>) {
 
 async fn create(database: &Database) -> Result<()> {
     // A transaction may not make a collection on every version of the server, so they are there before the first.
-    for name in [MESSAGES, LOG, HEADS, MARKS, READ_STATUS] {
+    for name in [MESSAGES, LOG, HEADS, MARKS, READS, READ_STATUS, LEASES] {
         match database.create_collection(name).await {
             Err(e) if !exists(&e) => return Err(e.into()),
             _ => {}
         }
     }
+    remove_repeated_reads(database).await?;
     let indexes = [
-        (MESSAGES, index("room_seq", doc! {"room_id": 1, "seq": -1, "user_id": 1, "is_deleted": 1})),
+        (MESSAGES, index("room_seq", doc! {"room_id": 1, "seq": -1, "user_id": 1, "is_deleted": 1, "message_type": 1})),
         (
             MESSAGES,
             unique(
@@ -76,10 +84,30 @@ async fn create(database: &Database) -> Result<()> {
         ),
         // A change that is tried again after an unknown outcome meets itself here; and the sweeper's queue.
         (LOG, unique("pending_events", doc! {"event_id": 1}, doc! {"pending": {"$exists": true}})),
+        (READS, unique("pending_events", doc! {"event_id": 1}, doc! {"pending": {"$exists": true}})),
+        (READS, expiring("expiry", "at", KEPT_READS)),
+        // The original's plain index on the same fields has another name, and stays.
+        (READ_STATUS, unique("message_reader", doc! {"message_id": 1, "user_id": 1}, doc! {})),
         (READ_STATUS, index("user_room", doc! {"user_id": 1, "room_id": 1})),
     ];
     for (collection, model) in indexes {
         database.collection::<Document>(collection).create_index(model).await?;
+    }
+    Ok(())
+}
+
+/// The original's plain index let a reader read a message twice.
+async fn remove_repeated_reads(database: &Database) -> Result<()> {
+    let rows = database.collection::<Document>(READ_STATUS);
+    let repeated = [
+        doc! {"$group": {"_id": {"message": "$message_id", "user": "$user_id"}, "rows": {"$push": "$_id"}}},
+        doc! {"$match": {"rows.1": {"$exists": true}}},
+    ];
+    let mut groups = rows.aggregate(repeated).allow_disk_use(true).await?;
+    while let Some(group) = groups.try_next().await? {
+        let surplus: Vec<Bson> = group.get_array("rows").map(|rows| rows[1..].to_vec()).unwrap_or_default();
+        tracing::info!(reader = ?group.get_document("_id").ok(), rows = surplus.len(), "repeated reads are removed");
+        rows.delete_many(doc! {"_id": {"$in": surplus}}).await?;
     }
     Ok(())
 }
@@ -95,6 +123,11 @@ fn index(name: &str, keys: Document) -> IndexModel {
 fn unique(name: &str, keys: Document, where_: Document) -> IndexModel {
     let options = IndexOptions::builder().name(name.to_owned()).unique(true).partial_filter_expression(where_).build();
     IndexModel::builder().keys(keys).options(options).build()
+}
+
+fn expiring(name: &str, field: &str, after: Duration) -> IndexModel {
+    let options = IndexOptions::builder().name(name.to_owned()).expire_after(after).build();
+    IndexModel::builder().keys(doc! {field: 1}).options(options).build()
 }
 
 /// A killed replica leaves its transaction to the engine, and the rooms in it wait for that long.

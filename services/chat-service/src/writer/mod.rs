@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::domain::{Change, Message};
-use crate::events::MessageEvents;
+use crate::events::Relay;
 use crate::live::Hub;
 use crate::store::{Rooms, time};
 
@@ -107,10 +107,10 @@ pub struct Writer {
 
 impl Writer {
     /// Starts the replica's one writer: two that fight each other are slower.
-    pub fn start(mongo: &Database, events: MessageEvents, hub: Hub, rooms: Rooms, shutdown: &Shutdown) -> Self {
+    pub fn start(mongo: &Database, relay: Relay, hub: Hub, rooms: Rooms, shutdown: &Shutdown) -> Self {
         let (queue, orders) = mpsc::channel(QUEUE);
         let (active, to_touch) = mpsc::unbounded_channel();
-        let work = Work { transactions: Transactions::new(mongo), ledger: Ledger::new(mongo), events, hub, active };
+        let work = Work { transactions: Transactions::new(mongo), ledger: Ledger::new(mongo), relay, hub, active };
         shutdown.spawn(work.run(orders, shutdown.stopping_token()));
         shutdown.spawn(touch_rooms(rooms, to_touch));
         Self { queue }
@@ -137,7 +137,7 @@ impl Writer {
 struct Work {
     transactions: Transactions,
     ledger: Ledger,
-    events: MessageEvents,
+    relay: Relay,
     hub: Hub,
     /// Rooms in which something was sent, and when.
     active: mpsc::UnboundedSender<(RoomId, DateTime<Utc>)>,
@@ -184,7 +184,7 @@ impl Work {
         followers: &mut Followers,
     ) -> Vec<Order> {
         let mut doubtful = Vec::new();
-        let mut records = Vec::new();
+        let mut events = Vec::new();
         for (order, outcome) in batch.into_iter().zip(outcomes) {
             match outcome {
                 Ok(committed) => {
@@ -194,14 +194,14 @@ impl Work {
                     }
                     followers.answer(&committed.written.message);
                     order.respond(Ok(committed.written));
-                    records.push((committed.place, committed.record));
+                    events.push((committed.place.id(), committed.place.room, committed.event));
                 }
                 // An earlier try of it may be why it is refused now.
                 Err(_) if order.tried => doubtful.push(order),
                 Err(refusal) => order.respond(Err(refusal)),
             }
         }
-        self.events.publish(records);
+        self.relay.publish(events);
         if doubtful.is_empty() {
             return doubtful;
         }

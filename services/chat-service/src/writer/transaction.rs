@@ -14,7 +14,7 @@ use mongodb::{ClientSession, Collection, Database};
 
 use super::{Act, Order, Written};
 use crate::domain::{Kind, Message};
-use crate::events::{Outgoing, outgoing};
+use crate::events;
 use crate::store::{Entry, HEADS, Head, LOG, Last, MESSAGES, Pending, Place, time};
 
 type Mongo<T> = mongodb::error::Result<T>;
@@ -39,7 +39,7 @@ pub struct Committed {
     pub kind: Kind,
     pub by: UserId,
     pub place: Place,
-    pub record: Outgoing,
+    pub event: Pending,
 }
 
 /// An order of a batch once it is decided what it does: the message in its new state.
@@ -254,16 +254,11 @@ fn place(decided: Decided, positions: &mut HashMap<RoomId, i64>) -> Result<(Comm
     if kind == Kind::Sent {
         message.seq = Some(place.at);
     }
-    let record = outgoing(&message, kind, order.by, place, order.event_id, order.at, &order.trace)?;
-    let pending = Pending {
-        payload: record.payload.clone(),
-        request_id: order.trace.request_id.clone(),
-        traceparent: order.trace.traceparent.clone(),
-    };
+    let event = events::of_message(&message, kind, order.by, place, order.event_id, order.at, &order.trace)?;
     let event_id = order.bson_event_id();
-    let entry = Entry { place, kind, message_id: message.id, by: order.by, event_id, pending: Some(pending) };
+    let entry = Entry { place, kind, message_id: message.id, by: order.by, event_id, pending: Some(event.clone()) };
     let written = Written { message, position: Some(place.at) };
-    Ok((Committed { written, kind, by: order.by, place, record }, entry))
+    Ok((Committed { written, kind, by: order.by, place, event }, entry))
 }
 
 fn change(message: &Message) -> Document {

@@ -1,6 +1,7 @@
 //! What has been read.
 
 use serde_json::{Value, json};
+use testkit::Events;
 
 use crate::app::TestApp;
 
@@ -49,4 +50,40 @@ async fn only_messages_of_the_room_are_read_in_it() {
     read(json!("x")).await.expect(422);
     bob.client.post("/messages/read", json!({})).await.expect(422);
     assert_eq!(bob.unread(room).await, 1);
+}
+
+#[tokio::test]
+async fn a_read_is_told_once_to_readers_and_to_the_others_and_shown_in_listings() {
+    let app = TestApp::start().await;
+    app.space.create_topics().await;
+    let (ann, bob, room) = app.two_in_a_room().await;
+    let other = app.replica().await;
+    let path = format!("/messages/stream/{room}");
+    let mut here = ann.client.stream(&path, None).await;
+    let mut there = app.person_at(&other, ann.id).client.stream(&path, None).await;
+    let sent = [ann.says(room, "one").await, ann.says(room, "two").await];
+
+    bob.client.post("/messages/read", json!({"room_id": room})).await.expect(200);
+    bob.client.post("/messages/read", json!({"room_id": room})).await.expect(200);
+    ann.says(room, "three").await;
+
+    for stream in [&mut here, &mut there] {
+        let (mut read, mut heard_three) = (None, false);
+        while read.is_none() || !heard_three {
+            let event = stream.next().await;
+            heard_three |= event.data["content"] == "three";
+            if event.name == "messages_read" {
+                assert!(read.replace(event).is_none(), "told twice");
+            }
+        }
+        let read = read.unwrap();
+        assert!(["2", "3"].contains(&&*read.id), "a read is no history: the id of the last message stands");
+        assert_eq!((&read.data["user_id"], &read.data["up_to"]), (&json!(2), &json!(2)));
+        assert_eq!(read.data["message_ids"], json!(ids(&sent)));
+    }
+    let told = Events::of(&app.space.topics().message_events).expect("MessagesRead", 1).await;
+    assert_eq!((told.len(), &told[0]["message_ids"]), (1, &json!(ids(&sent))));
+    let seen_by_ann = ann.messages(room).await;
+    assert_eq!((&seen_by_ann[1]["is_read"], &seen_by_ann[1]["read_by"]), (&json!(true), &json!([2])));
+    assert_eq!((&seen_by_ann[2]["is_read"], &seen_by_ann[2]["read_by"]), (&json!(false), &json!([])));
 }
