@@ -9,6 +9,7 @@ pub struct Config {
     pub mongo_url: Secret,
     pub mongo_database: String,
     pub user_service_url: String,
+    pub friend_service_url: String,
     /// How long a name is remembered.
     pub user_cache_ttl: Duration,
     /// Between two comments that keep an idle stream open.
@@ -22,6 +23,7 @@ impl Config {
             mongo_url,
             mongo_database,
             user_service_url: config::service_url(env, "USER_SERVICE_URL", "http://localhost:8005")?,
+            friend_service_url: config::service_url(env, "FRIEND_SERVICE_URL", "http://localhost:8003")?,
             user_cache_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=86_400)?,
             keep_alive: env.seconds("SSE_KEEPALIVE_SECONDS", 30, 1..=300)?,
         })

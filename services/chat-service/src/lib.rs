@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should say where"))]
 
 mod api;
+mod blocks;
 mod config;
 mod domain;
 mod events;
@@ -33,8 +34,9 @@ use common::{mongo, mysql};
 
 pub use config::Config;
 
+use crate::blocks::{Blocks, Source};
 use crate::domain::Room;
-use crate::events::Relay;
+use crate::events::{Ears, Relay};
 use crate::live::{Hub, Streams};
 use crate::metrics::Metrics;
 use crate::store::{Adoption, LOG, Log, Marks, Messages, READS, Rooms, UnsentEvents};
@@ -48,6 +50,7 @@ pub const SERVICE: Service =
 pub struct AppState {
     auth: Auth,
     users: UserClient,
+    blocks: Blocks,
     rooms: Rooms,
     adoption: Adoption,
     messages: Messages,
@@ -107,14 +110,25 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     let streams = Streams::new(auth.clone(), presence, metrics.sse_connections.clone(), shutdown.draining_token());
 
     let stopping = shutdown.stopping_token();
-    let tail = Tail::start(&base.kafka, &[&base.kafka.topics.message_events], stopping.clone())?;
+    let topics = &base.kafka.topics;
+    let heard = [&*topics.message_events, &topics.friend_events, &topics.user_events];
+    let tail = Tail::start(&base.kafka, &heard, stopping.clone())?;
+    let ears = Ears { hub: hub.clone(), blocks: Blocks::default(), users: users.clone() };
+    let source = Source {
+        http: reqwest::Client::builder().no_proxy().timeout(base.http_timeout).build()?,
+        friend_service_url: config.friend_service_url,
+        tokens: auth.service_tokens().cloned(),
+    };
+    let blocks = ears.blocks.clone();
+    // After the tail has begun, so that nothing falls in between.
+    tokio::spawn(blocks.clone().load(source));
     shutdown.spawn({
         let (outbox, stopping) = (outbox.clone(), stopping.clone());
         async move { outbox.run(stopping).await }
     });
     shutdown.spawn(log_relay.sweep(stopping.clone()));
     shutdown.spawn(read_relay.clone().sweep(stopping.clone()));
-    shutdown.spawn(live::follow(hub.clone(), tail));
+    shutdown.spawn(ears.listen(tail));
     shutdown.spawn(hub.clone().watch_heads(stopping.clone()));
     shutdown.spawn(streams.clone().watch());
 
@@ -124,6 +138,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     let state = AppState {
         auth,
         users,
+        blocks,
         rooms,
         adoption,
         messages,

@@ -159,7 +159,7 @@ impl MessageBody {
         (status = 200, description = "A repeat: the first message with this `client_message_id`", body = MessageBody),
         (status = 400, description = "`INVALID_INPUT`: only white space, or `system`; or no such `reply_to`", body = ErrorBody),
         (status = 401, body = ErrorBody),
-        (status = 403, description = "Not a member", body = ErrorBody),
+        (status = 403, description = "Not a member, or `BLOCKED`", body = ErrorBody),
         (status = 404, description = "No such room", body = ErrorBody),
         (status = 422, description = "Empty or too long", body = ErrorBody),
         (status = 503, description = "Not written in time; send it again with the same `client_message_id`", body = ErrorBody),
@@ -208,6 +208,7 @@ async fn send_to(
 ) -> Result<(StatusCode, Json<MessageBody>)> {
     let arrived = Instant::now();
     let room = app.room(room, me).await?;
+    app.blocks.admit(&room)?;
     let draft = draft(app, &room, new).await?;
     let username = username(app, me).await;
     let message = new_message(&room, me.id, username, draft);

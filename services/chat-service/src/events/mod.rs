@@ -1,6 +1,7 @@
-//! What chat-service tells of messages and reads: the change and its event stand in one document's transaction, and this
+//! What chat-service hears, and what it tells of messages and reads: the change and its event commit together, and this
 //! is their relay.
 
+mod heard;
 mod told;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use uuid::Uuid;
 
 use crate::store::{Pending, Unsent, UnsentEvents};
 
+pub use heard::Ears;
 pub use told::{of_message, of_read};
 
 /// Reports of this long are cleared together.

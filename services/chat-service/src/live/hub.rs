@@ -11,7 +11,6 @@ use common::error::Result;
 use common::events::Received;
 use common::events::chat::{MessageDeleted, MessageEdited, MessageSent, MessagesRead};
 use common::id::RoomId;
-use common::kafka::live::Tail;
 use tokio::sync::{OnceCell, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -130,35 +129,23 @@ impl Hub {
     }
 
     /// Takes what another replica tells, or this one again.
-    fn hear(&self, event: &Received) {
-        let Some(feed) = event.key().parse().ok().and_then(|room| self.shared.listened(room)) else { return };
+    pub fn hear(&self, event: &Received) -> Result<()> {
+        let Some(feed) = event.key().parse().ok().and_then(|room| self.shared.listened(room)) else { return Ok(()) };
         if event.is::<MessageSent>() {
-            match event.decode::<MessageSent>() {
-                // The original's events have no position; the heads tell of what it writes.
-                Ok(sent) if sent.position > 0 => feed.offer(Frame::of_event(&sent, event.timestamp)),
-                Ok(_) => {}
-                Err(e) => tracing::warn!(error = %e, "unreadable event skipped"),
+            let sent: MessageSent = event.decode()?;
+            // The original's events have no position.
+            if sent.position > 0 {
+                feed.offer(Frame::of_event(&sent, event.timestamp));
             }
-            return;
+        } else if event.is::<MessagesRead>() {
+            self.tell_read(&event.decode()?, event.event_id, event.timestamp);
+        } else if event.is::<MessageEdited>() {
+            // Of changes the latest state is told, which is in the store.
+            feed.hint(event.decode::<MessageEdited>()?.position);
+        } else if event.is::<MessageDeleted>() {
+            feed.hint(event.decode::<MessageDeleted>()?.position);
         }
-        if event.is::<MessagesRead>() {
-            match event.decode::<MessagesRead>() {
-                Ok(read) => self.tell_read(&read, event.event_id, event.timestamp),
-                Err(e) => tracing::warn!(error = %e, "unreadable event skipped"),
-            }
-            return;
-        }
-        // Of changes the latest state is told, which is in the store.
-        let edited = event.decode::<MessageEdited>().map(|edited| edited.position);
-        let position = edited.or_else(|_| event.decode::<MessageDeleted>().map(|deleted| deleted.position));
-        feed.hint(position.unwrap_or(0));
-    }
-}
-
-/// Listens to the other replicas, as long as the tail lasts.
-pub async fn follow(hub: Hub, mut tail: Tail) {
-    while let Some(event) = tail.next().await {
-        hub.hear(&event);
+        Ok(())
     }
 }
 

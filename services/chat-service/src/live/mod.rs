@@ -11,6 +11,6 @@ mod streams;
 mod subscriber;
 mod window;
 
-pub use hub::{Hub, follow};
+pub use hub::Hub;
 pub use streams::{OpenStream, Streams};
 pub use subscriber::Subscriber;

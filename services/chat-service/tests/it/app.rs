@@ -1,10 +1,11 @@
 //! A chat-service of one test's own, and the user-service that it asks.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -48,6 +49,7 @@ impl TestApp {
         let people = Arc::new(AtomicBool::new(true));
         let mut env = space.env(mysql_url);
         env.push(("USER_SERVICE_URL", user_service(people.clone()).await));
+        env.push(("FRIEND_SERVICE_URL", friend_service().await));
         env.push(("SSE_KEEPALIVE_SECONDS", "1".to_owned()));
         env.push(("HTTP_TIMEOUT", "1".to_owned()));
         env.extend_from_slice(more);
@@ -142,4 +144,24 @@ async fn batch(State(there): State<Arc<AtomicBool>>, Json(asked): Json<Value>) -
     let ids = asked["user_ids"].as_array().cloned().unwrap_or_default();
     Json(ids.iter().filter(|id| id.as_i64().is_some_and(|id| id < NOBODY)).map(profile).collect::<Vec<_>>())
         .into_response()
+}
+
+/// What chat-service asks of friend-service: 8 has blocked 9, in a part of its own.
+async fn friend_service() -> String {
+    let app = Router::new().route("/api/friends/blocks", get(blocks));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    url
+}
+
+async fn blocks(Query(asked): Query<HashMap<String, i64>>, headers: HeaderMap) -> Response {
+    if !headers.contains_key("authorization") {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let part = match asked["since_id"] {
+        0 => json!({"blocks": [{"id": 1, "user_id": 6, "blocked_user_id": 7}], "next_since_id": 1}),
+        _ => json!({"blocks": [{"id": 2, "user_id": 8, "blocked_user_id": 9}], "next_since_id": null}),
+    };
+    Json(part).into_response()
 }

@@ -4,6 +4,7 @@
 
 mod access;
 mod app;
+mod blocks;
 mod messages;
 mod process;
 mod reads;

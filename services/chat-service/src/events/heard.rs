@@ -1,0 +1,58 @@
+//! What chat-service hears: what other replicas write, who blocks whom, and what people are called.
+
+use common::clients::user::{UserClient, UserProfile};
+use common::error::Result;
+use common::events::Received;
+use common::events::friend::{UserBlocked, UserUnblocked};
+use common::events::user::UserRegistered;
+use common::kafka::live::Tail;
+
+use crate::blocks::Blocks;
+use crate::live::Hub;
+
+/// Those who take what is heard. Each replica hears everything: all of it is kept in memory.
+#[derive(Clone)]
+pub struct Ears {
+    pub hub: Hub,
+    pub blocks: Blocks,
+    pub users: UserClient,
+}
+
+impl Ears {
+    /// Listens as long as the tail lasts.
+    pub async fn listen(self, mut tail: Tail) {
+        while let Some(event) = tail.next().await {
+            if let Err(e) = self.hear(&event).await {
+                // What is missed costs a look at the store, or a question to user-service.
+                tracing::warn!(error = %e, event_type = event.event_type, "unreadable event skipped");
+            }
+        }
+    }
+
+    async fn hear(&self, event: &Received) -> Result<()> {
+        if event.is::<UserBlocked>() {
+            let UserBlocked { user_id, blocked_user_id } = event.decode()?;
+            self.blocks.tell(user_id, blocked_user_id, true, event.version);
+        } else if event.is::<UserUnblocked>() {
+            let UserUnblocked { user_id, blocked_user_id } = event.decode()?;
+            self.blocks.tell(user_id, blocked_user_id, false, event.version);
+        } else if event.is::<UserRegistered>() {
+            self.users.learn(newcomer(event.decode()?)).await;
+        } else {
+            self.hub.hear(event)?;
+        }
+        Ok(())
+    }
+}
+
+fn newcomer(registered: UserRegistered) -> UserProfile {
+    UserProfile {
+        id: registered.user_id,
+        username: registered.username,
+        display_name: Some(registered.display_name),
+        status_message: None,
+        profile_image_url: None,
+        is_online: false,
+        last_seen_at: None,
+    }
+}
