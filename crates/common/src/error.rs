@@ -169,9 +169,7 @@ impl From<&Error> for ErrorBody {
         let (code, message, status_code) = (error.code(), error.message(), error.status().as_u16());
         let (detail, validation_errors) = match error {
             Error::Invalid(rejected) => rejected.entries(),
-            Error::Refused { message, .. } if context::plain_refusals() || PLAIN.contains(&message.as_ref()) => {
-                (json!(message), None)
-            }
+            _ if context::plain_refusals() || PLAIN.contains(&message.as_ref()) => (json!(message), None),
             _ => (json!({"error": code, "message": message, "details": null, "status_code": status_code}), None),
         };
         let request_id = context::request_id();

@@ -1,5 +1,6 @@
 //! Reading what a client sent: every broken field is named at once, in the words of the original's framework.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use deserr::{DeserializeError, Deserr, ErrorKind, IntoValue, MergeWithError, Value, ValueKind, ValuePointerRef};
@@ -170,7 +171,12 @@ impl<const MIN: i64, const MAX: i64> PartialSchema for Int<MIN, MAX> {
     }
 }
 
-impl<const MIN: i64, const MAX: i64> utoipa::ToSchema for Int<MIN, MAX> {}
+/// Each pair of bounds is a type of its own in the document too.
+impl<const MIN: i64, const MAX: i64> utoipa::ToSchema for Int<MIN, MAX> {
+    fn name() -> Cow<'static, str> {
+        format!("Int.{MIN}.{MAX}").into()
+    }
+}
 
 /// A string whose length in code points is bounded by its type, and so in the OpenAPI document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,7 +195,11 @@ impl<const MIN: usize, const MAX: usize> PartialSchema for Text<MIN, MAX> {
     }
 }
 
-impl<const MIN: usize, const MAX: usize> utoipa::ToSchema for Text<MIN, MAX> {}
+impl<const MIN: usize, const MAX: usize> utoipa::ToSchema for Text<MIN, MAX> {
+    fn name() -> Cow<'static, str> {
+        format!("Text.{MIN}.{MAX}").into()
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! Who is online: a key in Redis for each, kept alive by any sign of life at any service.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -21,7 +22,7 @@ const MAX_REMEMBERED: u64 = 100_000;
 pub struct Presence {
     redis: Redis,
     ttl: Duration,
-    written: Cache<UserId, ()>,
+    written: Cache<UserId, Arc<()>>,
 }
 
 impl Presence {
@@ -36,13 +37,19 @@ impl Presence {
         if self.written.get(&user).await.is_some() {
             return;
         }
-        if self.written.entry(user).or_insert(()).await.is_fresh() {
-            let presence = self.clone();
-            tokio::spawn(async move {
-                if let Err(e) = presence.write(user).await {
-                    tracing::debug!(error = %e, "presence not written");
-                }
-            });
+        let entry = self.written.entry(user).or_insert_with(async { Arc::new(()) }).await;
+        if entry.is_fresh() {
+            tokio::spawn(self.clone().write_unless_cleared(user, entry.into_value()));
+        }
+    }
+
+    /// A logout may come between a request and the write that it causes; then nothing is written.
+    async fn write_unless_cleared(self, user: UserId, mark: Arc<()>) {
+        if !self.written.get(&user).await.is_some_and(|now| Arc::ptr_eq(&now, &mark)) {
+            return;
+        }
+        if let Err(e) = self.write(user).await {
+            tracing::debug!(error = %e, "presence not written");
         }
     }
 
@@ -51,9 +58,22 @@ impl Presence {
         let (key, ttl) = (self.key(user), self.ttl.as_secs() as i64);
         let due = Utc::now().timestamp_millis() + self.ttl.as_millis() as i64;
         redis::pipe()
-            .cmd("SET").arg(&key).arg("1").arg("EX").arg(ttl).arg("NX").ignore()
-            .expire(&key, ttl).arg(ExpireOption::GT).ignore()
-            .cmd("ZADD").arg(self.due_key()).arg("GT").arg(due).arg(user.0).ignore()
+            .cmd("SET")
+            .arg(&key)
+            .arg("1")
+            .arg("EX")
+            .arg(ttl)
+            .arg("NX")
+            .ignore()
+            .expire(&key, ttl)
+            .arg(ExpireOption::GT)
+            .ignore()
+            .cmd("ZADD")
+            .arg(self.due_key())
+            .arg("GT")
+            .arg(due)
+            .arg(user.0)
+            .ignore()
             .query_async::<()>(&mut self.redis.connection())
             .await?;
         Ok(())
@@ -62,7 +82,14 @@ impl Presence {
     /// Takes a user offline at once; the next sign of life is written whenever it comes.
     pub async fn clear(&self, user: UserId) -> Result<()> {
         self.written.invalidate(&user).await;
-        Ok(self.redis.connection().del(self.key(user)).await?)
+        redis::pipe()
+            .del(self.key(user))
+            .ignore()
+            .zrem(self.due_key(), user.0)
+            .ignore()
+            .query_async::<()>(&mut self.redis.connection())
+            .await?;
+        Ok(())
     }
 
     /// Who of these is online, in their order: one round trip. Without Redis nobody is seen.

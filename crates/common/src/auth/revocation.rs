@@ -98,4 +98,9 @@ impl Revocations {
         let seconds = (for_at_least + super::token::CLOCK_SKEW).as_secs();
         Ok(self.redis.connection().set_ex(revoked_user(&self.redis, user), "1", seconds).await?)
     }
+
+    /// Takes that mark back.
+    pub async fn restore_user(&self, user: UserId) -> Result<()> {
+        Ok(self.redis.connection().del(revoked_user(&self.redis, user)).await?)
+    }
 }

@@ -71,7 +71,7 @@ pub fn encode<E: Event>(event_id: Uuid, version: Option<u64>, at: DateTime<Utc>,
 
 /// The version of an encoded event is known only once its row has an id, so it is added to the text.
 pub(crate) fn with_version(mut payload: String, version: u64) -> String {
-    payload.truncate(payload.trim_end().trim_end_matches('}').len());
+    payload.pop();
     payload + &format!(",\"version\":{version}}}")
 }
 

@@ -33,21 +33,13 @@ struct Head {
 
 impl Received {
     /// Fails for what is no event at all; an unknown type is none of its business.
-    pub fn read(record: Fetched) -> Result<Self, Malformed> {
-        let malformed = |reason: String, record| Err(Malformed { reason, record });
-        let head: Head = match serde_json::from_slice(&record.payload) {
-            Ok(head) => head,
-            Err(e) => return malformed(format!("not an event: {e}"), record),
-        };
-        let Some(event_type) = head.event_type.or(head.__event_type__) else {
-            return malformed("no event_type".to_owned(), record);
-        };
-        let timestamp = match head.timestamp.as_deref().map(read_time) {
-            Some(Some(timestamp)) => timestamp,
-            Some(None) => return malformed("unreadable timestamp".to_owned(), record),
-            None => record.at,
-        };
-        Ok(Self { event_type, event_id: head.event_id, version: head.version, timestamp, record })
+    pub fn read(record: Fetched) -> Result<Self, Box<Malformed>> {
+        match Head::read(&record) {
+            Ok((event_type, event_id, version, timestamp)) => {
+                Ok(Self { event_type, event_id, version, timestamp, record })
+            }
+            Err(reason) => Err(Box::new(Malformed { reason, record })),
+        }
     }
 
     pub fn is<E: Event>(&self) -> bool {
@@ -63,6 +55,18 @@ impl Received {
 
     pub fn key(&self) -> &str {
         &self.record.key
+    }
+}
+
+impl Head {
+    fn read(record: &Fetched) -> Result<(String, Option<Uuid>, u64, DateTime<Utc>), String> {
+        let head: Self = serde_json::from_slice(&record.payload).map_err(|e| format!("not an event: {e}"))?;
+        let event_type = head.event_type.or(head.__event_type__).ok_or("no event_type")?;
+        let timestamp = match head.timestamp {
+            Some(text) => read_time(&text).ok_or_else(|| format!("no time: {text}"))?,
+            None => record.at,
+        };
+        Ok((event_type, head.event_id, head.version, timestamp))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Records come in batches. What a handler needs being away pauses the partitions until it is back; a record that
 //! cannot be worked off goes to the dead letters after [`TRIES`], and the rest flows on.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -45,12 +45,21 @@ pub struct Consumer<H> {
     topics: Vec<String>,
     handler: H,
     producer: Producer,
-    /// Fetched while the work stood still.
+    /// Fetched during the work.
     waiting: VecDeque<Fetched>,
 }
 
 /// The process ends; what is not done yet is done by the next owner of the partition.
 struct Stopped;
+
+/// Where a batch ends, by topic and partition.
+type Ends = HashMap<(String, i32), End>;
+
+#[derive(Default)]
+struct End {
+    offset: i64,
+    records: u64,
+}
 
 /// What became of a batch.
 enum Fate {
@@ -93,6 +102,7 @@ impl<H: Handler> Consumer<H> {
 
     /// What is there, or the next that comes.
     async fn next_batch(&mut self) -> Vec<Fetched> {
+        self.forget_lost();
         if self.waiting.is_empty() {
             let first = next(&self.client).await;
             self.waiting.push_back(first);
@@ -107,10 +117,20 @@ impl<H: Handler> Consumer<H> {
         self.waiting.drain(..batch).collect()
     }
 
+    /// Leaves to its new owner what was fetched of a partition before it moved.
+    fn forget_lost(&mut self) {
+        if let Ok(assigned) = self.client.assignment() {
+            self.waiting.retain(|record| assigned.find_partition(&record.topic, record.partition).is_some());
+        }
+    }
+
     async fn work(&mut self, batch: Vec<Fetched>, shutdown: &CancellationToken) -> Result<(), Stopped> {
+        let mut ends = Ends::new();
         let mut events = Vec::with_capacity(batch.len());
         let mut malformed = Vec::new();
         for record in batch {
+            let end = ends.entry((record.topic.clone(), record.partition)).or_default();
+            *end = End { offset: record.offset, records: end.records + 1 };
             match Received::read(record) {
                 Ok(event) => events.push(event),
                 Err(no_event) => malformed.push(no_event),
@@ -125,9 +145,7 @@ impl<H: Handler> Consumer<H> {
         for no_event in &malformed {
             self.bury(&no_event.record, &no_event.reason, shutdown).await?;
         }
-        for record in events.iter().map(|event| &event.record).chain(malformed.iter().map(|no_event| &no_event.record)) {
-            self.done(record);
-        }
+        self.done(ends);
         Ok(())
     }
 
@@ -151,9 +169,7 @@ impl<H: Handler> Consumer<H> {
             return Ok(Fate::Done);
         }
         for pause in backoff() {
-            // A handler that panics has met poison; the others must not suffer for it.
-            let handled = AssertUnwindSafe(self.handler.handle(events)).catch_unwind().await;
-            match handled.unwrap_or_else(|_| Err(Error::internal("the handler panicked"))) {
+            match self.handle(events).await {
                 Ok(()) => break,
                 Err(Error::Unavailable { dependency, source }) => {
                     tracing::warn!(group = self.group, dependency, error = %source, "projection waits");
@@ -165,11 +181,34 @@ impl<H: Handler> Consumer<H> {
         Ok(Fate::Done)
     }
 
+    /// Keeps fetching meanwhile: the group and the measure of the lag hear of us only as long as we poll.
+    async fn handle(&mut self, events: &[Received]) -> Result<()> {
+        let Self { client, handler, waiting, .. } = self;
+        // A handler that panics has met poison; the others must not suffer for it.
+        let handled = AssertUnwindSafe(handler.handle(events)).catch_unwind();
+        tokio::pin!(handled);
+        loop {
+            tokio::select! {
+                biased;
+                handled = &mut handled => {
+                    return handled.unwrap_or_else(|_| Err(Error::internal("the handler panicked")));
+                }
+                record = next(client), if waiting.len() < BATCH => waiting.push_back(record),
+            }
+        }
+    }
+
     /// Puts a record aside, however long that takes: it is nowhere else once its offset is committed.
     async fn bury(&mut self, record: &Fetched, reason: &str, shutdown: &CancellationToken) -> Result<(), Stopped> {
         let dead = dead_letters::record(record, &self.group, reason);
-        tracing::error!(group = self.group, topic = record.topic, partition = record.partition, offset = record.offset,
-            reason, "record goes to the dead letters");
+        tracing::error!(
+            group = self.group,
+            topic = record.topic,
+            partition = record.partition,
+            offset = record.offset,
+            reason,
+            "record goes to the dead letters"
+        );
         for pause in backoff() {
             match self.publish(dead.clone()).await {
                 Ok(()) => break,
@@ -208,11 +247,13 @@ impl<H: Handler> Consumer<H> {
         Ok(())
     }
 
-    /// Remembers that everything of this partition up to here is done, to be committed with the next commit.
-    fn done(&self, record: &Fetched) {
-        // Fails for a partition that is no longer ours; its new owner does the work again.
-        note("store offset", self.client.store_offset(&record.topic, record.partition, record.offset));
-        self.producer.metrics().consumed.with_label_values(&[&record.topic]).inc();
+    /// Remembers that everything up to these ends is done, to be committed with the next commit.
+    fn done(&self, ends: Ends) {
+        for ((topic, partition), end) in ends {
+            // Fails for a partition that is no longer ours; its new owner does the work again.
+            note("store offset", self.client.store_offset(&topic, partition, end.offset));
+            self.producer.metrics().consumed.with_label_values(&[&topic]).inc_by(end.records);
+        }
     }
 
     async fn leave(self) {

@@ -54,7 +54,11 @@ impl ClientContext for Group {
             let ours = topic.partitions.values().filter(|p| p.desired && p.fetch_state == "active");
             for partition in ours {
                 // Stored after the work, so this is what is still to be done; unknown before the first.
-                let lag = if partition.consumer_lag_stored >= 0 { partition.consumer_lag_stored } else { partition.consumer_lag };
+                let lag = if partition.consumer_lag_stored >= 0 {
+                    partition.consumer_lag_stored
+                } else {
+                    partition.consumer_lag
+                };
                 if lag >= 0 {
                     self.metrics.lag.with_label_values(&[&topic.topic, &partition.partition.to_string()]).set(lag);
                 }

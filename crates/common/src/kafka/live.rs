@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use rdkafka::consumer::{Consumer, ConsumerContext, StreamConsumer};
 use rdkafka::error::KafkaError;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::Received;
 use crate::kafka::record::Fetched;
-use crate::kafka::{KafkaConfig, Log, backoff, failed, misconfigured, note};
+use crate::kafka::{KafkaConfig, Log, backoff, failed, misconfigured};
 
 /// How often new partitions are looked for.
 const LOOK_AROUND: Duration = Duration::from_secs(10);
@@ -113,7 +113,7 @@ impl Follower {
             let known = self.assigned.get(topic).copied().unwrap_or(0);
             let (client, name) = (self.client.clone(), topic.clone());
             let taken = tokio::task::spawn_blocking(move || take(&client, &name, known, begun)).await;
-            let taken = taken.map_err(crate::error::Error::internal)?.map_err(failed)?;
+            let taken = taken.map_err(Error::internal)?.map_err(failed)?;
             self.assigned.insert(topic.clone(), taken);
         }
         Ok(())
@@ -127,7 +127,11 @@ fn take(client: &StreamConsumer<Log>, topic: &str, known: i32, begun: bool) -> R
     let mut new = TopicPartitionList::new();
     for partition in known..there {
         // What appears after the tail began is new from its first record on.
-        let from = if begun { Offset::Beginning } else { Offset::Offset(client.fetch_watermarks(topic, partition, PATIENCE)?.1) };
+        let from = if begun {
+            Offset::Beginning
+        } else {
+            Offset::Offset(client.fetch_watermarks(topic, partition, PATIENCE)?.1)
+        };
         new.add_partition_offset(topic, partition, from)?;
     }
     if new.count() > 0 {

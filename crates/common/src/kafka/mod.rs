@@ -8,6 +8,9 @@ pub mod producer;
 pub mod record;
 pub mod topics;
 
+use std::time::Duration;
+
+use backon::BackoffBuilder;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -114,16 +117,17 @@ fn misconfigured(error: KafkaError) -> Error {
     Error::internal(error)
 }
 
-/// Waits between attempts against something that is away: soon at first, never longer than two seconds.
-pub(crate) fn backoff() -> impl Iterator<Item = std::time::Duration> + Send {
-    use backon::BackoffBuilder;
-    use std::time::Duration;
-    backon::ExponentialBuilder::default()
+/// Never longer than this between attempts against something that is away.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// Waits between attempts, soon at first, without end.
+pub(crate) fn backoff() -> impl Iterator<Item = Duration> + Send {
+    let growing = backon::ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(2))
-        .with_jitter()
+        .with_max_delay(LONGEST_WAIT)
         .without_max_times()
-        .build()
+        .with_jitter();
+    growing.build().chain(std::iter::repeat(LONGEST_WAIT))
 }
 
 /// For results whose failure nobody waits for.

@@ -17,7 +17,7 @@ pub use crate::kafka::record::{Record, Trace};
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Waits for company before a batch is sent: records of one moment share a request.
-const LINGER: Duration = Duration::from_millis(2);
+const LINGER: Duration = Duration::from_millis(1);
 
 /// What may wait for the brokers at most, in records and in KiB. Beyond it sending fails at once.
 const QUEUE_RECORDS: u32 = 20_000;

@@ -24,7 +24,13 @@ pub struct Record {
 
 impl Record {
     /// An event of a store that numbers nothing, as the message log; MySQL's go through the outbox.
-    pub fn of<E: Event>(event: &E, topics: &TopicNames, event_id: Uuid, at: DateTime<Utc>, trace: &Trace) -> Result<Self> {
+    pub fn of<E: Event>(
+        event: &E,
+        topics: &TopicNames,
+        event_id: Uuid,
+        at: DateTime<Utc>,
+        trace: &Trace,
+    ) -> Result<Self> {
         Ok(Self {
             topic: topics.of(E::STREAM).to_owned(),
             key: event.key(),

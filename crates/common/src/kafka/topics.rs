@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
@@ -20,9 +22,9 @@ pub struct Topic {
 }
 
 const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(24 * 3_600);
-const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
-const MONTH: Duration = Duration::from_secs(30 * 24 * 3_600);
+const DAY: Duration = HOUR.saturating_mul(24);
+const WEEK: Duration = DAY.saturating_mul(7);
+const MONTH: Duration = DAY.saturating_mul(30);
 
 /// The order in one topic is per partition, so the numbers of partitions are not to be raised later.
 pub const TOPICS: [Topic; 11] = [
@@ -166,7 +168,8 @@ impl Wanted {
         // The request replaces all settings of the topic, an operator's own among them, so those are said again.
         let own = current.entries.iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
         let kept = own.filter_map(|entry| Some((entry.name.as_str(), entry.value.as_deref()?)));
-        let change = kept.fold(AlterConfig::new(ResourceSpecifier::Topic(&self.name)), |c, (key, value)| c.set(key, value));
+        let change =
+            kept.fold(AlterConfig::new(ResourceSpecifier::Topic(&self.name)), |c, (key, value)| c.set(key, value));
         let change = self.settings.iter().fold(change, |change, (key, value)| change.set(key, value));
         for altered in admin.alter_configs(&[change], &options()).await.map_err(failed)? {
             altered.map_err(|(_, code)| Error::unavailable("kafka", format!("cannot change {}: {code}", self.name)))?;

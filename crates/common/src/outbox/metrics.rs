@@ -57,7 +57,9 @@ impl Gauges {
         .await?;
         let label = format!("{service}-service");
         self.pending.with_label_values(&[&label]).set(pending);
-        self.oldest_age.with_label_values(&[&label]).set(Duration::from_micros(age.max(0).unsigned_abs()).as_secs_f64());
+        self.oldest_age
+            .with_label_values(&[&label])
+            .set(Duration::from_micros(age.max(0).unsigned_abs()).as_secs_f64());
         Ok(())
     }
 }

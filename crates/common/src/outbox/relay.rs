@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use sqlx::{AssertSqlSafe, MySqlConnection};
@@ -19,6 +19,9 @@ use crate::kafka::producer::{Record, Trace};
 
 /// Events published between two deletes.
 const BATCH: u32 = 500;
+
+/// A key with many events, one after another, holds up the others of its batch no longer than this.
+const TURN: Duration = Duration::from_millis(300);
 
 /// A shard that another replica holds is looked at again: it may have read its last batch just before our commit.
 const BUSY: Duration = Duration::from_millis(50);
@@ -39,18 +42,14 @@ pub(super) struct Relay<'a> {
     read: Arc<str>,
 }
 
-/// What one look at a shard found.
-enum Found {
-    Nothing,
-    /// Another replica at work.
-    Busy,
-    Published,
-}
-
-/// What one look at all shards found.
+/// What a look at one shard, or at all, found.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Swept {
     Clean,
+    /// Another replica is at work on it.
     Busy,
+    /// Something was published, so there may be more.
+    Published,
 }
 
 #[derive(sqlx::FromRow)]
@@ -68,9 +67,10 @@ impl<'a> Relay<'a> {
         let table = format!("{}_outbox", outbox.service);
         Self {
             outbox,
+            // Not EXISTS, for which MariaDB reads the whole index.
             pending: format!(
                 "SELECT s.shard FROM {table}_shards s
-                 WHERE EXISTS (SELECT 1 FROM {table} o WHERE o.shard = s.shard) ORDER BY s.shard"
+                 WHERE (SELECT 1 FROM {table} o WHERE o.shard = s.shard LIMIT 1) ORDER BY s.shard"
             )
             .into(),
             lock: format!("SELECT shard FROM {table}_shards WHERE shard = ? FOR UPDATE SKIP LOCKED").into(),
@@ -89,14 +89,15 @@ impl<'a> Relay<'a> {
                 swept = self.sweep() => swept,
                 () = farewell(shutdown) => return,
             };
-            let pause = match &swept {
-                Ok(Swept::Clean) => POLL,
-                Ok(Swept::Busy) => BUSY,
-                Err(_) => waits.get_or_insert_with(backoff).next().unwrap_or(POLL),
-            };
             if swept.is_ok() {
                 waits = None;
             }
+            let pause = match &swept {
+                Ok(Swept::Clean) => POLL,
+                Ok(Swept::Busy) => BUSY,
+                Ok(Swept::Published) => continue,
+                Err(_) => waits.get_or_insert_with(backoff).next().unwrap_or(POLL),
+            };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.outbox.committed.notified(), if swept.is_ok() => {}
@@ -107,25 +108,18 @@ impl<'a> Relay<'a> {
         let _ = tokio::time::timeout(FAREWELL, self.sweep()).await;
     }
 
-    /// Empties every shard that nobody else holds.
+    /// Publishes a batch of every shard that nobody else holds, so that the oldest of each go first.
     async fn sweep(&self) -> Result<Swept> {
         let mut swept = Swept::Clean;
         let mut failure = None;
-        let pending: Vec<u8> = sqlx::query_scalar(AssertSqlSafe(self.pending.clone())).fetch_all(&self.outbox.pool).await?;
+        let pending: Vec<u8> =
+            sqlx::query_scalar(AssertSqlSafe(self.pending.clone())).fetch_all(&self.outbox.pool).await?;
         for shard in pending {
-            loop {
-                match self.relay(shard).await {
-                    Ok(Found::Published) => {}
-                    Ok(Found::Nothing) => break,
-                    Ok(Found::Busy) => {
-                        swept = Swept::Busy;
-                        break;
-                    }
-                    Err(error) => {
-                        tracing::warn!(service = self.outbox.service, shard, %error, "events wait in the outbox");
-                        failure = Some(error);
-                        break;
-                    }
+            match self.relay(shard).await {
+                Ok(found) => swept = swept.max(found),
+                Err(error) => {
+                    tracing::warn!(service = self.outbox.service, shard, %error, "events wait in the outbox");
+                    failure = Some(error);
                 }
             }
         }
@@ -133,24 +127,24 @@ impl<'a> Relay<'a> {
     }
 
     /// Publishes the next batch of a shard. What fails stays, with everything of its key that came after it.
-    async fn relay(&self, shard: u8) -> Result<Found> {
+    async fn relay(&self, shard: u8) -> Result<Swept> {
         let mut tx = self.outbox.pool.begin_with(BEGIN).await?;
         let held: Option<u8> =
             sqlx::query_scalar(AssertSqlSafe(self.lock.clone())).bind(shard).fetch_optional(&mut *tx).await?;
         if held.is_none() {
-            return Ok(Found::Busy);
+            return Ok(Swept::Busy);
         }
         let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(self.read.clone())).bind(shard).fetch_all(&mut *tx).await?;
         if rows.is_empty() {
-            return Ok(Found::Nothing);
+            return Ok(Swept::Clean);
         }
         let (published, failure) = self.publish(rows).await;
-        self.delete(&mut tx, shard, &published).await?;
+        self.delete(&mut tx, &published).await?;
         tx.commit().await?;
-        failure.map_or(Ok(Found::Published), Err)
+        failure.map_or(Ok(Swept::Published), Err)
     }
 
-    /// Sends rows to Kafka, those of one key one after another, and returns the ids that have arrived.
+    /// Sends rows to Kafka, those of one key one after another, and returns the ids that have arrived. Not all need be.
     async fn publish(&self, rows: Vec<Row>) -> (Vec<u64>, Option<Error>) {
         let mut keys: HashMap<String, Vec<Row>> = HashMap::new();
         for row in rows {
@@ -167,8 +161,12 @@ impl<'a> Relay<'a> {
 
     /// Each row waits for the report of the one before. In one go the earlier could time out and the later arrive.
     async fn publish_in_turn(&self, rows: Vec<Row>) -> (Vec<u64>, Option<Error>) {
+        let began = Instant::now();
         let mut published = Vec::with_capacity(rows.len());
         for row in rows {
+            if began.elapsed() > TURN {
+                break;
+            }
             let id = row.id;
             let sent = match self.outbox.producer.send(row.into()) {
                 Ok(report) => report.await,
@@ -182,16 +180,14 @@ impl<'a> Relay<'a> {
         (published, None)
     }
 
-    async fn delete(&self, tx: &mut MySqlConnection, shard: u8, ids: &[u64]) -> Result<()> {
+    async fn delete(&self, tx: &mut MySqlConnection, ids: &[u64]) -> Result<()> {
         if ids.is_empty() {
             return Ok(());
         }
-        let ids = ids.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
-        // Without the hint a small table is scanned whole, which waits for the rows of transactions still open.
-        let delete = format!(
-            "DELETE o FROM {}_outbox o FORCE INDEX (PRIMARY) WHERE o.shard = {shard} AND o.id IN ({ids})",
-            self.outbox.service
-        );
+        // One statement for each id, in one packet: for `IN (…)` the optimizer may scan a small table whole, which waits for
+        // the rows of transactions still open (seen on MariaDB, whatever index is forced).
+        let delete: String =
+            ids.iter().map(|id| format!("DELETE FROM {}_outbox WHERE id = {id};", self.outbox.service)).collect();
         sqlx::raw_sql(AssertSqlSafe(delete)).execute(tx).await?;
         Ok(())
     }

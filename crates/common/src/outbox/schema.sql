@@ -11,8 +11,8 @@ CREATE TABLE IF NOT EXISTS {service}_outbox (
     request_id  VARCHAR(255) CHARACTER SET utf8mb4 NULL,
     traceparent VARCHAR(64) CHARACTER SET ascii NULL,
     created_at  DATETIME(6) NOT NULL,
-    PRIMARY KEY (shard, id),
-    KEY (id)
+    PRIMARY KEY (id),
+    KEY {service}_outbox_shard (shard, id)
 ) ENGINE = InnoDB;
 
 -- Who relays a shard locks its row here, never rows of the outbox.

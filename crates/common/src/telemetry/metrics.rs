@@ -67,7 +67,8 @@ impl Metrics {
 
     /// Counts an answered request. `route` is a template, never a raw path.
     pub(crate) fn request(&self, method: &Method, route: &str, status: u16, took: Duration) {
-        let (handler, status) = (if route.starts_with('/') { format!("/api{route}") } else { route.to_owned() }, status.to_string());
+        let (handler, status) =
+            (if route.starts_with('/') { format!("/api{route}") } else { route.to_owned() }, status.to_string());
         self.requests.with_label_values(&[self.service, method.as_str(), route, &handler, &status]).inc();
         self.durations.with_label_values(&[self.service, method.as_str(), route]).observe(took.as_secs_f64());
     }

@@ -1,0 +1,63 @@
+//! What happens to events while there is no broker. The broker here is librdkafka's own, which can be switched off.
+
+use std::collections::HashSet;
+
+use common::kafka::TopicNames;
+use common::kafka::record::Fetched;
+use common::outbox::Outbox;
+use prometheus::Registry;
+use rdkafka::mocking::MockCluster;
+use tokio_util::sync::CancellationToken;
+
+use crate::outbox::{change, changes_in_order, people};
+use crate::support::{Schema, kafka_at, producer, read_until, until};
+
+/// What the gauge `outbox_pending` says.
+fn measured(registry: &Registry) -> Option<f64> {
+    let families = registry.gather();
+    let pending = families.iter().find(|family| family.name() == "outbox_pending")?;
+    Some(pending.get_metric().first()?.get_gauge().get_value())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_wait_for_the_broker_survive_their_relay_and_arrive_in_order() {
+    let brokers = MockCluster::new(1).unwrap();
+    let kafka = kafka_at(&brokers.bootstrap_servers(), TopicNames::default());
+    brokers.create_topic(&kafka.topics.user_events, 3, 1).unwrap();
+    let schema = Schema::new().await;
+    people(&schema, 5).await;
+
+    brokers.broker_down(1).unwrap();
+    let registry = Registry::new();
+    let first = Outbox::new(schema.pool.clone(), "user", producer(&kafka), kafka.topics.clone(), &registry);
+    let relay = tokio::spawn({
+        let first = first.clone();
+        async move { first.run(CancellationToken::new()).await }
+    });
+    for n in 0..30 {
+        change(&schema, &first, 1 + n % 5, true).await;
+    }
+    until("the gauge to say so", || async { measured(&registry) == Some(30.0) }).await;
+    relay.abort();
+    assert!(relay.await.unwrap_err().is_cancelled());
+    assert_eq!(schema.pending().await, 30);
+
+    let second = Outbox::new(schema.pool.clone(), "user", producer(&kafka), kafka.topics.clone(), &Registry::new());
+    let end = CancellationToken::new();
+    let relay = tokio::spawn({
+        let (second, end) = (second.clone(), end.clone());
+        async move { second.run(end).await }
+    });
+    brokers.broker_up(1).unwrap();
+    until("an empty outbox", || async { schema.pending().await == 0 }).await;
+    end.cancel();
+    relay.await.unwrap();
+
+    // The first relay's producer still had some in its queue, so they come twice.
+    let different = |records: &[Fetched]| records.iter().map(|r| &r.payload).collect::<HashSet<_>>().len();
+    let records = read_until(&kafka, &kafka.topics.user_events, |records| different(records) == 30).await;
+    let seen = changes_in_order(records);
+    assert_eq!(seen.len(), 5);
+    assert!(seen.values().all(|changes| *changes == [1, 2, 3, 4, 5, 6]), "{seen:?}");
+    schema.end().await;
+}

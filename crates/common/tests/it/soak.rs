@@ -1,0 +1,132 @@
+//! Every committed change has its effect in a projection exactly once, whatever is killed meanwhile.
+//!
+//! Consumers are killed here, all the time. Longer, and with a hand that kills brokers beside it:
+//! `SOAK_SECONDS=120 cargo test -p common --test it soak -- --nocapture`
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::error::Result;
+use common::events::Received;
+use common::events::user::UserProfileUpdated;
+use common::kafka::KafkaConfig;
+use common::kafka::consumer::{Consumer, Handler};
+use common::outbox::Outbox;
+use prometheus::Registry;
+use sqlx::MySqlPool;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::outbox::{change, people};
+use crate::support::{Schema, execute, kafka, producer, until};
+
+const PEOPLE: i64 = 30;
+const WRITERS: i64 = 4;
+
+/// Counts the changes of each person. Had one come before its predecessor, or twice, or not at all, the count would tell.
+#[derive(Clone)]
+struct Counts(MySqlPool);
+
+impl Handler for Counts {
+    async fn handle(&self, events: &[Received]) -> Result<()> {
+        let mut tx = self.0.begin().await?;
+        for event in events {
+            let person = event.decode::<UserProfileUpdated>()?.user_id;
+            sqlx::query("UPDATE counts SET changes = changes + 1, version = ? WHERE id = ? AND version < ?")
+                .bind(event.version)
+                .bind(person)
+                .bind(event.version)
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+/// Lives again and again, and is dropped wherever it stands when its time is over.
+fn mortal<F>(
+    life: Duration,
+    over: &CancellationToken,
+    born: impl Fn(CancellationToken) -> F + Send + 'static,
+) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let over = over.clone();
+    tokio::spawn(async move {
+        while !over.is_cancelled() {
+            let _ = tokio::time::timeout(life, born(over.clone())).await;
+        }
+    })
+}
+
+fn soaked() -> Duration {
+    Duration::from_secs(std::env::var("SOAK_SECONDS").map_or(6, |seconds| seconds.parse().unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_has_its_effect_once_though_consumers_and_relays_are_killed() {
+    let (kafka, schema) = (kafka().await, Arc::new(Schema::new().await));
+    people(&schema, PEOPLE).await;
+    execute(
+        &schema.pool,
+        "CREATE TABLE counts (id BIGINT PRIMARY KEY, version BIGINT UNSIGNED NOT NULL, changes BIGINT NOT NULL);
+         INSERT INTO counts SELECT id, 0, 0 FROM people",
+    )
+    .await;
+    let over = CancellationToken::new();
+    let mut mortals = Vec::new();
+    let mut outboxes = Vec::new();
+    for life in [Duration::from_millis(1_300), Duration::from_millis(3_000)] {
+        let producer = producer(&kafka);
+        let (pool, topics) = (schema.pool.clone(), kafka.topics.clone());
+        let outbox = Outbox::new(pool.clone(), "user", producer.clone(), topics.clone(), &Registry::new());
+        outboxes.push(outbox.clone());
+        mortals.push(mortal(life, &over, move |over| {
+            let outbox = outbox.clone();
+            async move { outbox.run(over).await }
+        }));
+        let kafka = KafkaConfig::clone(&kafka);
+        mortals.push(mortal(life * 2, &over, move |over| {
+            let topic = kafka.topics.user_events.as_str();
+            let counts = Counts(pool.clone());
+            Consumer::new(&kafka, &producer, &format!("{topic}.counts"), &[topic], counts).unwrap().run(over)
+        }));
+    }
+
+    let end = Instant::now() + soaked();
+    let writers = (0..WRITERS).map(|writer| {
+        let (schema, outbox) = (schema.clone(), outboxes[writer as usize % 2].clone());
+        tokio::spawn(async move {
+            let mut n = writer;
+            while Instant::now() < end {
+                change(&schema, &outbox, 1 + n % PEOPLE, n % 11 != 0).await;
+                n += 7;
+                tokio::time::sleep(Duration::from_millis(4)).await;
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    until("an empty outbox", || async { schema.pending().await == 0 }).await;
+    until("every effect, once", || async { differences(&schema.pool).await == 0 }).await;
+    let changes: i64 =
+        sqlx::query_scalar("SELECT CAST(SUM(changes) AS SIGNED) FROM counts").fetch_one(&schema.pool).await.unwrap();
+    println!("{changes} changes, each with one effect");
+    over.cancel();
+    for mortal in mortals {
+        mortal.await.unwrap();
+    }
+    drop(outboxes);
+    Arc::into_inner(schema).unwrap().end().await;
+}
+
+/// How many people's effects are not as many as their changes.
+async fn differences(pool: &MySqlPool) -> i64 {
+    sqlx::query_scalar("SELECT COUNT(*) FROM people JOIN counts USING (id) WHERE people.changes <> counts.changes")
+        .fetch_one(pool)
+        .await
+        .unwrap()
+}
