@@ -1,0 +1,109 @@
+//! Registering.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use common::error::{Error, ErrorBody, Rejected, Result};
+use common::http::Valid;
+use common::id::UserId;
+use common::input::{Input, Invalid};
+use deserr::{Deserr, ValuePointerRef};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::caller::Origin;
+use crate::AppState;
+use crate::domain::{DisplayName, Edit, Email, NewPassword, Username};
+use crate::store::{NewAccount, Registered};
+
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(register))
+}
+
+#[derive(Deserr, ToSchema)]
+#[deserr(error = Invalid)]
+struct NewUser {
+    email: Email,
+    /// Letters, digits, `_` and `-`, the first a letter or a digit. Older clients' `nickname` is read where it is absent.
+    username: Username,
+    /// With at least one letter, one digit and one special character.
+    password: NewPassword,
+    #[deserr(default)]
+    #[schema(value_type = Option<DisplayName>)]
+    display_name: Option<Edit<DisplayName>>,
+}
+
+impl Input for NewUser {
+    const ALIASES: &'static [(&'static str, &'static str)] = &[("nickname", "username")];
+}
+
+/// An account as its owner sees it.
+#[derive(Serialize, ToSchema)]
+struct UserResponse {
+    id: UserId,
+    #[schema(example = "minjun@example.com")]
+    email: String,
+    #[schema(example = "kim_minjun")]
+    username: String,
+    #[schema(example = "김민준")]
+    display_name: Option<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// Make an account.
+#[utoipa::path(
+    post,
+    path = "/auth/register",
+    tag = "auth",
+    request_body = NewUser,
+    responses(
+        (status = 201, description = "Registered", body = UserResponse),
+        (status = 409, description = "The e-mail or the username is taken", body = ErrorBody),
+        (status = 422, description = "One entry per broken field", body = ErrorBody),
+        (status = 429, description = "Too many registrations from this address", body = ErrorBody),
+        (status = 503, description = "More passwords are to be hashed than the machine can", body = ErrorBody),
+    ),
+)]
+async fn register(
+    State(app): State<AppState>,
+    origin: Origin,
+    Valid(new): Valid<NewUser>,
+) -> Result<(StatusCode, Json<UserResponse>)> {
+    let registered = make(&app, &origin, new).await;
+    app.metrics.registered(&registered);
+    Ok((StatusCode::CREATED, Json(registered?.into())))
+}
+
+async fn make(app: &AppState, origin: &Origin, new: NewUser) -> Result<Registered> {
+    if !app.passwords.can_hash(&new.password) {
+        return Err(too_long_for_bcrypt("password"));
+    }
+    app.limits.count(&[&app.limits.registrations(origin.address)]).await?;
+    let password_hash = app.passwords.hash(new.password.as_str()).await?;
+    let display_name = new.display_name.and_then(Edit::into_option);
+    app.accounts.register(NewAccount { email: new.email, username: new.username, display_name, password_hash }).await
+}
+
+/// Hashed as it is, the end of it would not count.
+pub(super) fn too_long_for_bcrypt(field: &'static str) -> Error {
+    let at = ValuePointerRef::Origin;
+    let invalid = Invalid::new("value_error", at.push_key(field), "Value error, password has more than 72 bytes");
+    Error::Invalid(Rejected { source: "body", invalid, sent: Value::Null })
+}
+
+impl From<Registered> for UserResponse {
+    fn from(account: Registered) -> Self {
+        Self {
+            id: account.id,
+            email: account.email,
+            username: account.username,
+            display_name: account.display_name,
+            created_at: account.created_at,
+            updated_at: account.created_at,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The HTTP side: one file per resource.
+
+mod accounts;
+mod caller;
+mod login;
+mod password;
+mod profile;
+mod search;
+mod sessions;
+mod users;
+
+use utoipa_axum::router::OpenApiRouter;
+
+pub use caller::Accepted;
+
+use crate::AppState;
+
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .merge(accounts::router())
+        .merge(login::router())
+        .merge(password::router())
+        .merge(sessions::router())
+        .merge(profile::router())
+        .merge(search::router())
+        .merge(users::router())
+}

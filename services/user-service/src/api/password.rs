@@ -1,0 +1,78 @@
+//! Changing one's password.
+
+use axum::Json;
+use axum::extract::State;
+use common::auth::CurrentUser;
+use common::error::{Error, ErrorBody, Result};
+use common::http::Valid;
+use common::input::{Input, Invalid, Text};
+use deserr::Deserr;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::accounts::too_long_for_bcrypt;
+use crate::AppState;
+use crate::domain::NewPassword;
+use crate::passwords::Verdict;
+
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(change))
+}
+
+#[derive(Deserr, ToSchema)]
+#[deserr(error = Invalid)]
+struct Change {
+    #[schema(value_type = String, example = "Passw0rd!")]
+    current_password: Text<1, 1024>,
+    new_password: NewPassword,
+}
+
+impl Input for Change {}
+
+#[derive(Serialize, ToSchema)]
+struct Changed {
+    #[schema(example = "Password changed successfully")]
+    message: &'static str,
+}
+
+/// Change one's password. All other sessions end.
+#[utoipa::path(
+    put,
+    path = "/auth/password",
+    tag = "auth",
+    security(("bearer" = []), ("password" = [])),
+    request_body = Change,
+    responses(
+        (status = 200, description = "Changed", body = Changed),
+        (status = 400, description = "The current password is another one", body = ErrorBody),
+        (status = 401, description = "Not authenticated", body = ErrorBody),
+        (status = 404, description = "The account is gone", body = ErrorBody),
+        (status = 422, description = "One entry per broken field", body = ErrorBody),
+        (status = 429, description = "Too many failures for this account", body = ErrorBody),
+        (status = 503, description = "More passwords are to be hashed than the machine can", body = ErrorBody),
+    ),
+)]
+async fn change(
+    State(app): State<AppState>,
+    me: CurrentUser,
+    Valid(change): Valid<Change>,
+) -> Result<Json<Changed>> {
+    if !app.passwords.can_hash(&change.new_password) {
+        return Err(too_long_for_bcrypt("new_password"));
+    }
+    let account = app.accounts.by_id(me.id).await?.ok_or_else(|| Error::not_found("User not found"))?;
+    let budget = app.limits.account(&account.email);
+    app.limits.check(&[&budget]).await?;
+    let verdict = app.passwords.verify(&change.current_password.0, Some(&account.password_hash)).await?;
+    if verdict == Verdict::Wrong {
+        app.limits.count(&[&budget]).await?;
+        return Err(Error::business("Current password is incorrect"));
+    }
+    app.limits.check(&[&budget]).await?;
+    let hash = app.passwords.hash(change.new_password.as_str()).await?;
+    for sid in app.sessions.change_password(me.id, &hash, &me.session).await? {
+        app.tell_ended(&sid).await;
+    }
+    Ok(Json(Changed { message: "Password changed successfully" }))
+}

@@ -1,0 +1,99 @@
+//! One's own profile.
+
+use axum::Json;
+use axum::extract::State;
+use axum::routing::get;
+use common::auth::CurrentUser;
+use common::error::{ErrorBody, Result};
+use common::http::Valid;
+use common::input::{Input, Invalid};
+use deserr::Deserr;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::users::UserProfile;
+use crate::AppState;
+use crate::domain::{DisplayName, Edit, ImageUrl, ProfileEdit, StatusMessage};
+use crate::store::Profile;
+
+pub fn router() -> OpenApiRouter<AppState> {
+    // The second path is what the oldest clients call.
+    OpenApiRouter::new().routes(routes!(own, change)).route("/profile", get(own).put(change).patch(change))
+}
+
+/// A person as they see themselves.
+#[derive(Serialize, ToSchema)]
+struct OwnProfile {
+    #[serde(flatten)]
+    profile: UserProfile,
+    #[schema(example = "minjun@example.com")]
+    email: String,
+    /// For older clients: the display name, else the username.
+    #[schema(example = "김민준")]
+    nickname: String,
+}
+
+/// What is absent or null stays; an empty text clears.
+#[derive(Deserr, ToSchema)]
+#[deserr(error = Invalid)]
+struct Change {
+    #[deserr(default)]
+    #[schema(value_type = Option<DisplayName>)]
+    display_name: Option<Edit<DisplayName>>,
+    #[deserr(default)]
+    #[schema(value_type = Option<StatusMessage>)]
+    status_message: Option<Edit<StatusMessage>>,
+    #[deserr(default)]
+    #[schema(value_type = Option<ImageUrl>)]
+    profile_image_url: Option<Edit<ImageUrl>>,
+}
+
+impl Input for Change {
+    const ALIASES: &'static [(&'static str, &'static str)] = &[("nickname", "display_name")];
+}
+
+/// See one's own profile.
+#[utoipa::path(
+    get,
+    path = "/profile/me",
+    tag = "profile",
+    security(("bearer" = []), ("password" = [])),
+    responses(
+        (status = 200, description = "The profile", body = OwnProfile),
+        (status = 401, description = "Not authenticated", body = ErrorBody),
+        (status = 404, description = "The account is gone", body = ErrorBody),
+    ),
+)]
+async fn own(State(app): State<AppState>, me: CurrentUser) -> Result<Json<OwnProfile>> {
+    let (profile, is_online) = app.profiles.one(me.id).await?;
+    Ok(Json(OwnProfile::of(profile, is_online)))
+}
+
+/// Change one's own profile.
+#[utoipa::path(
+    method(put, patch),
+    path = "/profile/me",
+    tag = "profile",
+    security(("bearer" = []), ("password" = [])),
+    request_body = Change,
+    responses(
+        (status = 200, description = "The profile as it is now", body = OwnProfile),
+        (status = 401, description = "Not authenticated", body = ErrorBody),
+        (status = 404, description = "The account is gone", body = ErrorBody),
+        (status = 422, description = "One entry per broken field", body = ErrorBody),
+    ),
+)]
+async fn change(State(app): State<AppState>, me: CurrentUser, Valid(change): Valid<Change>) -> Result<Json<OwnProfile>> {
+    let Change { display_name, status_message, profile_image_url } = change;
+    app.profiles.edit(me.id, ProfileEdit { display_name, status_message, profile_image_url }).await?;
+    let (profile, is_online) = app.profiles.one(me.id).await?;
+    Ok(Json(OwnProfile::of(profile, is_online)))
+}
+
+impl OwnProfile {
+    fn of(profile: Profile, is_online: bool) -> Self {
+        let nickname = profile.display_name.as_ref().unwrap_or(&profile.username).clone();
+        Self { email: profile.email.clone(), nickname, profile: UserProfile::of(profile, is_online) }
+    }
+}

@@ -1,0 +1,68 @@
+//! Finding people by a part of a name.
+
+use axum::Json;
+use axum::extract::State;
+use common::error::{ErrorBody, Result};
+use common::http::Query;
+use common::input::{Input, Int, Invalid, Text};
+use deserr::Deserr;
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::caller::Member;
+use super::users::UserProfile;
+use crate::AppState;
+use crate::domain::Part;
+
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(search))
+}
+
+#[derive(Deserr, IntoParams)]
+#[deserr(error = Invalid)]
+#[into_params(parameter_in = Query)]
+struct Search {
+    /// A part of a username or a display name, in any case; `%` and `_` mean themselves.
+    #[param(inline)]
+    query: Text<1, 50>,
+    /// 10 where it is absent.
+    #[deserr(default = Int(10))]
+    #[param(inline, required = false)]
+    limit: Int<1, 50>,
+}
+
+impl Input for Search {
+    const ALIASES: &'static [(&'static str, &'static str)] = &[("q", "query")];
+}
+
+#[derive(Serialize, ToSchema)]
+struct Found {
+    users: Vec<UserProfile>,
+    /// All matches; 1,000 where there are 1,000 or more.
+    total_count: usize,
+}
+
+/// Find people by a part of a name.
+#[utoipa::path(
+    get,
+    path = "/users/search",
+    tag = "users",
+    security(("bearer" = []), ("password" = [])),
+    params(Search),
+    responses(
+        (status = 200, description = "Active people, the caller not among them", body = Found),
+        (status = 401, description = "Not authenticated", body = ErrorBody),
+        (status = 422, description = "One entry per broken parameter", body = ErrorBody),
+    ),
+)]
+async fn search(State(app): State<AppState>, me: Member, Query(search): Query<Search>) -> Result<Json<Found>> {
+    let _timer = app.metrics.search_seconds.start_timer();
+    let matches = app.directory.find(&Part::of(&search.query.0), me.id).await?;
+    let page: Vec<_> = matches.iter().take(search.limit.0 as usize).copied().collect();
+    let profiles = app.profiles.many(&page).await?;
+    // The index follows a deactivation within seconds; until then it is seen here.
+    let active = profiles.into_iter().filter(|(profile, _)| profile.is_active);
+    let users = active.map(|(profile, is_online)| UserProfile::of(profile, is_online)).collect();
+    Ok(Json(Found { users, total_count: matches.len() }))
+}

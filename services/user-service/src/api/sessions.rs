@@ -1,0 +1,94 @@
+//! Where one is logged in.
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use common::auth::CurrentUser;
+use common::error::{Error, ErrorBody, Result};
+use common::http::Path;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::caller::Member;
+use crate::AppState;
+use crate::store;
+
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(end))
+}
+
+#[derive(Serialize, ToSchema)]
+struct Session {
+    #[schema(format = "uuid")]
+    sid: String,
+    created_at: DateTime<Utc>,
+    /// When it began, or was last refreshed.
+    last_used_at: DateTime<Utc>,
+    #[schema(example = "Mozilla/5.0")]
+    user_agent: Option<String>,
+    #[schema(example = "203.0.113.7")]
+    ip: Option<String>,
+    /// Whether it is the one that asks.
+    current: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Ended {
+    #[schema(example = "Session ended")]
+    message: &'static str,
+}
+
+/// List one's sessions.
+#[utoipa::path(
+    get,
+    path = "/auth/sessions",
+    tag = "auth",
+    security(("bearer" = []), ("password" = [])),
+    responses(
+        (status = 200, description = "The latest used first", body = Vec<Session>),
+        (status = 401, description = "Not authenticated", body = ErrorBody),
+        (status = 404, description = "The account is gone", body = ErrorBody),
+    ),
+)]
+async fn list(State(app): State<AppState>, me: CurrentUser, _: Member) -> Result<Json<Vec<Session>>> {
+    let sessions = app.sessions.of(me.id).await?;
+    Ok(Json(sessions.into_iter().map(|session| Session::of(session, &me)).collect()))
+}
+
+/// End one of one's sessions.
+#[utoipa::path(
+    delete,
+    path = "/auth/sessions/{sid}",
+    tag = "auth",
+    security(("bearer" = []), ("password" = [])),
+    params(("sid" = String, Path, description = "As listed")),
+    responses(
+        (status = 200, description = "Ended: its tokens count nowhere from now on", body = Ended),
+        (status = 401, description = "Not authenticated", body = ErrorBody),
+        (status = 404, description = "No such session", body = ErrorBody),
+    ),
+)]
+async fn end(State(app): State<AppState>, me: CurrentUser, Path(sid): Path<String>) -> Result<Json<Ended>> {
+    let not_found = || Error::not_found("Session not found");
+    let sid = Uuid::parse_str(&sid).map_err(|_| not_found())?.to_string();
+    if !app.sessions.end(me.id, &sid).await? {
+        return Err(not_found());
+    }
+    app.tell_ended(&sid).await;
+    Ok(Json(Ended { message: "Session ended" }))
+}
+
+impl Session {
+    fn of(session: store::Session, me: &CurrentUser) -> Self {
+        Self {
+            current: session.sid == *me.session,
+            sid: session.sid,
+            created_at: session.created_at,
+            last_used_at: session.last_used_at,
+            user_agent: session.user_agent,
+            ip: session.ip,
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Looking at people by their ids.
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use common::auth::UserOrService;
+use common::error::{Error, ErrorBody, Result};
+use common::http::{Path, Query, Valid};
+use common::id::UserId;
+use common::input::{Input, Invalid};
+use deserr::{Deserr, IntoValue, Sequence, Value, ValuePointerRef};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::caller::Member;
+use crate::AppState;
+use crate::store::Profile;
+
+/// People in one answer: what the callers of the original ask for at most.
+const MAX_IDS: usize = 100;
+
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(one))
+        .routes(routes!(one_of_old))
+        .routes(routes!(some))
+        .routes(routes!(batch))
+        .routes(routes!(exists))
+}
+
+/// A person as others see them.
+#[derive(Serialize, ToSchema)]
+pub struct UserProfile {
+    id: UserId,
+    #[schema(example = "kim_minjun")]
+    username: String,
+    #[schema(example = "김민준")]
+    display_name: Option<String>,
+    #[schema(example = "In a meeting")]
+    status_message: Option<String>,
+    #[schema(example = "https://example.com/me.png")]
+    profile_image_url: Option<String>,
+    is_online: bool,
+    last_seen_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Deserr, IntoParams)]
+#[deserr(error = Invalid)]
+#[into_params(parameter_in = Query)]
+struct Wanted {
+    /// Ids with commas between them, 100 at most. `ids` is read too.
+    #[deserr(default)]
+    #[param(example = "1,2,3")]
+    user_ids: Option<String>,
+}
+
+impl Input for Wanted {
+    const ALIASES: &'static [(&'static str, &'static str)] = &[("ids", "user_ids")];
+}
+
+#[derive(Deserr, ToSchema)]
+#[deserr(error = Invalid)]
+struct Batch {
+    #[schema(value_type = Vec<i64>, min_items = 1, max_items = 100, example = json!([1, 2, 3]))]
+    user_ids: Ids,
+}
+
+impl Input for Batch {}
+
+/// 1 to 100 ids.
+struct Ids(Vec<UserId>);
+
+#[derive(Serialize, ToSchema)]
+struct Existence {
+    user_id: UserId,
+    exists: bool,
+}
+
+/// See a person.
+#[utoipa::path(
+    get,
+    path = "/users/{user_id}",
+    tag = "users",
+    security(("bearer" = []), ("password" = [])),
+    params(("user_id" = UserId, Path)),
+    responses(
+        (status = 200, description = "The person", body = UserProfile),
+        (status = 401, description = "Not authenticated", body = ErrorBody),
+        (status = 404, description = "No such person", body = ErrorBody),
+        (status = 422, description = "Not a positive integer", body = ErrorBody),
+    ),
+)]
+async fn one(State(app): State<AppState>, _: Member, Path(id): Path<UserId>) -> Result<Json<UserProfile>> {
+    let (profile, is_online) = app.profiles.one(id).await?;
+    Ok(Json(UserProfile::of(profile, is_online)))
+}
+
+/// See a person, under the older path.
+#[utoipa::path(
+    get,
+    path = "/profile/{user_id}",
+    tag = "profile",
+    security(("bearer" = []), ("password" = [])),
+    params(("user_id" = UserId, Path)),
+    responses(
+        (status = 200, description = "The person", body = UserProfile),
+        (status = 401, description = "Not authenticated", body = ErrorBody),
+        (status = 404, description = "No such person", body = ErrorBody),
+        (status = 422, description = "Not a positive integer", body = ErrorBody),
+    ),
+)]
+async fn one_of_old(app: State<AppState>, me: Member, id: Path<UserId>) -> Result<Json<UserProfile>> {
+    one(app, me, id).await
+}
+
+/// See several people.
+#[utoipa::path(
+    get,
+    path = "/users",
+    tag = "users",
+    security(("bearer" = []), ("password" = [])),
+    params(Wanted),
+    responses(
+        (status = 200, description = "In the order of the ids, unknown ones left out", body = Vec<UserProfile>),
+        (status = 400, description = "No ids, malformed ones, or more than 100", body = ErrorBody),
+        (status = 401, description = "Not authenticated", body = ErrorBody),
+    ),
+)]
+async fn some(State(app): State<AppState>, _: Member, Query(wanted): Query<Wanted>) -> Result<Json<Vec<UserProfile>>> {
+    let ids = listed(wanted.user_ids.as_deref().unwrap_or_default())?;
+    profiles(&app, ids).await
+}
+
+/// See several people: for the other services.
+#[utoipa::path(
+    post,
+    path = "/users/batch",
+    tag = "services",
+    security(("bearer" = [])),
+    request_body = Batch,
+    responses(
+        (status = 200, description = "In the order of the ids, unknown ones left out", body = Vec<UserProfile>),
+        (status = 401, description = "Neither a service nor a user", body = ErrorBody),
+        (status = 422, description = "Not 1 to 100 ids", body = ErrorBody),
+    ),
+)]
+async fn batch(
+    State(app): State<AppState>,
+    _: UserOrService,
+    Valid(batch): Valid<Batch>,
+) -> Result<Json<Vec<UserProfile>>> {
+    profiles(&app, batch.user_ids.0).await
+}
+
+/// Whether there is such a person: for the other services.
+#[utoipa::path(
+    get,
+    path = "/users/{user_id}/exists",
+    tag = "services",
+    security(("bearer" = [])),
+    params(("user_id" = UserId, Path)),
+    responses(
+        (status = 200, description = "Whether there is", body = Existence),
+        (status = 401, description = "Neither a service nor a user", body = ErrorBody),
+        (status = 422, description = "Not a positive integer", body = ErrorBody),
+    ),
+)]
+async fn exists(State(app): State<AppState>, _: UserOrService, Path(id): Path<UserId>) -> Result<Json<Existence>> {
+    let exists = !app.profiles.many(&[id]).await?.is_empty();
+    Ok(Json(Existence { user_id: id, exists }))
+}
+
+async fn profiles(app: &AppState, mut ids: Vec<UserId>) -> Result<Json<Vec<UserProfile>>> {
+    let mut seen = std::collections::HashSet::new();
+    ids.retain(|id| seen.insert(*id));
+    let profiles = app.profiles.many(&ids).await?;
+    Ok(Json(profiles.into_iter().map(|(profile, is_online)| UserProfile::of(profile, is_online)).collect()))
+}
+
+/// `1,2,3`
+fn listed(text: &str) -> Result<Vec<UserId>> {
+    let ids = text.split(',').map(str::trim).filter(|id| !id.is_empty());
+    let ids: Result<Vec<UserId>, _> = ids.map(str::parse).collect();
+    let ids = ids.map_err(|_| Error::business("Invalid user ID format"))?;
+    match ids.len() {
+        0 => Err(Error::business("At least one user ID is required")),
+        1..=MAX_IDS if ids.iter().all(|id| id.0 > 0) => Ok(ids),
+        1..=MAX_IDS => Err(Error::business("Invalid user ID format")),
+        _ => Err(Error::business("Maximum 100 user IDs allowed")),
+    }
+}
+
+impl Deserr<Invalid> for Ids {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, at: ValuePointerRef) -> Result<Self, Invalid> {
+        let length = match &value {
+            Value::Sequence(ids) => ids.len(),
+            _ => 1,
+        };
+        if length == 0 {
+            return Err(Invalid::new("too_short", at, "List should have at least 1 item after validation, not 0"));
+        }
+        if length > MAX_IDS {
+            let message = format!("List should have at most {MAX_IDS} items after validation, not {length}");
+            return Err(Invalid::new("too_long", at, message));
+        }
+        Vec::deserialize_from_value(value, at).map(Self)
+    }
+}
+
+impl UserProfile {
+    pub fn of(profile: Profile, is_online: bool) -> Self {
+        Self {
+            id: profile.id,
+            username: profile.username,
+            display_name: profile.display_name,
+            status_message: profile.status_message,
+            profile_image_url: profile.profile_image_url,
+            is_online,
+            last_seen_at: profile.last_seen_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_come_with_commas_between_them() {
+        assert_eq!(listed(" 3, 1,,2 ").unwrap(), [UserId(3), UserId(1), UserId(2)]);
+        for (text, problem) in [
+            ("", "At least one user ID is required"),
+            (" , ", "At least one user ID is required"),
+            ("1,x", "Invalid user ID format"),
+            ("1.5", "Invalid user ID format"),
+            ("-1", "Invalid user ID format"),
+            ("0", "Invalid user ID format"),
+        ] {
+            assert_eq!(listed(text).unwrap_err().to_string(), problem, "{text}");
+        }
+        let ids = |n: i64| (1..=n).map(|id| id.to_string()).collect::<Vec<_>>().join(",");
+        assert_eq!(listed(&ids(100)).unwrap().len(), 100);
+        assert!(listed(&ids(101)).is_err());
+    }
+}

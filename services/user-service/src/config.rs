@@ -1,0 +1,115 @@
+//! What user-service reads from the environment besides what all services read.
+
+use std::time::Duration;
+
+use common::config::{self, ConfigError, Env};
+
+const DAY_SECONDS: u64 = 24 * 3600;
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub passwords: PasswordConfig,
+    pub limits: LimitConfig,
+    /// How long a session lives after it was last refreshed.
+    pub refresh_lifetime: Duration,
+    pub profile_cache_ttl: Duration,
+    pub exists_cache_ttl: Duration,
+}
+
+/// How passwords are hashed.
+#[derive(Clone, Debug)]
+pub struct PasswordConfig {
+    pub scheme: Scheme,
+    /// Memory of one hash, KiB.
+    pub memory_kib: u32,
+    pub iterations: u32,
+    pub parallelism: u32,
+    pub bcrypt_cost: u32,
+}
+
+/// What new hashes are written as. The original reads bcrypt only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Argon2id,
+    Bcrypt,
+}
+
+/// How much of what is bad in masses is borne in one window; 0 is without limit.
+#[derive(Clone, Debug)]
+pub struct LimitConfig {
+    pub window: Duration,
+    /// Wrong passwords and refresh tokens from one address.
+    pub address_failures: u64,
+    /// Wrong passwords for one account.
+    pub account_failures: u64,
+    /// Registrations from one address.
+    pub registrations: u64,
+}
+
+impl Config {
+    pub fn read(env: &Env) -> Result<Self, ConfigError> {
+        Ok(Self {
+            passwords: PasswordConfig::read(env)?,
+            limits: LimitConfig::read(env)?,
+            refresh_lifetime: Duration::from_secs(
+                DAY_SECONDS * env.number("REFRESH_TOKEN_EXPIRE_DAYS", 30, 1..=3650)?,
+            ),
+            profile_cache_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=DAY_SECONDS)?,
+            exists_cache_ttl: env.seconds("CACHE_TTL_USER_EXISTS", 60, 1..=DAY_SECONDS)?,
+        })
+    }
+}
+
+impl PasswordConfig {
+    /// The defaults are OWASP's minimum for argon2id.
+    fn read(env: &Env) -> Result<Self, ConfigError> {
+        let scheme = match env.get("PASSWORD_SCHEME").unwrap_or("argon2id") {
+            "argon2" | "argon2id" => Scheme::Argon2id,
+            "bcrypt" => Scheme::Bcrypt,
+            other => return Err(config::error("PASSWORD_SCHEME", format!("{other:?} is neither argon2id nor bcrypt"))),
+        };
+        let parallelism = env.number("ARGON2_PARALLELISM", 1, 1..=16)?;
+        Ok(Self {
+            scheme,
+            memory_kib: env.number("ARGON2_MEMORY_KIB", 19_456, 8 * parallelism..=1_048_576)? as u32,
+            iterations: env.number("ARGON2_ITERATIONS", 2, 1..=100)? as u32,
+            parallelism: parallelism as u32,
+            bcrypt_cost: env.number("BCRYPT_COST", 12, 4..=16)? as u32,
+        })
+    }
+}
+
+impl LimitConfig {
+    fn read(env: &Env) -> Result<Self, ConfigError> {
+        Ok(Self {
+            window: env.seconds("LOGIN_LIMIT_WINDOW_SECONDS", 900, 1..=DAY_SECONDS)?,
+            address_failures: env.number("LOGIN_LIMIT_ADDRESS_FAILURES", 100, 0..=1_000_000)?,
+            account_failures: env.number("LOGIN_LIMIT_ACCOUNT_FAILURES", 10, 0..=1_000_000)?,
+            registrations: env.number("LOGIN_LIMIT_REGISTRATIONS", 1_000, 0..=1_000_000)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &'static str, value: &str) -> Result<Config, ConfigError> {
+        Config::read(&Env::of([(name, value.to_owned())]))
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_in_one_line() {
+        let problem = |name, value| read(name, value).unwrap_err().to_string();
+        assert_eq!(problem("PASSWORD_SCHEME", "md5"), "PASSWORD_SCHEME: \"md5\" is neither argon2id nor bcrypt");
+        assert_eq!(problem("ARGON2_MEMORY_KIB", "7"), "ARGON2_MEMORY_KIB: 7 is not between 8 and 1048576");
+        assert!(problem("LOGIN_LIMIT_WINDOW_SECONDS", "soon").starts_with("LOGIN_LIMIT_WINDOW_SECONDS: \"soon\""));
+    }
+
+    #[test]
+    fn passwords_are_hashed_as_owasp_advises_unless_told_otherwise() {
+        let passwords = read("APP_NAME", "BigTech Chat").unwrap().passwords;
+        assert_eq!((passwords.memory_kib, passwords.iterations, passwords.parallelism), (19_456, 2, 1));
+        assert_eq!(read("PASSWORD_SCHEME", "bcrypt").unwrap().passwords.scheme, Scheme::Bcrypt);
+    }
+}

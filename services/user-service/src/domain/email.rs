@@ -1,0 +1,108 @@
+//! Addresses that people log in with.
+
+use common::input::Breach;
+
+use super::rule::{Rule, input};
+
+/// What RFC 5321 allows before the @.
+const MAX_LOCAL_BYTES: usize = 64;
+
+/// Compared without regard to case; the table's key decides. The domain is kept in lower case, as the original keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Email(String);
+input!(Email, "minjun@example.com");
+
+impl Email {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Rule for Email {
+    const MIN: usize = 1;
+    const MAX: usize = 255;
+
+    fn parse(text: String) -> Result<Self, Breach> {
+        let Some((local, domain)) = text.split_once('@').filter(|(_, domain)| !domain.contains('@')) else {
+            return Err(Breach("The email address is not valid. It must have exactly one @-sign."));
+        };
+        if !is_local(local) {
+            return Err(Breach("The email address is not valid. The part before the @-sign is malformed."));
+        }
+        if !is_domain(domain) {
+            return Err(Breach("The email address is not valid. The part after the @-sign is malformed."));
+        }
+        let email = format!("{local}@{}", domain.to_lowercase());
+        // Lower case can be longer: "İ" becomes two characters.
+        if email.chars().count() > Self::MAX {
+            return Err(Breach("The email address is too long."));
+        }
+        Ok(Self(email))
+    }
+}
+
+fn is_local(local: &str) -> bool {
+    local.len() <= MAX_LOCAL_BYTES && local.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atom_text))
+}
+
+/// The characters of RFC 5322, and letters and digits of every script.
+fn is_atom_text(c: char) -> bool {
+    if c.is_ascii() { c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) } else { c.is_alphanumeric() }
+}
+
+fn is_domain(domain: &str) -> bool {
+    let labels: Vec<&str> = domain.split('.').collect();
+    let top = labels.last().copied().unwrap_or_default();
+    labels.len() >= 2 && labels.iter().all(|label| is_label(label)) && top.chars().any(char::is_alphabetic)
+}
+
+fn is_label(label: &str) -> bool {
+    let letters = label.chars().all(|c| c == '-' || c.is_alphanumeric());
+    letters && !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::rule::tests::accepts;
+    use proptest::prelude::*;
+
+    #[test]
+    fn addresses_of_people_are_taken() {
+        for email in ["ann@example.com", "a.b+c@x-y.co.kr", "민준@예시.한국", "o'hara@a.io", " ann@example.com "] {
+            assert!(accepts::<Email>(email), "{email}");
+        }
+    }
+
+    #[test]
+    fn malformed_ones_are_not() {
+        let long = format!("a@{}.com", "b.".repeat(130));
+        for email in [
+            "", "x", "@", "a@", "@b.c", "a@b", "a@@b.c", "a@b@c.d", "a b@c.d", "a@b c.d", ".a@b.c", "a.@b.c", "a..b@c.d",
+            "a@.c", "a@b.", "a@-b.c", "a@b-.c", "a@127.0.0.1", "a\u{0}@b.c", "a@b.c\u{0}", "<a@b.c>", &long,
+        ] {
+            assert!(!accepts::<Email>(email), "{email}");
+        }
+    }
+
+    #[test]
+    fn the_domain_is_kept_in_lower_case() {
+        assert_eq!(Email::parse("Ann@Example.COM".into()).unwrap().as_str(), "Ann@example.com");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_taken_has_one_at_sign_a_dot_after_it_and_no_blank(email in "\\PC{0,20}(@\\PC{0,20})?|\\w{1,9}@\\w{1,9}\\.\\w{1,9}") {
+            if accepts::<Email>(&email) {
+                let (local, domain) = email.trim().split_once('@').unwrap();
+                prop_assert!(!local.is_empty() && domain.contains('.') && !domain.contains('@'));
+                prop_assert!(!email.trim().chars().any(|c| c.is_whitespace() || c.is_control()));
+            }
+        }
+
+        #[test]
+        fn plain_addresses_are_always_taken(email in "[a-z0-9]{1,20}(\\.[a-z0-9]{1,20})?@[a-z0-9]{1,20}\\.[a-z]{2,10}") {
+            prop_assert!(accepts::<Email>(&email));
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Texts that keep a rule: once such a value exists, the rule has been kept.
+
+use common::input::{Breach, Invalid, text};
+use deserr::{IntoValue, Value, ValuePointerRef};
+
+/// A text of bounded length, in code points, and what else must be true of it.
+pub trait Rule: Sized {
+    const MIN: usize;
+    const MAX: usize;
+    /// Whether white space around it is the client's carelessness.
+    const TRIMMED: bool = true;
+
+    /// Takes a text of the right length.
+    fn parse(text: String) -> Result<Self, Breach>;
+}
+
+/// Reads a value that must keep a rule.
+pub fn read<R: Rule, V: IntoValue>(value: Value<V>, at: ValuePointerRef) -> Result<R, Invalid> {
+    let value = match value {
+        Value::String(text) if R::TRIMMED => Value::<V>::String(text.trim().to_owned()),
+        other => other,
+    };
+    let text = text(value, at, R::MIN, R::MAX)?;
+    R::parse(text).map_err(|Breach(broken)| Invalid::new("value_error", at, format!("Value error, {broken}")))
+}
+
+/// Lets requests name the type, and the API document show its bounds.
+macro_rules! input {
+    ($rule:ident, $example:literal) => {
+        impl deserr::Deserr<common::input::Invalid> for $rule {
+            fn deserialize_from_value<V: deserr::IntoValue>(
+                value: deserr::Value<V>,
+                at: deserr::ValuePointerRef,
+            ) -> Result<Self, common::input::Invalid> {
+                crate::domain::rule::read(value, at)
+            }
+        }
+
+        impl utoipa::PartialSchema for $rule {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                use crate::domain::Rule;
+                utoipa::openapi::schema::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::schema::Type::String)
+                    .min_length(Some(Self::MIN))
+                    .max_length(Some(Self::MAX))
+                    .examples([$example])
+                    .build()
+                    .into()
+            }
+        }
+
+        impl utoipa::ToSchema for $rule {}
+    };
+}
+pub(super) use input;
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Whether a client may send this text.
+    pub fn accepts<R: Rule>(text: &str) -> bool {
+        let value = Value::<serde_json::Value>::String(text.to_owned());
+        read::<R, _>(value, ValuePointerRef::Origin).is_ok()
+    }
+}

@@ -1,0 +1,45 @@
+//! What user-service counts besides requests (contract §11).
+
+use common::telemetry;
+use prometheus::{Histogram, IntCounterVec, IntGauge};
+
+#[derive(Clone)]
+pub struct Metrics {
+    registrations: IntCounterVec,
+    logins: IntCounterVec,
+    pub search_seconds: Histogram,
+    pub online_users: IntGauge,
+}
+
+impl Metrics {
+    pub fn register(metrics: &telemetry::Metrics) -> Result<Self, prometheus::Error> {
+        let registrations = metrics.counters("user_registration_total", "Registrations", &["status"])?;
+        let logins = metrics.counters("user_login_total", "Logins", &["status"])?;
+        // A rate over a series that begins with its first event misses that event.
+        for status in ["success", "failed"] {
+            registrations.with_label_values(&[status]);
+            logins.with_label_values(&[status]);
+        }
+        let searches = metrics.durations("user_search_duration_seconds", "Time of a search for people", &[])?;
+        Ok(Self {
+            registrations,
+            logins,
+            search_seconds: searches.with_label_values::<&str>(&[]),
+            online_users: metrics.gauge("online_users_count", "People who are online")?,
+        })
+    }
+
+    /// Counts a registration that was answered with this.
+    pub fn registered<T, E>(&self, result: &Result<T, E>) {
+        self.registrations.with_label_values(&[status(result)]).inc();
+    }
+
+    /// Counts a login that was answered with this.
+    pub fn logged_in<T, E>(&self, result: &Result<T, E>) {
+        self.logins.with_label_values(&[status(result)]).inc();
+    }
+}
+
+fn status<T, E>(result: &Result<T, E>) -> &'static str {
+    if result.is_ok() { "success" } else { "failed" }
+}

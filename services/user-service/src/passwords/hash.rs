@@ -1,0 +1,190 @@
+//! The two schemes: argon2id, and bcrypt, which the original reads.
+
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
+
+use super::Verdict;
+use crate::config::{PasswordConfig, Scheme};
+
+/// bcrypt ignores everything after so many bytes.
+const BCRYPT_MAX_BYTES: usize = 72;
+
+/// Length of an argon2 hash, bytes.
+const OUTPUT_BYTES: usize = 32;
+
+pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// What argon2 fills, kept from one hash to the next: 19 MiB that are not asked of the system each time.
+#[derive(Default)]
+pub(super) struct Memory(Vec<Block>);
+
+pub(super) struct Hasher {
+    scheme: Scheme,
+    params: Params,
+    bcrypt_cost: u32,
+    /// A hash that no password has, checked where there is no account.
+    nobodys: String,
+}
+
+impl Memory {
+    /// As much as these parameters need.
+    fn of(&mut self, params: &Params) -> &mut [Block] {
+        self.0.resize(params.block_count(), Block::default());
+        &mut self.0
+    }
+}
+
+impl Hasher {
+    pub(super) fn new(config: &PasswordConfig) -> Result<Self, Error> {
+        let params = Params::new(config.memory_kib, config.iterations, config.parallelism, Some(OUTPUT_BYTES))?;
+        let nobodys = match config.scheme {
+            Scheme::Argon2id => phc(&params, Salt::generate(), &rand::random::<[u8; OUTPUT_BYTES]>())?,
+            // 22 characters of salt and 31 of hash, in bcrypt's own alphabet.
+            Scheme::Bcrypt => format!("$2b${:02}${}", config.bcrypt_cost, "O".repeat(22 + 31)),
+        };
+        Ok(Self { scheme: config.scheme, params, bcrypt_cost: config.bcrypt_cost, nobodys })
+    }
+
+    pub(super) fn nobodys(&self) -> &str {
+        &self.nobodys
+    }
+
+    pub(super) fn can_hash(&self, password: &str) -> bool {
+        self.scheme == Scheme::Argon2id || (password.len() <= BCRYPT_MAX_BYTES && !password.contains('\0'))
+    }
+
+    pub(super) fn hash(&self, password: &str, memory: &mut Memory) -> Result<String, Error> {
+        match self.scheme {
+            Scheme::Bcrypt => Ok(bcrypt::hash(password, self.bcrypt_cost)?),
+            Scheme::Argon2id => {
+                let salt = Salt::generate();
+                let mut output = [0; OUTPUT_BYTES];
+                argon2(&self.params, password, &salt, &mut output, memory)?;
+                phc(&self.params, salt, &output)
+            }
+        }
+    }
+
+    pub(super) fn verify(&self, password: &str, stored: &str, memory: &mut Memory) -> Verdict {
+        let is_bcrypt = ["$2a$", "$2b$", "$2y$"].iter().any(|version| stored.starts_with(version));
+        if is_bcrypt {
+            return match bcrypt::verify(password, stored) {
+                Ok(true) if self.scheme == Scheme::Argon2id => Verdict::Outdated,
+                Ok(true) => Verdict::Right,
+                _ => Verdict::Wrong,
+            };
+        }
+        match verify_argon2(password, stored, memory) {
+            Ok(Some(params)) if self.scheme == Scheme::Argon2id && self.weaker(&params) => Verdict::Outdated,
+            Ok(Some(_)) => Verdict::Right,
+            Ok(None) => Verdict::Wrong,
+            Err(e) => {
+                tracing::error!(error = %e, "a stored password hash cannot be read");
+                Verdict::Wrong
+            }
+        }
+    }
+
+    fn weaker(&self, params: &Params) -> bool {
+        let cost = |p: &Params| (p.m_cost(), p.t_cost(), p.p_cost());
+        cost(params) != cost(&self.params)
+    }
+}
+
+/// The parameters of the stored hash if the password is the right one.
+fn verify_argon2(password: &str, stored: &str, memory: &mut Memory) -> Result<Option<Params>, Error> {
+    let stored = PasswordHash::new(stored)?;
+    let (Some(salt), Some(expected)) = (stored.salt, stored.hash) else {
+        return Err("no salt or no hash in it".into());
+    };
+    if stored.algorithm != ARGON2ID_IDENT {
+        return Err(format!("algorithm {} is not argon2id", stored.algorithm).into());
+    }
+    let params = Params::try_from(&stored)?;
+    let mut output = vec![0; expected.len()];
+    argon2(&params, password, &salt, &mut output, memory)?;
+    // `Output` compares in constant time.
+    Ok((Output::new(&output)? == expected).then_some(params))
+}
+
+fn argon2(params: &Params, password: &str, salt: &[u8], output: &mut [u8], memory: &mut Memory) -> Result<(), Error> {
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+    Ok(argon2.hash_password_into_with_memory(password.as_bytes(), salt, output, memory.of(params))?)
+}
+
+/// `$argon2id$v=19$m=…,t=…,p=…$salt$hash`
+fn phc(params: &Params, salt: Salt, output: &[u8]) -> Result<String, Error> {
+    let hash = PasswordHash {
+        algorithm: ARGON2ID_IDENT,
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(params)?,
+        salt: Some(salt),
+        hash: Some(Output::new(output)?),
+    };
+    Ok(hash.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hasher(scheme: Scheme, iterations: u32) -> Hasher {
+        let config = PasswordConfig { scheme, memory_kib: 64, iterations, parallelism: 1, bcrypt_cost: 4 };
+        Hasher::new(&config).unwrap()
+    }
+
+    fn verify(hasher: &Hasher, password: &str, stored: &str) -> Verdict {
+        hasher.verify(password, stored, &mut Memory::default())
+    }
+
+    #[test]
+    fn a_password_fits_its_hash_and_no_other_does() {
+        for scheme in [Scheme::Argon2id, Scheme::Bcrypt] {
+            let hasher = hasher(scheme, 1);
+            let stored = hasher.hash("Passw0rd!", &mut Memory::default()).unwrap();
+            assert_eq!(verify(&hasher, "Passw0rd!", &stored), Verdict::Right);
+            assert_eq!(verify(&hasher, "passw0rd!", &stored), Verdict::Wrong);
+            assert_eq!(verify(&hasher, "Passw0rd!", hasher.nobodys()), Verdict::Wrong);
+        }
+    }
+
+    #[test]
+    fn hashes_of_other_programs_are_read() {
+        let hasher = hasher(Scheme::Argon2id, 1);
+        // Made by the reference implementation: argon2 somesalt -id -t 2 -m 8 -p 1 (password "password").
+        let reference = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+        assert_eq!(verify(&hasher, "password", reference), Verdict::Outdated);
+        assert_eq!(verify(&hasher, "Password", reference), Verdict::Wrong);
+    }
+
+    #[test]
+    fn bcrypt_of_every_version_verifies_and_is_outdated_for_argon2() {
+        let argon2 = hasher(Scheme::Argon2id, 1);
+        let stored = bcrypt::hash("Test1234!@", 4).unwrap();
+        for version in ["$2a$", "$2b$", "$2y$"] {
+            let stored = stored.replacen("$2b$", version, 1);
+            assert_eq!(verify(&argon2, "Test1234!@", &stored), Verdict::Outdated, "{version}");
+        }
+        assert_eq!(verify(&hasher(Scheme::Bcrypt, 1), "Test1234!@", &stored), Verdict::Right);
+    }
+
+    #[test]
+    fn raised_parameters_make_a_hash_outdated() {
+        let stored = hasher(Scheme::Argon2id, 1).hash("Passw0rd!", &mut Memory::default()).unwrap();
+        assert_eq!(verify(&hasher(Scheme::Argon2id, 2), "Passw0rd!", &stored), Verdict::Outdated);
+    }
+
+    #[test]
+    fn what_bcrypt_would_cut_off_is_refused_in_its_mode() {
+        let (bcrypt, argon2) = (hasher(Scheme::Bcrypt, 1), hasher(Scheme::Argon2id, 1));
+        assert!(bcrypt.can_hash(&"x".repeat(72)) && !bcrypt.can_hash(&"x".repeat(73)));
+        assert!(argon2.can_hash(&"x".repeat(128)));
+    }
+
+    #[test]
+    fn a_hash_that_cannot_be_read_is_no_entry() {
+        for broken in ["", "x", "$2b$12$short", "$argon2i$v=19$m=64,t=1,p=1$c29tc2FsdA$AAAAAAAAAAAAAAAA", "plaintext"] {
+            assert_eq!(verify(&hasher(Scheme::Argon2id, 1), "plaintext", broken), Verdict::Wrong, "{broken}");
+        }
+    }
+}

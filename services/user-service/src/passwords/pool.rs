@@ -1,0 +1,92 @@
+//! As many threads as cores, each with memory that it keeps.
+
+use std::num::NonZero;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use common::error::{Error, Result};
+use tokio::sync::oneshot;
+
+use super::hash::Memory;
+
+/// What may wait for one thread: at 25 ms a hash, as long as a client is willing to wait.
+const WAITING_PER_THREAD: usize = 128;
+
+type Job = Box<dyn FnOnce(&mut Memory) + Send>;
+
+/// Ends with its last handle.
+pub(super) struct Pool {
+    jobs: SyncSender<Job>,
+}
+
+impl Pool {
+    pub(super) fn start() -> Result<Self> {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let (jobs, queue) = sync_channel(threads * WAITING_PER_THREAD);
+        let queue = Arc::new(Mutex::new(queue));
+        for n in 0..threads {
+            let queue = queue.clone();
+            let thread = thread::Builder::new().name(format!("password-{n}"));
+            thread.spawn(move || work(&queue)).map_err(Error::internal)?;
+        }
+        Ok(Self { jobs })
+    }
+
+    /// Runs a job when a thread is free. Refused when too many wait; dropped when nobody waits for it any more.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Memory) -> T + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |memory| {
+            if !reply.is_closed() {
+                let _ = reply.send(job(memory));
+            }
+        });
+        self.jobs.try_send(job).map_err(|e| match e {
+            TrySendError::Full(_) => Error::unavailable("password hashing", "its queue is full"),
+            TrySendError::Disconnected(_) => Error::unavailable("password hashing", "its threads have ended"),
+        })?;
+        answer.await.map_err(Error::internal)
+    }
+}
+
+fn work(queue: &Mutex<Receiver<Job>>) {
+    let mut memory = Memory::default();
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = next else { return };
+        job(&mut memory);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::task::Poll;
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once() {
+        let pool = Pool::start().unwrap();
+        let threads = thread::available_parallelism().unwrap().get();
+        let (open, gate) = mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(gate));
+        let wait = |gate: Arc<Mutex<Receiver<()>>>| move |_: &mut Memory| gate.lock().unwrap().recv().is_ok();
+        let (mut waiting, mut refused) = (Vec::new(), 0);
+
+        for _ in 0..threads * (WAITING_PER_THREAD + 2) {
+            let mut job = Box::pin(pool.run(wait(gate.clone())));
+            match futures_util::poll!(&mut job) {
+                Poll::Ready(answer) => refused += usize::from(answer.is_err()),
+                Poll::Pending => waiting.push(job),
+            }
+        }
+        drop(open);
+        futures_util::future::join_all(waiting).await;
+
+        assert!((threads..=2 * threads).contains(&refused), "{refused}");
+        assert_eq!(pool.run(|_| 7).await.unwrap(), 7);
+    }
+}

@@ -1,0 +1,138 @@
+//! Accounts in MySQL: who may log in.
+
+use chrono::{DateTime, SubsecRound, Utc};
+use sqlx::MySqlPool;
+
+use common::error::{Error, Result};
+use common::events::user::UserRegistered;
+use common::id::UserId;
+use common::outbox::Outbox;
+
+use super::directory;
+use crate::domain::{DisplayName, Email, Names, Username};
+
+/// The table `users`, as far as it is about logging in.
+#[derive(Clone)]
+pub struct Accounts {
+    pool: MySqlPool,
+    outbox: Outbox,
+}
+
+/// An account to be.
+pub struct NewAccount {
+    pub email: Email,
+    pub username: Username,
+    pub display_name: Option<DisplayName>,
+    pub password_hash: String,
+}
+
+/// An account that has just been made.
+pub struct Registered {
+    pub id: UserId,
+    pub email: String,
+    pub username: String,
+    pub display_name: Option<String>,
+    pub created_at: DateTime<Utc>,
+}
+
+/// What a login is checked against.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Credentials {
+    pub id: UserId,
+    pub email: String,
+    pub username: String,
+    pub password_hash: String,
+    pub is_active: bool,
+}
+
+impl Accounts {
+    pub fn new(pool: MySqlPool, outbox: Outbox) -> Self {
+        Self { pool, outbox }
+    }
+
+    /// Makes an account, its entry in the search, and the event.
+    ///
+    /// The unique keys decide who is first, so racing registrations end in one account.
+    pub async fn register(&self, new: NewAccount) -> Result<Registered> {
+        let account = Registered {
+            id: UserId(0),
+            email: new.email.as_str().to_owned(),
+            username: new.username.as_str().to_owned(),
+            display_name: new.display_name.map(Into::into),
+            created_at: Utc::now().trunc_subsecs(6),
+        };
+        let mut tx = self.pool.begin().await?;
+        let inserted = sqlx::query(
+            "INSERT INTO users
+             (email, password_hash, username, display_name, is_online, is_active, created_at, updated_at)
+             VALUES (?, ?, ?, ?, FALSE, TRUE, ?, ?)",
+        )
+        .bind(&account.email)
+        .bind(&new.password_hash)
+        .bind(&account.username)
+        .bind(&account.display_name)
+        .bind(account.created_at)
+        .bind(account.created_at)
+        .execute(&mut *tx)
+        .await;
+        let id = match inserted {
+            Ok(inserted) => UserId(inserted.last_insert_id() as i64),
+            Err(e) if e.as_database_error().is_some_and(|e| e.is_unique_violation()) => {
+                tx.rollback().await?;
+                return Err(self.taken(&account.email).await?);
+            }
+            Err(e) => return Err(e.into()),
+        };
+        let account = Registered { id, ..account };
+        directory::index(&mut tx, id, account.names()).await?;
+        self.outbox.append(&mut tx, &account.event()).await?;
+        tx.commit().await?;
+        self.outbox.wake();
+        Ok(account)
+    }
+
+    /// Which of the two is taken; the e-mail where both are, whichever key the engine looked at first.
+    async fn taken(&self, email: &str) -> Result<Error> {
+        Ok(match self.by_email(email).await? {
+            Some(_) => Error::conflict("Email already registered"),
+            None => Error::conflict("Username already taken"),
+        })
+    }
+
+    pub async fn by_email(&self, email: &str) -> Result<Option<Credentials>> {
+        let found = sqlx::query_as("SELECT id, email, username, password_hash, is_active FROM users WHERE email = ?");
+        Ok(found.bind(email).fetch_optional(&self.pool).await?)
+    }
+
+    pub async fn by_id(&self, id: UserId) -> Result<Option<Credentials>> {
+        let found = sqlx::query_as("SELECT id, email, username, password_hash, is_active FROM users WHERE id = ?");
+        Ok(found.bind(id).fetch_optional(&self.pool).await?)
+    }
+
+    /// Replaces a hash by a better one of the same password, unless the password was changed meanwhile.
+    pub async fn rehash(&self, id: UserId, old: &str, new: &str) -> Result<()> {
+        let update = sqlx::query("UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?");
+        update.bind(new).bind(id).bind(old).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Accounts that an operator has deactivated.
+    pub async fn deactivated(&self) -> Result<Vec<UserId>> {
+        Ok(sqlx::query_scalar("SELECT id FROM users WHERE is_active = FALSE").fetch_all(&self.pool).await?)
+    }
+}
+
+impl Registered {
+    fn names(&self) -> Names<'_> {
+        Names { username: &self.username, display_name: self.display_name.as_deref() }
+    }
+
+    fn event(&self) -> UserRegistered {
+        UserRegistered {
+            user_id: self.id,
+            email: self.email.clone(),
+            username: self.username.clone(),
+            display_name: self.display_name.clone().unwrap_or_else(|| self.username.clone()),
+        }
+    }
+}

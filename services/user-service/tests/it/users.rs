@@ -1,0 +1,108 @@
+//! Looking at people by their ids.
+
+use serde_json::{Value, json};
+
+use crate::stage::Stage;
+
+#[tokio::test]
+async fn a_person_is_seen_without_their_e_mail() {
+    let stage = Stage::start().await;
+    let (ann, bob) = (stage.person("ann").await, stage.register("bob").await);
+    let id = bob["id"].as_i64().unwrap();
+
+    for path in [format!("/users/{id}"), format!("/profile/{id}"), format!("/api/users/{id}")] {
+        let answer = ann.client.get(&path).await;
+        assert!(!answer.text.contains("example.com"), "{path}");
+        let person = answer.expect(200);
+        assert_eq!(person["username"], "bob");
+        assert_eq!(person["is_online"], false);
+        assert_eq!(person["last_seen_at"], Value::Null);
+    }
+}
+
+#[tokio::test]
+async fn unknown_and_malformed_ids_are_refused() {
+    let stage = Stage::start().await;
+    let ann = stage.person("ann").await;
+
+    assert_eq!(ann.client.get("/users/999999").await.expect(404)["message"], "User not found");
+    ann.client.get("/users/9223372036854775807").await.expect(404);
+    for id in ["0", "-1", "x", "1.5", "9223372036854775808"] {
+        assert_eq!(ann.client.get(&format!("/users/{id}")).await.expect(422)["detail"][0]["loc"][0], "path");
+        ann.client.get(&format!("/profile/{id}")).await.expect(422);
+    }
+}
+
+#[tokio::test]
+async fn several_people_are_seen_in_the_order_of_their_ids() {
+    let stage = Stage::start().await;
+    let (ann, bob) = (stage.person("ann").await, stage.person("bob").await);
+
+    let list = format!("{},999999,{},{}", bob.id, ann.id, bob.id);
+    for path in [format!("/users?user_ids={list}"), format!("/api/users?ids={list}")] {
+        let people = ann.client.get(&path).await.expect(200);
+        let names: Vec<_> = people.as_array().unwrap().iter().map(|p| p["username"].clone()).collect();
+        assert_eq!(names, ["bob", "ann"].map(Value::from));
+    }
+    let many: Vec<_> = (1..=101).map(|id| id.to_string()).collect();
+    for (ids, problem) in [
+        (String::new(), "At least one user ID is required"),
+        ("1,x".into(), "Invalid user ID format"),
+        (many.join(","), "Maximum 100 user IDs allowed"),
+    ] {
+        assert_eq!(ann.client.get(&format!("/users?user_ids={ids}")).await.expect(400)["message"], problem);
+    }
+    ann.client.get("/users").await.expect(400);
+}
+
+#[tokio::test]
+async fn services_look_people_up_with_a_token_of_theirs() {
+    let stage = Stage::start().await;
+    let ann = stage.person("ann").await;
+    let service = stage.server.client(&stage.space.service_token("friend-service"));
+    let ids = json!({"user_ids": [ann.id, 999_999]});
+    let exists = |id: i64| format!("/users/{id}/exists");
+
+    for client in [&service, &ann.client] {
+        let people = client.post("/api/users/batch", ids.clone()).await.expect(200);
+        assert_eq!(people.as_array().unwrap().len(), 1);
+        assert_eq!(people[0]["username"], "ann");
+        assert_eq!(client.get(&exists(ann.id)).await.expect(200), json!({"user_id": ann.id, "exists": true}));
+        assert_eq!(client.get(&exists(999_999)).await.expect(200), json!({"user_id": 999_999, "exists": false}));
+    }
+    service.get("/profile/me").await.expect(401);
+    stage.stranger().post("/users/batch", ids).await.expect(401);
+    stage.stranger().get(&exists(ann.id)).await.expect(401);
+}
+
+#[tokio::test]
+async fn a_batch_has_one_to_a_hundred_ids() {
+    let stage = Stage::start().await;
+    let service = stage.server.client(&stage.space.service_token("chat-service"));
+    let batch = async |ids: Value| service.post("/users/batch", json!({"user_ids": ids})).await;
+
+    batch(json!((1..=100).collect::<Vec<_>>())).await.expect(200);
+    assert_eq!(batch(json!(["1"])).await.expect(200), json!([]));
+    for (ids, kind) in [
+        (json!([]), "too_short"),
+        (json!((1..=101).collect::<Vec<_>>()), "too_long"),
+        (json!("1"), "list_type"),
+        (json!([0]), "greater_than_equal"),
+        (json!(["x"]), "int_parsing"),
+    ] {
+        assert_eq!(batch(ids).await.expect(422)["detail"][0]["type"], kind);
+    }
+}
+
+#[tokio::test]
+async fn an_original_service_may_call_without_credentials_where_it_is_said() {
+    let stage = Stage::with(&[("ALLOW_ANONYMOUS_SERVICE_CALLS", "true")]).await;
+    let ann = stage.register("ann").await;
+
+    let people = stage.stranger().post("/api/users/batch", json!({"user_ids": [ann["id"]]})).await.expect(200);
+
+    assert_eq!(people[0]["username"], "ann");
+    stage.stranger().get(&format!("/users/{}", ann["id"])).await.expect(401);
+    let metrics = stage.stranger().get("/metrics").await.text;
+    assert!(metrics.contains("anonymous_service_calls_total 1"), "{metrics}");
+}
