@@ -1,1 +1,8 @@
-fn main() {}
+//! friend-service: how two people relate.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    common::platform::main(friend_service::SERVICE, friend_service::Config::read, friend_service::app).await
+}

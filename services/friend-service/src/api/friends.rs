@@ -1,0 +1,137 @@
+//! Friends: the list, and the end of a friendship.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use chrono::{DateTime, Utc};
+use deserr::Deserr;
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use common::auth::CurrentUser;
+use common::error::{ErrorBody, Result};
+use common::http::{Path, Query};
+use common::id::UserId;
+use common::input::{Input, Int, Invalid};
+
+use crate::AppState;
+use crate::api::people::Faces;
+use crate::api::requests::Message;
+use crate::domain::{Pair, refusal};
+use crate::store;
+
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(list_at_root)).routes(routes!(unfriend))
+}
+
+#[derive(Debug, Deserr, IntoParams)]
+#[deserr(error = Invalid)]
+#[into_params(parameter_in = Query)]
+struct Page {
+    /// Without it the whole list comes, as clients of the original expect.
+    #[deserr(default)]
+    limit: Option<Int<1, 100>>,
+    /// `X-Next-Cursor` of the page before.
+    #[deserr(default)]
+    cursor: Option<Int<0, { i64::MAX }>>,
+}
+
+impl Input for Page {}
+
+/// A friend as they look at this moment.
+#[derive(Debug, Serialize, ToSchema)]
+struct Friend {
+    user_id: UserId,
+    /// `Unknown` while user-service cannot be asked.
+    username: String,
+    display_name: Option<String>,
+    /// Empty: nobody's e-mail is told to others.
+    email: &'static str,
+    is_online: bool,
+    last_seen_at: Option<DateTime<Utc>>,
+    friends_since: DateTime<Utc>,
+}
+
+/// My friends.
+#[utoipa::path(
+    get,
+    path = "/friends/list",
+    tag = "friends",
+    security(("bearer" = [])),
+    params(Page),
+    responses((
+        status = 200,
+        description = "The oldest friendship first",
+        body = [Friend],
+        headers(("X-Next-Cursor" = i64, description = "Where the next page begins; absent on the last")),
+    )),
+)]
+async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<Page>) -> Result<impl IntoResponse> {
+    let (friends, next) = page.of(&app, me.id).await?;
+    let people: Vec<_> = friends.iter().map(|friend| friend.user_id).collect();
+    let faces = Faces::of(&app, &people).await;
+    let shown: Vec<_> = friends.into_iter().map(|friend| show(friend, &faces)).collect();
+    Ok((next.map(|cursor| [("x-next-cursor", cursor.to_string())]), Json(shown)))
+}
+
+/// The same under a shorter path.
+#[utoipa::path(
+    get,
+    path = "/friends",
+    tag = "friends",
+    security(("bearer" = [])),
+    params(Page),
+    responses((status = 200, description = "As /friends/list", body = [Friend])),
+)]
+async fn list_at_root(app: State<AppState>, me: CurrentUser, page: Query<Page>) -> Result<impl IntoResponse> {
+    list(app, me, page).await
+}
+
+impl Page {
+    /// The friends of this page, and where the next one begins if there is one.
+    async fn of(&self, app: &AppState, user: UserId) -> Result<(Vec<store::Friend>, Option<i64>)> {
+        let after = self.cursor.map_or(0, |cursor| cursor.0);
+        let Some(Int(limit)) = self.limit else {
+            return Ok((app.friendships.friends_of(user, after, i64::MAX).await?, None));
+        };
+        // One more than is shown tells whether there is a next page.
+        let mut friends = app.friendships.friends_of(user, after, limit + 1).await?;
+        let more = friends.len() > limit as usize;
+        friends.truncate(limit as usize);
+        let next = friends.last().filter(|_| more).map(|last| last.friendship_id);
+        Ok((friends, next))
+    }
+}
+
+fn show(friend: store::Friend, faces: &Faces) -> Friend {
+    let id = friend.user_id;
+    let profile = faces.profile(id);
+    Friend {
+        user_id: id,
+        username: faces.username(id, friend.told_name),
+        display_name: profile.and_then(|profile| profile.display_name.clone()),
+        email: "",
+        is_online: faces.is_online(id),
+        last_seen_at: profile.and_then(|profile| profile.last_seen_at),
+        friends_since: friend.since,
+    }
+}
+
+/// End a friendship.
+#[utoipa::path(
+    delete,
+    path = "/friends/{id}",
+    tag = "friends",
+    security(("bearer" = [])),
+    params(("id" = UserId, Path, description = "The friend")),
+    responses(
+        (status = 200, description = "No friends any more", body = Message),
+        (status = 404, description = "The two are no friends", body = ErrorBody),
+    ),
+)]
+async fn unfriend(State(app): State<AppState>, me: CurrentUser, Path(friend): Path<UserId>) -> Result<Json<Message>> {
+    let pair = Pair::of(me.id, friend).ok_or_else(refusal::no_friendship)?;
+    app.friendships.remove(pair, me.id, friend).await?;
+    Ok(Json(Message { message: "Friend removed successfully" }))
+}

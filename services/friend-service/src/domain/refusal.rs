@@ -1,0 +1,42 @@
+//! What we say when we say no; the texts are the original's where it had them.
+
+use axum::http::StatusCode;
+
+use common::error::Error;
+
+pub fn to_oneself() -> Error {
+    Error::business("Cannot send friend request to yourself")
+}
+
+pub fn blocking_oneself() -> Error {
+    Error::business("Cannot block yourself")
+}
+
+pub fn no_such_person() -> Error {
+    Error::not_found("Target user not found")
+}
+
+pub fn already_related() -> Error {
+    Error::business("Friendship already exists or pending")
+}
+
+/// Does not tell who blocked whom.
+pub fn blocked() -> Error {
+    Error::refused(StatusCode::FORBIDDEN, "BLOCKED", "Cannot send friend request to this user")
+}
+
+pub fn nothing_pending() -> Error {
+    Error::business("Friend request not found or already processed")
+}
+
+pub fn no_such_action() -> Error {
+    Error::business("action must be either \"accept\" or \"reject\"")
+}
+
+pub fn no_friendship() -> Error {
+    Error::not_found("Friendship not found")
+}
+
+pub fn not_blocked() -> Error {
+    Error::not_found("User is not blocked")
+}

@@ -1,0 +1,29 @@
+//! What friend-service learns of people: names for its lists, and what its cache must no longer say.
+
+mod names;
+mod profiles;
+
+use common::clients::user::UserClient;
+use common::kafka::consumer::Consumer;
+use common::kafka::live::Tail;
+use common::kafka::producer::Producer;
+use common::platform::{Failure, Platform};
+
+use crate::store::Names;
+
+/// The consumer group of the names: replicas share the work.
+const NAMES_GROUP: &str = "friend-service-names";
+
+/// Starts both readers; each ends with the process.
+pub fn start(platform: &Platform, producer: &Producer, names: Names, users: UserClient) -> Result<(), Failure> {
+    let config = &platform.config;
+    let (kafka, topics) = (&config.kafka, &config.kafka.topics);
+    let group = format!("{}{NAMES_GROUP}", config.kafka_group_prefix);
+    let told = Consumer::new(kafka, producer, &group, &[&topics.user_events], names::Projection::new(names))?;
+    let stopping = platform.shutdown.stopping_token();
+    platform.shutdown.spawn(told.run(stopping.clone()));
+
+    let tail = Tail::start(kafka, &[&topics.user_events, &topics.user_online_status], stopping)?;
+    platform.shutdown.spawn(profiles::refresh(users, tail));
+    Ok(())
+}

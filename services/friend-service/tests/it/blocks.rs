@@ -1,0 +1,108 @@
+//! Blocks, and what they end and prevent.
+
+use serde_json::json;
+
+use crate::stage::Stage;
+
+#[tokio::test]
+async fn a_block_ends_a_friendship_and_stops_requests_both_ways() {
+    let stage = Stage::start().await;
+    let (ann, bob) = stage.two_friends().await;
+
+    ann.block(2).await.expect(200);
+
+    assert!(ann.friends().await.is_empty() && bob.friends().await.is_empty());
+    for refused in [ann.request(2).await, bob.request(1).await] {
+        let body = refused.expect(403);
+        assert_eq!(
+            (&body["error"], &body["detail"]),
+            (&json!("BLOCKED"), &json!("Cannot send friend request to this user"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_block_ends_a_request_in_either_direction() {
+    let stage = Stage::start().await;
+    let (ann, bob) = stage.ann_and_bob();
+    let cara = stage.person(3, "cara");
+    ann.request(2).await.expect(201);
+    cara.request(2).await.expect(201);
+
+    ann.block(2).await.expect(200);
+    bob.block(3).await.expect(200);
+
+    bob.answer(1, "accept").await.expect(400);
+    bob.answer(3, "accept").await.expect(400);
+    assert_eq!(stage.metric("friend_request_total{status=\"cancelled\"}").await, 1.0);
+    assert_eq!(stage.metric("friend_request_total{status=\"rejected\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn who_is_blocked_is_listed_until_unblocked() {
+    let stage = Stage::start().await;
+    let (ann, bob) = stage.ann_and_bob();
+    stage.person(3, "cara");
+    ann.block(2).await.expect(200);
+    ann.block(3).await.expect(200);
+    ann.block(2).await.expect(200);
+
+    let blocked = ann.client.get("/friends/blocked").await.expect(200);
+
+    let shown: Vec<_> =
+        blocked.as_array().unwrap().iter().map(|b| (b["user_id"].clone(), b["username"].clone())).collect();
+    assert_eq!(shown, [(json!(3), json!("cara")), (json!(2), json!("bob"))]);
+    assert!(blocked[0]["blocked_at"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(bob.client.get("/friends/blocked").await.expect(200), json!([]));
+    ann.unblock(2).await.expect(200);
+    assert_eq!(ann.unblock(2).await.expect(404)["detail"], "User is not blocked");
+    bob.request(1).await.expect(201);
+}
+
+#[tokio::test]
+async fn nobody_blocks_themselves_or_a_person_that_is_none() {
+    let stage = Stage::start().await;
+    let (ann, _) = stage.ann_and_bob();
+
+    ann.block(1).await.expect(400);
+    ann.unblock(1).await.expect(400);
+    ann.block(99).await.expect(404);
+    ann.client.post("/friends/block/x", json!({})).await.expect(422);
+}
+
+#[tokio::test]
+async fn a_block_by_each_is_lifted_by_each() {
+    let stage = Stage::start().await;
+    let (ann, bob) = stage.ann_and_bob();
+    ann.block(2).await.expect(200);
+    bob.block(1).await.expect(200);
+
+    ann.unblock(2).await.expect(200);
+    ann.request(2).await.expect(403);
+    bob.unblock(1).await.expect(200);
+    ann.request(2).await.expect(201);
+}
+
+#[tokio::test]
+async fn services_load_all_blocks_part_by_part() {
+    let stage = Stage::start().await;
+    let ann = stage.person(1, "ann");
+    for id in 2..=6 {
+        stage.person(id, &format!("user{id}"));
+        ann.block(id).await.expect(200);
+    }
+
+    let (mut since, mut blocked) = (json!(0), Vec::new());
+    while !since.is_null() {
+        let part = stage.service().get(&format!("/friends/blocks?since_id={since}&limit=2")).await.expect(200);
+        blocked.extend(part["blocks"].as_array().unwrap().iter().map(|b| b["blocked_user_id"].as_i64().unwrap()));
+        since = part["next_since_id"].clone();
+    }
+
+    assert_eq!(blocked, [2, 3, 4, 5, 6]);
+    let whole = stage.service().get("/api/friends/blocks").await.expect(200);
+    assert_eq!((whole["blocks"].as_array().unwrap().len(), &whole["next_since_id"]), (5, &json!(null)));
+    assert_eq!(whole["blocks"][0]["user_id"], 1);
+    stage.service().get("/friends/blocks?limit=1001").await.expect(422);
+    ann.client.get("/friends/blocks").await.expect(401);
+}

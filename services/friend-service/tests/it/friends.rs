@@ -1,0 +1,142 @@
+//! The friend list and the end of a friendship.
+
+use std::sync::Arc;
+
+use redis::AsyncCommands;
+use serde_json::json;
+use testkit::Space;
+
+use crate::stage::{Person, Stage};
+use crate::wire::Wire;
+
+#[tokio::test]
+async fn a_friend_is_shown_with_name_and_presence() {
+    let stage = Stage::start().await;
+    let (ann, bob) = stage.ann_and_bob();
+    let friendship = ann.befriend(&bob).await;
+    let base = &stage.server.platform().config;
+    let redis = redis::Client::open(base.redis_url.expose()).unwrap();
+    let key = format!("{}user:online:2", base.redis_prefix);
+
+    let mut redis = redis.get_multiplexed_async_connection().await.unwrap();
+    testkit::eventually("bob's own request makes him seen", || {
+        let (mut redis, key) = (redis.clone(), key.clone());
+        async move { redis.exists::<_, bool>(&key).await.unwrap().then_some(()) }
+    })
+    .await;
+    let mut bob_in_list = json!([{
+        "user_id": 2, "username": "bob", "display_name": "Display bob", "email": "", "is_online": true,
+        "last_seen_at": "2026-11-24T13:09:10Z", "friends_since": friendship["updated_at"]
+    }]);
+    assert_eq!(ann.client.get("/friends/list").await.expect(200), bob_in_list);
+
+    redis.del::<_, ()>(&key).await.unwrap();
+    bob_in_list[0]["is_online"] = json!(false);
+    assert_eq!(ann.client.get("/api/friends").await.expect(200), bob_in_list);
+}
+
+#[tokio::test]
+async fn pages_of_the_list_follow_the_cursor_to_the_end() {
+    let stage = Stage::start().await;
+    let ann = stage.person(1, "ann");
+    for id in 2..=6 {
+        let friend = stage.person(id, &format!("friend{id}"));
+        // From both sides, so that the two halves of the list are woven together.
+        if id % 2 == 0 {
+            ann.befriend(&friend).await
+        } else {
+            friend.befriend(&ann).await
+        };
+    }
+
+    let (mut path, mut pages) = ("/friends/list?limit=2".to_owned(), Vec::new());
+    loop {
+        let page = ann.client.get(&path).await;
+        let next = page.header("x-next-cursor").map(str::to_owned);
+        let page = page.expect(200);
+        pages.push(page.as_array().unwrap().iter().map(|f| f["user_id"].as_i64().unwrap()).collect::<Vec<_>>());
+        let Some(next) = next else { break };
+        path = format!("/friends/list?limit=2&cursor={next}");
+    }
+
+    assert_eq!(pages, [vec![2, 3], vec![4, 5], vec![6]]);
+    let whole = ann.client.get("/friends/list").await;
+    assert_eq!(whole.header("x-next-cursor"), None);
+    assert_eq!(ann.friends().await, [2, 3, 4, 5, 6]);
+    for wrong in ["limit=0", "limit=101", "cursor=x", "cursor=-1"] {
+        ann.client.get(&format!("/friends/list?{wrong}")).await.expect(422);
+    }
+}
+
+#[tokio::test]
+async fn a_friendship_ends_for_both_and_can_begin_again() {
+    let stage = Stage::start().await;
+    let (ann, bob) = stage.two_friends().await;
+
+    assert!(bob.unfriend(1).await.expect(200)["message"].is_string());
+
+    assert!(ann.friends().await.is_empty() && bob.friends().await.is_empty());
+    assert_eq!(ann.unfriend(2).await.expect(404)["detail"], "Friendship not found");
+    ann.unfriend(1).await.expect(404);
+    ann.befriend(&bob).await;
+}
+
+#[tokio::test]
+async fn a_request_is_not_ended_as_a_friendship() {
+    let stage = Stage::start().await;
+    let (ann, bob) = stage.ann_and_bob();
+    ann.request(2).await.expect(201);
+
+    ann.unfriend(2).await.expect(404);
+    bob.unfriend(1).await.expect(404);
+
+    assert_eq!(stage.live_relations(1, 2).await, 1);
+}
+
+async fn with_a_thousand_friends(stage: &Stage) -> Person {
+    let mut friendships = sqlx::QueryBuilder::<sqlx::MySql>::new(
+        "INSERT INTO friendships (user_id_1, user_id_2, status, created_at, updated_at) ",
+    );
+    friendships.push_values(2..=1001_i64, |mut row, id| {
+        row.push("1").push_bind(id).push("'accepted'").push("UTC_TIMESTAMP()").push("UTC_TIMESTAMP()");
+    });
+    friendships.build().execute(&stage.pool).await.unwrap();
+    (2..=1001).for_each(|id| stage.users.know(id, &format!("friend{id}")));
+    stage.person(1, "ann")
+}
+
+#[tokio::test]
+async fn a_thousand_friends_cost_ten_calls_cold_and_none_warm() {
+    let stage = Stage::start().await;
+    let ann = with_a_thousand_friends(&stage).await;
+
+    testkit::eventually("every name is known", || async {
+        let list = ann.client.get("/friends/list").await.expect(200);
+        let list = list.as_array().unwrap();
+        assert_eq!(list.len(), 1000);
+        list.iter().all(|friend| friend["username"] != "Unknown").then_some(())
+    })
+    .await;
+    assert_eq!(stage.users.calls("").len(), 10, "cold");
+
+    ann.client.get("/friends/list").await.expect(200);
+    assert_eq!(stage.users.calls("").len(), 10, "warm");
+}
+
+#[tokio::test]
+async fn a_list_costs_one_statement_whatever_its_length() {
+    let space = Arc::new(Space::new());
+    let wire = Wire::to(&space.schema("friend").await).await;
+    let stage = Stage::on(space, wire.url.clone()).await;
+    let ann = with_a_thousand_friends(&stage).await;
+    ann.client.get("/friends/list").await.expect(200);
+
+    let before = wire.statements();
+    for _ in 0..40 {
+        ann.client.get("/friends/list").await.expect(200);
+    }
+
+    // The relay looks at its shards each second, and new connections introduce themselves.
+    let lists = wire.statements() - before;
+    assert!((40..80).contains(&lists), "{lists} statements for 40 lists");
+}

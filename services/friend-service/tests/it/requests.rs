@@ -1,0 +1,198 @@
+//! Sending, answering, taking back, and the requests that wait.
+
+use serde_json::json;
+
+use crate::stage::Stage;
+
+#[tokio::test]
+async fn a_request_is_sent_and_seen_by_both() {
+    let stage = Stage::start().await;
+    let (ann, bob) = stage.ann_and_bob();
+
+    let sent = ann.client.post("/friends/request", json!({"user_id_2": 2, "message": "안녕 👋"})).await.expect(201);
+
+    assert_eq!((&sent["user_id_1"], &sent["user_id_2"], &sent["status"]), (&json!(1), &json!(2), &json!("pending")));
+    assert_eq!(sent["request_id"], sent["id"]);
+    assert_eq!(sent["deleted_at"], json!(null));
+    assert!(sent["created_at"].as_str().unwrap().ends_with('Z'));
+    let expected = |user_id: i64, username: &str, kind: &str| {
+        json!([{
+            "friendship_id": sent["id"], "user_id": user_id, "username": username, "email": "", "status": "pending",
+            "created_at": sent["created_at"], "request_type": kind, "message": "안녕 👋"
+        }])
+    };
+    assert_eq!(ann.requests().await, json!({"received_requests": [], "sent_requests": expected(2, "bob", "sent")}));
+    assert_eq!(bob.requests().await, json!({"received_requests": expected(1, "ann", "received"), "sent_requests": []}));
+}
+
+#[tokio::test]
+async fn the_names_of_older_clients_are_read() {
+    let stage = Stage::start().await;
+    let (ann, _) = stage.ann_and_bob();
+    stage.users.know(3, "cara");
+
+    ann.client.post("/api/friends/request", json!({"target_user_id": "2"})).await.expect(201);
+    ann.client.post("/friends/request/", json!({"to_user_id": 3, "message": null})).await.expect(201);
+}
+
+#[tokio::test]
+async fn nobody_asks_themselves_or_a_person_that_is_none() {
+    let stage = Stage::start().await;
+    let (ann, _) = stage.ann_and_bob();
+
+    let oneself = ann.request(1).await.expect(400);
+    let nobody = ann.request(99).await.expect(404);
+
+    assert_eq!(oneself["detail"], "Cannot send friend request to yourself");
+    assert_eq!(nobody["detail"], "Target user not found");
+    assert_eq!((&nobody["error"], &nobody["status_code"]), (&json!("resource_not_found"), &json!(404)));
+}
+
+#[tokio::test]
+async fn who_already_relates_asks_in_vain() {
+    let stage = Stage::start().await;
+    let (ann, bob) = stage.ann_and_bob();
+    ann.request(2).await.expect(201);
+
+    for again in [ann.request(2).await, bob.request(1).await] {
+        assert_eq!(again.expect(400)["message"], "Friendship already exists or pending");
+    }
+    bob.answer(1, "accept").await.expect(200);
+    bob.request(1).await.expect(400);
+}
+
+#[tokio::test]
+async fn input_that_cannot_be_read_is_named_field_by_field() {
+    let stage = Stage::start().await;
+    let (ann, _) = stage.ann_and_bob();
+    let long = "x".repeat(501);
+
+    for (body, field, kind) in [
+        (json!({}), "user_id_2", "missing"),
+        (json!({"user_id_2": "x"}), "user_id_2", "int_parsing"),
+        (json!({"user_id_2": 0}), "user_id_2", "greater_than_equal"),
+        (json!({"user_id_2": 2, "message": long}), "message", "string_too_long"),
+    ] {
+        let refused = ann.client.post("/friends/request", body).await.expect(422);
+        assert_eq!(refused["validation_errors"][0]["field"], field);
+        assert_eq!(refused["detail"][0]["type"], kind);
+        assert_eq!(refused["detail"][0]["loc"], json!(["body", field]));
+    }
+    ann.client.put("/friends/status/2", json!({})).await.expect(422);
+    ann.client.put("/friends/status/x", json!({"action": "accept"})).await.expect(422);
+    ann.client.delete("/friends/request/0").await.expect(422);
+}
+
+#[tokio::test]
+async fn an_accepted_request_is_a_friendship() {
+    let stage = Stage::start().await;
+    let (ann, bob) = stage.ann_and_bob();
+    let sent = ann.request(2).await.expect(201);
+
+    let accepted = bob.answer(1, "accept").await.expect(200);
+
+    assert_eq!((&accepted["id"], &accepted["status"]), (&sent["id"], &json!("accepted")));
+    assert!(accepted["updated_at"].as_str() > sent["updated_at"].as_str());
+    assert_eq!((ann.friends().await, bob.friends().await), (vec![2], vec![1]));
+    assert_eq!(ann.requests().await["sent_requests"], json!([]));
+}
+
+#[tokio::test]
+async fn a_rejected_or_cancelled_request_can_be_sent_again_and_is_history() {
+    let stage = Stage::start().await;
+    let (ann, bob) = stage.ann_and_bob();
+
+    ann.request(2).await.expect(201);
+    let rejected = bob.answer(1, "reject").await.expect(200);
+    bob.request(1).await.expect(201);
+    let cancelled = bob.cancel(1).await.expect(200);
+    ann.request(2).await.expect(201);
+
+    assert_eq!(rejected, json!({"message": "Friend request rejected successfully"}));
+    assert_eq!(cancelled, json!({"message": "Friend request cancelled successfully", "target_user_id": 1}));
+    assert_eq!(stage.live_relations(1, 2).await, 1);
+    let all: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM friendships").fetch_one(&stage.pool).await.unwrap();
+    assert_eq!(all, 3);
+}
+
+#[tokio::test]
+async fn only_who_was_asked_answers_and_only_who_asked_takes_back() {
+    let stage = Stage::start().await;
+    let (ann, bob) = stage.ann_and_bob();
+    ann.request(2).await.expect(201);
+
+    for refused in [
+        ann.answer(2, "accept").await,
+        ann.answer(1, "accept").await,
+        bob.answer(3, "reject").await,
+        bob.cancel(1).await,
+        bob.cancel(2).await,
+    ] {
+        assert_eq!(refused.expect(400)["detail"], "Friend request not found or already processed");
+    }
+    let unknown = bob.answer(1, "ignore").await.expect(400);
+    assert_eq!(unknown["detail"], "action must be either \"accept\" or \"reject\"");
+    bob.answer(1, "accept").await.expect(200);
+    bob.answer(1, "accept").await.expect(400);
+    ann.cancel(2).await.expect(400);
+}
+
+#[tokio::test]
+async fn the_paths_of_older_clients_answer() {
+    let stage = Stage::start().await;
+    let (ann, bob) = stage.ann_and_bob();
+    let cara = stage.person(3, "cara");
+    let first = ann.request(2).await.expect(201)["request_id"].clone();
+    let second = cara.request(2).await.expect(201)["request_id"].clone();
+
+    let pending = bob.client.get("/friends/requests/pending").await.expect(200);
+    assert_eq!(pending, bob.requests().await["received_requests"]);
+    assert_eq!(pending.as_array().unwrap().len(), 2);
+    ann.client.post(&format!("/friends/{first}/accept"), json!({})).await.expect(400);
+    assert_eq!(bob.client.post(&format!("/friends/{first}/accept"), json!({})).await.expect(200)["status"], "accepted");
+    bob.client.post(&format!("/friends/{second}/reject"), json!({})).await.expect(200);
+    bob.client.post(&format!("/friends/{second}/reject"), json!({})).await.expect(400);
+    assert_eq!(bob.friends().await, [1]);
+}
+
+#[tokio::test]
+async fn nobody_gets_in_without_a_token_whatever_else_is_wrong() {
+    let stage = Stage::start().await;
+    let nobody = stage.server.client("").with_header("x-user-id", "1");
+
+    for refused in [
+        nobody.post("/friends/request", json!({"user_id_2": "x"})).await,
+        nobody.put("/friends/status/x", json!({})).await,
+        nobody.delete("/friends/request/x").await,
+        nobody.get("/friends/list?limit=x").await,
+        nobody.get("/friends").await,
+        nobody.get("/friends/requests").await,
+        nobody.get("/friends/requests/pending").await,
+        nobody.get("/friends/search").await,
+        nobody.delete("/friends/x").await,
+        nobody.post("/friends/block/x", json!({})).await,
+        nobody.delete("/friends/block/x").await,
+        nobody.get("/friends/blocked").await,
+        nobody.get("/friends/blocks?limit=x").await,
+        nobody.post("/friends/x/accept", json!({})).await,
+    ] {
+        assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
+        assert_eq!(refused.expect(401)["detail"], "Not authenticated");
+    }
+}
+
+#[tokio::test]
+async fn what_becomes_of_requests_is_counted() {
+    let stage = Stage::start().await;
+    let (ann, bob) = stage.ann_and_bob();
+    ann.request(2).await.expect(201);
+    ann.request(2).await.expect(400);
+    ann.cancel(2).await.expect(200);
+    ann.request(2).await.expect(201);
+    bob.answer(1, "reject").await.expect(200);
+
+    for (status, count) in [("sent", 2.0), ("cancelled", 1.0), ("rejected", 1.0), ("accepted", 0.0)] {
+        let series = format!("friend_request_total{{status=\"{status}\"}}");
+        assert_eq!(stage.metric(&series).await, count, "{status}");
+    }
+}

@@ -1,0 +1,155 @@
+//! A running friend-service with its user-service, and people to act on it.
+
+use std::sync::Arc;
+
+use common::config::Env;
+use friend_service::{Config, SERVICE};
+use serde_json::{Value, json};
+use sqlx::MySqlPool;
+use testkit::{Answer, Client, Events, Server, Space};
+
+use crate::users::Users;
+
+/// One test's service. Fields drop in this order.
+pub struct Stage {
+    pub server: Server,
+    pub users: Users,
+    pub pool: MySqlPool,
+    pub mysql_url: String,
+    pub space: Arc<Space>,
+}
+
+impl Stage {
+    pub async fn start() -> Self {
+        let space = Arc::new(Space::new());
+        let mysql_url = space.schema("friend").await;
+        Self::on(space, mysql_url).await
+    }
+
+    /// The same with topics, for tests that look at events.
+    pub async fn with_topics() -> Self {
+        let space = Arc::new(Space::new());
+        space.create_topics().await;
+        let mysql_url = space.schema("friend").await;
+        Self::on(space, mysql_url).await
+    }
+
+    /// On a schema that something stands in already.
+    pub async fn on(space: Arc<Space>, mysql_url: String) -> Self {
+        let users = Users::start().await;
+        let server = serve(&space, &mysql_url, &users.url()).await;
+        let pool = MySqlPool::connect_lazy(&mysql_url).unwrap();
+        Self { server, users, pool, mysql_url, space }
+    }
+
+    /// Another replica, or one with another user-service.
+    pub async fn replica(&self, user_service_url: &str) -> Server {
+        serve(&self.space, &self.mysql_url, user_service_url).await
+    }
+
+    /// Someone whom user-service knows.
+    pub fn person(&self, id: i64, username: &str) -> Person {
+        self.users.know(id, username);
+        self.stranger(id, username)
+    }
+
+    /// Someone with a token whom user-service does not know.
+    pub fn stranger(&self, id: i64, username: &str) -> Person {
+        Person { id, client: self.server.client(&self.space.token(id, username)) }
+    }
+
+    pub fn ann_and_bob(&self) -> (Person, Person) {
+        (self.person(1, "ann"), self.person(2, "bob"))
+    }
+
+    pub async fn two_friends(&self) -> (Person, Person) {
+        let (ann, bob) = self.ann_and_bob();
+        ann.befriend(&bob).await;
+        (ann, bob)
+    }
+
+    pub fn service(&self) -> Client {
+        self.server.client(&self.space.service_token("chat-service"))
+    }
+
+    pub fn friend_events(&self) -> Events {
+        Events::of(&self.space.topics().friend_events)
+    }
+
+    /// Live relations between two people.
+    pub async fn live_relations(&self, a: i64, b: i64) -> i64 {
+        let count = sqlx::query_scalar(
+            "SELECT COUNT(*) FROM friendships
+             WHERE deleted_at IS NULL AND LEAST(user_id_1, user_id_2) = ? AND GREATEST(user_id_1, user_id_2) = ?",
+        );
+        count.bind(a.min(b)).bind(a.max(b)).fetch_one(&self.pool).await.unwrap()
+    }
+
+    pub async fn metric(&self, series: &str) -> f64 {
+        let text = self.server.client("").get("/metrics").await.text;
+        let line = text.lines().find(|line| line.starts_with(series));
+        line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    }
+}
+
+async fn serve(space: &Space, mysql_url: &str, user_service_url: &str) -> Server {
+    let mut env = space.env(mysql_url);
+    env.push(("USER_SERVICE_URL", user_service_url.to_owned()));
+    let config = Config::read(&Env::of(env.clone())).unwrap();
+    let platform = space.platform(SERVICE, env);
+    let app = friend_service::app(platform.clone(), config).await.unwrap();
+    Server::start(platform, app).await
+}
+
+/// Someone who acts.
+#[derive(Clone)]
+pub struct Person {
+    pub id: i64,
+    pub client: Client,
+}
+
+impl Person {
+    /// The same person at another replica.
+    pub fn at(&self, server: &Server) -> Self {
+        Self { id: self.id, client: server.client(self.client.token()) }
+    }
+
+    pub async fn request(&self, to: i64) -> Answer {
+        self.client.post("/friends/request", json!({"user_id_2": to})).await
+    }
+
+    pub async fn answer(&self, requester: i64, action: &str) -> Answer {
+        self.client.put(&format!("/friends/status/{requester}"), json!({"action": action})).await
+    }
+
+    pub async fn cancel(&self, target: i64) -> Answer {
+        self.client.delete(&format!("/friends/request/{target}")).await
+    }
+
+    pub async fn unfriend(&self, friend: i64) -> Answer {
+        self.client.delete(&format!("/friends/{friend}")).await
+    }
+
+    pub async fn block(&self, other: i64) -> Answer {
+        self.client.post(&format!("/friends/block/{other}"), json!({})).await
+    }
+
+    pub async fn unblock(&self, other: i64) -> Answer {
+        self.client.delete(&format!("/friends/block/{other}")).await
+    }
+
+    pub async fn befriend(&self, other: &Self) -> Value {
+        self.request(other.id).await.expect(201);
+        other.answer(self.id, "accept").await.expect(200)
+    }
+
+    /// Ids of the friend list, in its order.
+    pub async fn friends(&self) -> Vec<i64> {
+        let list = self.client.get("/friends/list").await.expect(200);
+        list.as_array().unwrap().iter().map(|friend| friend["user_id"].as_i64().unwrap()).collect()
+    }
+
+    pub async fn requests(&self) -> Value {
+        self.client.get("/friends/requests").await.expect(200)
+    }
+}
