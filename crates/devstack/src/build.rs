@@ -14,10 +14,14 @@ use tokio::time::Instant;
 use crate::report::step;
 use crate::services::Service;
 use crate::stack::Plan;
-use crate::workspace::keep_program;
+use crate::workspace::{Place, keep_program};
 
 /// Programs by name, where they stay as they are while the stack runs.
 pub type Programs = BTreeMap<String, PathBuf>;
+
+/// What `cargo run` tells the program that it runs. Passed on to another cargo, it looks like a change to build scripts
+/// that read it (ring's does), and they and all that needs them are built again.
+const OF_CARGO_RUN: [&str; 5] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
 
 /// This program, which is the gateway too.
 pub const DEVSTACK: &str = "devstack";
@@ -36,8 +40,7 @@ struct Target {
 
 pub async fn programs(plan: &Plan) -> Result<Programs> {
     let started = Instant::now();
-    let mut built = cargo_build(plan).await?;
-    built.insert(DEVSTACK.into(), env::current_exe()?);
+    let built = cargo_build(plan).await?;
     let wanted = Service::ALL.map(Service::name).into_iter().chain([DEVSTACK]);
     let mut programs = Programs::new();
     for name in wanted {
@@ -51,14 +54,24 @@ pub async fn programs(plan: &Plan) -> Result<Programs> {
     Ok(programs)
 }
 
+/// Cargo in the workspace, as if it was started by hand.
+pub fn cargo(place: &Place) -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        if OF_CARGO_RUN.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo.current_dir(&place.root).stdin(Stdio::null());
+    cargo
+}
+
 /// All programs of the workspace at once: building some of them alone would choose other features of their
 /// dependencies and compile those again.
 async fn cargo_build(plan: &Plan) -> Result<Programs> {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = cargo(&plan.place)
         .args(["build", "--workspace", "--bins", "--message-format=json-render-diagnostics"])
         .args(plan.options.release.then_some("--release"))
-        .current_dir(&plan.place.root)
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()

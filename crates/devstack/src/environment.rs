@@ -33,6 +33,8 @@ pub fn of_service(plan: &Plan, bootstrap: &str, service: Service) -> Variables {
     let mut variables = shared(plan, bootstrap);
     let own = [
         ("DEBUG", "true".into()),
+        // Logs go to files.
+        ("NO_COLOR", "1".into()),
         ("HOST", "127.0.0.1".into()),
         ("MYSQL_URL", mysql::url(plan, service)),
         ("TRUSTED_PROXIES", "127.0.0.1".into()),

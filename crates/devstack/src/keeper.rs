@@ -6,20 +6,21 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use futures_util::future::BoxFuture;
 use nix::sys::signal::Signal;
 use tokio::process::Child;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::handle::{Handle, Order, Ordered};
 use crate::process::{self, Launch};
 use crate::report;
 use crate::state::{Entry, Phase};
 
 /// A first start creates files and a first start of a service migrates; more than this means that it hangs.
 const READY_WITHIN: Duration = Duration::from_secs(90);
-const PROBE_EVERY: Duration = Duration::from_millis(50);
+const PROBE_EVERY: Duration = Duration::from_millis(100);
 const PROBE_TAKES_AT_MOST: Duration = Duration::from_secs(5);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -39,67 +40,6 @@ pub struct Unit {
     pub probe: Probe,
     /// How long it may take to end after SIGTERM.
     pub grace: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    Start,
-    Stop,
-    /// SIGKILL; what follows is what follows every death.
-    Kill,
-}
-
-/// An order, and whom to tell that it has taken effect.
-pub type Ordered = (Order, oneshot::Sender<()>);
-
-/// The supervisor's end of a keeper.
-#[derive(Clone)]
-pub struct Handle {
-    pub name: String,
-    orders: mpsc::Sender<Ordered>,
-    seen: watch::Receiver<Entry>,
-}
-
-impl Handle {
-    pub fn new(name: &str, orders: mpsc::Sender<Ordered>, seen: watch::Receiver<Entry>) -> Self {
-        Self { name: name.into(), orders, seen }
-    }
-
-    pub fn entry(&self) -> Entry {
-        self.seen.borrow().clone()
-    }
-
-    /// Returns when it is ready.
-    pub async fn start(&self) -> Result<()> {
-        self.order(Order::Start).await?;
-        self.wait_for(|phase| matches!(phase, Phase::Ready | Phase::Failed)).await?;
-        match self.entry() {
-            Entry { state: Phase::Failed, failure, log, .. } => {
-                bail!("{} {}; its log: {}", self.name, failure.unwrap_or_default(), log.display())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Returns when it has ended.
-    pub async fn stop(&self) -> Result<()> {
-        self.order(Order::Stop).await
-    }
-
-    pub async fn kill(&self) -> Result<()> {
-        self.order(Order::Kill).await
-    }
-
-    async fn order(&self, order: Order) -> Result<()> {
-        let (done, is_done) = oneshot::channel();
-        self.orders.send((order, done)).await.ok().with_context(|| format!("{} is not kept any more", self.name))?;
-        is_done.await.with_context(|| format!("{} is not kept any more", self.name))
-    }
-
-    async fn wait_for(&self, wanted: impl Fn(Phase) -> bool) -> Result<()> {
-        self.seen.clone().wait_for(|entry| wanted(entry.state)).await?;
-        Ok(())
-    }
 }
 
 /// Starts to keep `unit`, which stays stopped until ordered. `changed` is told of every change.

@@ -6,6 +6,7 @@ mod demo;
 mod engines;
 mod environment;
 mod gateway;
+mod handle;
 mod install;
 mod keeper;
 mod options;

@@ -104,6 +104,10 @@ pub struct UpOptions {
     #[arg(long, value_enum, default_value_t)]
     pub engine_ports: EnginePorts,
 
+    /// Delete the data of earlier runs first.
+    #[arg(long)]
+    pub fresh: bool,
+
     /// Start a part only.
     #[arg(long, value_enum)]
     pub only: Option<Part>,
@@ -135,6 +139,7 @@ impl From<TestOptions> for UpOptions {
             gateway_port: 0,
             service_ports: ServicePorts::Free,
             engine_ports: EnginePorts::Free,
+            fresh: true,
             only: None,
         }
     }

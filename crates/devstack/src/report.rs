@@ -25,6 +25,12 @@ pub fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
+/// Text as another program wrote it.
+pub fn pass_on(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
 pub fn complain(line: &str) {
     let _ = writeln!(io::stderr(), "error: {line}");
 }
@@ -76,8 +82,7 @@ pub async fn logs(place: &Place, name: Option<&str>, follow: bool) -> Result<()>
     let path = place.log(name);
     let mut log = File::open(&path).with_context(|| format!("no log {}", path.display()))?;
     loop {
-        let text = grown(&mut log)?;
-        let _ = io::stdout().write_all(text.as_bytes());
+        pass_on(&grown(&mut log)?);
         if !follow {
             return Ok(());
         }

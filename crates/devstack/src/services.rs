@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use tokio::time::Instant;
 
 use crate::build::Programs;
+use crate::engines::Kafka;
 use crate::environment;
 use crate::keeper::Unit;
 use crate::process::Launch;
@@ -73,13 +74,6 @@ pub async fn start(stack: &Stack, programs: &Programs, kafka: &Kafka) -> Result<
     stack.start_all(units).await
 }
 
-/// Brokers that are up.
-pub struct Kafka {
-    pub bootstrap: String,
-    /// The embedded one has made them itself.
-    pub wants_topics: bool,
-}
-
 async fn create_topics(plan: &Plan, programs: &Programs, kafka: &Kafka) -> Result<()> {
     let started = Instant::now();
     let replication = if plan.ports.brokers.len() == 1 { "1" } else { "3" };
@@ -97,14 +91,7 @@ fn launch(plan: &Plan, programs: &Programs, kafka: &Kafka, service: Service) -> 
     Ok(launch)
 }
 
-fn replica(
-    plan: &Plan,
-    programs: &Programs,
-    kafka: &Kafka,
-    service: Service,
-    index: usize,
-    port: u16,
-) -> Result<Unit> {
+fn replica(plan: &Plan, programs: &Programs, kafka: &Kafka, service: Service, index: usize, port: u16) -> Result<Unit> {
     let name = format!("{}-{}", service.name(), index + 1);
     let url = format!("http://127.0.0.1:{port}/health/ready");
     Ok(Unit {

@@ -9,7 +9,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::keeper::{self, Handle, Unit};
+use crate::handle::Handle;
+use crate::keeper::{self, Unit};
 use crate::options::{Part, UpOptions};
 use crate::ports::Ports;
 use crate::report::step;
@@ -56,13 +57,13 @@ impl Stack {
         let started = Instant::now();
         let engines_only = self.plan.options.only == Some(Part::Engines);
         if engines_only {
-            let bootstrap = engines::start(self).await?;
-            self.known().env = environment::attach(&self.plan, &bootstrap);
+            let kafka = engines::start(self).await?;
+            self.known().env = environment::attach(&self.plan, &kafka.bootstrap);
         } else {
-            let (bootstrap, programs) = try_join(engines::start(self), build::programs(&self.plan)).await?;
-            self.known().env = environment::attach(&self.plan, &bootstrap);
-            services::start(self, &programs, &bootstrap).await?;
-            gateway::start(self).await?;
+            let (kafka, programs) = try_join(engines::start(self), build::programs(&self.plan)).await?;
+            self.known().env = environment::attach(&self.plan, &kafka.bootstrap);
+            services::start(self, &programs, &kafka).await?;
+            gateway::start(self, &programs).await?;
         }
         step("all", "ready", started);
         self.known().ready = true;

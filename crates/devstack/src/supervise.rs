@@ -26,10 +26,10 @@ const DOWN_WITHIN: Duration = Duration::from_secs(90);
 
 /// Runs a stack until Ctrl-C, SIGTERM or `down`.
 pub async fn in_front(place: Place, options: UpOptions) -> Result<()> {
-    say("Ctrl-C stops everything.");
     let said = options.clone();
     with_stack(place, options, async |stack| {
         report::welcome(&stack.entries(), &stack.env(), &said);
+        say("Ctrl-C stops everything.");
         stack.leave.cancelled().await;
         Ok(())
     })
@@ -51,6 +51,10 @@ pub async fn with_stack<T>(place: Place, options: UpOptions, work: impl AsyncFnO
     place.create()?;
     let _lock = lock(&place)?;
     clean_up(&place).await;
+    place.empty_logs(SUPERVISOR)?;
+    if options.fresh {
+        place.wipe_data()?;
+    }
     let stack = Arc::new(Stack::new(place, options)?);
     let control = Control::open(&stack.plan.place)?;
     let serving = tokio::spawn(control.serve(Arc::clone(&stack)));
@@ -124,7 +128,7 @@ pub async fn detached(place: &Place, options: &UpOptions) -> Result<()> {
     loop {
         let ended = supervisor.try_wait()?;
         let state = StateFile::read(place).filter(|state| state.supervisor == supervisor.id() && state.ready);
-        show(&mut progress)?;
+        report::pass_on(&report::grown(&mut progress)?);
         if ended.is_some() {
             bail!("nothing was left running; what was said is in {}", path.display());
         }
@@ -151,11 +155,6 @@ fn spawn_supervisor(log: File) -> Result<Child> {
         .stderr(log)
         .spawn()
         .context("cannot start the supervisor")
-}
-
-fn show(progress: &mut File) -> Result<()> {
-    report::grown(progress)?.lines().for_each(say);
-    Ok(())
 }
 
 pub async fn down(place: &Place, wipe: bool) -> Result<()> {

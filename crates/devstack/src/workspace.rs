@@ -38,13 +38,23 @@ impl Place {
         Ok(())
     }
 
+    /// Everything that a stack leaves behind.
     pub fn wipe(&self) -> Result<()> {
-        for dir in [self.dir.join("logs"), self.dir.join("data"), self.dir.join("bin")] {
-            if dir.exists() {
-                fs::remove_dir_all(&dir).with_context(|| format!("cannot delete {}", dir.display()))?;
-            }
+        ["logs", "data", "bin"].iter().try_for_each(|name| delete(&self.dir.join(name)))
+    }
+
+    /// Logs tell of one run, but for the one that is being written already.
+    pub fn empty_logs(&self, but: &str) -> Result<()> {
+        let kept = self.log(but);
+        for log in fs::read_dir(self.dir.join("logs"))?.flatten().filter(|log| log.path() != kept) {
+            fs::remove_file(log.path())?;
         }
         Ok(())
+    }
+
+    pub fn wipe_data(&self) -> Result<()> {
+        delete(&self.dir.join("data"))?;
+        self.create()
     }
 
     pub fn log(&self, name: &str) -> PathBuf {
@@ -81,6 +91,13 @@ impl Place {
     }
 }
 
+fn delete(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir).with_context(|| format!("cannot delete {}", dir.display()))?;
+    }
+    Ok(())
+}
+
 /// Where engines that are no system packages are kept, for every clone of this user.
 pub fn engine_cache() -> Result<PathBuf> {
     let base = match env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty()) {
@@ -100,7 +117,8 @@ pub fn digest(value: &(impl Hash + ?Sized)) -> u64 {
 
 /// Copies a program where a later build cannot replace it under a running stack.
 pub fn keep_program(from: &Path, to: &Path) -> Result<()> {
-    let (source, kept) = (fs::metadata(from)?, fs::metadata(to));
+    let source = fs::metadata(from).with_context(|| format!("no program {}", from.display()))?;
+    let kept = fs::metadata(to);
     if let Ok(kept) = kept {
         if kept.len() == source.len() && kept.modified()? >= source.modified()? {
             return Ok(());

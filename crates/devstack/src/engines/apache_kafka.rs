@@ -31,6 +31,7 @@ const JVM: [&str; 6] = [
     "-Dorg.apache.logging.log4j.level=INFO",
 ];
 
+/// Starts all brokers and returns where clients find them.
 pub async fn start(stack: &Stack, apache: &Apache) -> Result<String> {
     let plan = &stack.plan;
     let bootstrap = bootstrap(plan);
@@ -74,6 +75,7 @@ fn java(apache: &Apache, dir: &Path, class: &str) -> Launch {
     Launch::new(&apache.java, dir).args(JVM).arg("-cp").arg(archives).arg(class)
 }
 
+/// A killed broker may register again only when its last session has ended, so sessions are shorter than the default 9 s.
 fn properties(brokers: &[Broker], index: usize, data: &Path) -> String {
     let voters: Vec<_> =
         brokers.iter().enumerate().map(|(n, broker)| format!("{}@127.0.0.1:{}", n + 1, broker.controller)).collect();
@@ -100,6 +102,8 @@ transaction.state.log.replication.factor={replicas}
 transaction.state.log.min.isr={in_sync}
 transaction.state.log.num.partitions=3
 group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=5000
+broker.heartbeat.interval.ms=1000
 num.network.threads=2
 num.io.threads=4
 log.cleaner.dedupe.buffer.size=8388608

@@ -11,7 +11,7 @@ use rdkafka::producer::DefaultProducerContext;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep};
 
-use crate::keeper::{Handle, Order, Ordered};
+use crate::handle::{Handle, Order, Ordered};
 use crate::report::step;
 use crate::stack::Stack;
 use crate::state::{Entry, Phase};
@@ -22,6 +22,7 @@ const KILLED_FOR: Duration = Duration::from_millis(500);
 /// Name and number of partitions.
 type Topics = Vec<(&'static str, i32)>;
 
+/// Starts the brokers and returns where clients find them.
 pub async fn start(stack: &Stack) -> Result<String> {
     let started = Instant::now();
     let count = stack.plan.ports.brokers.len() as i32;
@@ -94,16 +95,19 @@ impl Broker {
     }
 
     async fn obey(self, mut orders: mpsc::Receiver<Ordered>, tell: impl Fn(Phase)) {
+        let mut is_up = true;
         while let Some((order, done)) = orders.recv().await {
             match order {
                 Order::Start => tell(self.turn(true).await),
                 Order::Stop => tell(self.turn(false).await),
-                Order::Kill => {
+                Order::Kill if is_up => {
                     tell(self.turn(false).await);
                     sleep(KILLED_FOR).await;
                     tell(self.turn(true).await);
                 }
+                Order::Kill => {}
             }
+            is_up = order != Order::Stop && (is_up || order == Order::Start);
             let _ = done.send(());
         }
     }

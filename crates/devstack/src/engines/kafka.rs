@@ -24,11 +24,17 @@ const FETCH_WITHIN: Duration = Duration::from_secs(300);
 
 const MAVEN_CENTRAL: (&str, u16) = ("repo.maven.apache.org", 443);
 
-/// Starts Kafka and returns its bootstrap servers.
-pub async fn start(stack: &Stack) -> Result<String> {
+/// Brokers that are up.
+pub struct Kafka {
+    pub bootstrap: String,
+    /// The embedded one has made them itself.
+    pub wants_topics: bool,
+}
+
+pub async fn start(stack: &Stack) -> Result<Kafka> {
     match choose(&stack.plan).await? {
-        Some(apache) => apache_kafka::start(stack, &apache).await,
-        None => embedded_kafka::start(stack).await,
+        Some(apache) => Ok(Kafka { bootstrap: apache_kafka::start(stack, &apache).await?, wants_topics: true }),
+        None => Ok(Kafka { bootstrap: embedded_kafka::start(stack).await?, wants_topics: false }),
     }
 }
 
@@ -131,10 +137,13 @@ async fn ensure_maven_resolves() -> Result<()> {
     }
 }
 
+/// The reason in what Maven says, without the story around it.
 fn first_error(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
-    let error = text.lines().find(|line| line.contains("Could not transfer") || line.contains("Unknown host"));
-    error.map_or_else(|| last_line(output), |line| line.trim().to_owned())
+    let Some(start) = text.find("Could not transfer artifact") else { return last_line(output) };
+    let reason = text[start..].lines().next().unwrap_or_default();
+    // What follows is about the file that Maven was asked with.
+    reason.split(" and 'parent").next().unwrap_or(reason).to_owned()
 }
 
 async fn fetch(folder: &std::path::Path, libs: &std::path::Path) -> Result<()> {
@@ -156,4 +165,20 @@ async fn fetch(folder: &std::path::Path, libs: &std::path::Path) -> Result<()> {
         let _ = std::fs::remove_dir_all(&draft);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_all_that_maven_says_the_reason_is_kept() {
+        let said = "[ERROR] x\n[FATAL] Non-resolvable parent POM for org.apache:probe:33: Could not transfer artifact \
+                    org.apache:apache:pom:33 from/to central: Connection refused and 'parent.relativePath' points at no POM\n";
+        assert_eq!(
+            first_error(said.as_bytes()),
+            "Could not transfer artifact org.apache:apache:pom:33 from/to central: Connection refused"
+        );
+        assert_eq!(first_error(b"[ERROR] something else\n"), "[ERROR] something else");
+    }
 }

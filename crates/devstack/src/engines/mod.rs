@@ -1,8 +1,8 @@
 //! The real engines, side by side: MySQL, MongoDB, Redis, Kafka.
 
-pub mod apache_kafka;
-pub mod embedded_kafka;
-pub mod kafka;
+mod apache_kafka;
+mod embedded_kafka;
+mod kafka;
 pub mod mongodb;
 pub mod mysql;
 pub mod redis;
@@ -10,13 +10,14 @@ pub mod redis;
 use anyhow::Result;
 use futures_util::future::try_join4;
 
+pub use kafka::Kafka;
+
 use crate::install;
 use crate::stack::Stack;
 
-/// Starts all engines and returns Kafka's bootstrap servers.
-pub async fn start(stack: &Stack) -> Result<String> {
+pub async fn start(stack: &Stack) -> Result<Kafka> {
     install::all(&[install::MYSQL, install::REDIS]).await?;
-    let ((), (), (), bootstrap) =
+    let ((), (), (), kafka) =
         try_join4(mysql::start(stack), mongodb::start(stack), redis::start(stack), kafka::start(stack)).await?;
-    Ok(bootstrap)
+    Ok(kafka)
 }

@@ -21,7 +21,7 @@ const SERVICE_PASSWORD: &str = "chatpassword";
 const INSTALLER: Needed = Needed { names: &["mariadb-install-db", "mysql_install_db"], package: "mariadb-server" };
 
 /// Every change of ours is on disk when it is acknowledged, as in production.
-const SETTINGS: [&str; 11] = [
+const SETTINGS: [&str; 12] = [
     "--bind-address=127.0.0.1",
     "--skip-name-resolve",
     "--skip-log-bin",
@@ -35,6 +35,8 @@ const SETTINGS: [&str; 11] = [
     // Three services, their replicas, and tests with pools of their own.
     "--max-connections=1000",
     "--default-time-zone=+00:00",
+    // A second protocol on a port of its own, in MySQL only.
+    "--loose-mysqlx=OFF",
 ];
 
 pub async fn start(stack: &Stack) -> Result<()> {
@@ -42,7 +44,7 @@ pub async fn start(stack: &Stack) -> Result<()> {
     let server = MYSQL.path()?;
     let data = plan.place.data("mysql");
     let log = plan.place.log("mysql");
-    if !data.join("mysql").exists() {
+    if !data.exists() {
         create(&server, &data, &log).await?;
     }
     let setup = plan.place.data("mysql-setup.sql");
@@ -73,9 +75,16 @@ fn server_command(server: &Path, data: &Path) -> Launch {
         .args(is_root().then_some("--user=root"))
 }
 
-/// An empty data folder. A half-made one of an interrupted start is made anew.
+/// An empty data folder, made beside its place: an interrupted start leaves no half of one behind.
 async fn create(server: &Path, data: &Path, log: &Path) -> Result<()> {
-    let _ = fs::remove_dir_all(data);
+    let draft = data.with_extension("new");
+    let _ = fs::remove_dir_all(&draft);
+    initialize(server, &draft, log).await?;
+    fs::rename(&draft, data)?;
+    Ok(())
+}
+
+async fn initialize(server: &Path, data: &Path, log: &Path) -> Result<()> {
     if is_mariadb(server).await? {
         let install = Launch::new(INSTALLER.path()?, "/")
             .arg("--no-defaults")

@@ -15,9 +15,14 @@ pub async fn start(stack: &Stack) -> Result<()> {
     let data = plan.place.data("redis");
     std::fs::create_dir_all(&data)?;
     let port = plan.ports.redis;
-    let launch = Launch::new(REDIS.path()?, &data)
-        .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
-        .args(["--appendonly", "yes", "--save", "", "--daemonize", "no"]);
+    let launch = Launch::new(REDIS.path()?, &data).args(["--bind", "127.0.0.1", "--port", &port.to_string()]).args([
+        "--appendonly",
+        "yes",
+        "--save",
+        "",
+        "--daemonize",
+        "no",
+    ]);
     let url = url(plan);
     let unit = Unit {
         name: "redis".into(),

@@ -1,4 +1,0 @@
-//! The main story.
-use anyhow::Result;
-use crate::workspace::Place;
-pub async fn play(_place: &Place) -> Result<()> { Ok(()) }

@@ -1,0 +1,107 @@
+//! A person of the story: an account and the requests it makes.
+
+use anyhow::{Context, Result, ensure};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+const PASSWORD: &str = "Passw0rd!";
+
+pub struct Person {
+    pub email: String,
+    pub username: String,
+    pub id: i64,
+    token: String,
+    gateway: String,
+    client: Client,
+}
+
+impl Person {
+    /// Somebody new each time: the demo can be played again and again.
+    pub fn new(gateway: &str, name: &str) -> Self {
+        let username = format!("{name}-{}", &Uuid::new_v4().simple().to_string()[..10]);
+        Self {
+            email: format!("{username}@example.com"),
+            username,
+            id: 0,
+            token: String::new(),
+            gateway: gateway.into(),
+            client: Client::new(),
+        }
+    }
+
+    pub async fn register(&mut self) -> Result<()> {
+        let body = json!({"email": self.email, "username": self.username, "password": PASSWORD});
+        let user = self.post("/api/auth/register", &body, StatusCode::CREATED).await?;
+        ensure!(user["username"] == self.username.as_str() && user["email"] == self.email.as_str(), "{user}");
+        ensure!(text(&user, "created_at")?.ends_with('Z'), "no UTC: {user}");
+        self.id = id(&user, "id")?;
+        Ok(())
+    }
+
+    pub async fn log_in_by_form(&mut self) -> Result<()> {
+        let form = [("username", self.email.as_str()), ("password", PASSWORD)];
+        let request = self.request(Method::POST, "/api/auth/login").form(&form);
+        let token = expect(StatusCode::OK, request).await?;
+        self.take(&token)
+    }
+
+    pub async fn log_in_by_json(&mut self) -> Result<()> {
+        let body = json!({"email": self.email, "password": PASSWORD});
+        let token = self.post("/api/auth/login/json", &body, StatusCode::OK).await?;
+        self.take(&token)
+    }
+
+    fn take(&mut self, token: &Value) -> Result<()> {
+        ensure!(token["token_type"] == "bearer" && id(token, "expires_in")? > 0, "{token}");
+        self.token = text(token, "access_token")?.into();
+        Ok(())
+    }
+
+    pub async fn is_refused_without_token(&self) -> Result<()> {
+        let request = self.client.get(format!("{}/api/profile/me", self.gateway));
+        let forged = request.header("x-user-id", self.id.to_string()).header("x-user-email", &self.email);
+        let refusal = expect(StatusCode::UNAUTHORIZED, forged).await?;
+        ensure!(refusal["error"] == "authentication_error" && refusal["status_code"] == 401, "{refusal}");
+        Ok(())
+    }
+
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        expect(StatusCode::OK, self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value, status: StatusCode) -> Result<Value> {
+        expect(status, self.request(Method::POST, path).json(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Value> {
+        expect(StatusCode::OK, self.request(Method::PUT, path).json(body)).await
+    }
+
+    /// An answer that is not to be read to its end.
+    pub async fn open(&self, path: &str) -> Result<Response> {
+        let answer = self.request(Method::GET, path).send().await?;
+        ensure!(answer.status() == StatusCode::OK, "{path} answered {}: {}", answer.status(), answer.text().await?);
+        Ok(answer)
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method, format!("{}{path}", self.gateway));
+        if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }
+    }
+}
+
+async fn expect(status: StatusCode, request: RequestBuilder) -> Result<Value> {
+    let answer = request.send().await.context("the gateway does not answer")?;
+    let (is, path, body) = (answer.status(), answer.url().path().to_owned(), answer.text().await?);
+    ensure!(is == status, "{path} answered {is}, not {status}: {body}");
+    serde_json::from_str(&body).with_context(|| format!("{path} answered no JSON: {body}"))
+}
+
+pub fn id(value: &Value, field: &str) -> Result<i64> {
+    value[field].as_i64().with_context(|| format!("no number `{field}` in {value}"))
+}
+
+pub fn text<'a>(value: &'a Value, field: &str) -> Result<&'a str> {
+    value[field].as_str().with_context(|| format!("no text `{field}` in {value}"))
+}

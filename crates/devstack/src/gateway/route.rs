@@ -1,0 +1,151 @@
+//! Which route a path takes, by Kong's order: regular expressions first, then the longest prefix.
+
+use std::borrow::Cow;
+
+use anyhow::{Context, Result};
+use regex::Regex;
+
+/// Paths and where they lead.
+pub struct Routes<T> {
+    expressions: Vec<(Regex, T)>,
+    /// Longest first.
+    prefixes: Vec<(String, T)>,
+}
+
+/// A route that was found, and how much of the path its prefix matched.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Found<'a, T> {
+    pub to: &'a T,
+    pub matched: usize,
+}
+
+impl<T> Routes<T> {
+    /// From paths as Kong writes them: a regular expression begins with `~`.
+    pub fn new(paths: impl IntoIterator<Item = (String, T)>) -> Result<Self> {
+        let mut routes = Self { expressions: Vec::new(), prefixes: Vec::new() };
+        for (path, to) in paths {
+            match path.strip_prefix('~') {
+                // Kong matches from the beginning of the path on.
+                Some(expression) => {
+                    let regex = Regex::new(&format!("^(?:{expression})")).with_context(|| path.clone())?;
+                    routes.expressions.push((regex, to));
+                }
+                None => routes.prefixes.push((path, to)),
+            }
+        }
+        routes.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        Ok(routes)
+    }
+
+    pub fn find(&self, path: &str) -> Option<Found<'_, T>> {
+        let expression = self.expressions.iter().find_map(|(regex, to)| {
+            let matched = regex.find(path)?.end();
+            Some(Found { to, matched })
+        });
+        expression.or_else(|| {
+            let (prefix, to) = self.prefixes.iter().find(|(prefix, _)| path.starts_with(prefix.as_str()))?;
+            Some(Found { to, matched: prefix.len() })
+        })
+    }
+}
+
+/// A path in its simplest form, as Kong matches it and passes it on: `//` and `/./` are nothing, `/../` goes back, and
+/// letters that need no escape have none. So no other spelling gets past an excluded path.
+pub fn normalize(path: &str) -> Cow<'_, str> {
+    if !path.contains("//") && !path.contains("/.") && !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
+    let decoded = decode_unreserved(path);
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in decoded.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                kept.pop();
+            }
+            segment => kept.push(segment),
+        }
+    }
+    let ends_in_folder = [decoded.ends_with('/'), decoded.ends_with("/."), decoded.ends_with("/..")].contains(&true);
+    let end = if ends_in_folder && !kept.is_empty() { "/" } else { "" };
+    Cow::Owned(format!("/{}{end}", kept.join("/")))
+}
+
+fn decode_unreserved(path: &str) -> String {
+    let mut parts = path.split('%');
+    let mut decoded = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let byte = part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match byte {
+            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                decoded.push(byte.into());
+                decoded += &part[2..];
+            }
+            _ => {
+                decoded.push('%');
+                decoded += part;
+            }
+        }
+    }
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes(paths: &[&'static str]) -> Routes<&'static str> {
+        Routes::new(paths.iter().map(|path| ((*path).to_owned(), *path))).unwrap()
+    }
+
+    #[test]
+    fn the_longest_prefix_wins_wherever_it_stands() {
+        let routes = routes(&["/api", "/api/users", "/api/us"]);
+        assert_eq!(routes.find("/api/users/7").unwrap().to, &"/api/users");
+        assert_eq!(routes.find("/api/friends").unwrap().to, &"/api");
+        assert_eq!(routes.find("/"), None);
+    }
+
+    #[test]
+    fn a_prefix_is_one_of_letters_not_of_segments_as_in_kong() {
+        assert!(routes(&["/api/users"]).find("/api/usersx").is_some());
+    }
+
+    #[test]
+    fn expressions_come_before_prefixes_and_begin_at_the_beginning() {
+        let routes = routes(&["/api/users", "~/api/users/batch/?$"]);
+        assert_eq!(routes.find("/api/users/batch").unwrap().to, &"~/api/users/batch/?$");
+        assert_eq!(routes.find("/api/users/batch/").unwrap().to, &"~/api/users/batch/?$");
+        assert_eq!(routes.find("/api/users/batches").unwrap().to, &"/api/users");
+        assert_eq!(routes.find("/x/api/users/batch"), None);
+    }
+
+    #[test]
+    fn a_found_route_tells_what_it_matched() {
+        assert_eq!(routes(&["/api"]).find("/api/auth").unwrap().matched, 4);
+    }
+
+    #[test]
+    fn other_spellings_of_a_path_are_the_same_path() {
+        for path in [
+            "/api/users/batch",
+            "/api//users/batch",
+            "/api/users/%62atch",
+            "/api/users/./batch",
+            "/api/users/x/../batch",
+            "/../api/users/batch",
+            "/api/users/x/%2e%2E/batch",
+        ] {
+            assert_eq!(normalize(path), "/api/users/batch", "{path}");
+        }
+        assert_eq!(normalize("/api/users/batch//"), "/api/users/batch/");
+    }
+
+    #[test]
+    fn what_must_be_escaped_stays_escaped() {
+        let path = "/api/messages/6/reactions/%F0%9F%91%8D";
+        assert_eq!(normalize(path), path);
+        assert_eq!(normalize("/a%2Fb"), "/a%2Fb");
+        assert_eq!(normalize("/a%"), "/a%");
+    }
+}
