@@ -3,14 +3,20 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use backon::{ExponentialBuilder, Retryable};
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::shutdown::Shutdown;
 
 /// A dependency that does not answer within this is not ready; probes of Kubernetes wait at least as long.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between two tries to prepare a dependency that is away.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
@@ -55,6 +61,32 @@ impl Health {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner).push((name, check));
     }
 
+    /// Prepares a dependency as soon as it is there, and reports it as ready from then on, while `check` says so.
+    ///
+    /// A start never waits for it: until it is done the service lives and is not ready. What no waiting mends ends the
+    /// process.
+    pub fn prepare<P, C>(
+        &self,
+        name: &'static str,
+        prepare: impl Fn() -> P + Send + Sync + 'static,
+        check: impl Fn() -> C + Send + Sync + 'static,
+    ) where
+        P: Future<Output = Result<()>> + Send + 'static,
+        C: Future<Output = Result<()>> + Send + 'static,
+    {
+        let prepared = CancellationToken::new();
+        tokio::spawn(prepare_when_up(name, prepare, prepared.clone(), self.shutdown.clone()));
+        self.require(name, move || {
+            let checked = prepared.is_cancelled().then(&check);
+            async move {
+                match checked {
+                    Some(checked) => checked.await,
+                    None => Err(Error::unavailable(name, "not prepared yet")),
+                }
+            }
+        });
+    }
+
     pub async fn report(&self) -> Report {
         let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let dependencies = join_all(checks.into_iter().map(|(name, check)| ask(name, check))).await;
@@ -64,6 +96,26 @@ impl Health {
             false => "unavailable",
         };
         Report { status, dependencies }
+    }
+}
+
+async fn prepare_when_up<P>(name: &str, prepare: impl Fn() -> P, prepared: CancellationToken, shutdown: Shutdown)
+where
+    P: Future<Output = Result<()>>,
+{
+    let forever = ExponentialBuilder::default()
+        .with_min_delay(FIRST_PAUSE)
+        .with_max_delay(LONGEST_PAUSE)
+        .with_jitter()
+        .without_max_times();
+    let done = prepare
+        .retry(forever)
+        .when(|e| matches!(e, Error::Unavailable { .. }))
+        .notify(|e, _| tracing::warn!(error = %e, "{name} is not prepared yet"))
+        .await;
+    match done {
+        Ok(()) => prepared.cancel(),
+        Err(e) => shutdown.fail(format!("{name} cannot be prepared: {e}")),
     }
 }
 

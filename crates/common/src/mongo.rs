@@ -8,7 +8,6 @@ use mongodb::{Client, Database};
 
 use crate::config::{self, ConfigError, Secret};
 use crate::error::Result;
-use crate::health::Health;
 
 /// A request that finds no server within this is answered 503.
 const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
@@ -23,15 +22,7 @@ pub async fn database(url: &Secret, name: &str) -> std::result::Result<Database,
     Ok(Client::with_options(options).map_err(invalid)?.database(name))
 }
 
-/// Reports `mongodb` as ready while it answers.
-pub fn watch(database: &Database, health: &Health) {
-    let database = database.clone();
-    health.require("mongodb", move || {
-        let database = database.clone();
-        async move { ping(&database).await }
-    });
-}
-
-async fn ping(database: &Database) -> Result<()> {
+/// Whether it answers.
+pub async fn ping(database: &Database) -> Result<()> {
     Ok(database.run_command(doc! {"ping": 1}).await.map(|_| ())?)
 }

@@ -1,12 +1,9 @@
 //! MySQL: a pool that needs no server to be made, and migrations that any number of replicas may run at once.
 
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::{ConnectOptions, Connection, MySqlConnection, MySqlPool};
 
@@ -52,36 +49,17 @@ pub fn pool(url: &Secret, size: u32) -> std::result::Result<MySqlPool, ConfigErr
 }
 
 /// Migrates as soon as the server is there, and reports `mysql` as ready from then on.
-///
-/// A start never waits for it: until it is done the service lives and is not ready.
 pub fn prepare(pool: &MySqlPool, health: &Health, service: &'static str, migrations: fn() -> Migrator) {
-    let prepared = Arc::new(AtomicBool::new(false));
-    tokio::spawn(migrate_when_up(pool.clone(), service, migrations, prepared.clone()));
-    let pool = pool.clone();
-    health.require("mysql", move || {
-        let (pool, prepared) = (pool.clone(), prepared.clone());
-        async move {
-            if !prepared.load(Ordering::Acquire) {
-                return Err(Error::unavailable("mysql", "not migrated yet"));
-            }
-            Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?)
-        }
-    });
-}
-
-async fn migrate_when_up(pool: MySqlPool, service: &'static str, migrations: fn() -> Migrator, done: Arc<AtomicBool>) {
-    let forever = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(200))
-        .with_max_delay(Duration::from_secs(5))
-        .with_jitter()
-        .without_max_times();
-    let migrated = (|| migrate(&pool, service, migrations()))
-        .retry(forever)
-        .notify(|e, wait| tracing::warn!(error = %e, wait_ms = wait.as_millis() as u64, "migration has to wait"))
-        .await;
-    if migrated.is_ok() {
-        done.store(true, Ordering::Release);
-    }
+    let (migrated, asked) = (pool.clone(), pool.clone());
+    let migrate = move || {
+        let pool = migrated.clone();
+        async move { migrate(&pool, service, migrations()).await }
+    };
+    let ask = move || {
+        let pool = asked.clone();
+        async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?) }
+    };
+    health.prepare("mysql", migrate, ask);
 }
 
 /// Brings a service's tables up to date, one replica at a time.
@@ -93,8 +71,16 @@ pub async fn migrate(pool: &MySqlPool, service: &'static str, mut migrations: Mi
     lock(&mut connection, service).await?;
     migrations.set_locking(false);
     migrations.dangerous_set_table_name(format!("{service}_migrations"));
-    migrations.run_direct(None, &mut connection, false).await.map_err(Error::internal)?;
+    migrations.run_direct(None, &mut connection, false).await.map_err(|e| failed(service, e))?;
     Ok(connection.close().await?)
+}
+
+/// Only the engine's own failures pass; a migration that was changed after it ran, or broke off, is for an operator.
+fn failed(service: &str, e: MigrateError) -> Error {
+    match e {
+        MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _) => e.into(),
+        e => Error::internal(format!("{service}_migrations: {e}")),
+    }
 }
 
 async fn lock(connection: &mut MySqlConnection, service: &str) -> Result<()> {

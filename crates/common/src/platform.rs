@@ -113,6 +113,7 @@ async fn serve(platform: &Platform, listener: TcpListener, app: Router) -> Resul
     tokio::select! {
         served = http::serve(listener, app, shutdown) => served?,
         late = deadline => late?,
+        reason = shutdown.failed() => return Err(reason.into()),
     }
     shutdown.stop(FLUSH).await;
     Ok(())

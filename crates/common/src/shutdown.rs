@@ -1,8 +1,10 @@
 //! How a process ends: first it says so, then it stops taking work, then it finishes what it has.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +21,7 @@ pub struct Shutdown {
     draining: CancellationToken,
     closing: CancellationToken,
     stopping: CancellationToken,
+    failure: Arc<SetOnce<String>>,
     tasks: TaskTracker,
 }
 
@@ -44,6 +47,17 @@ impl Shutdown {
     /// Cancelled when background work should finish and flush.
     pub fn stopping_token(&self) -> CancellationToken {
         self.stopping.clone()
+    }
+
+    /// Ends the process for a fault that no waiting mends; the first reason counts.
+    pub fn fail(&self, reason: String) {
+        // A second reason changes nothing.
+        let _ = self.failure.set(reason);
+    }
+
+    /// Resolves with the reason for which the process cannot go on.
+    pub async fn failed(&self) -> String {
+        self.failure.wait().await.clone()
     }
 
     /// Runs background work that the end waits for.

@@ -40,6 +40,8 @@ impl Place {
 
     /// Everything that a stack leaves behind.
     pub fn wipe(&self) -> Result<()> {
+        // What ran here is not known any more either, if it ever was.
+        let _ = fs::remove_file(self.state_file());
         ["logs", "data", "bin"].iter().try_for_each(|name| delete(&self.dir.join(name)))
     }
 

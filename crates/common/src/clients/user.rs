@@ -87,7 +87,7 @@ impl UserClient {
     pub async fn profiles_at_hand(&self, ids: &[UserId]) -> HashMap<UserId, Arc<UserProfile>> {
         let deadline = Instant::now() + LIST_PATIENCE;
         let (mut found, missing) = self.flights.known.split(ids).await;
-        let missing = self.flights.known.without_absent(missing).await;
+        let missing = self.flights.known.without_absent(missing);
         for flight in self.flights.board(&missing) {
             // Later ones may have landed although this one has not.
             if let Ok(Ok(landed)) = tokio::time::timeout_at(deadline, flight.landed()).await {

@@ -1,12 +1,10 @@
 //! The collections of MongoDB, made at start by whichever replica comes first.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
-use common::error::{Error, Result};
+use common::error::Result;
 use common::health::Health;
+use common::mongo;
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::{CommandError, ErrorKind};
@@ -33,34 +31,20 @@ const MAX_TRANSACTION_LIFETIME_SECONDS: i64 = 10;
 
 /// Makes collections and indexes as soon as the server is there, and reports `mongodb` as ready from then on.
 pub fn prepare(database: &Database, health: &Health) {
-    let prepared = Arc::new(AtomicBool::new(false));
-    tokio::spawn(create_when_up(database.clone(), prepared.clone()));
-    let database = database.clone();
-    health.require("mongodb", move || {
-        let (database, prepared) = (database.clone(), prepared.clone());
+    let (made, asked) = (database.clone(), database.clone());
+    let make = move || {
+        let database = made.clone();
         async move {
-            if !prepared.load(Ordering::Acquire) {
-                return Err(Error::unavailable("mongodb", "collections are not made yet"));
-            }
-            Ok(database.run_command(doc! {"ping": 1}).await.map(|_| ())?)
+            create(&database).await?;
+            warn_of_long_transactions(&database).await;
+            Ok(())
         }
-    });
-}
-
-async fn create_when_up(database: Database, done: Arc<AtomicBool>) {
-    let forever = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(200))
-        .with_max_delay(Duration::from_secs(5))
-        .with_jitter()
-        .without_max_times();
-    let created = (|| create(&database))
-        .retry(forever)
-        .notify(|e, wait| tracing::warn!(error = %e, wait_ms = wait.as_millis() as u64, "collections have to wait"))
-        .await;
-    if created.is_ok() {
-        done.store(true, Ordering::Release);
-        warn_of_long_transactions(&database).await;
-    }
+    };
+    let ask = move || {
+        let database = asked.clone();
+        async move { mongo::ping(&database).await }
+    };
+    health.prepare("mongodb", make, ask);
 }
 
 async fn create(database: &Database) -> Result<()> {

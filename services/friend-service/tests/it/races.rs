@@ -1,10 +1,12 @@
 //! Many at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use serde_json::Value;
 
-use crate::stage::Stage;
+use crate::stage::{Person, Stage};
 
 /// How often each status was answered.
 fn counted(statuses: impl IntoIterator<Item = u16>) -> BTreeMap<u16, usize> {
@@ -86,4 +88,75 @@ async fn of_accept_reject_and_cancel_at_once_one_wins() {
         (ends.count() == 10).then_some(())
     })
     .await;
+}
+
+/// What stands between people: who asked whom, who befriended whom, who blocks whom.
+type Standing = BTreeSet<(&'static str, i64, i64)>;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_acts_at_once_leave_what_their_events_tell() {
+    let stage = Stage::with_topics().await;
+    let replica = stage.replica(&stage.users.url()).await;
+    let here: Vec<_> = (1..=4).map(|id| stage.person(id, &format!("user{id}"))).collect();
+    let there: Vec<_> = here.iter().map(|person| person.at(&replica)).collect();
+
+    // Multiplied by a prime, so that the order looks like none and is the same each time.
+    let acts = (0..600_usize).map(|n| n * 7919 % 600).map(|n| {
+        let me = if n % 2 == 0 { &here[n / 2 % 4] } else { &there[n / 2 % 4] };
+        act(me, (n / 8 % 4 + 1) as i64, n / 32)
+    });
+    let statuses = counted(futures_util::stream::iter(acts).buffer_unordered(32).collect::<Vec<_>>().await);
+
+    assert!(statuses.keys().all(|status| *status < 500), "{statuses:?}");
+    assert!(statuses.contains_key(&200) && statuses.contains_key(&201), "{statuses:?}");
+    testkit::eventually("everything is told", || async {
+        let untold: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM friend_outbox").fetch_one(&stage.pool).await.unwrap();
+        (untold == 0).then_some(())
+    })
+    .await;
+    assert_eq!(as_told(stage.friend_events().all().await), as_stored(&stage).await);
+}
+
+async fn act(me: &Person, other: i64, kind: usize) -> u16 {
+    let answer = match kind % 10 {
+        0..=2 => me.request(other).await,
+        3 | 4 => me.answer(other, "accept").await,
+        5 => me.cancel(other).await,
+        6 => me.unfriend(other).await,
+        7 => me.block(other).await,
+        _ => me.unblock(other).await,
+    };
+    answer.status
+}
+
+/// Goes through the events, each of which has to fit what those before it left.
+fn as_told(mut events: Vec<Value>) -> Standing {
+    events.sort_by_key(|event| event["version"].as_u64());
+    let mut standing = Standing::new();
+    for event in events {
+        let id = |fields: [&str; 3]| fields.into_iter().find_map(|field| event[field].as_i64()).unwrap();
+        let (a, b) = (id(["requester_id", "user_id", ""]), id(["addressee_id", "friend_id", "blocked_user_id"]));
+        let fits = match event["event_type"].as_str().unwrap() {
+            "FriendRequestSent" => standing.insert(("pending", a, b)),
+            "FriendRequestAccepted" => standing.remove(&("pending", a, b)) && standing.insert(("accepted", a, b)),
+            "FriendRequestRejected" | "FriendRequestCancelled" => standing.remove(&("pending", a, b)),
+            "FriendRemoved" => standing.remove(&("accepted", a, b)) || standing.remove(&("accepted", b, a)),
+            "UserBlocked" => standing.insert(("blocks", a, b)),
+            "UserUnblocked" => standing.remove(&("blocks", a, b)),
+            other => panic!("{other}"),
+        };
+        assert!(fits, "{event} after {standing:?}");
+    }
+    standing
+}
+
+async fn as_stored(stage: &Stage) -> Standing {
+    let stored = sqlx::query_as(
+        "SELECT status, user_id_1, user_id_2 FROM friendships WHERE deleted_at IS NULL
+         UNION ALL SELECT 'blocks', user_id, blocked_user_id FROM block_users",
+    );
+    let stored: Vec<(String, i32, i32)> = stored.fetch_all(&stage.pool).await.unwrap();
+    let name = |kind: &str| ["pending", "accepted", "blocks"].into_iter().find(|name| *name == kind).unwrap();
+    stored.into_iter().map(|(kind, a, b)| (name(&kind), a.into(), b.into())).collect()
 }

@@ -79,7 +79,7 @@ impl Known {
         (known, missing)
     }
 
-    pub(super) async fn without_absent(&self, ids: Vec<UserId>) -> Vec<UserId> {
+    pub(super) fn without_absent(&self, ids: Vec<UserId>) -> Vec<UserId> {
         ids.into_iter().filter(|id| !self.absent.contains_key(id)).collect()
     }
 }
@@ -88,7 +88,7 @@ impl Known {
 pub(super) struct Flights {
     calls: Arc<Calls>,
     pub(super) known: Known,
-    tower: Arc<Mutex<Tower>>,
+    tower: Mutex<Tower>,
 }
 
 /// Who is on which flight, and the one that still boards.
@@ -122,7 +122,7 @@ impl Flight {
 
 impl Flights {
     pub(super) fn new(calls: Arc<Calls>, known: Known) -> Self {
-        Self { calls, known, tower: Arc::default() }
+        Self { calls, known, tower: Mutex::default() }
     }
 
     /// The flights that carry these ids. They fly whether or not anyone waits for them.
