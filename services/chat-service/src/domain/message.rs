@@ -10,6 +10,7 @@ use mongodb::bson::oid::ObjectId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::domain::Room;
 use crate::store::time;
 
 /// What a message carries. Clients may send all but `system`.
@@ -109,7 +110,45 @@ impl Change {
     }
 }
 
+/// What the sender says of a new message.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    pub content: String,
+    pub message_type: MessageType,
+    pub client_message_id: Option<String>,
+    pub reply_to: Option<String>,
+}
+
 impl Message {
+    /// A new message; it has no position yet.
+    pub fn new(room: &Room, by: UserId, username: Option<String>, draft: Draft, at: DateTime<Utc>) -> Self {
+        Self {
+            id: ObjectId::new(),
+            user_id: by,
+            room_id: room.id,
+            room_type: room.message_kind().to_owned(),
+            content: draft.content,
+            message_type: draft.message_type,
+            file_url: None,
+            file_name: None,
+            file_size: None,
+            file_type: None,
+            is_deleted: false,
+            deleted_at: None,
+            deleted_by: None,
+            is_edited: false,
+            edited_at: None,
+            original_content: None,
+            reply_to: draft.reply_to,
+            created_at: at,
+            updated_at: at,
+            seq: None,
+            username,
+            client_message_id: draft.client_message_id,
+            reactions: Vec::new(),
+        }
+    }
+
     /// Changes the message, if `by` may.
     pub fn apply(&mut self, change: &Change, by: UserId, at: DateTime<Utc>) -> Result<()> {
         match change {
@@ -168,37 +207,15 @@ pub fn readable(content: String) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::DirectPair;
 
     const ANN: UserId = UserId(1);
     const BOB: UserId = UserId(2);
 
     fn message() -> Message {
-        let now = Utc::now();
-        Message {
-            id: ObjectId::new(),
-            user_id: ANN,
-            room_id: RoomId(1),
-            room_type: "private".into(),
-            content: "first".into(),
-            message_type: MessageType::Text,
-            file_url: None,
-            file_name: None,
-            file_size: None,
-            file_type: None,
-            is_deleted: false,
-            deleted_at: None,
-            deleted_by: None,
-            is_edited: false,
-            edited_at: None,
-            original_content: None,
-            reply_to: None,
-            created_at: now,
-            updated_at: now,
-            seq: Some(1),
-            username: None,
-            client_message_id: None,
-            reactions: Vec::new(),
-        }
+        let (now, pair) = (Utc::now(), DirectPair { low: ANN, high: BOB });
+        let room = Room { id: RoomId(1), pair: Some(pair), members: vec![ANN, BOB], created_at: now, updated_at: now };
+        Message::new(&room, ANN, None, Draft { content: "first".into(), ..Draft::default() }, now)
     }
 
     fn edit(content: &str) -> Change {

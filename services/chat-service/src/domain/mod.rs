@@ -3,5 +3,5 @@
 mod message;
 mod room;
 
-pub use message::{Change, Kind, Message, MessageType, Reaction, readable};
+pub use message::{Change, Draft, Kind, Message, MessageType, Reaction, readable};
 pub use room::{DirectPair, Room};

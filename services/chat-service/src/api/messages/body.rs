@@ -1,0 +1,89 @@
+//! A message on the wire.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use common::id::{RoomId, UserId};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::domain::{Message, MessageType, Reaction};
+use crate::store::Mark;
+
+/// A message as its readers see it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MessageBody {
+    id: String,
+    user_id: UserId,
+    room_id: RoomId,
+    #[schema(example = "private")]
+    room_type: String,
+    /// Empty where the message is deleted.
+    content: String,
+    message_type: MessageType,
+    file_url: Option<String>,
+    file_name: Option<String>,
+    file_size: Option<i64>,
+    file_type: Option<String>,
+    is_deleted: bool,
+    deleted_at: Option<DateTime<Utc>>,
+    is_edited: bool,
+    edited_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    read_by: Option<Vec<UserId>>,
+    is_read: Option<bool>,
+    /// The position of its birth in the room's log.
+    seq: Option<i64>,
+    username: Option<String>,
+    client_message_id: Option<String>,
+    reply_to: Option<String>,
+    reactions: Vec<Reaction>,
+}
+
+impl MessageBody {
+    pub fn of(message: &Message) -> Self {
+        Self {
+            id: message.id.to_hex(),
+            user_id: message.user_id,
+            room_id: message.room_id,
+            room_type: message.room_type.clone(),
+            content: if message.is_deleted { String::new() } else { message.content.clone() },
+            message_type: message.message_type,
+            file_url: message.file_url.clone(),
+            file_name: message.file_name.clone(),
+            file_size: message.file_size,
+            file_type: message.file_type.clone(),
+            is_deleted: message.is_deleted,
+            deleted_at: message.deleted_at,
+            is_edited: message.is_edited,
+            edited_at: message.edited_at,
+            created_at: message.created_at,
+            updated_at: message.updated_at,
+            read_by: None,
+            is_read: None,
+            seq: message.seq,
+            username: message.username.clone(),
+            client_message_id: message.client_message_id.clone(),
+            reply_to: message.reply_to.clone(),
+            reactions: message.reactions.clone(),
+        }
+    }
+}
+
+impl MessageBody {
+    /// With who has read it: of one's own message whether another has, of another's whether oneself has.
+    pub fn read(mut self, marks: &HashMap<UserId, Mark>, me: UserId) -> Self {
+        let Some(position) = self.seq else { return self };
+        let mut readers: Vec<UserId> = marks
+            .iter()
+            .filter(|(reader, mark)| **reader != self.user_id && mark.covers(position))
+            .map(|(reader, _)| *reader)
+            .collect();
+        readers.sort_unstable();
+        let own = self.user_id == me;
+        self.is_read = Some(if own { !readers.is_empty() } else { readers.contains(&me) });
+        self.read_by = Some(readers);
+        self
+    }
+}

@@ -1,0 +1,19 @@
+//! Messages: sending, listing, changing.
+
+mod body;
+mod change;
+mod list;
+mod send;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::AppState;
+
+pub use body::MessageBody;
+
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list::list, send::send, change::edit, change::delete))
+        .routes(routes!(list::list_by_query, send::send_by_body))
+}
