@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::uri::PathAndQuery;
@@ -15,6 +15,9 @@ use uuid::Uuid;
 use crate::http::app::{Detail, route_of};
 use crate::http::context::{Context, within};
 use crate::platform::Platform;
+
+/// As the alert on latency sees it.
+const SLOW: Duration = Duration::from_secs(1);
 
 const REQUEST_ID: &str = "x-request-id";
 
@@ -37,7 +40,7 @@ pub(super) async fn observe(State(platform): State<Platform>, mut request: Reque
 
     let (status, took) = (response.status().as_u16(), started.elapsed());
     platform.metrics.request(&method, &route, status, took);
-    span.in_scope(|| tracing::info!(status, latency_ms = took.as_micros() as f64 / 1000.0, "request"));
+    span.in_scope(|| log(status, took));
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
@@ -47,6 +50,17 @@ pub(super) async fn observe(State(platform): State<Platform>, mut request: Reque
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// What went wrong is told loudly, what went well only to those who want to see everything: metrics count it.
+fn log(status: u16, took: Duration) {
+    let latency_ms = took.as_micros() as f64 / 1000.0;
+    match status {
+        500.. => tracing::warn!(status, latency_ms, "request failed"),
+        400.. => tracing::info!(status, latency_ms, "request refused"),
+        _ if took > SLOW => tracing::info!(status, latency_ms, "request slow"),
+        _ => tracing::debug!(status, latency_ms, "request"),
+    }
 }
 
 /// The client's own id where it is sane, else a new one.
