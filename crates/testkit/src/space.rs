@@ -134,7 +134,8 @@ async fn sweep(schemas: Vec<String>, database: String) {
 
 /// A service that the test left behind in the middle of a transaction would hold up the drop.
 async fn hang_up(connection: &mut sqlx::MySqlConnection, schema: &str) {
-    let open = sqlx::query_scalar("SELECT CAST(ID AS SIGNED) FROM information_schema.PROCESSLIST WHERE DB = ?").bind(schema);
+    let open =
+        sqlx::query_scalar("SELECT CAST(ID AS SIGNED) FROM information_schema.PROCESSLIST WHERE DB = ?").bind(schema);
     let open: Vec<i64> = open.fetch_all(&mut *connection).await.unwrap_or_default();
     for id in open {
         let _ = connection.execute(sqlx::AssertSqlSafe(format!("KILL {id}"))).await;

@@ -39,6 +39,11 @@ impl Sse {
         Some(Event { name: event.event, id: event.id, data: serde_json::from_str(&event.data).unwrap_or_default() })
     }
 
+    /// The next event, if one comes in time.
+    pub async fn next_within(&mut self, time: Duration) -> Option<Event> {
+        tokio::time::timeout(time, self.try_next()).await.ok()?
+    }
+
     /// The next event of this name; others are passed over.
     pub async fn next_named(&mut self, name: &str) -> Event {
         loop {

@@ -115,7 +115,7 @@ impl Person {
 }
 
 /// What chat-service asks of user-service, played over HTTP.
-async fn user_service(there: Arc<AtomicBool>) -> String {
+pub async fn user_service(there: Arc<AtomicBool>) -> String {
     let app = Router::new()
         .route("/api/users/{id}/exists", get(exists))
         .route("/api/users/batch", post(batch))
@@ -147,7 +147,7 @@ async fn batch(State(there): State<Arc<AtomicBool>>, Json(asked): Json<Value>) -
 }
 
 /// What chat-service asks of friend-service: 8 has blocked 9, in a part of its own.
-async fn friend_service() -> String {
+pub async fn friend_service() -> String {
     let app = Router::new().route("/api/friends/blocks", get(blocks));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -5,6 +5,7 @@
 mod access;
 mod app;
 mod blocks;
+mod exactness;
 mod messages;
 mod process;
 mod reads;

@@ -17,14 +17,18 @@ const RATE: u64 = 200;
 /// How long an ending process may take here; its drain takes two seconds of it.
 const GRACE: Duration = Duration::from_secs(10);
 
-struct Process {
+/// One replica as a process of its own.
+pub struct Process {
     child: Child,
-    port: u16,
+    pub port: u16,
 }
 
 impl Process {
-    fn start(space: &Space, mysql_url: &str, more: &[(&'static str, String)]) -> Self {
-        let port = free_port();
+    pub fn start(space: &Space, mysql_url: &str, more: &[(&'static str, String)]) -> Self {
+        Self::start_on(free_port(), space, mysql_url, more)
+    }
+
+    pub fn start_on(port: u16, space: &Space, mysql_url: &str, more: &[(&'static str, String)]) -> Self {
         let mut env = space.env(mysql_url);
         env.extend([("PORT", port.to_string()), ("SHUTDOWN_SECONDS", GRACE.as_secs().to_string())]);
         env.extend_from_slice(more);
@@ -33,16 +37,21 @@ impl Process {
         Self { child, port }
     }
 
-    fn client(&self, token: &str) -> Client {
+    pub fn client(&self, token: &str) -> Client {
         Client::new(&format!("http://127.0.0.1:{}", self.port), token)
     }
 
-    async fn ready(self) -> Self {
+    pub async fn ready(self) -> Self {
         let address = ("127.0.0.1", self.port);
         eventually("it listens", || async { TcpStream::connect(address).await.ok() }).await;
         let client = self.client("");
         eventually("it is ready", || async { client.get("/health/ready").await.ok().then_some(()) }).await;
         self
+    }
+
+    /// SIGKILL, and its end.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
     }
 
     async fn terminate(&self) {
