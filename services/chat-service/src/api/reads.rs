@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::domain::Message;
+use crate::domain::{Message, Room};
 use crate::store::{Read, time};
 use crate::{AppState, events};
 
@@ -52,9 +52,9 @@ async fn unread_count(
     me: CurrentUser,
     Path(room): Path<RoomId>,
 ) -> Result<Json<UnreadCount>> {
-    app.room(room, &me).await?;
-    let unread = app.marks.unread(me.id, &[room]).await?;
-    Ok(Json(UnreadCount { unread_count: unread.get(&room).copied().unwrap_or(0) }))
+    let room = app.room(room, &me).await?;
+    let unread = app.marks.unread(me.id, &[&room]).await?;
+    Ok(Json(UnreadCount { unread_count: unread.get(&room.id).copied().unwrap_or(0) }))
 }
 
 #[derive(Debug, Deserr, ToSchema)]
@@ -93,15 +93,14 @@ struct ReadAnswer {
     ),
 )]
 async fn read(State(app): State<AppState>, me: CurrentUser, Valid(to_read): Valid<ToRead>) -> Result<Json<ReadAnswer>> {
-    let room = to_read.room_id;
-    app.room(room, &me).await?;
+    let room = app.room(to_read.room_id, &me).await?;
     let (messages, up_to) = match to_read.message_ids {
-        None => whole_room(&app, &me, room).await?,
-        Some(ids) => (named(&app, &me, room, ids).await?, None),
+        None => whole_room(&app, &me, &room).await?,
+        Some(ids) => (named(&app, &me, room.id, ids).await?, None),
     };
     let read_count = messages.len();
     if read_count > 0 {
-        mark(&app, &me, room, messages, up_to).await?;
+        mark(&app, &me, room.id, messages, up_to).await?;
     }
     let message = format!("{read_count} messages marked as read");
     Ok(Json(ReadAnswer { success: true, read_count, message }))
@@ -110,9 +109,9 @@ async fn read(State(app): State<AppState>, me: CurrentUser, Valid(to_read): Vali
 type Unread = Vec<(ObjectId, i64)>;
 
 /// What is not read of a room, and where the mark will stand.
-async fn whole_room(app: &AppState, me: &CurrentUser, room: RoomId) -> Result<(Unread, Option<i64>)> {
+async fn whole_room(app: &AppState, me: &CurrentUser, room: &Room) -> Result<(Unread, Option<i64>)> {
     // What is sent in between stays unread.
-    let position = app.hub.position(room).await?;
+    let position = app.hub.position(room.id).await?;
     let unread = app.marks.newest_unread(me.id, room).await?;
     Ok((unread.into_iter().filter(|(_, at)| *at <= position).collect(), Some(position)))
 }

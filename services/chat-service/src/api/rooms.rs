@@ -180,11 +180,12 @@ async fn describe(
     rooms: Vec<Room>,
     heads: &HashMap<RoomId, Head>,
 ) -> Result<Vec<RoomBody>> {
-    let ids: Vec<RoomId> = rooms.iter().filter(|room| heads.contains_key(&room.id)).map(|room| room.id).collect();
+    // Where nothing was said nothing is unread.
+    let spoken: Vec<&Room> = rooms.iter().filter(|room| heads.contains_key(&room.id)).collect();
     let mut people: Vec<UserId> = rooms.iter().flat_map(|room| room.members.iter().copied()).collect();
     people.sort_unstable();
     people.dedup();
-    let (unread, profiles) = tokio::join!(app.marks.unread(me.id, &ids), app.users.profiles_at_hand(&people));
+    let (unread, profiles) = tokio::join!(app.marks.unread(me.id, &spoken), app.users.profiles_at_hand(&people));
     let unread = unread?;
     let body = |room: Room| {
         let head = heads.get(&room.id);

@@ -21,6 +21,11 @@ impl DirectPair {
         }
         Ok(Self { low: a.min(b), high: a.max(b) })
     }
+
+    /// The one of the two who is not `user`.
+    pub fn other(self, user: UserId) -> UserId {
+        if user == self.low { self.high } else { self.low }
+    }
 }
 
 /// A room and who is in it. Direct rooms name their two people, groups have a list of members.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schema::{MARKS, READ_STATUS, READS};
 use super::{MESSAGES, Pending, time};
-use crate::domain::Message;
+use crate::domain::{Message, Room};
 
 /// Unread messages are counted exactly up to this, and no further; and as many ids a read of a whole room names.
 pub const UNREAD_CAP: i64 = 1_000;
@@ -107,14 +107,15 @@ impl Marks {
     }
 
     /// How many messages of others a reader has not read, for many rooms: two round trips, whatever their history.
-    pub async fn unread(&self, user: UserId, rooms: &[RoomId]) -> Result<HashMap<RoomId, i64>> {
+    pub async fn unread(&self, user: UserId, rooms: &[&Room]) -> Result<HashMap<RoomId, i64>> {
         if rooms.is_empty() {
             return Ok(HashMap::new());
         }
-        let marks = self.of(user, rooms).await?;
+        let ids: Vec<RoomId> = rooms.iter().map(|room| room.id).collect();
+        let marks = self.of(user, &ids).await?;
         let mut parts = rooms.iter().map(|room| {
-            let mark = marks.get(room).cloned().unwrap_or_default();
-            count(*room, user, &mark)
+            let mark = marks.get(&room.id).cloned().unwrap_or_default();
+            count(room, user, &mark)
         });
         let mut pipeline = parts.next().unwrap_or_default();
         pipeline.extend(parts.map(|part| doc! {"$unionWith": {"coll": MESSAGES, "pipeline": part}}));
@@ -123,8 +124,8 @@ impl Marks {
     }
 
     /// The newest messages that a reader has not read, at most [`UNREAD_CAP`].
-    pub async fn newest_unread(&self, user: UserId, room: RoomId) -> Result<Vec<(ObjectId, i64)>> {
-        let mark = self.of_one(user, room).await?;
+    pub async fn newest_unread(&self, user: UserId, room: &Room) -> Result<Vec<(ObjectId, i64)>> {
+        let mark = self.of_one(user, room.id).await?;
         let found = self
             .messages
             .clone_with_type::<Position>()
@@ -224,22 +225,27 @@ fn unsent(read: &Read) -> Document {
     doc! {"event_id": read.event_id, "at": time::to_bson(read.at), "pending": pending}
 }
 
-fn unread(room: RoomId, user: UserId, mark: &Mark) -> Document {
+/// Found by the index `room_sender_seq`, so that one's own messages cost nothing, however many one has sent.
+fn unread(room: &Room, user: UserId, mark: &Mark) -> Document {
+    let sender = match room.pair {
+        Some(pair) => doc! {"$eq": pair.other(user).0},
+        None => doc! {"$ne": user.0},
+    };
     doc! {
-        "room_id": room.0,
+        "room_id": room.id.0,
+        "user_id": sender,
         "seq": {"$gt": mark.up_to, "$nin": &mark.read},
-        "user_id": {"$ne": user.0},
         "is_deleted": {"$ne": true},
         "message_type": {"$ne": "system"},
     }
 }
 
 /// Counts at most [`UNREAD_CAP`] messages, wherever in the history the mark stands.
-fn count(room: RoomId, user: UserId, mark: &Mark) -> Vec<Document> {
+fn count(room: &Room, user: UserId, mark: &Mark) -> Vec<Document> {
     vec![
         doc! {"$match": unread(room, user, mark)},
         doc! {"$limit": UNREAD_CAP},
         doc! {"$count": "unread"},
-        doc! {"$set": {"room": room.0, "unread": {"$toLong": "$unread"}}},
+        doc! {"$set": {"room": room.id.0, "unread": {"$toLong": "$unread"}}},
     ]
 }

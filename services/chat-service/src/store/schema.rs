@@ -57,7 +57,12 @@ async fn create(database: &Database) -> Result<()> {
     }
     remove_repeated_reads(database).await?;
     let indexes = [
-        (MESSAGES, index("room_seq", doc! {"room_id": 1, "seq": -1, "user_id": 1, "is_deleted": 1, "message_type": 1})),
+        (MESSAGES, index("room_seq", doc! {"room_id": 1, "seq": -1, "is_deleted": 1})),
+        // Unread messages are those of others: counting them never passes over one's own.
+        (
+            MESSAGES,
+            index("room_sender_seq", doc! {"room_id": 1, "user_id": 1, "seq": 1, "is_deleted": 1, "message_type": 1}),
+        ),
         (
             MESSAGES,
             unique(

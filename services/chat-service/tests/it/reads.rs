@@ -1,5 +1,6 @@
 //! What has been read.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use testkit::Events;
 
@@ -86,4 +87,18 @@ async fn a_read_is_told_once_to_readers_and_to_the_others_and_shown_in_listings(
     let seen_by_ann = ann.messages(room).await;
     assert_eq!((&seen_by_ann[1]["is_read"], &seen_by_ann[1]["read_by"]), (&json!(true), &json!([2])));
     assert_eq!((&seen_by_ann[2]["is_read"], &seen_by_ann[2]["read_by"]), (&json!(false), &json!([])));
+}
+
+#[tokio::test]
+async fn unread_are_counted_to_a_thousand_whoever_wrote_the_rest() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.two_in_a_room().await;
+    for hundred in 0..11 {
+        join_all((0..100).map(|n| ann.says(room, if n == hundred { "here" } else { "there" }))).await;
+    }
+    bob.says(room, "so much!").await;
+
+    assert_eq!((bob.unread(room).await, ann.unread(room).await), (1_000, 1));
+    let read = bob.client.post("/messages/read", json!({"room_id": room})).await.expect(200);
+    assert_eq!((&read["read_count"], bob.unread(room).await), (&json!(1_000), 0));
 }
