@@ -88,10 +88,10 @@ struct BlockedUser {
 async fn blocked(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Vec<BlockedUser>>> {
     let blocked = app.blocks.of(me.id).await?;
     let people: Vec<_> = blocked.iter().map(|blocked| blocked.user_id).collect();
-    let faces = Faces::of(&app, &people).await;
+    let faces = Faces::of(&app, &people).await?;
     let shown = blocked.into_iter().map(|blocked| BlockedUser {
         user_id: blocked.user_id,
-        username: faces.username(blocked.user_id, blocked.told_name),
+        username: faces.username(blocked.user_id),
         blocked_at: blocked.blocked_at,
     });
     Ok(Json(shown.collect()))

@@ -70,7 +70,7 @@ struct Friend {
 async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<Page>) -> Result<impl IntoResponse> {
     let (friends, next) = page.of(&app, me.id).await?;
     let people: Vec<_> = friends.iter().map(|friend| friend.user_id).collect();
-    let faces = Faces::of(&app, &people).await;
+    let faces = Faces::of(&app, &people).await?;
     let shown: Vec<_> = friends.into_iter().map(|friend| show(friend, &faces)).collect();
     Ok((next.map(|cursor| [("x-next-cursor", cursor.to_string())]), Json(shown)))
 }
@@ -109,7 +109,7 @@ fn show(friend: store::Friend, faces: &Faces) -> Friend {
     let profile = faces.profile(id);
     Friend {
         user_id: id,
-        username: faces.username(id, friend.told_name),
+        username: faces.username(id),
         display_name: profile.and_then(|profile| profile.display_name.clone()),
         email: "",
         is_online: faces.is_online(id),

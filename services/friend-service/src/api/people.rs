@@ -87,23 +87,27 @@ fn token(headers: &HeaderMap) -> Result<&str> {
 /// How the people of a list look at this moment.
 pub(super) struct Faces {
     profiles: HashMap<UserId, Arc<UserProfile>>,
+    /// Names that events told, of people whose profile is not at hand.
+    told: HashMap<UserId, String>,
     online: HashMap<UserId, bool>,
 }
 
 impl Faces {
-    /// Always answers, with what is at hand.
-    pub(super) async fn of(app: &AppState, people: &[UserId]) -> Self {
+    /// With what is at hand; never waits long for user-service.
+    pub(super) async fn of(app: &AppState, people: &[UserId]) -> Result<Self> {
         let (profiles, online) = tokio::join!(app.users.profiles_at_hand(people), app.presence.online(people));
-        Self { profiles, online: people.iter().copied().zip(online).collect() }
+        let unknown: Vec<_> = people.iter().filter(|id| !profiles.contains_key(id)).copied().collect();
+        let told = app.names.of(&unknown).await?;
+        Ok(Self { profiles, told, online: people.iter().copied().zip(online).collect() })
     }
 
     pub(super) fn profile(&self, id: UserId) -> Option<&UserProfile> {
         self.profiles.get(&id).map(Arc::as_ref)
     }
 
-    pub(super) fn username(&self, id: UserId, told: Option<String>) -> String {
-        let known = self.profile(id).map(|profile| profile.username.clone());
-        known.or(told).unwrap_or_else(|| UNKNOWN.to_owned())
+    pub(super) fn username(&self, id: UserId) -> String {
+        let known = self.profile(id).map(|profile| &profile.username);
+        known.or_else(|| self.told.get(&id)).cloned().unwrap_or_else(|| UNKNOWN.to_owned())
     }
 
     pub(super) fn is_online(&self, id: UserId) -> bool {
@@ -112,16 +116,22 @@ impl Faces {
 }
 
 /// How an event calls the two between whom it happens, one of them the caller.
-pub(super) async fn parties(app: &AppState, me: &CurrentUser, requester: UserId, addressee: UserId) -> Parties {
-    let both = [requester, addressee];
-    let mut names: HashMap<UserId, String> = me.username.iter().map(|name| (me.id, name.clone())).collect();
-    let unnamed: Vec<_> = both.into_iter().filter(|id| !names.contains_key(id)).collect();
-    let profiles = app.users.profiles_at_hand(&unnamed).await;
-    names.extend(profiles.into_values().map(|profile| (profile.id, profile.username.clone())));
-    if names.len() < both.len() {
-        let told = app.names.of(both).await.unwrap_or_default();
-        told.into_iter().for_each(|(id, name)| _ = names.entry(id).or_insert(name));
+pub(super) async fn parties(app: &AppState, me: &CurrentUser, requester: UserId, addressee: UserId) -> Result<Parties> {
+    let other = if me.id == requester { addressee } else { requester };
+    let (mine, other) = tokio::join!(own_name(app, me), name_of(app, other));
+    let (mine, other) = (mine?, other?);
+    let (requester, addressee) = if me.id == requester { (mine, other) } else { (other, mine) };
+    Ok(Parties { requester, addressee })
+}
+
+/// Tokens of ours say it, those of the original do not.
+async fn own_name(app: &AppState, me: &CurrentUser) -> Result<String> {
+    match &me.username {
+        Some(name) => Ok(name.clone()),
+        None => name_of(app, me.id).await,
     }
-    let mut name = |id| names.remove(&id).unwrap_or_else(|| UNKNOWN.to_owned());
-    Parties { requester: name(requester), addressee: name(addressee) }
+}
+
+async fn name_of(app: &AppState, id: UserId) -> Result<String> {
+    Ok(Faces::of(app, &[id]).await?.username(id))
 }

@@ -87,7 +87,7 @@ async fn send(
         return Err(refusal::no_such_person());
     }
     let message = new.message.as_ref().map(|text| text.0.as_str());
-    let sent = app.friendships.request(pair, me.id, to, message, &names).await?;
+    let sent = app.friendships.request(pair, me.id, to, message, &names?).await?;
     app.requests.with_label_values(&["sent"]).inc();
     Ok((StatusCode::CREATED, Json(Sent { request_id: sent.id, friendship: sent.into() })))
 }
@@ -144,7 +144,7 @@ async fn answer(
 
 pub(super) async fn accept(app: &AppState, me: &CurrentUser, requester: UserId) -> Result<Friendship> {
     let pair = Pair::of(requester, me.id).ok_or_else(refusal::nothing_pending)?;
-    let names = parties(app, me, requester, me.id).await;
+    let names = parties(app, me, requester, me.id).await?;
     let accepted = app.friendships.accept(pair, requester, &names).await?;
     app.requests.with_label_values(&["accepted"]).inc();
     Ok(accepted.into())
@@ -229,11 +229,11 @@ pub(super) async fn received_by(app: &AppState, user: UserId) -> Result<Vec<Requ
 async fn requests_of(app: &AppState, user: UserId) -> Result<Vec<Request>> {
     let waiting = app.friendships.requests_of(user).await?;
     let people: Vec<_> = waiting.iter().map(|request| request.user_id).collect();
-    let faces = Faces::of(app, &people).await;
+    let faces = Faces::of(app, &people).await?;
     let shown = waiting.into_iter().map(|request| Request {
         friendship_id: request.friendship_id,
         user_id: request.user_id,
-        username: faces.username(request.user_id, request.told_name),
+        username: faces.username(request.user_id),
         email: "",
         status: "pending",
         created_at: request.created_at,

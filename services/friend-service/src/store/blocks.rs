@@ -27,8 +27,6 @@ pub struct Blocks {
 pub struct Blocked {
     pub user_id: UserId,
     pub blocked_at: DateTime<Utc>,
-    /// What events told of the name.
-    pub told_name: Option<String>,
 }
 
 /// A block as services load it.
@@ -76,9 +74,8 @@ impl Blocks {
     /// Whom a person blocked, the latest first.
     pub async fn of(&self, user: UserId) -> Result<Vec<Blocked>> {
         let blocked = sqlx::query_as(
-            "SELECT b.blocked_user_id AS user_id, b.created_at AS blocked_at, n.username AS told_name
-             FROM block_users b LEFT JOIN friend_names n ON n.user_id = b.blocked_user_id
-             WHERE b.user_id = ? ORDER BY b.id DESC",
+            "SELECT blocked_user_id AS user_id, created_at AS blocked_at FROM block_users
+             WHERE user_id = ? ORDER BY id DESC",
         );
         Ok(blocked.bind(user).fetch_all(&self.pool).await?)
     }

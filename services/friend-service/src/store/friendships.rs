@@ -40,8 +40,6 @@ pub struct Friend {
     pub friendship_id: i64,
     pub user_id: UserId,
     pub since: DateTime<Utc>,
-    /// What events told of the name.
-    pub told_name: Option<String>,
 }
 
 /// A request that waits, as one of the two sees it.
@@ -53,7 +51,6 @@ pub struct Request {
     pub sent: bool,
     pub message: Option<String>,
     pub created_at: DateTime<Utc>,
-    pub told_name: Option<String>,
 }
 
 /// How events call the two.
@@ -179,39 +176,35 @@ impl Friendships {
     }
 
     /// The friends of someone by age of the relation: those after the relation `after`, at most `limit`.
+    ///
+    /// The two halves are woven together here: MySQL would take twice the time for it.
     pub async fn friends_of(&self, user: UserId, after: i64, limit: i64) -> Result<Vec<Friend>> {
         let friends = sqlx::query_as(
-            "SELECT f.friendship_id, f.user_id, f.since, n.username AS told_name
-             FROM (
-                 (SELECT id AS friendship_id, user_id_2 AS user_id, updated_at AS since FROM friendships
-                  WHERE user_id_1 = ? AND deleted_at IS NULL AND status = 'accepted' AND id > ? ORDER BY id LIMIT ?)
-                 UNION ALL
-                 (SELECT id, user_id_1, updated_at FROM friendships
-                  WHERE user_id_2 = ? AND deleted_at IS NULL AND status = 'accepted' AND id > ? ORDER BY id LIMIT ?)
-             ) f
-             LEFT JOIN friend_names n ON n.user_id = f.user_id
-             ORDER BY f.friendship_id
-             LIMIT ?",
+            "(SELECT id AS friendship_id, user_id_2 AS user_id, updated_at AS since FROM friendships
+              WHERE user_id_1 = ? AND deleted_at IS NULL AND status = 'accepted' AND id > ? ORDER BY id LIMIT ?)
+             UNION ALL
+             (SELECT id, user_id_1, updated_at FROM friendships
+              WHERE user_id_2 = ? AND deleted_at IS NULL AND status = 'accepted' AND id > ? ORDER BY id LIMIT ?)",
         );
         let friends = (0..2).fold(friends, |friends, _| friends.bind(user).bind(after).bind(limit));
-        Ok(friends.bind(limit).fetch_all(&self.pool).await?)
+        let mut friends: Vec<Friend> = friends.fetch_all(&self.pool).await?;
+        friends.sort_unstable_by_key(|friend| friend.friendship_id);
+        friends.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(friends)
     }
 
     /// The requests to and from someone that wait for an answer, oldest first.
     pub async fn requests_of(&self, user: UserId) -> Result<Vec<Request>> {
         let requests = sqlx::query_as(
-            "SELECT f.friendship_id, f.user_id, f.sent, f.message, f.created_at, n.username AS told_name
-             FROM (
-                 SELECT id AS friendship_id, user_id_2 AS user_id, TRUE AS sent, message, created_at FROM friendships
-                 WHERE user_id_1 = ? AND deleted_at IS NULL AND status = 'pending'
-                 UNION ALL
-                 SELECT id, user_id_1, FALSE, message, created_at FROM friendships
-                 WHERE user_id_2 = ? AND deleted_at IS NULL AND status = 'pending'
-             ) f
-             LEFT JOIN friend_names n ON n.user_id = f.user_id
-             ORDER BY f.friendship_id",
+            "SELECT id AS friendship_id, user_id_2 AS user_id, TRUE AS sent, message, created_at FROM friendships
+             WHERE user_id_1 = ? AND deleted_at IS NULL AND status = 'pending'
+             UNION ALL
+             SELECT id, user_id_1, FALSE, message, created_at FROM friendships
+             WHERE user_id_2 = ? AND deleted_at IS NULL AND status = 'pending'",
         );
-        Ok(requests.bind(user).bind(user).fetch_all(&self.pool).await?)
+        let mut requests: Vec<Request> = requests.bind(user).bind(user).fetch_all(&self.pool).await?;
+        requests.sort_unstable_by_key(|request| request.friendship_id);
+        Ok(requests)
     }
 
     /// Whom a search for new friends leaves out: the friends of someone, and whoever is blocked either way.

@@ -28,9 +28,16 @@ impl Names {
     }
 
     /// What was told of these people.
-    pub async fn of(&self, people: [UserId; 2]) -> Result<HashMap<UserId, String>> {
-        let told = sqlx::query_as("SELECT user_id, username FROM friend_names WHERE user_id IN (?, ?)");
-        let told: Vec<(UserId, String)> = told.bind(people[0]).bind(people[1]).fetch_all(&self.pool).await?;
+    pub async fn of(&self, people: &[UserId]) -> Result<HashMap<UserId, String>> {
+        if people.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let mut query = QueryBuilder::<MySql>::new("SELECT user_id, username FROM friend_names WHERE user_id IN (");
+        let mut ids = query.separated(", ");
+        people.iter().for_each(|id| _ = ids.push_bind(*id));
+        query.push(")");
+        // Of another length each time: not worth a place among the prepared statements.
+        let told: Vec<(UserId, String)> = query.build_query_as().persistent(false).fetch_all(&self.pool).await?;
         Ok(told.into_iter().collect())
     }
 
@@ -48,7 +55,7 @@ impl Names {
             " ON DUPLICATE KEY UPDATE username = IF(VALUES(version) >= version, VALUES(username), username),
               version = GREATEST(version, VALUES(version))",
         );
-        query.build().execute(&self.pool).await?;
+        query.build().persistent(false).execute(&self.pool).await?;
         Ok(())
     }
 }
