@@ -51,9 +51,7 @@ impl Config {
         Ok(Self {
             passwords: PasswordConfig::read(env)?,
             limits: LimitConfig::read(env)?,
-            refresh_lifetime: Duration::from_secs(
-                DAY_SECONDS * env.number("REFRESH_TOKEN_EXPIRE_DAYS", 30, 1..=3650)?,
-            ),
+            refresh_lifetime: Duration::from_secs(DAY_SECONDS * env.number("REFRESH_TOKEN_EXPIRE_DAYS", 30, 1..=3650)?),
             profile_cache_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=DAY_SECONDS)?,
             exists_cache_ttl: env.seconds("CACHE_TTL_USER_EXISTS", 60, 1..=DAY_SECONDS)?,
         })

@@ -81,13 +81,13 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
         let stopping = stopping.clone();
         async move { outbox.run(stopping).await }
     });
-    let sweeper =
-        Sweeper::new(status, presence.clone(), redis.clone(), base.online_ttl, metrics.online_users.clone());
+    let sweeper = Sweeper::new(status, presence.clone(), redis.clone(), base.online_ttl, metrics.online_users.clone());
     shutdown.spawn(sweeper.run(stopping.clone()));
     let keeper = Keeper::new(
         accounts.clone(),
         sessions.clone(),
         directory.clone(),
+        profiles.clone(),
         auth.revocations().clone(),
         redis.clone(),
         auth.tokens().lifetime(),

@@ -33,20 +33,20 @@ type GivenPassword = Text<1, 1024>;
 
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
-struct Given {
+struct Login {
     email: Email,
     #[schema(value_type = String, example = "Passw0rd!")]
     password: GivenPassword,
 }
 
 /// The form names the e-mail `username`, as OAuth2's password flow does.
-impl Input for Given {
+impl Input for Login {
     const ALIASES: &'static [(&'static str, &'static str)] = &[("username", "email")];
 }
 
 /// OAuth2's password flow.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "only described in the API document; the form is read as `Given`")]
+#[expect(dead_code, reason = "only described in the API document; the form is read as `Login`")]
 struct LoginForm {
     /// The e-mail.
     #[schema(example = "minjun@example.com")]
@@ -92,7 +92,7 @@ struct LoggedOut {
     post,
     path = "/auth/login",
     tag = "auth",
-    request_body(content((LoginForm = "application/x-www-form-urlencoded"), (Given = "application/json"))),
+    request_body(content((LoginForm = "application/x-www-form-urlencoded"), (Login = "application/json"))),
     responses(
         (status = 200, description = "Logged in", body = Token),
         (status = 401, description = "No such account, or another password", body = ErrorBody),
@@ -105,7 +105,7 @@ struct LoggedOut {
 async fn login(
     State(app): State<AppState>,
     origin: Origin,
-    FormOrJson(given): FormOrJson<Given>,
+    FormOrJson(given): FormOrJson<Login>,
 ) -> Result<Json<Token>> {
     log_in(&app, &origin, &given).await
 }
@@ -115,7 +115,7 @@ async fn login(
     post,
     path = "/auth/login/json",
     tag = "auth",
-    request_body = Given,
+    request_body = Login,
     responses(
         (status = 200, description = "Logged in", body = Token),
         (status = 401, description = "No such account, or another password", body = ErrorBody),
@@ -125,7 +125,7 @@ async fn login(
         (status = 503, description = "More passwords are to be checked than the machine can", body = ErrorBody),
     ),
 )]
-async fn login_json(State(app): State<AppState>, origin: Origin, Valid(given): Valid<Given>) -> Result<Json<Token>> {
+async fn login_json(State(app): State<AppState>, origin: Origin, Valid(given): Valid<Login>) -> Result<Json<Token>> {
     log_in(&app, &origin, &given).await
 }
 
@@ -195,7 +195,7 @@ async fn heartbeat(_: Member) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-async fn log_in(app: &AppState, origin: &Origin, given: &Given) -> Result<Json<Token>> {
+async fn log_in(app: &AppState, origin: &Origin, given: &Login) -> Result<Json<Token>> {
     let account = authenticate(app, origin, given).await;
     app.metrics.logged_in(&account);
     let account = account?;
@@ -208,7 +208,7 @@ async fn log_in(app: &AppState, origin: &Origin, given: &Given) -> Result<Json<T
 }
 
 /// The account whose password this is. The same answer and the same work whether or not there is one.
-async fn authenticate(app: &AppState, origin: &Origin, given: &Given) -> Result<Credentials> {
+async fn authenticate(app: &AppState, origin: &Origin, given: &Login) -> Result<Credentials> {
     let (email, password) = (given.email.as_str(), given.password.0.as_str());
     let (address, account) = (app.limits.address(origin.address), app.limits.account(email));
     app.limits.check(&[&address, &account]).await?;

@@ -17,21 +17,21 @@ use crate::domain::NewPassword;
 use crate::passwords::Verdict;
 
 pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(change))
+    OpenApiRouter::new().routes(routes!(change_password))
 }
 
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
-struct Change {
+struct PasswordChange {
     #[schema(value_type = String, example = "Passw0rd!")]
     current_password: Text<1, 1024>,
     new_password: NewPassword,
 }
 
-impl Input for Change {}
+impl Input for PasswordChange {}
 
 #[derive(Serialize, ToSchema)]
-struct Changed {
+struct PasswordChanged {
     #[schema(example = "Password changed successfully")]
     message: &'static str,
 }
@@ -42,9 +42,9 @@ struct Changed {
     path = "/auth/password",
     tag = "auth",
     security(("bearer" = []), ("password" = [])),
-    request_body = Change,
+    request_body = PasswordChange,
     responses(
-        (status = 200, description = "Changed", body = Changed),
+        (status = 200, description = "Changed", body = PasswordChanged),
         (status = 400, description = "The current password is another one", body = ErrorBody),
         (status = 401, description = "Not authenticated", body = ErrorBody),
         (status = 404, description = "The account is gone", body = ErrorBody),
@@ -53,11 +53,11 @@ struct Changed {
         (status = 503, description = "More passwords are to be hashed than the machine can", body = ErrorBody),
     ),
 )]
-async fn change(
+async fn change_password(
     State(app): State<AppState>,
     me: CurrentUser,
-    Valid(change): Valid<Change>,
-) -> Result<Json<Changed>> {
+    Valid(change): Valid<PasswordChange>,
+) -> Result<Json<PasswordChanged>> {
     if !app.passwords.can_hash(&change.new_password) {
         return Err(too_long_for_bcrypt("new_password"));
     }
@@ -74,5 +74,5 @@ async fn change(
     for sid in app.sessions.change_password(me.id, &hash, &me.session).await? {
         app.tell_ended(&sid).await;
     }
-    Ok(Json(Changed { message: "Password changed successfully" }))
+    Ok(Json(PasswordChanged { message: "Password changed successfully" }))
 }

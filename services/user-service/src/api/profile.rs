@@ -19,7 +19,9 @@ use crate::store::Profile;
 
 pub fn router() -> OpenApiRouter<AppState> {
     // The second path is what the oldest clients call.
-    OpenApiRouter::new().routes(routes!(own, change)).route("/profile", get(own).put(change).patch(change))
+    OpenApiRouter::new()
+        .routes(routes!(own, change, change_some))
+        .route("/profile", get(own).put(change).patch(change_some))
 }
 
 /// A person as they see themselves.
@@ -37,7 +39,7 @@ struct OwnProfile {
 /// What is absent or null stays; an empty text clears.
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
-struct Change {
+struct ProfileChange {
     #[deserr(default)]
     #[schema(value_type = Option<DisplayName>)]
     display_name: Option<Edit<DisplayName>>,
@@ -49,7 +51,7 @@ struct Change {
     profile_image_url: Option<Edit<ImageUrl>>,
 }
 
-impl Input for Change {
+impl Input for ProfileChange {
     const ALIASES: &'static [(&'static str, &'static str)] = &[("nickname", "display_name")];
 }
 
@@ -72,11 +74,11 @@ async fn own(State(app): State<AppState>, me: CurrentUser) -> Result<Json<OwnPro
 
 /// Change one's own profile.
 #[utoipa::path(
-    method(put, patch),
+    put,
     path = "/profile/me",
     tag = "profile",
     security(("bearer" = []), ("password" = [])),
-    request_body = Change,
+    request_body = ProfileChange,
     responses(
         (status = 200, description = "The profile as it is now", body = OwnProfile),
         (status = 401, description = "Not authenticated", body = ErrorBody),
@@ -84,11 +86,33 @@ async fn own(State(app): State<AppState>, me: CurrentUser) -> Result<Json<OwnPro
         (status = 422, description = "One entry per broken field", body = ErrorBody),
     ),
 )]
-async fn change(State(app): State<AppState>, me: CurrentUser, Valid(change): Valid<Change>) -> Result<Json<OwnProfile>> {
-    let Change { display_name, status_message, profile_image_url } = change;
+async fn change(
+    State(app): State<AppState>,
+    me: CurrentUser,
+    Valid(change): Valid<ProfileChange>,
+) -> Result<Json<OwnProfile>> {
+    let ProfileChange { display_name, status_message, profile_image_url } = change;
     app.profiles.edit(me.id, ProfileEdit { display_name, status_message, profile_image_url }).await?;
     let (profile, is_online) = app.profiles.one(me.id).await?;
     Ok(Json(OwnProfile::of(profile, is_online)))
+}
+
+/// Change one's own profile: the same as PUT.
+#[utoipa::path(
+    patch,
+    path = "/profile/me",
+    tag = "profile",
+    security(("bearer" = []), ("password" = [])),
+    request_body = ProfileChange,
+    responses(
+        (status = 200, description = "The profile as it is now", body = OwnProfile),
+        (status = 401, description = "Not authenticated", body = ErrorBody),
+        (status = 404, description = "The account is gone", body = ErrorBody),
+        (status = 422, description = "One entry per broken field", body = ErrorBody),
+    ),
+)]
+async fn change_some(app: State<AppState>, me: CurrentUser, wanted: Valid<ProfileChange>) -> Result<Json<OwnProfile>> {
+    change(app, me, wanted).await
 }
 
 impl OwnProfile {

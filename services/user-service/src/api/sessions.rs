@@ -16,7 +16,7 @@ use crate::AppState;
 use crate::store;
 
 pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(end))
+    OpenApiRouter::new().routes(routes!(sessions)).routes(routes!(end_session))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -35,7 +35,7 @@ struct Session {
 }
 
 #[derive(Serialize, ToSchema)]
-struct Ended {
+struct SessionEnded {
     #[schema(example = "Session ended")]
     message: &'static str,
 }
@@ -52,7 +52,7 @@ struct Ended {
         (status = 404, description = "The account is gone", body = ErrorBody),
     ),
 )]
-async fn list(State(app): State<AppState>, me: CurrentUser, _: Member) -> Result<Json<Vec<Session>>> {
+async fn sessions(State(app): State<AppState>, me: CurrentUser, _: Member) -> Result<Json<Vec<Session>>> {
     let sessions = app.sessions.of(me.id).await?;
     Ok(Json(sessions.into_iter().map(|session| Session::of(session, &me)).collect()))
 }
@@ -65,19 +65,23 @@ async fn list(State(app): State<AppState>, me: CurrentUser, _: Member) -> Result
     security(("bearer" = []), ("password" = [])),
     params(("sid" = String, Path, description = "As listed")),
     responses(
-        (status = 200, description = "Ended: its tokens count nowhere from now on", body = Ended),
+        (status = 200, description = "Ended: its tokens count nowhere from now on", body = SessionEnded),
         (status = 401, description = "Not authenticated", body = ErrorBody),
         (status = 404, description = "No such session", body = ErrorBody),
     ),
 )]
-async fn end(State(app): State<AppState>, me: CurrentUser, Path(sid): Path<String>) -> Result<Json<Ended>> {
+async fn end_session(
+    State(app): State<AppState>,
+    me: CurrentUser,
+    Path(sid): Path<String>,
+) -> Result<Json<SessionEnded>> {
     let not_found = || Error::not_found("Session not found");
     let sid = Uuid::parse_str(&sid).map_err(|_| not_found())?.to_string();
     if !app.sessions.end(me.id, &sid).await? {
         return Err(not_found());
     }
     app.tell_ended(&sid).await;
-    Ok(Json(Ended { message: "Session ended" }))
+    Ok(Json(SessionEnded { message: "Session ended" }))
 }
 
 impl Session {

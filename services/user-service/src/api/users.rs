@@ -22,11 +22,11 @@ const MAX_IDS: usize = 100;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(one))
-        .routes(routes!(one_of_old))
-        .routes(routes!(some))
-        .routes(routes!(batch))
-        .routes(routes!(exists))
+        .routes(routes!(user))
+        .routes(routes!(profile))
+        .routes(routes!(users))
+        .routes(routes!(users_batch))
+        .routes(routes!(user_exists))
 }
 
 /// A person as others see them.
@@ -91,7 +91,7 @@ struct Existence {
         (status = 422, description = "Not a positive integer", body = ErrorBody),
     ),
 )]
-async fn one(State(app): State<AppState>, _: Member, Path(id): Path<UserId>) -> Result<Json<UserProfile>> {
+async fn user(State(app): State<AppState>, _: Member, Path(id): Path<UserId>) -> Result<Json<UserProfile>> {
     let (profile, is_online) = app.profiles.one(id).await?;
     Ok(Json(UserProfile::of(profile, is_online)))
 }
@@ -110,8 +110,8 @@ async fn one(State(app): State<AppState>, _: Member, Path(id): Path<UserId>) -> 
         (status = 422, description = "Not a positive integer", body = ErrorBody),
     ),
 )]
-async fn one_of_old(app: State<AppState>, me: Member, id: Path<UserId>) -> Result<Json<UserProfile>> {
-    one(app, me, id).await
+async fn profile(app: State<AppState>, me: Member, id: Path<UserId>) -> Result<Json<UserProfile>> {
+    user(app, me, id).await
 }
 
 /// See several people.
@@ -127,7 +127,7 @@ async fn one_of_old(app: State<AppState>, me: Member, id: Path<UserId>) -> Resul
         (status = 401, description = "Not authenticated", body = ErrorBody),
     ),
 )]
-async fn some(State(app): State<AppState>, _: Member, Query(wanted): Query<Wanted>) -> Result<Json<Vec<UserProfile>>> {
+async fn users(State(app): State<AppState>, _: Member, Query(wanted): Query<Wanted>) -> Result<Json<Vec<UserProfile>>> {
     let ids = listed(wanted.user_ids.as_deref().unwrap_or_default())?;
     profiles(&app, ids).await
 }
@@ -145,7 +145,7 @@ async fn some(State(app): State<AppState>, _: Member, Query(wanted): Query<Wante
         (status = 422, description = "Not 1 to 100 ids", body = ErrorBody),
     ),
 )]
-async fn batch(
+async fn users_batch(
     State(app): State<AppState>,
     _: UserOrService,
     Valid(batch): Valid<Batch>,
@@ -166,7 +166,7 @@ async fn batch(
         (status = 422, description = "Not a positive integer", body = ErrorBody),
     ),
 )]
-async fn exists(State(app): State<AppState>, _: UserOrService, Path(id): Path<UserId>) -> Result<Json<Existence>> {
+async fn user_exists(State(app): State<AppState>, _: UserOrService, Path(id): Path<UserId>) -> Result<Json<Existence>> {
     let exists = !app.profiles.many(&[id]).await?.is_empty();
     Ok(Json(Existence { user_id: id, exists }))
 }

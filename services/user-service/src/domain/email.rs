@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn addresses_of_people_are_taken() {
-        for email in ["ann@example.com", "a.b+c@x-y.co.kr", "민준@예시.한국", "o'hara@a.io", " ann@example.com "] {
+        for email in ["ann@example.com", "a.b+c@x-y.co.kr", "민준@예시.한국", "o'hara@a.io", " ann@example.com "]
+        {
             assert!(accepts::<Email>(email), "{email}");
         }
     }
@@ -78,8 +79,28 @@ mod tests {
     fn malformed_ones_are_not() {
         let long = format!("a@{}.com", "b.".repeat(130));
         for email in [
-            "", "x", "@", "a@", "@b.c", "a@b", "a@@b.c", "a@b@c.d", "a b@c.d", "a@b c.d", ".a@b.c", "a.@b.c", "a..b@c.d",
-            "a@.c", "a@b.", "a@-b.c", "a@b-.c", "a@127.0.0.1", "a\u{0}@b.c", "a@b.c\u{0}", "<a@b.c>", &long,
+            "",
+            "x",
+            "@",
+            "a@",
+            "@b.c",
+            "a@b",
+            "a@@b.c",
+            "a@b@c.d",
+            "a b@c.d",
+            "a@b c.d",
+            ".a@b.c",
+            "a.@b.c",
+            "a..b@c.d",
+            "a@.c",
+            "a@b.",
+            "a@-b.c",
+            "a@b-.c",
+            "a@127.0.0.1",
+            "a\u{0}@b.c",
+            "a@b.c\u{0}",
+            "<a@b.c>",
+            &long,
         ] {
             assert!(!accepts::<Email>(email), "{email}");
         }

@@ -64,7 +64,9 @@ impl ProfileCache {
         let keys: Vec<String> = users.iter().flat_map(|user| [self.key(*user), self.presence.key(*user)]).collect();
         let values: Vec<Option<Vec<u8>>> = self.redis.connection().mget(keys).await?;
         let pairs = values.chunks_exact(2);
-        Ok(pairs.map(|pair| Known { profile: pair[0].as_deref().and_then(parse), is_online: pair[1].is_some() }).collect())
+        Ok(pairs
+            .map(|pair| Known { profile: pair[0].as_deref().and_then(parse), is_online: pair[1].is_some() })
+            .collect())
     }
 
     /// Keeps what was read from MySQL, where neither a copy nor a tombstone is there. Nobody waits for it.

@@ -35,7 +35,7 @@ impl Limits {
     /// Failures from an address.
     pub fn address(&self, address: Option<IpAddr>) -> Budget {
         let key = match address {
-            Some(address) => self.redis.key(format_args!("rate_limit:{address}")),
+            Some(address) => self.redis.key(format_args!("rate_limit:{}", address.to_canonical())),
             None => self.redis.key(format_args!("rate_limit:unknown")),
         };
         Budget { key, limit: self.config.address_failures }

@@ -35,7 +35,8 @@ pub struct Profile {
     pub is_active: bool,
 }
 
-const SELECT: &str = "SELECT id, email, username, display_name, status_message, profile_image_url, last_seen_at, is_active
+const SELECT: &str =
+    "SELECT id, email, username, display_name, status_message, profile_image_url, last_seen_at, is_active
                       FROM users WHERE id IN ";
 
 impl Profiles {

@@ -151,10 +151,11 @@ impl Sessions {
 
     /// No session has this token now. If one had it before, there are two who hold it, and both are out.
     async fn unknown(&self, token: RefreshHash) -> Result<Refreshed> {
-        let used: Option<String> = sqlx::query_scalar("SELECT sid FROM user_used_refresh_tokens WHERE refresh_hash = ?")
-            .bind(token.0.as_slice())
-            .fetch_optional(&self.pool)
-            .await?;
+        let used: Option<String> =
+            sqlx::query_scalar("SELECT sid FROM user_used_refresh_tokens WHERE refresh_hash = ?")
+                .bind(token.0.as_slice())
+                .fetch_optional(&self.pool)
+                .await?;
         let Some(sid) = used else { return Ok(Refreshed::Refused) };
         sqlx::query("UPDATE user_sessions SET revoked_at = ? WHERE sid = ? AND revoked_at IS NULL")
             .bind(Utc::now())

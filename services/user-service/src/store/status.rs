@@ -106,11 +106,7 @@ pub(super) async fn online(tx: &mut MySqlConnection, outbox: &Outbox, users: &[U
 }
 
 /// Marks people offline and tells of those who were not.
-pub(super) async fn offline(
-    tx: &mut MySqlConnection,
-    outbox: &Outbox,
-    seen: &[(UserId, DateTime<Utc>)],
-) -> Result<()> {
+pub(super) async fn offline(tx: &mut MySqlConnection, outbox: &Outbox, seen: &[(UserId, DateTime<Utc>)]) -> Result<()> {
     for (user, seen_at) in seen {
         let changed =
             sqlx::query("UPDATE users SET is_online = FALSE, last_seen_at = ? WHERE id = ? AND is_online = TRUE");

@@ -35,7 +35,8 @@ const PAGE: u32 = 1_000;
 const RECONCILE: Duration = Duration::from_secs(60);
 
 /// Takes a due entry away unless a sign of life has moved it meanwhile.
-const REMOVE: &str = "if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('ZREM', KEYS[1], ARGV[1]) end";
+const REMOVE: &str =
+    "if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('ZREM', KEYS[1], ARGV[1]) end";
 
 pub struct Sweeper {
     status: Status,

@@ -17,12 +17,15 @@ use common::id::UserId;
 use common::redis::Redis;
 
 use super::every;
-use crate::store::{Accounts, Directory, Sessions};
+use crate::store::{Accounts, Directory, Profiles, Sessions};
 
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Commits become visible a little after the time that they carry.
 const OVERLAP: Duration = Duration::from_secs(10);
+
+/// A token still counts for a moment after its expiry, and clocks differ.
+const SKEW: Duration = Duration::from_secs(60);
 
 /// Writes on their way to Redis at once.
 const BATCH: usize = 100;
@@ -33,6 +36,7 @@ pub struct Keeper {
     accounts: Accounts,
     sessions: Sessions,
     directory: Directory,
+    profiles: Profiles,
     revocations: Revocations,
     redis: Redis,
     /// How long an ended session must be told: the life of an access token.
@@ -50,12 +54,25 @@ impl Keeper {
         accounts: Accounts,
         sessions: Sessions,
         directory: Directory,
+        profiles: Profiles,
         revocations: Revocations,
         redis: Redis,
         lifetime: Duration,
     ) -> Self {
         let (written_until, deactivated, deactivated_at, pruned_at) = (None, HashSet::new(), Instant::now(), None);
-        Self { accounts, sessions, directory, revocations, redis, lifetime, written_until, deactivated, deactivated_at, pruned_at }
+        Self {
+            accounts,
+            sessions,
+            directory,
+            profiles,
+            revocations,
+            redis,
+            lifetime,
+            written_until,
+            deactivated,
+            deactivated_at,
+            pruned_at,
+        }
     }
 
     /// Keeps Redis up to date until the shutdown.
@@ -77,7 +94,7 @@ impl Keeper {
 
     async fn write_ended(&mut self) -> Result<()> {
         let now = Utc::now();
-        let since = self.written_until.unwrap_or(now - self.lifetime) - OVERLAP;
+        let since = self.written_until.map_or(now - self.lifetime - SKEW, |until| until - OVERLAP);
         let ended = self.sessions.ended_since(since).await?;
         for batch in ended.chunks(BATCH) {
             try_join_all(batch.iter().map(|session| self.revocations.revoke(session, self.lifetime))).await?;
@@ -91,13 +108,20 @@ impl Keeper {
         let now: HashSet<UserId> = self.accounts.deactivated().await?.into_iter().collect();
         for user in now.difference(&self.deactivated) {
             self.revocations.revoke_user(*user, self.lifetime).await?;
-            self.directory.reindex(&[*user]).await?;
+            self.show_anew(*user).await?;
         }
         for user in self.deactivated.difference(&now) {
             self.revocations.restore_user(*user).await?;
-            self.directory.reindex(&[*user]).await?;
+            self.show_anew(*user).await?;
         }
         self.deactivated = now;
+        Ok(())
+    }
+
+    /// Lets the search and the cached profile follow the account.
+    async fn show_anew(&self, user: UserId) -> Result<()> {
+        self.directory.reindex(&[user]).await?;
+        self.profiles.forget(user).await;
         Ok(())
     }
 

@@ -11,10 +11,12 @@ async fn every_endpoint_is_described_with_its_errors() {
     let document = stage.stranger().get("/openapi.json").await.expect(200);
 
     let mut described = Vec::new();
+    let mut ids = std::collections::HashSet::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             assert!(operation["summary"].is_string(), "{method} {path}");
             assert!(operation["responses"].as_object().unwrap().len() >= 2, "{method} {path}");
+            assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{method} {path}");
             described.push(format!("{method} {path}"));
         }
     }

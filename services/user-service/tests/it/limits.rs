@@ -1,6 +1,8 @@
 //! Limits on failures.
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use serde_json::json;
 
 use crate::stage::{PASSWORD, Stage, registration};
@@ -45,8 +47,7 @@ async fn an_address_bears_so_many_failures_for_whatever_accounts() {
 
 #[tokio::test]
 async fn the_window_passes() {
-    let stage =
-        Stage::with(&[("LOGIN_LIMIT_ACCOUNT_FAILURES", "1"), ("LOGIN_LIMIT_WINDOW_SECONDS", "1")]).await;
+    let stage = Stage::with(&[("LOGIN_LIMIT_ACCOUNT_FAILURES", "1"), ("LOGIN_LIMIT_WINDOW_SECONDS", "1")]).await;
     stage.register("ann").await;
     stage.stranger().post("/auth/login/json", login("ann@example.com", "wrong")).await.expect(401);
 
@@ -111,4 +112,43 @@ async fn a_stolen_session_cannot_try_passwords_without_end() {
     ann.client.put("/auth/password", guess.clone()).await.expect(400);
 
     ann.client.put("/auth/password", guess).await.expect(429);
+}
+
+#[tokio::test]
+async fn only_a_proxy_of_ours_may_say_where_a_request_comes_from() {
+    let stage = Stage::with(&[("LOGIN_LIMIT_ADDRESS_FAILURES", "2"), ("TRUSTED_PROXIES", "")]).await;
+    let mut statuses = Vec::new();
+    for n in 1..=3 {
+        let claims = stage.stranger().with_header("x-forwarded-for", &format!("203.0.113.{n}"));
+        let answer = claims.post("/auth/login/json", login(&format!("a{n}@example.com"), "wrong")).await;
+        statuses.push(answer.status);
+    }
+
+    assert_eq!(statuses, [401, 401, 429]);
+}
+
+#[tokio::test]
+async fn more_passwords_than_the_machine_can_hash_are_refused_at_once() {
+    let slow = [("ARGON2_MEMORY_KIB", "8192"), ("ARGON2_ITERATIONS", "20"), ("LOGIN_LIMIT_ADDRESS_FAILURES", "0")];
+    let stage = Stage::with(&slow).await;
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let mut crowd: FuturesUnordered<_> = (0..cores * 150)
+        .map(|n| {
+            let client = stage.stranger();
+            async move { client.post("/auth/login/json", login(&format!("a{n}@example.com"), "x")).await }
+        })
+        .collect();
+
+    let refused = loop {
+        let answer = crowd.next().await.expect("someone is refused");
+        if answer.status != 401 {
+            break answer;
+        }
+    };
+
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(refused.expect(503)["error"], "service_unavailable");
+    // Nobody waits for the others any more, and so nobody hashes for them.
+    drop(crowd);
+    stage.stranger().get("/health").await.expect(200);
 }

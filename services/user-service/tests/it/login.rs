@@ -38,8 +38,7 @@ async fn wrong_password_and_unknown_account_are_one_answer() {
     let stage = Stage::start().await;
     stage.register("ann").await;
     let refused = async |email: &str, password: &str| {
-        let answer =
-            stage.stranger().post("/auth/login/json", json!({"email": email, "password": password})).await;
+        let answer = stage.stranger().post("/auth/login/json", json!({"email": email, "password": password})).await;
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
         let mut body = answer.expect(401);
         body.as_object_mut().unwrap().remove("request_id");
@@ -97,10 +96,12 @@ async fn deactivation_by_an_operator_ends_what_is_open_and_can_be_taken_back() {
     })
     .await;
 
+    bob.client.get(&format!("/users/{}", ann.id)).await.expect(200);
     stage.execute("UPDATE users SET is_active = TRUE").await;
     eventually("ann is back", || async { ann.client.get("/profile/me").await.ok().then_some(()) }).await;
     eventually("ann is found", || async {
-        (bob.client.get("/users/search?query=ann").await.body["total_count"] == 1).then_some(())
+        let found = bob.client.get("/users/search?query=ann").await.expect(200);
+        (found["total_count"] == 1 && found["users"][0]["username"] == "ann").then_some(())
     })
     .await;
 }

@@ -26,7 +26,8 @@ async fn a_profile_shows_its_owner_the_e_mail_too() {
 async fn what_is_absent_or_null_stays_and_an_empty_text_clears() {
     let stage = Stage::start().await;
     let ann = stage.person("ann").await;
-    let all = json!({"display_name": " 앤 ", "status_message": "회의 중", "profile_image_url": "https://a.example/b.png"});
+    let all =
+        json!({"display_name": " 앤 ", "status_message": "회의 중", "profile_image_url": "https://a.example/b.png"});
 
     let profile = ann.client.put("/profile/me", all).await.expect(200);
     assert_eq!(profile["display_name"], "앤");

@@ -46,8 +46,7 @@ async fn every_broken_field_is_named_and_no_password_is_echoed() {
 
     assert!(!answer.text.contains("secret"), "{}", answer.text);
     let body = answer.expect(422);
-    let mut fields: Vec<_> =
-        body["detail"].as_array().unwrap().iter().map(|e| e["loc"][1].as_str().unwrap()).collect();
+    let mut fields: Vec<_> = body["detail"].as_array().unwrap().iter().map(|e| e["loc"][1].as_str().unwrap()).collect();
     fields.sort_unstable();
     assert_eq!(fields, ["display_name", "email", "password", "username"]);
     assert_eq!(body["validation_errors"].as_array().unwrap().len(), 4);

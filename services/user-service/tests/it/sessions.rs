@@ -41,8 +41,7 @@ async fn of_two_who_show_one_refresh_token_at_once_none_keeps_the_session() {
     let anyone = stage.stranger();
     let shown = json!({"refresh_token": ann.token["refresh_token"]});
 
-    let (one, two) =
-        tokio::join!(anyone.post("/auth/refresh", shown.clone()), anyone.post("/auth/refresh", shown));
+    let (one, two) = tokio::join!(anyone.post("/auth/refresh", shown.clone()), anyone.post("/auth/refresh", shown));
 
     let mut statuses = [one.status, two.status];
     statuses.sort_unstable();
@@ -56,7 +55,10 @@ async fn unknown_and_expired_refresh_tokens_are_refused() {
     let ann = stage.person("ann").await;
     let anyone = stage.stranger();
 
-    assert_eq!(anyone.post("/auth/refresh", json!({"refresh_token": "x"})).await.expect(401)["error"], "authentication_error");
+    assert_eq!(
+        anyone.post("/auth/refresh", json!({"refresh_token": "x"})).await.expect(401)["error"],
+        "authentication_error"
+    );
     anyone.post("/auth/refresh", json!({"refresh_token": ""})).await.expect(422);
     anyone.post("/auth/refresh", json!({})).await.expect(422);
     stage.execute("UPDATE user_sessions SET expires_at = UTC_TIMESTAMP(6) - INTERVAL 1 SECOND").await;
