@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
 
 mod client;
+mod document;
 mod events;
 mod faults;
 mod server;
@@ -12,6 +13,7 @@ mod space;
 mod sse;
 
 pub use client::{Answer, Client};
+pub use document::described;
 pub use events::Events;
 pub use faults::FaultyLink;
 pub use server::Server;

@@ -9,14 +9,12 @@ use serde::Serialize;
 use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
-use utoipa::openapi::security::{Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, Scopes, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, ServerBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_redoc::{Redoc, Servable};
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::error::{Error, NO_SUCH_METHOD, NO_SUCH_PATH};
-use crate::http::layers;
+use crate::http::{document, layers};
 use crate::platform::Platform;
 
 /// A body larger than this is refused with 413: the largest honest one, a batch of ids, has under 3 KB.
@@ -50,7 +48,7 @@ where
     S: Clone + Send + Sync + 'static,
 {
     let (routes, mut document) = api.split_for_parts();
-    describe(&mut document, platform);
+    document::describe(&mut document, platform);
 
     let inside = Router::new()
         .merge(routes.with_state(state))
@@ -136,24 +134,6 @@ fn cors(origins: &[HeaderValue]) -> CorsLayer {
         ])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(["x-request-id", "retry-after", "x-next-cursor"].map(header::HeaderName::from_static))
-}
-
-fn describe(document: &mut OpenApi, platform: &Platform) {
-    let service = platform.service;
-    document.info = InfoBuilder::new()
-        .title(service.title)
-        .version(&platform.config.version)
-        .description(Some("Every path also exists under /api."))
-        .build();
-    document.servers = Some(["/", "/api"].map(|url| ServerBuilder::new().url(url).build()).to_vec());
-    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
-    let components = document.components.take().unwrap_or_default();
-    let mut components = ComponentsBuilder::from(components).security_scheme("bearer", SecurityScheme::Http(bearer));
-    if service.password_flow {
-        let flow = Flow::Password(Password::new("/auth/login", Scopes::new()));
-        components = components.security_scheme("password", SecurityScheme::OAuth2(OAuth2::new([flow])));
-    }
-    document.components = Some(components.build());
 }
 
 /// The route template a request matched, for metrics and logs; never the raw path.

@@ -2,6 +2,7 @@
 
 mod app;
 pub mod context;
+mod document;
 mod extract;
 mod layers;
 mod serve;

@@ -35,13 +35,13 @@ struct UnreadCount {
 /// Count the messages of others that the caller has not read.
 #[utoipa::path(
     get,
+    operation_id = "count_unread",
     path = "/messages/room/{room_id}/unread-count",
     tag = "reads",
     security(("bearer" = [])),
     params(("room_id" = i64, Path)),
     responses(
         (status = 200, body = UnreadCount),
-        (status = 401, body = ErrorBody),
         (status = 403, description = "Not a member", body = ErrorBody),
         (status = 404, body = ErrorBody),
         (status = 422, body = ErrorBody),
@@ -79,6 +79,7 @@ struct ReadAnswer {
 /// Mark messages as read.
 #[utoipa::path(
     post,
+    operation_id = "mark_read",
     path = "/messages/read",
     tag = "reads",
     security(("bearer" = [])),
@@ -86,7 +87,6 @@ struct ReadAnswer {
     responses(
         (status = 200, body = ReadAnswer),
         (status = 400, description = "An empty list, or messages of another room", body = ErrorBody),
-        (status = 401, body = ErrorBody),
         (status = 403, description = "Not a member", body = ErrorBody),
         (status = 404, body = ErrorBody),
         (status = 422, body = ErrorBody),

@@ -80,11 +80,12 @@ impl Input for Page {}
 /// List the caller's rooms, newest activity first.
 #[utoipa::path(
     get,
+    operation_id = "list_rooms",
     path = "/chat-rooms",
     tag = "rooms",
     security(("bearer" = [])),
     params(Page),
-    responses((status = 200, body = [RoomBody]), (status = 401, body = ErrorBody), (status = 422, body = ErrorBody)),
+    responses((status = 200, body = [RoomBody]), (status = 422, body = ErrorBody)),
 )]
 async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<Page>) -> Result<Json<Vec<RoomBody>>> {
     let rooms = app.rooms.of_user(me.id).await?;
@@ -98,13 +99,13 @@ async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<P
 /// Find the direct room with someone, or create it.
 #[utoipa::path(
     get,
+    operation_id = "find_or_create_direct_room",
     path = "/chat-rooms/check/{participant_id}",
     tag = "rooms",
     security(("bearer" = [])),
     params(("participant_id" = i64, Path, description = "Whom to chat with")),
     responses(
         (status = 200, description = "The one room of the two, from whichever side it is asked for", body = RoomBody),
-        (status = 401, body = ErrorBody),
         (status = 404, description = "No such person", body = ErrorBody),
         (status = 422, description = "`CANNOT_CHAT_SELF`, or no id", body = ErrorBody),
         (status = 503, description = "It cannot be verified that there is such a person", body = ErrorBody),
@@ -137,13 +138,13 @@ async fn open(app: &AppState, pair: DirectPair, me: &CurrentUser, other: UserId)
 /// A room of the caller.
 #[utoipa::path(
     get,
+    operation_id = "get_room",
     path = "/chat-rooms/{room_id}",
     tag = "rooms",
     security(("bearer" = [])),
     params(("room_id" = i64, Path)),
     responses(
         (status = 200, body = RoomBody),
-        (status = 401, body = ErrorBody),
         (status = 403, description = "Not a member", body = ErrorBody),
         (status = 404, body = ErrorBody),
     ),

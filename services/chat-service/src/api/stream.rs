@@ -47,13 +47,13 @@ impl Input for Since {}
 /// and in order, on whichever replica; `resync` says that there is no such position.
 #[utoipa::path(
     get,
+    operation_id = "listen_to_room",
     path = "/messages/stream/{room_id}",
     tag = "stream",
     security(("bearer" = [])),
     params(("room_id" = i64, Path), Since, ("Last-Event-ID" = Option<String>, Header)),
     responses(
         (status = 200, description = "The stream", content_type = "text/event-stream", body = String),
-        (status = 401, body = ErrorBody),
         (status = 403, description = "Not a member", body = ErrorBody),
         (status = 404, body = ErrorBody),
         (status = 422, body = ErrorBody),

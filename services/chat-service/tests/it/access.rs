@@ -1,6 +1,7 @@
 //! Who gets in, and what the others are told.
 
 use serde_json::json;
+use testkit::described;
 
 use crate::app::TestApp;
 
@@ -94,7 +95,23 @@ async fn the_service_says_who_it_is_and_how_it_fares() {
     let names: Vec<_> = ready["dependencies"].as_array().unwrap().iter().map(|d| d["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["redis", "mysql", "mongodb"]);
     let document = client.get("/openapi.json").await.expect(200);
-    assert!(document["paths"]["/messages/{id}"]["post"].is_object());
+    assert_eq!(
+        described(&document),
+        [
+            "delete /messages/{id}",
+            "get /chat-rooms",
+            "get /chat-rooms/check/{participant_id}",
+            "get /chat-rooms/{room_id}",
+            "get /messages",
+            "get /messages/room/{room_id}/unread-count",
+            "get /messages/stream/{room_id}",
+            "get /messages/{id}",
+            "post /messages",
+            "post /messages/read",
+            "post /messages/{id}",
+            "put /messages/{id}",
+        ]
+    );
     assert!(document["components"]["securitySchemes"]["bearer"].is_object());
     for page in ["/docs/", "/redoc"] {
         assert_eq!(client.get(page).await.status, 200, "{page}");

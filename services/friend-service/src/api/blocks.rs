@@ -103,10 +103,10 @@ async fn blocked(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Ve
 struct Since {
     /// Blocks after this id.
     #[deserr(default = Int(0))]
-    #[param(required = false, default = 0)]
+    #[param(inline, required = false, default = 0)]
     since_id: Int<0, { i64::MAX }>,
     #[deserr(default = Int(500))]
-    #[param(required = false, default = 500)]
+    #[param(inline, required = false, default = 500)]
     limit: Int<1, 1000>,
 }
 

@@ -31,9 +31,11 @@ pub fn router() -> OpenApiRouter<AppState> {
 struct Page {
     /// Without it the whole list comes, as clients of the original expect.
     #[deserr(default)]
+    #[param(inline)]
     limit: Option<Int<1, 100>>,
     /// `X-Next-Cursor` of the page before.
     #[deserr(default)]
+    #[param(inline)]
     cursor: Option<Int<0, { i64::MAX }>>,
 }
 

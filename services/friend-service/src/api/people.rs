@@ -36,9 +36,10 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[into_params(parameter_in = Query)]
 struct Search {
     /// A part of the username or of the display name. The older clients' `q` is read too.
+    #[param(inline)]
     query: Text<1, 50>,
     #[deserr(default = Int(20))]
-    #[param(required = false, default = 20)]
+    #[param(inline, required = false, default = 20)]
     limit: Int<1, 50>,
 }
 

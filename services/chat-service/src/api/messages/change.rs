@@ -26,6 +26,7 @@ impl Input for NewContent {}
 /// Edit a message of one's own.
 #[utoipa::path(
     put,
+    operation_id = "edit_message",
     path = "/messages/{id}",
     tag = "messages",
     security(("bearer" = [])),
@@ -34,7 +35,6 @@ impl Input for NewContent {}
     responses(
         (status = 200, body = MessageBody),
         (status = 400, description = "`INVALID_INPUT` or `MESSAGE_ALREADY_DELETED`", body = ErrorBody),
-        (status = 401, body = ErrorBody),
         (status = 403, description = "Another's message, or not a member", body = ErrorBody),
         (status = 404, body = ErrorBody),
         (status = 422, body = ErrorBody),
@@ -58,6 +58,7 @@ pub struct Deleted {
 /// Delete a message of one's own.
 #[utoipa::path(
     delete,
+    operation_id = "delete_message",
     path = "/messages/{id}",
     tag = "messages",
     security(("bearer" = [])),
@@ -65,7 +66,6 @@ pub struct Deleted {
     responses(
         (status = 200, body = Deleted),
         (status = 400, description = "`MESSAGE_ALREADY_DELETED`", body = ErrorBody),
-        (status = 401, body = ErrorBody),
         (status = 403, description = "Another's message, or not a member", body = ErrorBody),
         (status = 404, body = ErrorBody),
     ),

@@ -67,13 +67,13 @@ pub struct MessagePage {
 /// List messages of a room: the newest after `skip`, or those next to a message.
 #[utoipa::path(
     get,
+    operation_id = "list_messages",
     path = "/messages/{id}",
     tag = "messages",
     security(("bearer" = [])),
     params(("id" = i64, Path, description = "The room"), Page),
     responses(
         (status = 200, body = MessagePage),
-        (status = 401, body = ErrorBody),
         (status = 403, description = "Not a member", body = ErrorBody),
         (status = 404, description = "No such room, or no such message as cursor", body = ErrorBody),
         (status = 422, body = ErrorBody),
@@ -91,13 +91,13 @@ pub async fn list(
 /// List messages of the room that the query names.
 #[utoipa::path(
     get,
+    operation_id = "list_messages_by_query",
     path = "/messages",
     tag = "messages",
     security(("bearer" = [])),
     params(RoomPage),
     responses(
         (status = 200, body = MessagePage),
-        (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody),
         (status = 422, body = ErrorBody),

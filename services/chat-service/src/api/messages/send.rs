@@ -55,6 +55,7 @@ impl Input for NewMessageInRoom {}
 /// Send a message to a room.
 #[utoipa::path(
     post,
+    operation_id = "send_message",
     path = "/messages/{id}",
     tag = "messages",
     security(("bearer" = [])),
@@ -64,7 +65,6 @@ impl Input for NewMessageInRoom {}
         (status = 201, description = "Safe on disk, and on its way to all readers", body = MessageBody),
         (status = 200, description = "A repeat: the first message with this `client_message_id`", body = MessageBody),
         (status = 400, description = "`INVALID_INPUT`: only white space, or `system`; or no such `reply_to`", body = ErrorBody),
-        (status = 401, body = ErrorBody),
         (status = 403, description = "Not a member, or `BLOCKED`", body = ErrorBody),
         (status = 404, description = "No such room", body = ErrorBody),
         (status = 422, description = "Empty or too long", body = ErrorBody),
@@ -83,6 +83,7 @@ pub async fn send(
 /// Send a message to the room that the body names.
 #[utoipa::path(
     post,
+    operation_id = "send_message_by_body",
     path = "/messages",
     tag = "messages",
     security(("bearer" = [])),
@@ -91,7 +92,6 @@ pub async fn send(
         (status = 201, body = MessageBody),
         (status = 200, description = "A repeat", body = MessageBody),
         (status = 400, body = ErrorBody),
-        (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody),
         (status = 422, body = ErrorBody),

@@ -1,0 +1,33 @@
+//! The API document.
+
+use testkit::described;
+
+use crate::stage::Stage;
+
+#[tokio::test]
+async fn every_endpoint_is_described_with_its_errors() {
+    let stage = Stage::start().await;
+
+    let document = stage.server.client("").get("/openapi.json").await.expect(200);
+
+    assert_eq!(
+        described(&document),
+        [
+            "delete /friends/block/{user_id}",
+            "delete /friends/request/{target_user_id}",
+            "delete /friends/{id}",
+            "get /friends",
+            "get /friends/blocked",
+            "get /friends/blocks",
+            "get /friends/list",
+            "get /friends/requests",
+            "get /friends/requests/pending",
+            "get /friends/search",
+            "post /friends/block/{user_id}",
+            "post /friends/request",
+            "post /friends/{id}/accept",
+            "post /friends/{id}/reject",
+            "put /friends/status/{requester_user_id}",
+        ]
+    );
+}
