@@ -116,3 +116,15 @@ fn json<T: Serialize>(name: &'static str, data: &T) -> Event {
     // Only a map with keys that are no strings cannot be written; there is none in these.
     Event::default().event(name).json_data(data).unwrap_or_else(|_| Event::default().event("error"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_is_no_history_and_has_no_id() {
+        let read = MessagesRead { room_id: RoomId(1), user_id: UserId(2), message_ids: Vec::new(), up_to: Some(3) };
+        let told = format!("{:?}", messages_read(&read, Utc::now()));
+        assert!(told.contains("event: messages_read") && !told.contains("\\nid: "), "{told}");
+    }
+}

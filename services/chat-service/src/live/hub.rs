@@ -108,6 +108,8 @@ impl Hub {
     /// Tells the listeners of a room of a read, once, whichever way it is heard of.
     pub fn tell_read(&self, read: &MessagesRead, event_id: Option<Uuid>, at: DateTime<Utc>) {
         if let Some(feed) = self.shared.listened(read.room_id) {
+            // What was read exists; it may not have been heard of yet.
+            feed.hint(read.up_to.unwrap_or(0));
             feed.tell(event_id, || frame::messages_read(read, at));
         }
     }
