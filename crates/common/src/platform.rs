@@ -1,5 +1,8 @@
 //! What a service stands on: its name, configuration, metrics, health and end; and how its process runs.
 
+mod commands;
+mod dead_letters;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,15 +13,11 @@ use tokio::net::TcpListener;
 use crate::config::{Base, ConfigError, Env};
 use crate::health::Health;
 use crate::http::{self, Service};
-use crate::kafka::topics;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{self, Metrics};
 
 /// What background work gets even when requests used up the time: a flush of the producer takes less.
 const FLUSH: Duration = Duration::from_secs(3);
-
-/// A container's health check gives up after this.
-const HEALTHCHECK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// One per process (and one per service in a test).
 #[derive(Clone)]
@@ -57,11 +56,10 @@ where
     F: Future<Output = Result<Router, Failure>>,
 {
     let env = Env::of_process();
-    let done = match std::env::args().nth(1).as_deref() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let done = match args.split_first() {
         None => run(service, &env, read, app).await,
-        Some("topics") => create_topics(service, &env).await,
-        Some("healthcheck") => healthcheck(service, &env).await,
-        Some(other) => Err(format!("no command {other:?}; there are topics and healthcheck").into()),
+        Some((command, args)) => commands::carry_out(service, &env, command, args).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -116,21 +114,5 @@ async fn serve(platform: &Platform, listener: TcpListener, app: Router) -> Resul
         reason = shutdown.failed() => return Err(reason.into()),
     }
     shutdown.stop(FLUSH).await;
-    Ok(())
-}
-
-/// Creates the topics: the explicit step before a first start.
-async fn create_topics(service: Service, env: &Env) -> Result<(), Failure> {
-    let base = Base::read(env, service.name, service.port)?;
-    telemetry::start_logs(&base);
-    let replication = env.number("KAFKA_REPLICATION", 3, 1..=9)? as i32;
-    Ok(topics::create(&base.kafka.bootstrap, &base.kafka.topics, replication).await?)
-}
-
-/// Whether the service on this machine lives: for images that have no shell and no curl.
-async fn healthcheck(service: Service, env: &Env) -> Result<(), Failure> {
-    let url = format!("http://127.0.0.1:{}/health", env.parse("PORT", service.port)?);
-    let http = reqwest::Client::builder().no_proxy().timeout(HEALTHCHECK_PATIENCE).build()?;
-    http.get(url).send().await?.error_for_status()?;
     Ok(())
 }

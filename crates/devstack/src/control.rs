@@ -1,6 +1,7 @@
 //! How other commands speak to the supervisor: one line of JSON each way over a Unix socket.
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
@@ -33,13 +34,18 @@ pub enum Answer {
     Refused(String),
 }
 
+/// Where a stack is spoken to.
+pub fn socket(place: &Place) -> PathBuf {
+    place.socket(SOCKET)
+}
+
 pub struct Control {
     listener: UnixListener,
 }
 
 impl Control {
     pub fn open(place: &Place) -> Result<Self> {
-        let path = place.socket(SOCKET);
+        let path = socket(place);
         // Left by a supervisor that was killed: the lock says that none lives.
         let _ = fs::remove_file(&path);
         let listener = UnixListener::bind(&path).with_context(|| format!("cannot open {}", path.display()))?;
@@ -85,7 +91,7 @@ async fn obey(request: Request, stack: &Stack) -> Result<Answer> {
 }
 
 async fn ask(place: &Place, request: &Request) -> Result<Answer> {
-    let connection = UnixStream::connect(place.socket(SOCKET)).await.context("nothing runs here")?;
+    let connection = UnixStream::connect(socket(place)).await.context("nothing runs here")?;
     let (read, mut write) = connection.into_split();
     write.write_all(format!("{}\n", serde_json::to_string(request)?).as_bytes()).await?;
     let line = BufReader::new(read).lines().next_line().await?.context("the supervisor went away")?;

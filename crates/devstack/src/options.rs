@@ -60,7 +60,7 @@ pub enum Command {
     Test {
         #[command(flatten)]
         options: TestOptions,
-        /// Passed on to `cargo test --workspace`.
+        /// Passed on to `cargo test`, which tests the whole workspace unless they name a package.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -119,22 +119,38 @@ pub struct TestOptions {
     #[arg(long, value_enum, default_value_t)]
     pub kafka: KafkaChoice,
 
-    /// Number of Kafka brokers.
-    #[arg(long, default_value_t = 1, value_parser = brokers)]
-    pub brokers: usize,
+    /// Number of Kafka brokers; 1, and 3 for faults.
+    #[arg(long, value_parser = brokers)]
+    pub brokers: Option<usize>,
 
-    /// Replicas per service, such as `chat=3`.
-    #[arg(long, default_value = "")]
-    pub replicas: Replicas,
+    /// Replicas per service, such as `chat=3`; one each, and for faults what they need.
+    #[arg(long)]
+    pub replicas: Option<Replicas>,
+
+    /// Run the fault tests, and no others: they stop and kill what the others need.
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "small")]
+    pub faults: Option<Faults>,
+}
+
+impl TestOptions {
+    /// What is not said is what the tests need.
+    fn sizes(&self) -> (usize, Replicas) {
+        let (brokers, replicas) = match self.faults {
+            Some(_) => (3, FOR_FAULTS),
+            None => (1, ONE_EACH),
+        };
+        (self.brokers.unwrap_or(brokers), self.replicas.unwrap_or(replicas))
+    }
 }
 
 impl From<TestOptions> for UpOptions {
     fn from(test: TestOptions) -> Self {
+        let (brokers, replicas) = test.sizes();
         Self {
             release: false,
             kafka: test.kafka,
-            brokers: test.brokers,
-            replicas: test.replicas,
+            brokers,
+            replicas,
             rate_limit: Switch::Off,
             gateway_port: 0,
             service_ports: ServicePorts::Free,
@@ -151,6 +167,22 @@ pub enum KafkaChoice {
     Auto,
     Apache,
     Embedded,
+}
+
+/// How long and how often faults are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Faults {
+    Small,
+    Full,
+}
+
+impl Faults {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Full => "full",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -187,6 +219,11 @@ pub struct Replicas {
     chat: usize,
 }
 
+const ONE_EACH: Replicas = Replicas { user: 1, friend: 1, chat: 1 };
+
+/// A stream is read where its message was not written, and a projection has an heir.
+const FOR_FAULTS: Replicas = Replicas { user: 1, friend: 2, chat: 2 };
+
 /// More of one service on one machine shows nothing that nine do not.
 const MOST_REPLICAS: usize = 9;
 
@@ -204,7 +241,7 @@ impl FromStr for Replicas {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut replicas = Self { user: 1, friend: 1, chat: 1 };
+        let mut replicas = ONE_EACH;
         for part in text.split(',').filter(|part| !part.is_empty()) {
             let (service, count) = part.split_once('=').context("write it as chat=3,user=2")?;
             let count: usize = count.parse().with_context(|| format!("`{count}` is no number"))?;
@@ -245,6 +282,17 @@ mod tests {
         for text in ["chats=3", "chat=0", "chat=10", "chat", "chat=x"] {
             assert!(text.parse::<Replicas>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn faults_have_the_stack_that_they_need_unless_another_is_said() {
+        let sizes = |line: &[&str]| match Cli::parse_from([&["stack", "test"], line].concat()).command {
+            Command::Test { options, .. } => options.sizes(),
+            _ => panic!("no test command"),
+        };
+        assert_eq!(sizes(&[]), (1, ONE_EACH));
+        assert_eq!(sizes(&["--faults"]), (3, FOR_FAULTS));
+        assert_eq!(sizes(&["--faults=full", "--brokers", "1", "--replicas", ""]), (1, ONE_EACH));
     }
 
     #[test]

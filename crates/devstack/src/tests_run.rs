@@ -1,4 +1,4 @@
-//! `cargo stack test`: every test of the workspace against engines and services of their own.
+//! `cargo stack test`: every test of the workspace against engines and services of their own; or the fault tests.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitCode;
@@ -8,22 +8,33 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::build::cargo;
-use crate::options::{TestOptions, UpOptions};
+use crate::control;
+use crate::options::{Faults, TestOptions, UpOptions};
 use crate::report::say;
 use crate::stack::Stack;
 use crate::supervise::with_stack;
 use crate::workspace::Place;
 
+/// The test program of the faults. It is chosen by this name and not by its package: cargo would choose other features
+/// of all dependencies for a package alone, and compile them again.
+const FAULT_TESTS: &str = "faults";
+
 pub async fn run(place: Place, options: TestOptions, args: Vec<String>) -> Result<ExitCode> {
-    with_stack(place, UpOptions::from(options), async |stack| test(stack, &args).await).await
+    let faults = options.faults;
+    with_stack(place, UpOptions::from(options), async |stack| test(stack, faults, &args).await).await
 }
 
-async fn test(stack: &Stack, args: &[String]) -> Result<ExitCode> {
-    say("Testing: cargo test --workspace");
-    let mut cargo = cargo(&stack.plan.place)
-        .args(["test", "--workspace"])
+async fn test(stack: &Stack, faults: Option<Faults>, args: &[String]) -> Result<ExitCode> {
+    let args = cargo_args(faults, args);
+    say(&format!("Testing: cargo {}", args.join(" ")));
+    let place = &stack.plan.place;
+    let mut cargo = cargo(place)
         .args(args)
         .envs(stack.env())
+        // By these a test stops and starts what it is tested against, and runs the services' own commands.
+        .env("STACK_CONTROL", control::socket(place))
+        .env("STACK_PROGRAMS", place.programs())
+        .envs(faults.map(|size| ("FAULTS", size.word())))
         // Tests that hang end with cargo: the whole group is told.
         .process_group(0)
         .spawn()
@@ -38,4 +49,45 @@ async fn test(stack: &Stack, args: &[String]) -> Result<ExitCode> {
     };
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+/// The whole workspace, unless a package is named. Fault tests are ignored unless they are asked for, and take turns.
+fn cargo_args(faults: Option<Faults>, said: &[String]) -> Vec<String> {
+    let mut of_cargo = said.split(|arg| arg == "--");
+    let (for_cargo, for_tests) = (of_cargo.next().unwrap_or_default(), of_cargo.next().unwrap_or_default());
+    let names_package = |arg: &String| arg.starts_with("-p") || arg == "--package" || arg.starts_with("--package=");
+    let mut args = vec!["test"];
+    args.extend((!for_cargo.iter().any(names_package)).then_some("--workspace"));
+    args.extend(faults.iter().flat_map(|_| ["--test", FAULT_TESTS]));
+    args.extend(for_cargo.iter().map(String::as_str));
+    args.push("--");
+    args.extend(faults.iter().flat_map(|_| ["--ignored", "--test-threads=1", "--nocapture"]));
+    args.extend(for_tests.iter().map(String::as_str));
+    args.into_iter().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(faults: Option<Faults>, said: &str) -> String {
+        let said: Vec<String> = said.split_whitespace().map(str::to_owned).collect();
+        cargo_args(faults, &said).join(" ")
+    }
+
+    #[test]
+    fn the_whole_workspace_is_tested_unless_a_package_is_named() {
+        assert_eq!(args(None, ""), "test --workspace --");
+        assert_eq!(args(None, "-p e2e --test story -- -p"), "test -p e2e --test story -- -p");
+        assert_eq!(args(None, "--package=e2e logout"), "test --package=e2e logout --");
+        assert_eq!(args(None, "-- --package"), "test --workspace -- --package");
+    }
+
+    #[test]
+    fn faults_run_alone_and_one_after_another() {
+        assert_eq!(
+            args(Some(Faults::Small), "poison -- --exact"),
+            "test --workspace --test faults poison -- --ignored --test-threads=1 --nocapture --exact"
+        );
+    }
 }

@@ -67,8 +67,12 @@ impl Place {
         self.dir.join("data").join(name)
     }
 
+    pub fn programs(&self) -> PathBuf {
+        self.dir.join("bin")
+    }
+
     pub fn program(&self, name: &str) -> PathBuf {
-        self.dir.join("bin").join(name)
+        self.programs().join(name)
     }
 
     pub fn state_file(&self) -> PathBuf {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+use std::time::{Duration, Instant};
+
 use e2e::{PASSWORD, Person, gateway};
 use serde_json::{Value, json};
 use testkit::eventually;
@@ -72,6 +74,30 @@ async fn what_is_sent_while_a_reader_is_away_comes_when_it_is_back_once() {
         let contents = [tab.next().await.data["content"].clone(), tab.next().await.data["content"].clone()];
         assert_eq!(contents, ["missed", "live"]);
     }
+}
+
+#[tokio::test]
+async fn a_block_ends_friendship_and_messages_both_ways() {
+    let (ann, bob) = (Person::sign_up("ann").await, Person::sign_up("bob").await);
+    ann.befriend(&bob).await;
+    let room = ann.room_with(&bob).await;
+    ann.says(room, "hello").await;
+
+    ann.client.post(&format!("/api/friends/block/{}", bob.id), json!({})).await.expect(200);
+
+    let blocked = Instant::now();
+    let hello = json!({"content": "hello?"});
+    for person in [&ann, &bob] {
+        eventually("messages are refused", || async {
+            let answer = person.client.post(&format!("/api/messages/{room}"), hello.clone()).await;
+            (answer.status == 403 && answer.body["error"] == "BLOCKED").then_some(())
+        })
+        .await;
+    }
+    // The contract promises two seconds.
+    assert!(blocked.elapsed() < 3 * Duration::from_secs(2));
+    assert_eq!(bob.client.get("/api/friends/list").await.expect(200), json!([]));
+    bob.client.post("/api/friends/request", json!({"user_id_2": ann.id})).await.expect(403);
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! The API document, as far as it is the same in all services.
 
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::security::{Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, Scopes, SecurityScheme};
+use utoipa::openapi::security::{
+    Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, Scopes, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{
     ComponentsBuilder, Content, InfoBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, ServerBuilder,
 };
@@ -27,6 +29,9 @@ pub(super) fn describe(document: &mut OpenApi, platform: &Platform) {
     document.components = Some(components.build());
     for operation in operations(document) {
         add_common_answers(operation);
+        if service.password_flow {
+            accept_password_flow(operation);
+        }
     }
 }
 
@@ -44,6 +49,13 @@ fn add_common_answers(operation: &mut Operation) {
     add("503", "Something it needs is away; nothing was changed, `Retry-After` says when to come back");
     if operation.security.as_ref().is_some_and(|security| !security.is_empty()) {
         add("401", "No token, or none that counts");
+    }
+}
+
+/// Swagger UI sends the token of a login only to operations that name the login's scheme.
+fn accept_password_flow(operation: &mut Operation) {
+    if let Some(security) = operation.security.as_mut().filter(|security| !security.is_empty()) {
+        security.push(SecurityRequirement::new::<_, [&str; 0], &str>("password", []));
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 use sqlx::{AssertSqlSafe, MySqlConnection};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,10 @@ const BATCH: u32 = 500;
 
 /// A key with many events, one after another, holds up the others of its batch no longer than this.
 const TURN: Duration = Duration::from_millis(300);
+
+/// Shards that are published at a time: one after another they were too slow after an outage. Each holds a connection of
+/// the pool meanwhile.
+const AT_ONCE: usize = 4;
 
 /// A shard that another replica holds is looked at again: it may have read its last batch just before our commit.
 const BUSY: Duration = Duration::from_millis(50);
@@ -114,8 +119,10 @@ impl<'a> Relay<'a> {
         let mut failure = None;
         let pending: Vec<u8> =
             sqlx::query_scalar(AssertSqlSafe(self.pending.clone())).fetch_all(&self.outbox.pool).await?;
-        for shard in pending {
-            match self.relay(shard).await {
+        let relayed = stream::iter(pending).map(|shard| async move { (shard, self.relay(shard).await) });
+        let mut relayed = std::pin::pin!(relayed.buffer_unordered(AT_ONCE));
+        while let Some((shard, found)) = relayed.next().await {
+            match found {
                 Ok(found) => swept = swept.max(found),
                 Err(error) => {
                     tracing::warn!(service = self.outbox.service, shard, %error, "events wait in the outbox");

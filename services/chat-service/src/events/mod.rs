@@ -130,8 +130,10 @@ impl Relay {
             let report = self.producer.send(self.record(room, unsent.pending))?;
             reports.push(async move { report.await.map(|()| unsent.id) });
         }
-        let ids = join_all(reports).await.into_iter().collect::<Result<Vec<_>>>()?;
-        self.unsent.clear(&ids).await
+        let (arrived, failed): (Vec<_>, Vec<_>) = join_all(reports).await.into_iter().partition(Result::is_ok);
+        let arrived: Vec<Bson> = arrived.into_iter().flatten().collect();
+        self.unsent.clear(&arrived).await?;
+        failed.into_iter().collect::<Result<Vec<_>>>().map(|_| ())
     }
 }
 

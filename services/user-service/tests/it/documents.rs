@@ -37,6 +37,8 @@ async fn every_endpoint_is_described_with_its_errors() {
     let schemes = &document["components"]["securitySchemes"];
     assert_eq!(schemes["bearer"]["scheme"], "bearer");
     assert_eq!(schemes["password"]["flows"]["password"]["tokenUrl"], "/auth/login");
+    let security = &document["paths"]["/profile/me"]["get"]["security"];
+    assert_eq!(security, &json!([{"bearer": []}, {"password": []}]), "Authorize counts for it either way");
 }
 
 #[tokio::test]
