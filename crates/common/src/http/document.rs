@@ -29,9 +29,6 @@ pub(super) fn describe(document: &mut OpenApi, platform: &Platform) {
     document.components = Some(components.build());
     for operation in operations(document) {
         add_common_answers(operation);
-        if service.password_flow {
-            accept_password_flow(operation);
-        }
     }
 }
 
@@ -49,13 +46,6 @@ fn add_common_answers(operation: &mut Operation) {
     add("503", "Something it needs is away; nothing was changed, `Retry-After` says when to come back");
     if operation.security.as_ref().is_some_and(|security| !security.is_empty()) {
         add("401", "No token, or none that counts");
-    }
-}
-
-/// Swagger UI sends the token of a login only to operations that name the login's scheme.
-fn accept_password_flow(operation: &mut Operation) {
-    if let Some(security) = operation.security.as_mut().filter(|security| !security.is_empty()) {
-        security.push(SecurityRequirement::new::<_, [&str; 0], &str>("password", []));
     }
 }
 
