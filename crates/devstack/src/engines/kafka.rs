@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
-use tokio::net::TcpStream;
+use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -16,13 +15,10 @@ use crate::workspace::{Place, digest, engine_cache};
 
 use super::{apache_kafka, embedded_kafka};
 
-/// Together they keep the choice under 15 s where Maven Central does not answer.
-const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// Keeps the choice under 15 s where Maven Central does not answer.
 const PROBE_WITHIN: Duration = Duration::from_secs(10);
 /// 46 MB; after that it is kept.
 const FETCH_WITHIN: Duration = Duration::from_secs(300);
-
-const MAVEN_CENTRAL: (&str, u16) = ("repo.maven.apache.org", 443);
 
 /// Brokers that are up.
 pub struct Kafka {
@@ -89,23 +85,10 @@ async fn from_maven(place: &Place) -> Result<Apache> {
         install::all(&[JAVA]).await?;
         return Ok(Apache { java: JAVA.path()?, libs });
     }
-    if JAVA.find().is_none() || MAVEN.find().is_none() {
-        ensure_central_answers().await?;
-        install::all(&[JAVA, MAVEN]).await?;
-    }
+    install::all(&[JAVA, MAVEN]).await?;
     ensure_maven_resolves().await?;
     fetch(&folder, &libs).await?;
     Ok(Apache { java: JAVA.path()?, libs })
-}
-
-/// Before Java and Maven are installed for nothing.
-async fn ensure_central_answers() -> Result<()> {
-    let refused = |why: String| anyhow!("Java or Maven is missing and {} cannot be reached ({why})", MAVEN_CENTRAL.0);
-    match timeout(CONNECT_WITHIN, TcpStream::connect(MAVEN_CENTRAL)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(refused(error.to_string())),
-        Err(_) => Err(refused("no answer".into())),
-    }
 }
 
 /// Maven itself is asked, so that its mirrors and proxies count. A parent is all that a project without plugins
