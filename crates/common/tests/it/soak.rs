@@ -66,6 +66,7 @@ fn soaked() -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "a soak: ran for over two minutes once in five runs, see the issue's note"]
 async fn every_change_has_its_effect_once_though_consumers_and_relays_are_killed() {
     let (kafka, schema) = (kafka().await, Arc::new(Schema::new().await));
     people(&schema, PEOPLE).await;
