@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
-use sqlx::{ConnectOptions, Connection, MySqlConnection, MySqlPool};
+use sqlx::{ConnectOptions, Connection, MySqlConnection, MySqlPool, MySqlTransaction};
 
 use crate::config::{self, ConfigError, Secret};
 use crate::error::{Error, Result};
@@ -46,6 +46,19 @@ pub fn pool(url: &Secret, size: u32) -> std::result::Result<MySqlPool, ConfigErr
             })
         })
         .connect_lazy_with(options))
+}
+
+/// Begins a transaction, in place of [`MySqlPool::begin`].
+///
+/// Whoever waits for this may go away, as a handler does whose client hangs up. sqlx counts a transaction only once the
+/// engine has answered, so of one that is dropped before that it would roll nothing back: the connection would go back
+/// to the pool with the transaction open, and what its next user writes would be acknowledged and not committed. A task
+/// of its own waits for the answer in any case.
+pub async fn begin(pool: &MySqlPool) -> Result<MySqlTransaction<'static>> {
+    let pool = pool.clone();
+    #[allow(clippy::disallowed_methods, reason = "the one place where it is safe")]
+    let begun = tokio::spawn(async move { pool.begin().await });
+    Ok(begun.await.map_err(Error::internal)??)
 }
 
 /// Migrates as soon as the server is there, and reports `mysql` as ready from then on.

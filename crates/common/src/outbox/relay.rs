@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::events;
 use crate::kafka::backoff;
 use crate::kafka::producer::{Record, Trace};
+use crate::mysql;
 
 /// Events published between two deletes.
 const BATCH: u32 = 500;
@@ -36,9 +37,6 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// What is on its way when the process ends gets this long.
 const FAREWELL: Duration = Duration::from_secs(2);
-
-/// Sent as one packet; the isolation level counts for this transaction only.
-const BEGIN: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION";
 
 pub(super) struct Relay<'a> {
     outbox: &'a Shared,
@@ -135,7 +133,7 @@ impl<'a> Relay<'a> {
 
     /// Publishes the next batch of a shard. What fails stays, with everything of its key that came after it.
     async fn relay(&self, shard: u8) -> Result<Swept> {
-        let mut tx = self.outbox.pool.begin_with(BEGIN).await?;
+        let mut tx = mysql::begin(&self.outbox.pool).await?;
         let held: Option<u8> =
             sqlx::query_scalar(AssertSqlSafe(self.lock.clone())).bind(shard).fetch_optional(&mut *tx).await?;
         if held.is_none() {

@@ -9,6 +9,7 @@ use common::events::Received;
 use common::events::user::UserProfileUpdated;
 use common::id::UserId;
 use common::kafka::consumer::{Consumer, Handler};
+use common::mysql;
 use common::outbox::Outbox;
 use prometheus::Registry;
 use tokio::sync::mpsc;
@@ -59,7 +60,7 @@ async fn latency_in_rest() {
             display_name: None,
             status_message: Some(n.to_string()),
         };
-        let mut tx = schema.pool.begin().await.unwrap();
+        let mut tx = mysql::begin(&schema.pool).await.unwrap();
         outbox.append(&mut tx, &event).await.unwrap();
         tx.commit().await.unwrap();
         let committed = Instant::now();

@@ -8,6 +8,7 @@ use std::time::Instant;
 use common::events::Received;
 use common::events::user::UserProfileUpdated;
 use common::id::UserId;
+use common::mysql;
 use common::outbox::Outbox;
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use crate::support::{Schema, execute, kafka, producer, read_until, until};
 
 /// Changes a person, with the event in the same transaction, and tells the change's number.
 pub async fn change(schema: &Schema, outbox: &Outbox, person: i64, commit: bool) -> u64 {
-    let mut tx = schema.pool.begin().await.unwrap();
+    let mut tx = mysql::begin(&schema.pool).await.unwrap();
     sqlx::query("UPDATE people SET changes = changes + 1 WHERE id = ?").bind(person).execute(&mut *tx).await.unwrap();
     let change: i64 =
         sqlx::query_scalar("SELECT changes FROM people WHERE id = ?").bind(person).fetch_one(&mut *tx).await.unwrap();
@@ -153,11 +154,11 @@ async fn the_relay_waits_for_no_open_transaction() {
         async move { outbox.run(end).await }
     });
     // Of the same key's shard, and of the same key; the lock of its row is left out here.
-    let mut open = schema.pool.begin().await.unwrap();
+    let mut open = mysql::begin(&schema.pool).await.unwrap();
     let event =
         |n: &str| UserProfileUpdated { user_id: UserId(1), display_name: None, status_message: Some(n.to_owned()) };
     outbox.append(&mut open, &event("1")).await.unwrap();
-    let mut tx = schema.pool.begin().await.unwrap();
+    let mut tx = mysql::begin(&schema.pool).await.unwrap();
     outbox.append(&mut tx, &event("2")).await.unwrap();
     tx.commit().await.unwrap();
     outbox.wake();

@@ -2,20 +2,20 @@
 
 use std::future::Future;
 use std::ops::Deref;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use common::config::Secret;
 use common::events::Received;
 use common::kafka::producer::{Producer, Record};
 use common::kafka::record::Fetched;
 use common::kafka::topics::{self, TOPICS};
 use common::kafka::{KafkaConfig, TopicNames};
+use common::mysql;
 use prometheus::Registry;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::{AssertSqlSafe, MySqlPool};
 use uuid::Uuid;
 
@@ -133,8 +133,8 @@ pub struct Schema {
 impl Schema {
     pub async fn new() -> Self {
         let name = format!("it_{}", Uuid::now_v7().simple());
-        execute(&admin(None).await, &format!("CREATE DATABASE {name}")).await;
-        let pool = admin(Some(&name)).await;
+        execute(&admin("", 1), &format!("CREATE DATABASE {name}")).await;
+        let pool = admin(&name, 20);
         execute(&pool, &common::outbox::SCHEMA.replace("{service}", "user")).await;
         execute(&pool, "CREATE TABLE people (id BIGINT PRIMARY KEY, changes BIGINT NOT NULL DEFAULT 0)").await;
         Self { pool, name }
@@ -144,15 +144,21 @@ impl Schema {
         sqlx::query_scalar("SELECT COUNT(*) FROM user_outbox").fetch_one(&self.pool).await.unwrap()
     }
 
+    pub fn url(&self) -> Secret {
+        url(&self.name)
+    }
+
     pub async fn end(self) {
         execute(&self.pool, &format!("DROP DATABASE {}", self.name)).await;
     }
 }
 
-async fn admin(schema: Option<&str>) -> MySqlPool {
-    let options = MySqlConnectOptions::from_str(&setting("MYSQL_ADMIN_URL")).unwrap();
-    let options = schema.map_or(options.clone(), |name| options.database(name));
-    MySqlPoolOptions::new().max_connections(20).connect_with(options).await.unwrap()
+fn url(schema: &str) -> Secret {
+    Secret::new(format!("{}/{schema}", setting("MYSQL_ADMIN_URL")))
+}
+
+fn admin(schema: &str, connections: u32) -> MySqlPool {
+    mysql::pool(&url(schema), connections).unwrap()
 }
 
 pub async fn execute(pool: &MySqlPool, sql: &str) {

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use common::error::{Error, OnDuplicate, Result};
 use common::events::chat::ChatRoomCreated;
 use common::id::{RoomId, UserId};
+use common::mysql;
 use common::outbox::Outbox;
 use moka::future::Cache;
 use sqlx::{MySqlPool, QueryBuilder};
@@ -105,7 +106,7 @@ impl Rooms {
     }
 
     async fn insert_direct(&self, pair: DirectPair, creator: UserId) -> Result<Room> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = mysql::begin(&self.pool).await?;
         let id = sqlx::query("INSERT INTO chat_rooms (user_1_id, user_2_id) VALUES (?, ?)")
             .bind(pair.low)
             .bind(pair.high)

@@ -9,6 +9,7 @@ use sqlx::{MySql, MySqlConnection, MySqlPool, Transaction};
 use common::error::{Error, Result};
 use common::events::Event;
 use common::id::UserId;
+use common::mysql;
 use common::outbox::Outbox;
 
 use crate::domain::{Pair, Relation, Standing, Status};
@@ -41,11 +42,11 @@ impl Pairs {
     /// The pair's row is made outside the transaction that locks it: a row that could vanish in a rollback, with others
     /// waiting for it, is how InnoDB comes to deadlocks.
     pub async fn begin(&self, pair: Pair) -> Result<Change<'_>> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = mysql::begin(&self.pool).await?;
         if !locked(&mut tx, pair).await? {
             tx.rollback().await?;
             self.make(pair).await?;
-            tx = self.pool.begin().await?;
+            tx = mysql::begin(&self.pool).await?;
             locked(&mut tx, pair).await?;
         }
         let standing = standing(&mut tx, pair).await?;
@@ -56,7 +57,7 @@ impl Pairs {
     ///
     /// Where there is nothing, nothing is locked, and no row is made for every pair of numbers that someone thinks of.
     pub async fn begin_on_existing(&self, pair: Pair) -> Result<Change<'_>> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = mysql::begin(&self.pool).await?;
         let locked = locked(&mut tx, pair).await?;
         let standing = standing(&mut tx, pair).await?;
         if locked || standing.is_nothing() {

@@ -6,6 +6,7 @@ use sqlx::MySqlPool;
 use common::error::{Error, Result};
 use common::events::user::UserRegistered;
 use common::id::UserId;
+use common::mysql;
 use common::outbox::Outbox;
 
 use super::directory;
@@ -61,7 +62,7 @@ impl Accounts {
             display_name: new.display_name.map(Into::into),
             created_at: Utc::now().trunc_subsecs(6),
         };
-        let mut tx = self.pool.begin().await?;
+        let mut tx = mysql::begin(&self.pool).await?;
         let inserted = sqlx::query(
             "INSERT INTO users
              (email, password_hash, username, display_name, is_online, is_active, created_at, updated_at)

@@ -4,6 +4,7 @@ use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool, QueryBuilder};
 
 use common::error::Result;
 use common::id::UserId;
+use common::mysql;
 
 use super::among;
 use crate::domain::{Names, Part};
@@ -79,7 +80,7 @@ impl Directory {
 
     /// Indexes accounts as they are now; those that are deactivated or gone are found no more.
     pub async fn reindex(&self, users: &[UserId]) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = mysql::begin(&self.pool).await?;
         let select = QueryBuilder::new("SELECT id, username, display_name FROM users WHERE is_active AND id IN ");
         let mut select = among(select, users);
         select.push(" ORDER BY id FOR UPDATE");

@@ -9,6 +9,7 @@ use sqlx::{MySqlConnection, MySqlPool, QueryBuilder};
 use common::error::{Error, Result};
 use common::events::user::UserProfileUpdated;
 use common::id::UserId;
+use common::mysql;
 use common::outbox::Outbox;
 
 use super::{ProfileCache, among, directory, lock_user};
@@ -79,7 +80,7 @@ impl Profiles {
 
     /// Changes a profile, and tells it if anything others are told of has changed.
     pub async fn edit(&self, user: UserId, edit: ProfileEdit) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = mysql::begin(&self.pool).await?;
         if !lock_user(&mut tx, user).await? {
             return Err(not_found());
         }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use common::auth::CurrentUser;
 use common::error::{Error, Result};
 use common::id::UserId;
+use common::mysql;
 use common::outbox::Outbox;
 use common::presence::Presence;
 
@@ -75,7 +76,7 @@ impl Sessions {
     /// Begins a session; with it the person is online, and that is told if it was not so before.
     pub async fn open(&self, account: &Credentials, client: &Client) -> Result<Opened> {
         let opened = self.opened(Uuid::new_v4(), account.id, &account.email, &account.username);
-        let mut tx = self.pool.begin().await?;
+        let mut tx = mysql::begin(&self.pool).await?;
         status::online(&mut tx, &self.outbox, &[account.id]).await?;
         self.insert(&mut tx, &opened, client).await?;
         tx.commit().await?;
@@ -105,7 +106,7 @@ impl Sessions {
 
     /// Exchanges a refresh token, once.
     pub async fn refresh(&self, token: RefreshHash) -> Result<Refreshed> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = mysql::begin(&self.pool).await?;
         let found: Option<Refreshable> = sqlx::query_as(
             "SELECT sid, user_id, expires_at, revoked_at FROM user_sessions WHERE refresh_hash = ? FOR UPDATE",
         )
@@ -167,7 +168,7 @@ impl Sessions {
 
     /// Ends the caller's session; the person is offline until another of theirs shows a sign of life.
     pub async fn log_out(&self, me: &CurrentUser) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = mysql::begin(&self.pool).await?;
         if !lock_user(&mut tx, me.id).await? {
             return Err(Error::not_found("User not found"));
         }
@@ -203,7 +204,7 @@ impl Sessions {
     /// Sets a new password and ends the user's sessions but one. Returns the ids of those that ended.
     pub async fn change_password(&self, user: UserId, hash: &str, keep: &str) -> Result<Vec<String>> {
         let now = Utc::now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = mysql::begin(&self.pool).await?;
         sqlx::query("UPDATE users SET password_hash = ?, updated_at = ? WHERE id = ?")
             .bind(hash)
             .bind(now)

@@ -6,6 +6,7 @@ use sqlx::{MySqlConnection, MySqlPool, QueryBuilder};
 use common::error::Result;
 use common::events::user::UserOnlineStatusChanged;
 use common::id::UserId;
+use common::mysql;
 use common::outbox::Outbox;
 use common::presence::Presence;
 use common::redis::Redis;
@@ -30,7 +31,7 @@ impl Status {
     /// Turns those offline whose key is gone, each once, whatever the number of replicas.
     pub async fn lapse(&self, seen: &[(UserId, DateTime<Utc>)]) -> Result<()> {
         let users: Vec<UserId> = seen.iter().map(|(user, _)| *user).collect();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = mysql::begin(&self.pool).await?;
         let told_online = locked(&mut tx, &users, true).await?;
         // Looked at under the locks: a login in between has set the key before it waits for the row.
         let gone = self.by_key(&told_online, false).await?;
@@ -46,7 +47,7 @@ impl Status {
 
     /// Turns those online who have a key, each once.
     pub async fn rise(&self, users: &[UserId]) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = mysql::begin(&self.pool).await?;
         let told_offline = locked(&mut tx, users, false).await?;
         let present = self.by_key(&told_offline, true).await?;
         online(&mut tx, &self.outbox, &present).await?;

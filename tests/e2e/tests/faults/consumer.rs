@@ -96,6 +96,7 @@ async fn kill_consumers(stack: &Stack, tables: &MySqlPool) {
 /// How many events from a version on have had an effect, of transactions that are still open too.
 async fn effects(tables: &MySqlPool, version: u64) -> i64 {
     let uncommitted = "SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED; START TRANSACTION";
+    #[allow(clippy::disallowed_methods, reason = "nobody gives up waiting here")]
     let mut transaction = tables.begin_with(uncommitted).await.unwrap();
     let counted = sqlx::query_scalar("SELECT COUNT(*) FROM faults_effects WHERE version >= ? AND changed");
     counted.bind(version).fetch_one(&mut *transaction).await.unwrap()
