@@ -268,14 +268,28 @@ fn mysql_is_away(e: &dyn sqlx::error::DatabaseError) -> bool {
 
 impl From<mongodb::error::Error> for Error {
     fn from(e: mongodb::error::Error) -> Self {
-        use mongodb::error::ErrorKind;
-        let away = matches!(
-            *e.kind,
-            ErrorKind::Io(_) | ErrorKind::ServerSelection { .. } | ErrorKind::ConnectionPoolCleared { .. }
-        ) || e.contains_label(mongodb::error::RETRYABLE_WRITE_ERROR)
-            || e.contains_label(mongodb::error::TRANSIENT_TRANSACTION_ERROR);
-        if away { Self::unavailable("mongodb", e) } else { Self::internal(e) }
+        if mongodb_is_away(&e) { Self::unavailable("mongodb", e) } else { Self::internal(e) }
     }
+}
+
+/// Not to be reached, going or coming back, or another writer was first: what was asked can be asked again.
+fn mongodb_is_away(e: &mongodb::error::Error) -> bool {
+    use mongodb::error::{
+        ErrorKind, RETRYABLE_WRITE_ERROR, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT,
+    };
+    /// What the drivers' specification calls retryable for reads, and a cursor that a restart has closed.
+    const PASSING: [i32; 14] = [6, 7, 43, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
+    let passing = match &*e.kind {
+        ErrorKind::Io(_)
+        | ErrorKind::ServerSelection { .. }
+        | ErrorKind::ConnectionPoolCleared { .. }
+        // So the driver says while it knows no server at all.
+        | ErrorKind::SessionsNotSupported => true,
+        ErrorKind::Command(refused) => PASSING.contains(&refused.code),
+        _ => false,
+    };
+    let labels = [RETRYABLE_WRITE_ERROR, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT];
+    passing || labels.into_iter().any(|label| e.contains_label(label))
 }
 
 impl From<redis::RedisError> for Error {
@@ -295,5 +309,28 @@ impl<T> OnDuplicate<T> for Result<T, sqlx::Error> {
             Some(d) if d.is_unique_violation() && d.message().contains(key) => refusal(),
             _ => e.into(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mongodb::error::ErrorKind;
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    fn refused_by_mongodb(code: i32) -> Error {
+        let refused = from_value(json!({"code": code, "topologyVersion": null})).unwrap();
+        mongodb::error::Error::from(ErrorKind::Command(refused)).into()
+    }
+
+    #[test]
+    fn a_mongod_that_goes_or_comes_is_away_and_a_wrong_command_is_a_fault_of_ours() {
+        for shutting_down in [91, 11600] {
+            assert!(matches!(refused_by_mongodb(shutting_down), Error::Unavailable { dependency: "mongodb", .. }));
+        }
+        assert!(matches!(refused_by_mongodb(43), Error::Unavailable { .. }), "a cursor of before the restart");
+        assert!(matches!(refused_by_mongodb(134), Error::Unavailable { .. }), "majority reads after the restart");
+        assert!(matches!(refused_by_mongodb(9), Error::Internal(_)), "FailedToParse");
     }
 }

@@ -7,6 +7,7 @@ mod app;
 mod blocks;
 mod exactness;
 mod messages;
+mod model;
 mod process;
 mod reads;
 mod rooms;
