@@ -1,8 +1,19 @@
--- Sends one message after another into the room ROOM as the owner of TOKEN.
+-- Sends one message after another into each of ROOMS in turn, as the owner of TOKEN.
 wrk.method = "POST"
 wrk.headers["Authorization"] = "Bearer " .. os.getenv("TOKEN")
 wrk.headers["Content-Type"] = "application/json"
 wrk.body = '{"content": "안녕하세요, 이것은 부하 시험입니다 👋"}'
+
+local paths = {}
+for room in os.getenv("ROOMS"):gmatch("%d+") do
+  paths[#paths + 1] = "/messages/" .. room
+end
+local turn = 0
+
+function request()
+  turn = turn % #paths + 1
+  return wrk.format(nil, paths[turn])
+end
 
 function done(summary, latency)
   io.write(string.format("p50 %.1f ms, p99 %.1f ms, errors %d\n", latency:percentile(50) / 1000,
