@@ -81,7 +81,8 @@ pub struct ClientAddress(pub Option<std::net::IpAddr>);
 impl ClientAddress {
     fn of(request: &Request, platform: &Platform) -> Self {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-        let trusted = |ip: &std::net::IpAddr| platform.config.trusted_proxies.contains(ip);
+        let trusted =
+            |ip: &std::net::IpAddr| platform.config.trusted_proxies.iter().any(|network| network.contains(ip));
         if !peer.as_ref().is_some_and(trusted) {
             return Self(peer);
         }

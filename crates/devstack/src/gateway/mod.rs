@@ -112,6 +112,7 @@ fn router(config: &Config, replicas: HashMap<String, Vec<String>>, limited: bool
             Plugin::RateLimiting(rates) => limits = limited.then(|| Limits::new(rates.minute, rates.hour)),
             Plugin::CorrelationId(plugin) => request_id = Some(headers::RequestId::new(plugin)?),
             Plugin::FileLog(_) => log = true,
+            Plugin::Prometheus(_) => {}
         }
     }
     let gateway = Gateway { routes: routes(config, replicas)?, limits };
