@@ -124,19 +124,25 @@ pub async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) 
     }
 }
 
-/// A MySQL schema of a test's own, with an outbox of the user service in it; gone at the end.
+/// A MySQL schema of a test's own; gone at the end.
 pub struct Schema {
     pub pool: MySqlPool,
-    name: String,
+    pub name: String,
 }
 
 impl Schema {
+    /// With an outbox of the user service in it.
     pub async fn new() -> Self {
+        let Self { pool, name } = Self::empty().await;
+        execute(&pool, &common::outbox::SCHEMA.replace("{service}", "user")).await;
+        execute(&pool, "CREATE TABLE people (id BIGINT PRIMARY KEY, changes BIGINT NOT NULL DEFAULT 0)").await;
+        Self { pool, name }
+    }
+
+    pub async fn empty() -> Self {
         let name = format!("it_{}", Uuid::now_v7().simple());
         execute(&admin(None).await, &format!("CREATE DATABASE {name}")).await;
         let pool = admin(Some(&name)).await;
-        execute(&pool, &common::outbox::SCHEMA.replace("{service}", "user")).await;
-        execute(&pool, "CREATE TABLE people (id BIGINT PRIMARY KEY, changes BIGINT NOT NULL DEFAULT 0)").await;
         Self { pool, name }
     }
 
