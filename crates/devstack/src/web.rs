@@ -49,8 +49,7 @@ pub async fn start(stack: &Stack, programs: &Programs) -> Result<()> {
     let plan = &stack.plan;
     let port = plan.ports.web;
     let program = programs.get(DEVSTACK).context("no program for the page")?;
-    let launch =
-        Launch::new(program, &plan.place.root).args(["web", "--folder", FOLDER, "--port", &port.to_string()]);
+    let launch = Launch::new(program, &plan.place.root).args(["web", "--folder", FOLDER, "--port", &port.to_string()]);
     let unit = Unit {
         name: NAME.into(),
         port,

@@ -34,10 +34,12 @@ function draw() {
   // Once for all that changes together. No animation frame: there is none in a tab behind others.
   setTimeout(() => {
     drawing = false;
+    const focused = document.activeElement;
     morph(document.getElementById('app'), page(ui));
-    const unread = state.me ? store.unreadTotal() : 0;
+    const unread = store.unreadTotal();
     document.title = unread ? `(${unread}) BigTech Chat` : 'BigTech Chat';
-    if (document.activeElement === document.body) focus('[autofocus]');
+    if (focused === document.body) focus('[data-focus]');
+    else if (!focused.isConnected) focus('.composer textarea, [data-focus]');
   });
 }
 
@@ -72,27 +74,34 @@ async function attempt(work) {
   }
 }
 
+/** Does in the background what has to be done, however long the server is away. Returns a refusal that stays. */
+async function persist(work) {
+  for (;;) {
+    const refusal = await work().then(() => null, (refused) => refused);
+    if (!refusal) return null;
+    if (!(refusal instanceof Refusal)) throw refusal;
+    if (!refusal.passes) return refusal;
+    await new Promise((resume) => setTimeout(resume, Math.max(refusal.retryAfterMs || 0, TRY_AGAIN_MS)));
+  }
+}
+
 // Coming and going
 
 let stopListening = () => {};
 
 async function enter() {
   ui.starting = true;
-  while (!state.me) {
-    const refusal = await store.loadMe().catch((refused) => refused);
-    if (refusal && !refusal.passes) return leave();
-    if (refusal) await new Promise((resume) => setTimeout(resume, TRY_AGAIN_MS));
-  }
+  if (await persist(store.loadMe)) return leave();
   resetUi();
   let first = true;
   stopListening = listen((name, data) => {
     store.hear(name, data);
-    if (name === 'resync') attempt(store.loadAnew);
-    if (name === 'connected') arrive(first);
+    if (name === 'connected') arrive(first ? store.loadAnew : store.loadLists);
     if (name === 'connected') first = false;
+    if (name === 'resync') arrive(store.loadAnew);
   }, (live) => {
     // Without a stream there is at least what there was.
-    if (state.live === null && !live) attempt(store.loadLists);
+    if (state.live === null && !live) arrive(store.loadLists);
     state.live = live;
     draw();
   });
@@ -100,9 +109,9 @@ async function enter() {
 }
 
 /** The stream tells history; who is there and what was asked meanwhile it does not. */
-async function arrive(first) {
-  await attempt(store.loadLists);
-  if (first) await openRoom();
+async function arrive(load) {
+  await persist(load);
+  await openRoom();
   flush();
 }
 
@@ -127,7 +136,9 @@ function route() {
   Object.assign(ui, { members: Boolean(members), sure: null });
   state.reading = state.me && id ? Number(id) : null;
   draw();
-  if (state.reading) openRoom();
+  focusComposer();
+  // At the start the stream comes first, so that nothing falls between the two.
+  if (state.live !== null) openRoom();
 }
 
 async function openRoom() {
@@ -139,7 +150,6 @@ async function openRoom() {
     if (room && !room.messages) await store.loadMessages(id);
     if (room?.unread_count) store.readSoon(id);
   });
-  focusComposer();
 }
 
 const goTo = (room) => { location.hash = `#room/${room}`; };
@@ -339,7 +349,12 @@ store.watchStore(draw, (message, room) => {
   const where = store.isGroup(room) ? `${store.titleOf(room)}, ${name}` : name;
   document.getElementById('announcer').textContent = t('says', { name: where, text: message.content });
 });
-watchOutbox((message) => store.add(state.rooms.get(message.room_id), message), draw);
+watchOutbox({
+  changed: draw,
+  sent: (message) => store.add(state.rooms.get(message.room_id), message),
+  // Perhaps one is no member any more.
+  refused: ({ room }) => attempt(() => store.loadRoom(room)),
+});
 
 if (loggedIn()) enter();
 draw();

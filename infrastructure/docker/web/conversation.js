@@ -1,7 +1,7 @@
 // A room: its messages, grouped by who speaks and when, and where one writes.
 
 import { avatar, h, icon } from './dom.js';
-import { clock, day, dayKey, t } from './i18n.js';
+import { clock, day, dayKey, systemText, t } from './i18n.js';
 import { unsent } from './outbox.js';
 import { isGroup, isSystem, nameOf, partner, presenceOf, state, titleOf, typingIn } from './store.js';
 
@@ -52,7 +52,7 @@ const together = (a, b) => a && b && a.user_id === b.user_id && !isSystem(a) && 
 
 function item(room, list, at, ui) {
   const message = list[at];
-  if (isSystem(message)) return h('li', { class: 'day system', 'data-key': message.id }, message.content);
+  if (isSystem(message)) return h('li', { class: 'day system', 'data-key': message.id }, systemText(message.content));
   const mine = message.user_id === state.me.id;
   const [first, last] = [!together(list[at - 1], message), !together(message, list[at + 1])];
   const name = nameOf(message.user_id, message.username);

@@ -81,6 +81,9 @@ const TEXTS = {
   says: ['{name}: {text}', '{name}: {text}'],
   left: ['{n} left', '{n}자 남음'],
   react: ['React with {emoji}', '{emoji} 반응'],
+  added: ['{by} added {names}', '{by} 님이 {names} 님을 초대했어요'],
+  removed: ['{by} removed {names}', '{by} 님이 {names} 님을 내보냈어요'],
+  gone: ['{by} left', '{by} 님이 나갔어요'],
 
   // Refusals: by code of the server, by status, or whatever else.
   BLOCKED: ['This person cannot be written to.', '이 사람에게는 보낼 수 없어요.'],
@@ -111,6 +114,13 @@ export function t(key, values = {}) {
 
 export function refusalText({ status, code }) {
   return t([code, `refused_${status}`].find((key) => Object.hasOwn(TEXTS, key)) ?? 'refused');
+}
+
+/** What the system says of members, which it says in English. */
+export function systemText(text) {
+  const [, by, verb, names] = text.match(/^(\S+) (added|removed|left) ?(.*)$/) ?? [];
+  if (!by || language === 'en') return text;
+  return t(verb === 'left' ? 'gone' : verb, { by, names: names.replace(/ and (\d+) others$/, ' 외 $1명').replace(' and ', ', ') });
 }
 
 const format = (options) => (at) => new Intl.DateTimeFormat(language, options).format(new Date(at));

@@ -10,16 +10,13 @@ const LONGEST_PAUSE_MS = 30_000;
 /** What is not sent yet, oldest first: `{ id, room, content, reply_to, at, refused }`. */
 export let unsent = JSON.parse(sessionStorage.getItem(STORED)) ?? [];
 
-let sent = () => {};
-let changed = () => {};
+let tell = { changed() {}, sent(_message) {}, refused(_unsent) {} };
 let sending = false;
 let timer = null;
 let pause = FIRST_PAUSE_MS;
 
-/** `onSent(message)` gets what the server answered, `onChange()` is told of everything else. */
-export function watchOutbox(onSent, onChange) {
-  sent = onSent;
-  changed = onChange;
+export function watchOutbox(listener) {
+  tell = listener;
 }
 
 export function post(room, content, replyTo) {
@@ -55,6 +52,7 @@ export async function flush() {
     } catch (refusal) {
       if (!refusal.passes) {
         store(unsent.map((one) => (one.id === next.id ? { ...one, refused: refusal.code || 'refused' } : one)));
+        tell.refused(next);
         continue;
       }
       timer = setTimeout(flush, Math.max(refusal.retryAfterMs || 0, pause));
@@ -67,12 +65,12 @@ export async function flush() {
 
 async function send({ id, room, content, reply_to }) {
   const message = await call('POST', `/messages/${room}`, { content, client_message_id: id, reply_to });
-  sent(message);
+  tell.sent(message);
   settle(id);
 }
 
 function store(messages) {
   unsent = messages;
   sessionStorage.setItem(STORED, JSON.stringify(unsent));
-  changed();
+  tell.changed();
 }

@@ -168,7 +168,7 @@ const ofMessages = {
   },
   messages_read({ user_id, message_ids, up_to = 0 }, room) {
     if (user_id === state.me.id) {
-      if (room && up_to) room.unread_count = 0;
+      if (room) room.unread_count = up_to ? 0 : Math.max(0, room.unread_count - message_ids.length);
       return;
     }
     const ids = new Set(message_ids);
@@ -201,7 +201,7 @@ function later(loading) {
 /** A message, wherever it comes from: it is in the list once, at the place of its position. */
 export function add(room, message) {
   if (message.client_message_id) settle(message.client_message_id);
-  if (message.is_deleted) return;
+  if (!room || message.is_deleted) return;
   const others = message.user_id !== state.me.id && !isSystem(message);
   const isNewer = newer(message, room.last_message);
   if (isNewer) room.last_message = message;

@@ -3,7 +3,7 @@
 
 import { conversation } from './conversation.js';
 import { avatar, h, icon } from './dom.js';
-import { day, refusalText, t, when } from './i18n.js';
+import { day, refusalText, systemText, t, when } from './i18n.js';
 import { isGroup, nameOf, partner, presenceOf, roomsByActivity, state, titleOf, typingIn, unreadTotal } from './store.js';
 
 /** The whole page; `ui` is what the user is doing on it. */
@@ -24,7 +24,7 @@ function welcome({ signingUp, busy }) {
       h('img', { src: 'icon.svg', alt: '', class: 'mark' }),
       h('h1', null, 'BigTech Chat'),
       h('p', { class: 'muted' }, t('tagline')),
-      field('email', { type: 'email', autocomplete: 'username', required: true, autofocus: true }),
+      field('email', { type: 'email', autocomplete: 'username', required: true, 'data-focus': true }),
       signingUp && field('username', {
         autocomplete: 'nickname', required: true, pattern: '[A-Za-z0-9][A-Za-z0-9_\\-]{2,49}', spellcheck: 'false',
         autocapitalize: 'none',
@@ -105,7 +105,7 @@ function chat(room) {
           other?.is_online && h('span', { class: 'unseen' }, t('online')),
           last && h('time', { class: 'muted', datetime: last.created_at, title: day(last.created_at) }, when(last.created_at))),
         h('span', { class: 'line' },
-          h('span', { class: typing.length ? 'cut typing' : 'muted cut' }, typing.length ? t('typing', { names: typing[0] }) : last?.content ?? ''),
+          h('span', { class: typing.length ? 'cut typing' : 'muted cut' }, typing.length ? t('typing', { names: typing[0] }) : last ? (last.message_type === 'system' ? systemText(last.content) : last.content) : ''),
           badge(room.unread_count)))));
 }
 
@@ -156,7 +156,7 @@ function request({ user_id, username, message }, ...presses) {
 function newGroup({ busy }) {
   return h('form', { class: 'group', 'data-act': 'createGroup' },
     h('h2', null, t('new_group')),
-    h('label', { class: 'field' }, h('span', null, t('group_name')), h('input', { name: 'name', maxlength: 100, autofocus: true })),
+    h('label', { class: 'field' }, h('span', null, t('group_name')), h('input', { name: 'name', maxlength: 100, 'data-focus': true })),
     choices(state.friends),
     h('div', { class: 'line' }, h('button', { type: 'button', class: 'quiet', 'data-act': 'tab', 'data-id': 'chats' }, t('cancel')),
       h('button', { class: 'primary', disabled: busy || state.friends.length < 2 }, t('create'))));
@@ -167,7 +167,8 @@ function choices(ids) {
     ids.length === 0 && h('p', { class: 'hint' }, t('no_friends')),
     ids.map((id) => h('label', { class: 'row', 'data-key': id },
       h('input', { type: 'checkbox', name: 'member', value: id }), avatar(id, nameOf(id)),
-      h('span', { class: 'grow cut' }, nameOf(id)))));
+      h('span', { class: 'grow' }, h('strong', { class: 'cut' }, nameOf(id)),
+        h('small', { class: 'muted cut' }, `@${state.people.get(id)?.username}`)))));
 }
 
 function members(room, { sure, busy }) {
@@ -184,7 +185,8 @@ function members(room, { sure, busy }) {
       h('h2', null, t('members_of', { n: room.participants.length })),
       h('ul', { class: 'rows' }, room.participants.map(({ id, username }) => h('li', { class: 'row', 'data-key': id },
         avatar(id, nameOf(id, username), state.people.get(id)?.is_online),
-        h('span', { class: 'grow cut' }, nameOf(id, username), id === state.me.id && h('span', { class: 'muted' }, ` · ${t('you')}`)),
+        h('span', { class: 'grow' }, h('strong', { class: 'cut' }, nameOf(id, username)),
+          h('small', { class: 'muted cut' }, `@${username}`, id === state.me.id && ` · ${t('you')}`)),
         isCreator && id !== state.me.id && twice('remove', id, 'remove')))),
       isCreator && outside.length > 0 && h('form', { 'data-act': 'addMembers' },
         h('h2', null, t('add_members')), choices(outside), h('button', { class: 'primary', disabled: busy }, t('add'))),
