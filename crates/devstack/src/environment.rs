@@ -98,6 +98,7 @@ mod tests {
             friend: vec![21],
             chat: vec![31, 32],
             gateway: 8000,
+            web: 41,
         };
         Plan { place: Place::of_workspace().unwrap(), options: options.into(), ports }
     }

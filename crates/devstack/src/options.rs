@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::gateway::GatewayOptions;
 use crate::services::Service;
+use crate::web::WebOptions;
 
 /// BigTech Chat on one machine: real engines, the three services and the gateway.
 #[derive(Parser)]
@@ -68,6 +69,8 @@ pub enum Command {
     Supervise(UpOptions),
     #[command(hide = true)]
     Gateway(GatewayOptions),
+    #[command(hide = true)]
+    Web(WebOptions),
 }
 
 #[derive(Args, Clone)]

@@ -22,6 +22,7 @@ pub struct Ports {
     pub friend: Vec<u16>,
     pub chat: Vec<u16>,
     pub gateway: u16,
+    pub web: u16,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,7 @@ impl Ports {
             friend: replicas(options, &mut free, Service::Friend)?,
             chat: replicas(options, &mut free, Service::Chat)?,
             gateway: gateway(options, &mut free)?,
+            web: free.next()?,
         };
         Ok(ports)
     }

@@ -16,7 +16,7 @@ use crate::ports::Ports;
 use crate::report::step;
 use crate::state::{Entry, Recorded, StateFile};
 use crate::workspace::Place;
-use crate::{build, engines, environment, gateway, process, services};
+use crate::{build, engines, environment, gateway, process, services, web};
 
 /// What is to run, and where.
 pub struct Plan {
@@ -63,6 +63,7 @@ impl Stack {
             let (kafka, programs) = try_join(engines::start(self), build::programs(&self.plan)).await?;
             self.known().env = environment::attach(&self.plan, &kafka.bootstrap);
             services::start(self, &programs, &kafka).await?;
+            web::start(self, &programs).await?;
             gateway::start(self, &programs).await?;
         }
         step("all", "ready", started);
@@ -159,7 +160,7 @@ enum Layer {
 impl Layer {
     fn of(name: &str) -> Self {
         match name {
-            "gateway" => Self::Gateway,
+            "gateway" | web::NAME => Self::Gateway,
             name if name.contains("-service-") => Self::Services,
             _ => Self::Engines,
         }
@@ -168,6 +169,6 @@ impl Layer {
 
 /// The order of `status`.
 fn rank(name: &str) -> usize {
-    let order = ["mysql", "mongodb", "redis", "kafka", "gateway", "user", "friend", "chat"];
+    let order = ["mysql", "mongodb", "redis", "kafka", "gateway", web::NAME, "user", "friend", "chat"];
     order.iter().position(|part| name.starts_with(part)).unwrap_or(order.len())
 }

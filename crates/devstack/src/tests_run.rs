@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 
 use crate::build::cargo;
 use crate::control;
+use crate::install::{self, CHROMEDRIVER};
 use crate::options::{Faults, TestOptions, UpOptions};
 use crate::report::say;
 use crate::stack::Stack;
@@ -25,6 +26,9 @@ pub async fn run(place: Place, options: TestOptions, args: Vec<String>) -> Resul
 }
 
 async fn test(stack: &Stack, faults: Option<Faults>, args: &[String]) -> Result<ExitCode> {
+    if faults.is_none() && whole_or_e2e(args) {
+        browser().await;
+    }
     let args = cargo_args(faults, args);
     say(&format!("Testing: cargo {}", args.join(" ")));
     let place = &stack.plan.place;
@@ -51,11 +55,26 @@ async fn test(stack: &Stack, faults: Option<Faults>, args: &[String]) -> Result<
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
+/// The page is tested in a browser; where none can be had, everything else is tested nevertheless.
+async fn browser() {
+    if let Err(why) = install::all(&[CHROMEDRIVER]).await {
+        say(&format!("The test of the page will be skipped: {why:#}"));
+    }
+}
+
+fn whole_or_e2e(args: &[String]) -> bool {
+    let for_cargo = || args.iter().take_while(|arg| *arg != "--");
+    !for_cargo().any(names_package) || for_cargo().any(|arg| arg.ends_with("e2e"))
+}
+
+fn names_package(arg: &String) -> bool {
+    arg.starts_with("-p") || arg == "--package" || arg.starts_with("--package=")
+}
+
 /// The whole workspace, unless a package is named. Fault tests are ignored unless they are asked for, and take turns.
 fn cargo_args(faults: Option<Faults>, said: &[String]) -> Vec<String> {
     let mut of_cargo = said.split(|arg| arg == "--");
     let (for_cargo, for_tests) = (of_cargo.next().unwrap_or_default(), of_cargo.next().unwrap_or_default());
-    let names_package = |arg: &String| arg.starts_with("-p") || arg == "--package" || arg.starts_with("--package=");
     let mut args = vec!["test"];
     args.extend((!for_cargo.iter().any(names_package)).then_some("--workspace"));
     args.extend(faults.iter().flat_map(|_| ["--test", FAULT_TESTS]));
@@ -81,6 +100,15 @@ mod tests {
         assert_eq!(args(None, "-p e2e --test story -- -p"), "test -p e2e --test story -- -p");
         assert_eq!(args(None, "--package=e2e logout"), "test --package=e2e logout --");
         assert_eq!(args(None, "-- --package"), "test --workspace -- --package");
+    }
+
+    #[test]
+    fn a_browser_is_wanted_where_the_page_is_tested() {
+        let wanted = |said: &str| whole_or_e2e(&said.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        assert!(
+            wanted("") && wanted("story") && wanted("-p e2e") && wanted("--package=e2e") && wanted("-p common -p e2e")
+        );
+        assert!(!wanted("-p chat-service") && !wanted("--package=common"));
     }
 
     #[test]

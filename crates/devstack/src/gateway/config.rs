@@ -220,7 +220,7 @@ mod tests {
     fn the_file_of_production_is_understood() {
         let config = Config::parse(FILE).unwrap();
         let hosts: Vec<_> = config.services.iter().map(|service| service.host().unwrap()).collect();
-        assert_eq!(hosts, ["user-service", "friend-service", "chat-service"]);
+        assert_eq!(hosts, ["user-service", "friend-service", "chat-service", "web"]);
         assert_eq!(config.plugins.len(), 5);
     }
 
