@@ -189,6 +189,8 @@ pub struct Base {
     /// How long a call to another service may take.
     pub http_timeout: Duration,
     pub online_ttl: Duration,
+    /// Where spans go, without `/v1/traces`; none are made without it.
+    pub otlp_endpoint: Option<String>,
     /// From SIGTERM to exit at most; below Kubernetes' grace period of 30 s.
     pub shutdown: Duration,
 }
@@ -226,6 +228,7 @@ impl Base {
             trusted_proxies: env.list("TRUSTED_PROXIES", "")?,
             http_timeout: env.seconds("HTTP_TIMEOUT", 10, 1..=300)?,
             online_ttl: env.seconds("ONLINE_TTL_SECONDS", 60, 1..=86_400)?,
+            otlp_endpoint: otlp_endpoint(env)?,
             shutdown: env.seconds("SHUTDOWN_SECONDS", 25, 3..=600)?,
         })
     }
@@ -322,6 +325,11 @@ pub fn service_url(env: &Env, name: &str, default: &str) -> Result<String> {
     Ok(url.trim_end_matches('/').to_owned())
 }
 
+fn otlp_endpoint(env: &Env) -> Result<Option<String>> {
+    const NAME: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    env.get(NAME).map(|_| service_url(env, NAME, "")).transpose()
+}
+
 fn topic_names(env: &Env) -> TopicNames {
     let names = TopicNames::default();
     TopicNames {
@@ -403,6 +411,14 @@ mod tests {
         env.get("PORT");
         assert_eq!(env.text("HOST", "::"), "::");
         assert_eq!(env.asked().into_iter().collect::<Vec<_>>(), ["HOST", "PORT"]);
+    }
+
+    #[test]
+    fn spans_are_made_only_where_they_can_be_sent() {
+        let endpoint = |value| read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", value)]).unwrap().otlp_endpoint;
+        assert_eq!(endpoint(""), None);
+        assert_eq!(endpoint("http://jaeger:4318/"), Some("http://jaeger:4318".to_owned()));
+        assert!(problem(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "jaeger:4317")]).contains("does not begin with http://"));
     }
 
     #[test]

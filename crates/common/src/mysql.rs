@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use log::LevelFilter;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, MySqlPool};
@@ -10,6 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, MySqlPool
 use crate::config::{self, ConfigError, Secret};
 use crate::error::{Error, Result};
 use crate::health::Health;
+use crate::telemetry::{Metrics, PoolSize};
 
 /// A request that gets no connection within this is answered 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -27,12 +29,14 @@ const NO_SUCH_TABLE: u16 = 1146;
 const ALREADY_DONE: [u16; 6] = [1050, 1060, 1061, 1068, 1091, 1826];
 
 /// A pool; connections are opened when they are needed.
-pub fn pool(url: &Secret, size: u32) -> std::result::Result<MySqlPool, ConfigError> {
+pub fn pool(url: &Secret, size: u32, metrics: &Metrics) -> std::result::Result<MySqlPool, ConfigError> {
     let options = MySqlConnectOptions::from_str(url.expose())
         .map_err(|e| config::error("MYSQL_URL", format!("is not valid: {e}")))?
-        .disable_statement_logging()
+        // The telemetry listens at this level, and the log never does.
+        .log_statements(LevelFilter::Debug)
+        .log_slow_statements(LevelFilter::Debug, Duration::MAX)
         .statement_cache_capacity(256);
-    Ok(MySqlPoolOptions::new()
+    let pool = MySqlPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
@@ -50,7 +54,13 @@ pub fn pool(url: &Secret, size: u32) -> std::result::Result<MySqlPool, ConfigErr
                 Ok(())
             })
         })
-        .connect_lazy_with(options))
+        .connect_lazy_with(options);
+    let measured = pool.clone();
+    metrics.pool("mysql", move || {
+        let (open, idle) = (i64::from(measured.size()), measured.num_idle() as i64);
+        PoolSize { idle, used: (open - idle).max(0), max: i64::from(size) }
+    });
+    Ok(pool)
 }
 
 /// Migrates as soon as the server is there, and reports `mysql` as ready from then on.

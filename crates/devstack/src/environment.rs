@@ -69,6 +69,10 @@ pub fn attach(plan: &Plan, bootstrap: &str) -> Variables {
         return variables;
     }
     variables.insert("GATEWAY_URL".into(), format!("http://127.0.0.1:{}", plan.ports.gateway));
+    if let Some(observers) = plan.ports.observers {
+        variables.insert("PROMETHEUS_URL".into(), format!("http://127.0.0.1:{}", observers.prometheus));
+        variables.insert("ALERTMANAGER_URL".into(), format!("http://127.0.0.1:{}", observers.alertmanager));
+    }
     for service in Service::ALL {
         let urls = urls(plan, service);
         variables.insert(format!("{}_URL", service.prefix()), urls[0].clone());
@@ -99,6 +103,7 @@ mod tests {
             chat: vec![31, 32],
             gateway: 8000,
             web: 41,
+            observers: None,
         };
         Plan { place: Place::of_workspace().unwrap(), options: options.into(), ports }
     }

@@ -9,6 +9,7 @@ mod gateway;
 mod handle;
 mod install;
 mod keeper;
+mod observe;
 mod options;
 mod ports;
 mod process;

@@ -16,7 +16,7 @@ use crate::ports::Ports;
 use crate::report::step;
 use crate::state::{Entry, Recorded, StateFile};
 use crate::workspace::Place;
-use crate::{build, engines, environment, gateway, process, services, web};
+use crate::{build, engines, environment, gateway, observe, process, services, web};
 
 /// What is to run, and where.
 pub struct Plan {
@@ -65,6 +65,7 @@ impl Stack {
             services::start(self, &programs, &kafka).await?;
             web::start(self, &programs).await?;
             gateway::start(self, &programs).await?;
+            observe::start(self, kafka.tells_metrics).await?;
         }
         step("all", "ready", started);
         self.known().ready = true;
@@ -72,10 +73,10 @@ impl Stack {
         Ok(())
     }
 
-    /// Gateway, services, engines: whoever is used ends after its users.
+    /// Observers, gateway, services, engines: whoever is used ends after its users.
     pub async fn take_down(&self) {
         let handles = self.handles();
-        for layer in [Layer::Gateway, Layer::Services, Layer::Engines] {
+        for layer in [Layer::Observers, Layer::Gateway, Layer::Services, Layer::Engines] {
             let leaving = handles.iter().filter(|handle| Layer::of(&handle.name) == layer);
             join_all(leaving.map(Handle::stop)).await;
         }
@@ -152,6 +153,7 @@ impl Stack {
 
 #[derive(PartialEq, Eq)]
 enum Layer {
+    Observers,
     Gateway,
     Services,
     Engines,
@@ -160,6 +162,7 @@ enum Layer {
 impl Layer {
     fn of(name: &str) -> Self {
         match name {
+            name if observe::NAMES.contains(&name) => Self::Observers,
             "gateway" | web::NAME => Self::Gateway,
             name if name.contains("-service-") => Self::Services,
             _ => Self::Engines,
@@ -170,5 +173,6 @@ impl Layer {
 /// The order of `status`.
 fn rank(name: &str) -> usize {
     let order = ["mysql", "mongodb", "redis", "kafka", "gateway", web::NAME, "user", "friend", "chat"];
-    order.iter().position(|part| name.starts_with(part)).unwrap_or(order.len())
+    let found = order.iter().position(|part| name.starts_with(part) && !observe::NAMES.contains(&name));
+    found.unwrap_or(order.len())
 }

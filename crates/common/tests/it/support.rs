@@ -10,6 +10,7 @@ use common::kafka::producer::{Producer, Record};
 use common::kafka::record::Fetched;
 use common::kafka::topics::{self, TOPICS};
 use common::kafka::{KafkaConfig, TopicNames};
+use common::telemetry::Metrics;
 use prometheus::Registry;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -66,6 +67,10 @@ impl Drop for OwnTopics {
 
 pub fn producer(config: &KafkaConfig) -> Producer {
     Producer::new(config, &Registry::new()).unwrap()
+}
+
+pub fn metrics() -> Metrics {
+    Metrics::new("user-service", "0").unwrap()
 }
 
 pub async fn publish(producer: &Producer, topic: &str, key: &str, payload: &str) {

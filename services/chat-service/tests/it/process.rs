@@ -29,11 +29,21 @@ impl Process {
     }
 
     pub fn start_on(port: u16, space: &Space, mysql_url: &str, more: &[(&'static str, String)]) -> Self {
+        Self::start_logging(Stdio::null(), port, space, mysql_url, more)
+    }
+
+    /// With its log somewhere.
+    pub fn start_logging(
+        log: impl Into<Stdio>,
+        port: u16,
+        space: &Space,
+        mysql_url: &str,
+        more: &[(&'static str, String)],
+    ) -> Self {
         let mut env = space.env(mysql_url);
         env.extend([("PORT", port.to_string()), ("SHUTDOWN_SECONDS", GRACE.as_secs().to_string())]);
         env.extend_from_slice(more);
-        let child =
-            Command::new(BINARY).env_clear().envs(env).stdout(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+        let child = Command::new(BINARY).env_clear().envs(env).stdout(log).kill_on_drop(true).spawn().unwrap();
         Self { child, port }
     }
 
@@ -60,7 +70,7 @@ impl Process {
     }
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
