@@ -170,6 +170,8 @@ pub struct Base {
     pub debug: bool,
     pub version: String,
     pub log_level: String,
+    /// One JSON object a line, or readable lines.
+    pub log_json: bool,
     pub secret_key: Secret,
     pub secret_key_previous: Option<Secret>,
     /// Without it no call between services is signed and none is accepted.
@@ -208,6 +210,7 @@ impl Base {
             debug,
             version: env.text("VERSION", env!("CARGO_PKG_VERSION")),
             log_level: env.text("LOG_LEVEL", "info").to_lowercase(),
+            log_json: log_json(env, !debug)?,
             secret_key,
             secret_key_previous: optional_secret(env, "SECRET_KEY_PREVIOUS", debug)?,
             service_secret_key: optional_secret(env, "SERVICE_SECRET_KEY", debug)?,
@@ -325,6 +328,15 @@ pub fn service_url(env: &Env, name: &str, default: &str) -> Result<String> {
     Ok(url.trim_end_matches('/').to_owned())
 }
 
+fn log_json(env: &Env, default: bool) -> Result<bool> {
+    match env.get("LOG_FORMAT") {
+        None => Ok(default),
+        Some("json") => Ok(true),
+        Some("text") => Ok(false),
+        Some(other) => Err(error("LOG_FORMAT", format!("{other:?} is neither json nor text"))),
+    }
+}
+
 fn otlp_endpoint(env: &Env) -> Result<Option<String>> {
     const NAME: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
     env.get(NAME).map(|_| service_url(env, NAME, "")).transpose()
@@ -419,6 +431,14 @@ mod tests {
         assert_eq!(endpoint(""), None);
         assert_eq!(endpoint("http://jaeger:4318/"), Some("http://jaeger:4318".to_owned()));
         assert!(problem(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "jaeger:4317")]).contains("does not begin with http://"));
+    }
+
+    #[test]
+    fn logs_are_readable_in_development_unless_told_otherwise() {
+        let json = |pairs: &[_]| read(pairs).unwrap().log_json;
+        assert!(json(&[]) && !json(&[("DEBUG", "true")]));
+        assert!(json(&[("DEBUG", "true"), ("LOG_FORMAT", "json")]) && !json(&[("LOG_FORMAT", "text")]));
+        assert!(problem(&[("LOG_FORMAT", "xml")]).starts_with("LOG_FORMAT: \"xml\" is neither"));
     }
 
     #[test]

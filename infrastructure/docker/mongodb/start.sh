@@ -3,7 +3,8 @@
 # missing, so a first start and every later one are the same command.
 set -euo pipefail
 
-: "${MONGODB_ROOT_USER:?}" "${MONGODB_ROOT_PASSWORD:?}" "${CHAT_MONGODB_PASSWORD:?}" "${MONGODB_REPLICA_KEY:?}"
+: "${MONGODB_ROOT_USER:?}" "${MONGODB_ROOT_PASSWORD:?}" "${MONGODB_REPLICA_KEY:?}"
+: "${CHAT_MONGODB_PASSWORD:?}" "${EXPORTER_MONGODB_PASSWORD:?}"
 : "${MONGODB_MEMBER:?host:port by which clients find this member}"
 
 # mongod takes a key from a file that nobody else can read, and from nowhere else.
@@ -29,10 +30,11 @@ prepare() {
             account(env.MONGODB_ROOT_USER, env.MONGODB_ROOT_PASSWORD, ["root"]);
             login();
         }
-        if (db.getUser("bigtech_chat") === null) {
-            // clusterMonitor: the service looks at transactionLifetimeLimitSeconds.
-            account("bigtech_chat", env.CHAT_MONGODB_PASSWORD, [{ role: "readWrite", db: "bigtech_chat" }, "clusterMonitor"]);
-        }' >/dev/null
+        const ensure = (user, pwd, roles) => db.getUser(user) ?? account(user, pwd, roles);
+        // clusterMonitor: the service looks at transactionLifetimeLimitSeconds.
+        ensure("bigtech_chat", env.CHAT_MONGODB_PASSWORD, [{ role: "readWrite", db: "bigtech_chat" }, "clusterMonitor"]);
+        ensure("exporter", env.EXPORTER_MONGODB_PASSWORD, [{ role: "read", db: "local" }, "clusterMonitor"]);
+        ' >/dev/null
 }
 (until prepare; do sleep 1; done) &
 

@@ -1,4 +1,4 @@
-//! One JSON object per line in production, readable lines in development.
+//! One JSON object per line, or readable lines for whoever develops.
 
 use json_subscriber::JsonLayer;
 use tracing::Subscriber;
@@ -16,7 +16,7 @@ where
 {
     let filter = EnvFilter::try_new(format!("{},{QUIET}", config.log_level));
     let filter = filter.unwrap_or_else(|_| EnvFilter::new(format!("info,{QUIET}")));
-    let layer = if config.debug { tracing_subscriber::fmt::layer().boxed() } else { json().boxed() };
+    let layer = if config.log_json { json().boxed() } else { tracing_subscriber::fmt::layer().boxed() };
     layer.with_filter(filter)
 }
 
