@@ -11,6 +11,12 @@ export function h(tag, attributes, ...children) {
   return element;
 }
 
+/** A button that acts; what it shows is text, an icon or several, and where it is no text it has a label. */
+export function button(kind, act, id, shown, label, attributes) {
+  const named = { class: kind, type: 'button', 'data-act': act, 'data-id': id, 'aria-label': label, title: label };
+  return h('button', { ...named, ...attributes }, shown);
+}
+
 /** The first letter of a name, on a colour of the person's own. */
 export function avatar(id, name, online) {
   return h('span', { class: `avatar hue-${id % 8}`, 'aria-hidden': 'true' }, [...name][0]?.toUpperCase() ?? '?',
@@ -25,7 +31,7 @@ const STROKES = {
   edit: 'M5 19l1-4L16.5 4.5l3 3L9 18l-4 1z',
   trash: 'M5 7h14M10 7V4.5h4V7M7 7l1 12.5h8L17 7',
   close: 'M6 6l12 12M18 6L6 18',
-  group: 'M9 11a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM3.5 19a5.5 5.5 0 0 1 11 0M16 5.5a3 3 0 0 1 0 5.3M17.5 14a5.5 5.5 0 0 1 3 5',
+  group: 'M9 11a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM3.5 19a5.5 5.5 0 0 1 11 0M16 5.5a3 3 0 0 1 0 5M17.5 14a5.5 5.5 0 0 1 3 5',
   leave: 'M14 5H6v14h8M11 12h9M17 9l3 3-3 3',
 };
 

@@ -39,7 +39,7 @@ const TEXTS = {
   offline: ['offline', '오프라인'],
   last_seen: ['last seen {when}', '마지막 접속 {when}'],
   new_group: ['New group', '새 그룹'],
-  group_name: ['Group name', '그룹 이름'],
+  name: ['Group name', '그룹 이름'],
   members: ['Members', '멤버'],
   members_of: ['{n} members', '멤버 {n}명'],
   create: ['Create', '만들기'],
@@ -52,6 +52,7 @@ const TEXTS = {
   you: ['You', '나'],
   back: ['Back', '뒤로'],
   message: ['Message', '메시지'],
+  messages: ['Messages', '메시지 목록'],
   send: ['Send', '보내기'],
   more: ['Actions', '더 보기'],
   reply: ['Reply', '답장'],
@@ -120,7 +121,8 @@ export function refusalText({ status, code }) {
 export function systemText(text) {
   const [, by, verb, names] = text.match(/^(\S+) (added|removed|left) ?(.*)$/) ?? [];
   if (!by || language === 'en') return text;
-  return t(verb === 'left' ? 'gone' : verb, { by, names: names.replace(/ and (\d+) others$/, ' 외 $1명').replace(' and ', ', ') });
+  const people = names.replace(/ and (\d+) others$/, ' 외 $1명').replace(' and ', ', ');
+  return t(verb === 'left' ? 'gone' : verb, { by, names: people });
 }
 
 const format = (options) => (at) => new Intl.DateTimeFormat(language, options).format(new Date(at));

@@ -1,7 +1,7 @@
 // What the page knows: people, rooms, messages; how it is loaded, and how live events change it.
 
 import { call, Refusal } from './client.js';
-import { t, when } from './i18n.js';
+import { systemText, t, when } from './i18n.js';
 import { settle } from './outbox.js';
 
 const PAGE = 50;
@@ -60,7 +60,10 @@ async function loadRooms() {
 
 function put(room) {
   const known = state.rooms.get(room.id);
-  if (!known) return void state.rooms.set(room.id, { ...room, messages: null, more: false, early: null, newFrom: null });
+  if (!known) {
+    state.rooms.set(room.id, { ...room, messages: null, more: false, early: null, newFrom: null });
+    return;
+  }
   // Said after the question was answered, heard before the answer came.
   const heardSince = known.last_message && newer(known.last_message, room.last_message);
   const { last_message, unread_count } = heardSince ? known : room;
@@ -255,6 +258,7 @@ export function readSoon(id) {
 // What is shown of it
 
 export const isSystem = (message) => message.message_type === 'system';
+export const textOf = (message) => (isSystem(message) ? systemText(message.content) : message.content);
 export const isGroup = (room) => room.room_type === 'group';
 
 /** The other one in a direct room. */

@@ -1,4 +1,4 @@
-// The live stream of all rooms. When it breaks it comes back where it was: with a new ticket, for one is used only once.
+// The live stream of all rooms. When it breaks it comes back where it was, with a new ticket: one is used only once.
 
 import { call } from './client.js';
 
