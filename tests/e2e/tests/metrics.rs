@@ -87,7 +87,6 @@ async fn the_services_tell_what_the_document_says_and_no_label_holds_an_id() {
         assert!(documented.len() > 20, "the table was not read: {documented:?}");
 
         let scrape = async || scraped(&client.get("/metrics").await.text);
-        let (mut told, mut values) = scrape().await;
         // The lag is measured every 5 s, and a series is told when there is one.
         let missing = |told: &Metrics| documented.keys().find(|name| !told.contains_key(*name)).cloned();
         eventually(&format!("{service}-service tells all"), || async {
@@ -95,7 +94,7 @@ async fn the_services_tell_what_the_document_says_and_no_label_holds_an_id() {
             missing(&told).is_none().then_some(())
         })
         .await;
-        (told, values) = scrape().await;
+        let (told, mut values) = scrape().await;
 
         for (name, metric) in &told {
             assert_eq!(Some(metric), documented.get(name), "{name} of {service}-service, and docs/metrics.md");

@@ -12,8 +12,10 @@ use crate::life;
 use crate::prometheus::{SCRAPED_WITHIN, ask, has_data};
 
 /// Series that a healthy stack on one machine does not have, and why.
-const ABSENT: [(&str, &str); 1] =
-    [("kafka_consumergroup_lag", "told by production's exporter; here Kafka tells of itself, and knows no group's lag")];
+const ABSENT: [(&str, &str); 1] = [(
+    "kafka_consumergroup_lag",
+    "told by production's exporter; here Kafka tells of itself, and knows no group's lag",
+)];
 
 /// Words of the language that look like series.
 const LANGUAGE: [&str; 12] =
@@ -56,9 +58,10 @@ async fn order(order: &str, name: &str) {
 /// ServiceDown of friend-service, as Prometheus says it is.
 async fn state() -> Option<String> {
     let alerts = ask("PROMETHEUS_URL", "/api/v1/alerts", &[]).await["data"]["alerts"].take();
-    let found = alerts.as_array()?.iter().find(|alert| {
-        alert["labels"]["alertname"] == "ServiceDown" && alert["labels"]["job"] == "friend-service"
-    });
+    let found = alerts
+        .as_array()?
+        .iter()
+        .find(|alert| alert["labels"]["alertname"] == "ServiceDown" && alert["labels"]["job"] == "friend-service");
     Some(found?["state"].as_str()?.to_owned())
 }
 

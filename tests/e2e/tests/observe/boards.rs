@@ -13,7 +13,10 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infrastructure/
 /// What a healthy stack on one machine does not show, and why. Parts of expressions.
 const EMPTY: [(&str, &str); 2] = [
     ("kong", "the gateway of cargo stack obeys kong.yml but has no status listener"),
-    ("(kafka_consumergroup_lag)", "told by production's exporter; here Kafka tells of itself, and knows no group's lag"),
+    (
+        "(kafka_consumergroup_lag)",
+        "told by production's exporter; here Kafka tells of itself, and knows no group's lag",
+    ),
 ];
 
 /// What a viewer has chosen: everything, over a minute.

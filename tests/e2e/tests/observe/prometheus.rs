@@ -8,7 +8,8 @@ use serde_json::Value;
 pub const SCRAPED_WITHIN: Duration = Duration::from_secs(150);
 
 fn setting(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run these tests with `cargo stack test --observe`"))
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: run these tests with `cargo stack test --observe`"))
 }
 
 /// Asks `path` of the server that a variable names.
