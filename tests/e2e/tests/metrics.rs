@@ -26,13 +26,14 @@ type Metrics = BTreeMap<String, Metric>;
 /// The metrics of a service as the table has them.
 fn documented(service: &str) -> Metrics {
     let rows = DOCUMENT.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() == 6);
-    let rows = rows.map(|row| row.trim_matches('|').split(" | ").map(|cell| cell.replace('`', "")).collect::<Vec<_>>());
+    let rows =
+        rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect::<Vec<_>>());
     let of_service = rows.filter(|cells| cells[3] == "all" || cells[3].split(", ").any(|name| name == service));
     of_service
         .map(|cells| {
-            let labels = cells[2].split(", ").map(|label| label.trim().to_owned()).filter(|label| !label.is_empty());
-            let (name, help) = (cells[0].trim().to_owned(), cells[4].trim().to_owned());
-            (name, Metric { kind: cells[1].clone(), labels: labels.collect(), help })
+            let labels = cells[2].split(", ").map(str::to_owned).filter(|label| !label.is_empty());
+            let metric = Metric { kind: cells[1].clone(), labels: labels.collect(), help: cells[4].clone() };
+            (cells[0].clone(), metric)
         })
         .collect()
 }
@@ -87,7 +88,6 @@ async fn the_services_tell_what_the_document_says_and_no_label_holds_an_id() {
         assert!(documented.len() > 20, "the table was not read: {documented:?}");
 
         let scrape = async || scraped(&client.get("/metrics").await.text);
-        let (mut told, mut values) = scrape().await;
         // The lag is measured every 5 s, and a series is told when there is one.
         let missing = |told: &Metrics| documented.keys().find(|name| !told.contains_key(*name)).cloned();
         eventually(&format!("{service}-service tells all"), || async {
@@ -95,7 +95,7 @@ async fn the_services_tell_what_the_document_says_and_no_label_holds_an_id() {
             missing(&told).is_none().then_some(())
         })
         .await;
-        (told, values) = scrape().await;
+        let (told, mut values) = scrape().await;
 
         for (name, metric) in &told {
             assert_eq!(Some(metric), documented.get(name), "{name} of {service}-service, and docs/metrics.md");

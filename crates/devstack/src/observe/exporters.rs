@@ -19,10 +19,10 @@ pub const REDIS: Needed =
     Needed { names: &["prometheus-redis-exporter", "redis_exporter"], package: "prometheus-redis-exporter" };
 
 /// Those of MySQL, MongoDB and Redis. Kafka tells its own metrics, by an agent in each broker.
-pub fn units(plan: &Plan, ports: &Observers, of_mongodb: PathBuf) -> Result<Vec<Unit>> {
+pub fn units(plan: &Plan, ports: &Observers, mongodb_exporter: PathBuf) -> Result<Vec<Unit>> {
     Ok(vec![
         of_mysql(plan, ports.mysql)?,
-        of_mongodb_unit(plan, ports.mongodb, of_mongodb),
+        of_mongodb(plan, ports.mongodb, mongodb_exporter),
         of_redis(plan, ports.redis)?,
     ])
 }
@@ -36,7 +36,7 @@ fn of_mysql(plan: &Plan, port: u16) -> Result<Unit> {
     Ok(unit(plan, "mysql-exporter", port, launch, "/metrics"))
 }
 
-fn of_mongodb_unit(plan: &Plan, port: u16, program: PathBuf) -> Unit {
+fn of_mongodb(plan: &Plan, port: u16, program: PathBuf) -> Unit {
     let launch = Launch::new(program, "/")
         .arg(format!("--mongodb.uri={}", mongodb::url(plan)))
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))

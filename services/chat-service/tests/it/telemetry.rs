@@ -2,17 +2,19 @@
 
 use std::fs::File;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures_util::future::join_all;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use serde_json::{Value, json};
-use testkit::{Events, Space, eventually};
+use testkit::{Events, Space};
 use tokio::net::TcpListener;
 
 use crate::app::TestApp;
@@ -73,15 +75,19 @@ async fn one_message_is_one_trace_from_its_post_to_the_stream_of_another_replica
 
     let sender = here.client(&token(ann.id)).with_header("traceparent", TRACEPARENT);
     // The other replica hears by Kafka as soon as it stands at the topic's end, and until then reads the log.
-    let fan_out = eventually("the fan-out is told of", || async {
+    let mut tries = 0..20;
+    let fan_out = loop {
+        tries.next().expect("the fan-out is told of");
         sender.post(&format!("/messages/{room}"), json!({"content": "안녕"})).await.expect(201);
-        assert_eq!(stream_next(&mut stream).await, "new_message");
-        collector.span("fan out")
-    });
-    let fan_out = fan_out.await;
+        assert_eq!(stream.next().await.name, "new_message");
+        if let Some(span) = exported(|| collector.span("fan out")).await {
+            break span;
+        }
+    };
 
     let spans = ["POST /messages/{id}", "commit to the room's log", &format!("publish {topic}")];
-    let [request, commit, publish] = spans.map(|name| collector.span(name).expect(name));
+    let all = join_all(spans.map(|name| exported(|| collector.span(name)))).await;
+    let [request, commit, publish] = <[_; 3]>::try_from(all).unwrap().map(|span| span.expect("it is exported"));
     assert_eq!(hex(&request.parent_span_id), "b7ad6b7169203331", "the caller's span");
     let siblings = |name: &str| {
         let spans = collector.0.lock().unwrap();
@@ -92,8 +98,17 @@ async fn one_message_is_one_trace_from_its_post_to_the_stream_of_another_replica
     assert!(siblings(&publish.name).contains(&fan_out.parent_span_id), "it came by Kafka");
 }
 
-async fn stream_next(stream: &mut testkit::Sse) -> String {
-    stream.next().await.name
+/// A span, if it is exported within a second.
+async fn exported(span: impl Fn() -> Option<Span>) -> Option<Span> {
+    let wait = async {
+        loop {
+            match span() {
+                Some(span) => break span,
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(1), wait).await.ok()
 }
 
 #[tokio::test]
