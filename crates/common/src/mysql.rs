@@ -113,9 +113,11 @@ async fn finish_broken(connection: &mut MySqlConnection, service: &str, migratio
     let broken = begun.and_then(|version: i64| migrations.iter().find(|migration| migration.version == version));
     let Some(migration) = broken else { return Ok(()) };
     for statement in statements(migration.sql.as_str()) {
-        match sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await {
-            Err(e) if number(&e).is_some_and(|number| ALREADY_DONE.contains(&number)) => {}
-            done => drop(done?),
+        let done = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await;
+        if let Err(e) = done
+            && !number(&e).is_some_and(|number| ALREADY_DONE.contains(&number))
+        {
+            return Err(e.into());
         }
     }
     let finished = format!("UPDATE {service}_migrations SET success = TRUE WHERE version = ?");
