@@ -3,11 +3,12 @@
 use config_tests::{place, text};
 use regex::Regex;
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "README.ko.md",
     "docs/architecture.md",
     "docs/events.md",
+    "docs/metrics.md",
     "docs/onboarding.md",
     "docs/operations.md",
     "k8s/README.md",
