@@ -1,12 +1,14 @@
 //! Configuration from the environment: read once, checked, and refused with one line that names the variable.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{AddrParseError, IpAddr, Ipv4Addr};
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use ipnet::IpNet;
 
 use crate::kafka::KafkaConfig;
 use crate::kafka::topics::TopicNames;
@@ -20,7 +22,10 @@ const MIN_SECRET_BYTES: usize = 32;
 
 /// The environment, as a map so that tests can make one.
 #[derive(Clone, Debug, Default)]
-pub struct Env(HashMap<String, String>);
+pub struct Env {
+    values: HashMap<String, String>,
+    asked: Arc<Mutex<BTreeSet<String>>>,
+}
 
 /// The line that stops a start.
 #[derive(Debug, thiserror::Error)]
@@ -38,16 +43,23 @@ impl Env {
         if std::env::var("DEBUG").is_ok_and(|v| truth(&v) == Some(true)) {
             dotenvy::dotenv().ok();
         }
-        Self(std::env::vars().collect())
+        Self::of(std::env::vars())
     }
 
-    pub fn of(pairs: impl IntoIterator<Item = (&'static str, String)>) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    pub fn of<N: Into<String>>(pairs: impl IntoIterator<Item = (N, String)>) -> Self {
+        let values = pairs.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        Self { values, asked: Arc::default() }
     }
 
     /// The value of a variable; an empty one counts as unset.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|v| v.trim()).filter(|v| !v.is_empty())
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        self.values.get(name).map(|v| v.trim()).filter(|v| !v.is_empty())
+    }
+
+    /// The variables that were asked for so far, set or not: what deployment files may set is held against them.
+    pub fn asked(&self) -> BTreeSet<String> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn text(&self, name: &str, default: &str) -> String {
@@ -111,6 +123,24 @@ fn truth(value: &str) -> Option<bool> {
     }
 }
 
+/// Where a proxy of ours may stand: an address, or a network such as `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(IpNet);
+
+impl Network {
+    pub fn contains(&self, address: &IpAddr) -> bool {
+        self.0.contains(address)
+    }
+}
+
+impl FromStr for Network {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map(Self)
+    }
+}
+
 /// A value that is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -140,6 +170,8 @@ pub struct Base {
     pub debug: bool,
     pub version: String,
     pub log_level: String,
+    /// One JSON object a line, or readable lines.
+    pub log_json: bool,
     pub secret_key: Secret,
     pub secret_key_previous: Option<Secret>,
     /// Without it no call between services is signed and none is accepted.
@@ -155,10 +187,12 @@ pub struct Base {
     /// Put before the names of consumer groups, so that tests share brokers; empty in production.
     pub kafka_group_prefix: String,
     pub cors_origins: Vec<HeaderValue>,
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<Network>,
     /// How long a call to another service may take.
     pub http_timeout: Duration,
     pub online_ttl: Duration,
+    /// Where spans go, without `/v1/traces`; none are made without it.
+    pub otlp_endpoint: Option<String>,
     /// From SIGTERM to exit at most; below Kubernetes' grace period of 30 s.
     pub shutdown: Duration,
 }
@@ -176,6 +210,7 @@ impl Base {
             debug,
             version: env.text("VERSION", env!("CARGO_PKG_VERSION")),
             log_level: env.text("LOG_LEVEL", "info").to_lowercase(),
+            log_json: log_json(env, !debug)?,
             secret_key,
             secret_key_previous: optional_secret(env, "SECRET_KEY_PREVIOUS", debug)?,
             service_secret_key: optional_secret(env, "SERVICE_SECRET_KEY", debug)?,
@@ -196,6 +231,7 @@ impl Base {
             trusted_proxies: env.list("TRUSTED_PROXIES", "")?,
             http_timeout: env.seconds("HTTP_TIMEOUT", 10, 1..=300)?,
             online_ttl: env.seconds("ONLINE_TTL_SECONDS", 60, 1..=86_400)?,
+            otlp_endpoint: otlp_endpoint(env)?,
             shutdown: env.seconds("SHUTDOWN_SECONDS", 25, 3..=600)?,
         })
     }
@@ -292,6 +328,20 @@ pub fn service_url(env: &Env, name: &str, default: &str) -> Result<String> {
     Ok(url.trim_end_matches('/').to_owned())
 }
 
+fn log_json(env: &Env, default: bool) -> Result<bool> {
+    match env.get("LOG_FORMAT") {
+        None => Ok(default),
+        Some("json") => Ok(true),
+        Some("text") => Ok(false),
+        Some(other) => Err(error("LOG_FORMAT", format!("{other:?} is neither json nor text"))),
+    }
+}
+
+fn otlp_endpoint(env: &Env) -> Result<Option<String>> {
+    const NAME: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    env.get(NAME).map(|_| service_url(env, NAME, "")).transpose()
+}
+
 fn topic_names(env: &Env) -> TopicNames {
     let names = TopicNames::default();
     TopicNames {
@@ -353,6 +403,42 @@ mod tests {
             assert_eq!(read(&[("CORS_ORIGINS", value)]).unwrap().cors_origins, ["http://a", "http://b"]);
         }
         assert!(problem(&[("CORS_ORIGINS", "[1]")]).starts_with("CORS_ORIGINS: is not a JSON list"));
+    }
+
+    #[test]
+    fn a_proxy_is_an_address_or_stands_in_a_network() {
+        let trusts = |value, address: &str| {
+            let proxies = read(&[("TRUSTED_PROXIES", value)]).unwrap().trusted_proxies;
+            proxies.iter().any(|network| network.contains(&address.parse().unwrap()))
+        };
+        assert!(trusts("127.0.0.1", "127.0.0.1") && !trusts("127.0.0.1", "127.0.0.2"));
+        assert!(trusts("::1, 172.16.0.0/12", "172.31.255.1") && !trusts("172.16.0.0/12", "172.32.0.1"));
+        assert!(!trusts("", "127.0.0.1"));
+        assert!(problem(&[("TRUSTED_PROXIES", "10.0.0.0/33")]).starts_with("TRUSTED_PROXIES: \"10.0.0.0/33\""));
+    }
+
+    #[test]
+    fn what_was_asked_for_is_known() {
+        let env = Env::of([("PORT", "1".to_owned()), ("UNKNOWN", String::new())]);
+        env.get("PORT");
+        assert_eq!(env.text("HOST", "::"), "::");
+        assert_eq!(env.asked().into_iter().collect::<Vec<_>>(), ["HOST", "PORT"]);
+    }
+
+    #[test]
+    fn spans_are_made_only_where_they_can_be_sent() {
+        let endpoint = |value| read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", value)]).unwrap().otlp_endpoint;
+        assert_eq!(endpoint(""), None);
+        assert_eq!(endpoint("http://jaeger:4318/"), Some("http://jaeger:4318".to_owned()));
+        assert!(problem(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "jaeger:4317")]).contains("does not begin with http://"));
+    }
+
+    #[test]
+    fn logs_are_readable_in_development_unless_told_otherwise() {
+        let json = |pairs: &[_]| read(pairs).unwrap().log_json;
+        assert!(json(&[]) && !json(&[("DEBUG", "true")]));
+        assert!(json(&[("DEBUG", "true"), ("LOG_FORMAT", "json")]) && !json(&[("LOG_FORMAT", "text")]));
+        assert!(problem(&[("LOG_FORMAT", "xml")]).starts_with("LOG_FORMAT: \"xml\" is neither"));
     }
 
     #[test]

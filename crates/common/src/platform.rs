@@ -32,13 +32,8 @@ pub struct Platform {
 impl Platform {
     pub fn new(service: Service, config: Base) -> Result<Self, prometheus::Error> {
         let shutdown = Shutdown::new();
-        Ok(Self {
-            service,
-            config: Arc::new(config),
-            metrics: Metrics::new(service.name)?,
-            health: Health::new(shutdown.clone()),
-            shutdown,
-        })
+        let metrics = Metrics::new(service.name, &config.version)?;
+        Ok(Self { service, config: Arc::new(config), metrics, health: Health::new(shutdown.clone()), shutdown })
     }
 }
 
@@ -86,18 +81,30 @@ where
 {
     let started = Instant::now();
     let (base, own) = (Base::read(env, service.name, service.port)?, read(env)?);
-    telemetry::start_logs(&base);
-    for warning in base.warnings() {
+    let platform = Platform::new(service, base)?;
+    let telemetry = telemetry::start(service.name, &platform.config, &platform.metrics)?;
+    measure_runtime(&platform.metrics)?;
+    for warning in platform.config.warnings() {
         tracing::warn!("{warning}");
     }
-    let platform = Platform::new(service, base)?;
     let app = app(platform.clone(), own).await?;
     let (host, port) = (platform.config.host, platform.config.port);
     let listener = TcpListener::bind((host, port)).await.map_err(|e| format!("PORT: {host}:{port}: {e}"))?;
     tracing::info!(port, started_ms = started.elapsed().as_millis() as u64, "listening");
     serve(&platform, listener, app).await?;
     tracing::info!("stopped");
+    telemetry.flush().await;
     Ok(())
+}
+
+/// How busy the process is with its own tasks.
+fn measure_runtime(metrics: &Metrics) -> prometheus::Result<()> {
+    let (alive, queued) = (tokio::runtime::Handle::current().metrics(), tokio::runtime::Handle::current().metrics());
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    metrics.gauge_of("runtime_tasks", "Tasks of the runtime that live", move || count(alive.num_alive_tasks()))?;
+    metrics.gauge_of("runtime_queue_length", "Tasks that are ready and wait for a thread", move || {
+        count(queued.global_queue_depth())
+    })
 }
 
 async fn serve(platform: &Platform, listener: TcpListener, app: Router) -> Result<(), Failure> {

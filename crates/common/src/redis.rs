@@ -1,12 +1,14 @@
 //! Redis: a connection that heals itself, and keys in one place.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::{Arg, Cmd, Pipeline, RedisFuture, Value};
 
 use crate::config::{self, ConfigError, Secret};
 use crate::error::Result;
 use crate::health::Health;
+use crate::telemetry::{Metrics, Queries};
 
 /// Redis only speeds things up: an answer that takes longer is not worth waiting for.
 const TIMEOUT: Duration = Duration::from_millis(500);
@@ -14,13 +16,20 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 /// The connection and the prefix of our keys.
 #[derive(Clone)]
 pub struct Redis {
-    connection: ConnectionManager,
+    connection: Connection,
     prefix: String,
+}
+
+/// Sends commands and times them; cheap to clone.
+#[derive(Clone)]
+pub struct Connection {
+    manager: ConnectionManager,
+    queries: Queries,
 }
 
 impl Redis {
     /// Connects when it is first used.
-    pub fn new(url: &Secret, prefix: &str) -> std::result::Result<Self, ConfigError> {
+    pub fn new(url: &Secret, prefix: &str, metrics: &Metrics) -> std::result::Result<Self, ConfigError> {
         let invalid = |e: redis::RedisError| config::error("REDIS_URL", format!("is not valid: {e}"));
         let settings = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(TIMEOUT))
@@ -28,12 +37,13 @@ impl Redis {
             .set_number_of_retries(1)
             .set_max_delay(TIMEOUT);
         let client = redis::Client::open(url.expose()).map_err(invalid)?;
-        let connection = ConnectionManager::new_lazy_with_config(client, settings).map_err(invalid)?;
+        let manager = ConnectionManager::new_lazy_with_config(client, settings).map_err(invalid)?;
+        let connection = Connection { manager, queries: metrics.queries("redis") };
         Ok(Self { connection, prefix: prefix.to_owned() })
     }
 
     /// A handle to send commands with; cheap.
-    pub fn connection(&self) -> ConnectionManager {
+    pub fn connection(&self) -> Connection {
         self.connection.clone()
     }
 
@@ -53,5 +63,42 @@ impl Redis {
 
     async fn ping(&self) -> Result<()> {
         Ok(redis::cmd("PING").query_async::<()>(&mut self.connection()).await?)
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(async move {
+            let started = Instant::now();
+            let answer = self.manager.req_packed_command(command).await;
+            self.queries.took(&name(command), started.elapsed());
+            answer
+        })
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        Box::pin(async move {
+            let started = Instant::now();
+            let answers = self.manager.req_packed_commands(pipeline, offset, count).await;
+            self.queries.took("pipeline", started.elapsed());
+            answers
+        })
+    }
+
+    fn get_db(&self) -> i64 {
+        self.manager.get_db()
+    }
+}
+
+/// Its first word: the commands that we send are few.
+fn name(command: &Cmd) -> String {
+    match command.args_iter().next() {
+        Some(Arg::Simple(name)) => String::from_utf8_lossy(name).to_lowercase(),
+        _ => "other".to_owned(),
     }
 }

@@ -29,19 +29,26 @@ fn shared(plan: &Plan, bootstrap: &str) -> Variables {
     .into()
 }
 
+/// What docker-compose.msa.yml sets too, and where to listen.
 pub fn of_service(plan: &Plan, bootstrap: &str, service: Service) -> Variables {
-    let mut variables = shared(plan, bootstrap);
-    let own = [
-        ("DEBUG", "true".into()),
-        // Logs go to files.
-        ("NO_COLOR", "1".into()),
-        ("HOST", "127.0.0.1".into()),
-        ("MYSQL_URL", mysql::url(plan, service)),
-        ("TRUSTED_PROXIES", "127.0.0.1".into()),
-    ];
-    variables.extend(own.map(|(name, value)| (name.to_owned(), value)));
-    for other in Service::ALL {
-        variables.insert(format!("{}_SERVICE_URL", other.prefix()), urls(plan, other).swap_remove(0));
+    let mut variables = Variables::new();
+    let mut set = |name: &str, value: String| variables.insert(name.to_owned(), value);
+    set("DEBUG", "true".into());
+    // Logs go to files.
+    set("NO_COLOR", "1".into());
+    set("HOST", "127.0.0.1".into());
+    set("SECRET_KEY", SECRET_KEY.into());
+    set("SERVICE_SECRET_KEY", SERVICE_SECRET_KEY.into());
+    set("MYSQL_URL", mysql::url(plan, service));
+    set("REDIS_URL", redis::url(plan));
+    set("KAFKA_BOOTSTRAP_SERVERS", bootstrap.into());
+    set("TRUSTED_PROXIES", "127.0.0.1".into());
+    if service == Service::Chat {
+        set("MONGO_URL", mongodb::url(plan));
+        set("MONGODB_DB_NAME", MONGODB_DB_NAME.into());
+    }
+    for &asked in service.asks() {
+        set(&format!("{}_SERVICE_URL", asked.prefix()), urls(plan, asked).swap_remove(0));
     }
     variables
 }
@@ -62,6 +69,10 @@ pub fn attach(plan: &Plan, bootstrap: &str) -> Variables {
         return variables;
     }
     variables.insert("GATEWAY_URL".into(), format!("http://127.0.0.1:{}", plan.ports.gateway));
+    if let Some(observers) = plan.ports.observers {
+        variables.insert("PROMETHEUS_URL".into(), format!("http://127.0.0.1:{}", observers.prometheus));
+        variables.insert("ALERTMANAGER_URL".into(), format!("http://127.0.0.1:{}", observers.alertmanager));
+    }
     for service in Service::ALL {
         let urls = urls(plan, service);
         variables.insert(format!("{}_URL", service.prefix()), urls[0].clone());
@@ -91,6 +102,8 @@ mod tests {
             friend: vec![21],
             chat: vec![31, 32],
             gateway: 8000,
+            web: 41,
+            observers: None,
         };
         Plan { place: Place::of_workspace().unwrap(), options: options.into(), ports }
     }
@@ -111,5 +124,48 @@ mod tests {
         assert_eq!(variables["MYSQL_URL"], "mysql://bigtech_friend:chatpassword@127.0.0.1:1/bigtech_friend");
         assert_eq!(variables["USER_SERVICE_URL"], "http://127.0.0.1:11");
         assert!(!variables.contains_key("MYSQL_ADMIN_URL"));
+    }
+
+    /// The environment of a service in the compose file.
+    fn composed(service: Service) -> Variables {
+        let text = std::fs::read_to_string(Place::of_workspace().unwrap().root.join("docker-compose.msa.yml")).unwrap();
+        let mut file: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).unwrap();
+        file.apply_merge().unwrap();
+        let variables = file["services"][service.name()]["environment"].as_mapping().unwrap().iter();
+        variables.map(|(name, value)| (name.as_str().unwrap().into(), value.as_str().unwrap().into())).collect()
+    }
+
+    /// A value without what differs from machine to machine: hosts, ports, and the login that only a container's
+    /// MongoDB asks for.
+    fn without_place(name: &str, value: &str) -> String {
+        match name {
+            "KAFKA_BOOTSTRAP_SERVERS" | "TRUSTED_PROXIES" => "somewhere".into(),
+            "MONGO_URL" => value.split(':').next().unwrap_or_default().into(),
+            _ => match value.split_once("://") {
+                Some((scheme, rest)) => {
+                    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+                    let login = authority.rsplit_once('@').map_or("", |(login, _)| login);
+                    format!("{scheme}://{login}@…/{path}")
+                }
+                None => value.into(),
+            },
+        }
+    }
+
+    /// Of Loki and Jaeger, which are there in containers only.
+    const OF_CONTAINERS: [&str; 2] = ["LOG_FORMAT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+
+    #[test]
+    fn the_services_are_told_what_the_compose_file_tells_them() {
+        for service in Service::ALL {
+            let mut ours = of_service(&plan(""), "127.0.0.1:9", service);
+            assert!(ours.remove("HOST").is_some(), "a container listens on all addresses, we do not");
+            let mut theirs = composed(service);
+            assert!(OF_CONTAINERS.iter().all(|name| theirs.remove(*name).is_some()));
+            let told = |variables: Variables| -> Variables {
+                variables.into_iter().map(|(name, value)| (name.clone(), without_place(&name, &value))).collect()
+            };
+            assert_eq!(told(ours), told(theirs), "{}", service.name());
+        }
     }
 }

@@ -38,6 +38,8 @@ pub const REDIS: Needed = Needed { names: &["redis-server", "valkey-server"], pa
 pub const PYTHON: Needed = Needed { names: &["python3"], package: "python3-pip" };
 pub const JAVA: Needed = Needed { names: &["java"], package: "default-jre-headless" };
 pub const MAVEN: Needed = Needed { names: &["mvn"], package: "maven" };
+/// Comes with Chromium itself.
+pub const CHROMEDRIVER: Needed = Needed { names: &["chromedriver"], package: "chromium-driver" };
 
 impl Needed {
     pub fn find(&self) -> Option<PathBuf> {

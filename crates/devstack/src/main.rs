@@ -9,6 +9,7 @@ mod gateway;
 mod handle;
 mod install;
 mod keeper;
+mod observe;
 mod options;
 mod ports;
 mod process;
@@ -18,6 +19,7 @@ mod stack;
 mod state;
 mod supervise;
 mod tests_run;
+mod web;
 mod workspace;
 
 use std::process::ExitCode;
@@ -41,9 +43,12 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<ExitCode> {
-    if let Command::Gateway(options) = command {
-        return Builder::new_multi_thread().enable_all().build()?.block_on(gateway::serve(options)).map(done);
-    }
+    let threads = || Builder::new_multi_thread().enable_all().build();
+    let command = match command {
+        Command::Gateway(options) => return threads()?.block_on(gateway::serve(options)).map(done),
+        Command::Web(options) => return threads()?.block_on(web::serve(options)).map(done),
+        command => command,
+    };
     // One thread: children are told to end with the thread that started them, and this one ends last.
     Builder::new_current_thread().enable_all().build()?.block_on(perform(command))
 }
@@ -64,7 +69,7 @@ async fn perform(command: Command) -> Result<ExitCode> {
         Command::Kill { name } => control::order(&place, Request::Kill { name }).await.map(done),
         Command::Demo => demo::play(&place).await.map(done),
         Command::Test { options, args } => tests_run::run(place.for_tests(), options, args).await,
-        Command::Gateway(_) => Ok(ExitCode::SUCCESS),
+        Command::Gateway(_) | Command::Web(_) => Ok(ExitCode::SUCCESS),
     }
 }
 

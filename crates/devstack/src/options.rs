@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::gateway::GatewayOptions;
 use crate::services::Service;
+use crate::web::WebOptions;
 
 /// BigTech Chat on one machine: real engines, the three services and the gateway.
 #[derive(Parser)]
@@ -68,6 +69,8 @@ pub enum Command {
     Supervise(UpOptions),
     #[command(hide = true)]
     Gateway(GatewayOptions),
+    #[command(hide = true)]
+    Web(WebOptions),
 }
 
 #[derive(Args, Clone)]
@@ -111,6 +114,10 @@ pub struct UpOptions {
     /// Start a part only.
     #[arg(long, value_enum)]
     pub only: Option<Part>,
+
+    /// Prometheus and Alertmanager with the rules of production, and exporters for the engines.
+    #[arg(long, conflicts_with = "only")]
+    pub observe: bool,
 }
 
 #[derive(Args, Clone)]
@@ -130,9 +137,22 @@ pub struct TestOptions {
     /// Run the fault tests, and no others: they stop and kill what the others need.
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "small")]
     pub faults: Option<Faults>,
+
+    /// Run the tests of boards and alerts, and no others: they need Prometheus, and take a service down.
+    #[arg(long, conflicts_with = "faults")]
+    pub observe: bool,
 }
 
 impl TestOptions {
+    /// The test program that runs without the others, if one does.
+    pub fn alone(&self) -> Option<&'static str> {
+        match (self.faults, self.observe) {
+            (Some(_), _) => Some("faults"),
+            (None, true) => Some("observe"),
+            (None, false) => None,
+        }
+    }
+
     /// What is not said is what the tests need.
     fn sizes(&self) -> (usize, Replicas) {
         let (brokers, replicas) = match self.faults {
@@ -157,6 +177,7 @@ impl From<TestOptions> for UpOptions {
             engine_ports: EnginePorts::Free,
             fresh: true,
             only: None,
+            observe: test.observe,
         }
     }
 }

@@ -22,12 +22,26 @@ pub struct Ports {
     pub friend: Vec<u16>,
     pub chat: Vec<u16>,
     pub gateway: u16,
+    pub web: u16,
+    pub observers: Option<Observers>,
+}
+
+/// Those who watch; none unless asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Observers {
+    pub prometheus: u16,
+    pub alertmanager: u16,
+    pub mysql: u16,
+    pub mongodb: u16,
+    pub redis: u16,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Broker {
     pub clients: u16,
     pub controller: u16,
+    /// Where it tells its metrics, if somebody listens.
+    pub metrics: Option<u16>,
 }
 
 impl Ports {
@@ -43,6 +57,8 @@ impl Ports {
             friend: replicas(options, &mut free, Service::Friend)?,
             chat: replicas(options, &mut free, Service::Chat)?,
             gateway: gateway(options, &mut free)?,
+            web: free.next()?,
+            observers: options.observe.then(|| observers(options, &mut free)).transpose()?,
         };
         Ok(ports)
     }
@@ -65,7 +81,11 @@ fn engine(options: &UpOptions, free: &mut Free, name: &str, default: u16) -> Res
 
 fn broker(options: &UpOptions, free: &mut Free, index: usize) -> Result<Broker> {
     let default = 19_092 + index as u16;
-    Ok(Broker { clients: engine(options, free, &format!("kafka-{}", index + 1), default)?, controller: free.next()? })
+    Ok(Broker {
+        clients: engine(options, free, &format!("kafka-{}", index + 1), default)?,
+        controller: free.next()?,
+        metrics: options.observe.then(|| free.next()).transpose()?,
+    })
 }
 
 /// The first replica has the contract's port, the others are found by the gateway.
@@ -83,6 +103,21 @@ fn gateway(options: &UpOptions, free: &mut Free) -> Result<u16> {
         return free.next();
     }
     exactly("the gateway", options.gateway_port)
+}
+
+/// People look at the first two, so they stand where production has them.
+fn observers(options: &UpOptions, free: &mut Free) -> Result<Observers> {
+    let shown = |free: &mut Free, who: &str, port| match options.service_ports {
+        ServicePorts::Contract => exactly(who, port),
+        ServicePorts::Free => free.next(),
+    };
+    Ok(Observers {
+        prometheus: shown(free, "Prometheus", 9090)?,
+        alertmanager: shown(free, "Alertmanager", 9093)?,
+        mysql: free.next()?,
+        mongodb: free.next()?,
+        redis: free.next()?,
+    })
 }
 
 fn exactly(who: &str, port: u16) -> Result<u16> {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
@@ -80,6 +82,12 @@ fn end_with_parent(program: &Path) -> Command {
     let mut command = Command::new(setpriv);
     command.args(["--pdeathsig", "TERM", "--"]).arg(program);
     command
+}
+
+/// Whether a process has opened its port: all that can be asked of one that serves others' answers.
+pub async fn listens(port: u16) -> Result<()> {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    Ok(())
 }
 
 /// SIGTERM, then SIGKILL to whoever has not ended within `grace`.

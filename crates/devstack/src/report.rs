@@ -136,10 +136,15 @@ pub fn welcome(entries: &[Entry], env: &BTreeMap<String, String>, options: &UpOp
 
 fn services(env: &BTreeMap<String, String>, gateway: &str, rate_limited: bool) {
     let url = |name: &str| env.get(name).cloned().unwrap_or_default();
-    say(&format!("  Gateway            {gateway}/api/…"));
+    say(&format!("  Chat               {gateway}/"));
+    say(&format!("  API                {gateway}/api/…"));
     say(&format!("  User service       {}/docs", url("USER_URL")));
     say(&format!("  Friend service     {}/docs", url("FRIEND_URL")));
     say(&format!("  Chat service       {}/docs", url("CHAT_URL")));
+    if let Some(prometheus) = env.get("PROMETHEUS_URL") {
+        say(&format!("  Prometheus         {prometheus}/alerts"));
+        say(&format!("  Alertmanager       {}", url("ALERTMANAGER_URL")));
+    }
     let limits = if rate_limited {
         "on, as in kong.yml"
     } else {

@@ -49,6 +49,15 @@ impl Service {
         }
     }
 
+    /// The services that it calls.
+    pub fn asks(self) -> &'static [Self] {
+        match self {
+            Self::User => &[],
+            Self::Friend => &[Self::User],
+            Self::Chat => &[Self::User, Self::Friend],
+        }
+    }
+
     /// How its variables begin.
     pub fn prefix(self) -> &'static str {
         match self {

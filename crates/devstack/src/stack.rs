@@ -16,7 +16,7 @@ use crate::ports::Ports;
 use crate::report::step;
 use crate::state::{Entry, Recorded, StateFile};
 use crate::workspace::Place;
-use crate::{build, engines, environment, gateway, process, services};
+use crate::{build, engines, environment, gateway, observe, process, services, web};
 
 /// What is to run, and where.
 pub struct Plan {
@@ -63,7 +63,9 @@ impl Stack {
             let (kafka, programs) = try_join(engines::start(self), build::programs(&self.plan)).await?;
             self.known().env = environment::attach(&self.plan, &kafka.bootstrap);
             services::start(self, &programs, &kafka).await?;
+            web::start(self, &programs).await?;
             gateway::start(self, &programs).await?;
+            observe::start(self, kafka.tells_metrics).await?;
         }
         step("all", "ready", started);
         self.known().ready = true;
@@ -71,10 +73,10 @@ impl Stack {
         Ok(())
     }
 
-    /// Gateway, services, engines: whoever is used ends after its users.
+    /// Observers, gateway, services, engines: whoever is used ends after its users.
     pub async fn take_down(&self) {
         let handles = self.handles();
-        for layer in [Layer::Gateway, Layer::Services, Layer::Engines] {
+        for layer in [Layer::Observers, Layer::Gateway, Layer::Services, Layer::Engines] {
             let leaving = handles.iter().filter(|handle| Layer::of(&handle.name) == layer);
             join_all(leaving.map(Handle::stop)).await;
         }
@@ -151,6 +153,7 @@ impl Stack {
 
 #[derive(PartialEq, Eq)]
 enum Layer {
+    Observers,
     Gateway,
     Services,
     Engines,
@@ -159,7 +162,8 @@ enum Layer {
 impl Layer {
     fn of(name: &str) -> Self {
         match name {
-            "gateway" => Self::Gateway,
+            name if observe::NAMES.contains(&name) => Self::Observers,
+            "gateway" | web::NAME => Self::Gateway,
             name if name.contains("-service-") => Self::Services,
             _ => Self::Engines,
         }
@@ -168,6 +172,7 @@ impl Layer {
 
 /// The order of `status`.
 fn rank(name: &str) -> usize {
-    let order = ["mysql", "mongodb", "redis", "kafka", "gateway", "user", "friend", "chat"];
-    order.iter().position(|part| name.starts_with(part)).unwrap_or(order.len())
+    let order = ["mysql", "mongodb", "redis", "kafka", "gateway", web::NAME, "user", "friend", "chat"];
+    let found = order.iter().position(|part| name.starts_with(part) && !observe::NAMES.contains(&name));
+    found.unwrap_or(order.len())
 }

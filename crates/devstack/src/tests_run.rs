@@ -9,23 +9,23 @@ use nix::unistd::Pid;
 
 use crate::build::cargo;
 use crate::control;
+use crate::install::{self, CHROMEDRIVER};
 use crate::options::{Faults, TestOptions, UpOptions};
 use crate::report::say;
 use crate::stack::Stack;
 use crate::supervise::with_stack;
 use crate::workspace::Place;
 
-/// The test program of the faults. It is chosen by this name and not by its package: cargo would choose other features
-/// of all dependencies for a package alone, and compile them again.
-const FAULT_TESTS: &str = "faults";
-
 pub async fn run(place: Place, options: TestOptions, args: Vec<String>) -> Result<ExitCode> {
-    let faults = options.faults;
-    with_stack(place, UpOptions::from(options), async |stack| test(stack, faults, &args).await).await
+    let (faults, alone) = (options.faults, options.alone());
+    with_stack(place, UpOptions::from(options), async |stack| test(stack, faults, alone, &args).await).await
 }
 
-async fn test(stack: &Stack, faults: Option<Faults>, args: &[String]) -> Result<ExitCode> {
-    let args = cargo_args(faults, args);
+async fn test(stack: &Stack, faults: Option<Faults>, alone: Option<&'static str>, args: &[String]) -> Result<ExitCode> {
+    if alone.is_none() && whole_or_e2e(args) {
+        browser().await;
+    }
+    let args = cargo_args(alone, args);
     say(&format!("Testing: cargo {}", args.join(" ")));
     let place = &stack.plan.place;
     let mut cargo = cargo(place)
@@ -51,17 +51,34 @@ async fn test(stack: &Stack, faults: Option<Faults>, args: &[String]) -> Result<
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-/// The whole workspace, unless a package is named. Fault tests are ignored unless they are asked for, and take turns.
-fn cargo_args(faults: Option<Faults>, said: &[String]) -> Vec<String> {
+/// The page is tested in a browser; where none can be had, everything else is tested nevertheless.
+async fn browser() {
+    if let Err(why) = install::all(&[CHROMEDRIVER]).await {
+        say(&format!("The test of the page will be skipped: {why:#}"));
+    }
+}
+
+fn whole_or_e2e(args: &[String]) -> bool {
+    let for_cargo = || args.iter().take_while(|arg| *arg != "--");
+    !for_cargo().any(names_package) || for_cargo().any(|arg| arg.ends_with("e2e"))
+}
+
+fn names_package(arg: &String) -> bool {
+    arg.starts_with("-p") || arg == "--package" || arg.starts_with("--package=")
+}
+
+/// The whole workspace, unless a package is named; or one test program alone, whose tests are ignored otherwise and take
+/// turns. It is chosen by its name and not by its package: cargo would choose other features of all dependencies for a
+/// package alone, and compile them again.
+fn cargo_args(alone: Option<&'static str>, said: &[String]) -> Vec<String> {
     let mut of_cargo = said.split(|arg| arg == "--");
     let (for_cargo, for_tests) = (of_cargo.next().unwrap_or_default(), of_cargo.next().unwrap_or_default());
-    let names_package = |arg: &String| arg.starts_with("-p") || arg == "--package" || arg.starts_with("--package=");
     let mut args = vec!["test"];
     args.extend((!for_cargo.iter().any(names_package)).then_some("--workspace"));
-    args.extend(faults.iter().flat_map(|_| ["--test", FAULT_TESTS]));
+    args.extend(alone.iter().flat_map(|program| ["--test", *program]));
     args.extend(for_cargo.iter().map(String::as_str));
     args.push("--");
-    args.extend(faults.iter().flat_map(|_| ["--ignored", "--test-threads=1", "--nocapture"]));
+    args.extend(alone.iter().flat_map(|_| ["--ignored", "--test-threads=1", "--nocapture"]));
     args.extend(for_tests.iter().map(String::as_str));
     args.into_iter().map(str::to_owned).collect()
 }
@@ -70,9 +87,9 @@ fn cargo_args(faults: Option<Faults>, said: &[String]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn args(faults: Option<Faults>, said: &str) -> String {
+    fn args(alone: Option<&'static str>, said: &str) -> String {
         let said: Vec<String> = said.split_whitespace().map(str::to_owned).collect();
-        cargo_args(faults, &said).join(" ")
+        cargo_args(alone, &said).join(" ")
     }
 
     #[test]
@@ -84,9 +101,18 @@ mod tests {
     }
 
     #[test]
-    fn faults_run_alone_and_one_after_another() {
+    fn a_browser_is_wanted_where_the_page_is_tested() {
+        let wanted = |said: &str| whole_or_e2e(&said.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        assert!(
+            wanted("") && wanted("story") && wanted("-p e2e") && wanted("--package=e2e") && wanted("-p common -p e2e")
+        );
+        assert!(!wanted("-p chat-service") && !wanted("--package=common"));
+    }
+
+    #[test]
+    fn what_disturbs_others_runs_alone_and_one_after_another() {
         assert_eq!(
-            args(Some(Faults::Small), "poison -- --exact"),
+            args(Some("faults"), "poison -- --exact"),
             "test --workspace --test faults poison -- --ignored --test-threads=1 --nocapture --exact"
         );
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
+use rdkafka::message::Headers;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use serde_json::Value;
 
@@ -22,6 +23,16 @@ impl Events {
 
     /// Every record on the topic now, in the order of each partition.
     pub async fn all(&self) -> Vec<Value> {
+        self.records().await.into_iter().map(|(event, _)| event).collect()
+    }
+
+    /// What a header says in each record that has it.
+    pub async fn headers(&self, name: &str) -> Vec<String> {
+        let headers = self.records().await.into_iter().flat_map(|(_, headers)| headers);
+        headers.filter(|(key, _)| key == name).map(|(_, value)| value).collect()
+    }
+
+    async fn records(&self) -> Vec<Record> {
         // A topic that was just made has no leaders for a moment.
         eventually(&format!("{} can be read", self.topic), || async {
             let topic = self.topic.clone();
@@ -41,7 +52,10 @@ impl Events {
     }
 }
 
-fn read(topic: &str) -> KafkaResult<Vec<Value>> {
+/// An event, and its headers.
+type Record = (Value, Vec<(String, String)>);
+
+fn read(topic: &str) -> KafkaResult<Vec<Record>> {
     const WAIT: Duration = Duration::from_secs(5);
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", std::env::var("KAFKA_BOOTSTRAP_SERVERS").unwrap())
@@ -59,7 +73,10 @@ fn read(topic: &str) -> KafkaResult<Vec<Value>> {
     let mut records = Vec::new();
     while (records.len() as i64) < wanted {
         let message = consumer.poll(WAIT).expect("records were counted")?;
-        records.push(serde_json::from_slice(message.payload().unwrap_or_default()).unwrap_or_default());
+        let event = serde_json::from_slice(message.payload().unwrap_or_default()).unwrap_or_default();
+        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+        let text = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
+        records.push((event, headers.map(|header| (header.key.to_owned(), text(header.value))).collect()));
     }
     Ok(records)
 }

@@ -17,7 +17,7 @@ pub use document::described;
 pub use events::Events;
 pub use faults::FaultyLink;
 pub use server::Server;
-pub use space::Space;
+pub use space::{SECRET_KEY, Space};
 pub use sse::{Event, Sse};
 
 use std::time::Duration;

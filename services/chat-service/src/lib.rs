@@ -84,11 +84,11 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     let (base, shutdown) = (&platform.config, &platform.shutdown);
     let metrics = Arc::new(Metrics::register(&platform.metrics)?);
 
-    let redis = Redis::new(&base.redis_url, &base.redis_prefix)?;
+    let redis = Redis::new(&base.redis_url, &base.redis_prefix, &platform.metrics)?;
     redis.watch(&platform.health);
-    let pool = mysql::pool(&base.mysql_url, base.mysql_pool_size)?;
+    let pool = mysql::pool(&base.mysql_url, base.mysql_pool_size, &platform.metrics)?;
     mysql::prepare(&pool, &platform.health, "chat", || sqlx::migrate!());
-    let mongo = mongo::database(&config.mongo_url, &config.mongo_database).await?;
+    let mongo = mongo::database(&config.mongo_url, &config.mongo_database, &platform.metrics).await?;
     store::prepare(&mongo, &platform.health);
 
     let presence = Presence::new(redis.clone(), base.online_ttl);
@@ -96,23 +96,26 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     let users =
         UserClient::new(config.user_service_url, base.http_timeout, config.user_cache_ttl, &auth, &platform.metrics)?;
     let producer = Producer::new(&base.kafka, platform.metrics.registry())?;
-    let outbox =
-        Outbox::new(pool.clone(), "chat", producer.clone(), base.kafka.topics.clone(), platform.metrics.registry());
+    let outbox = Outbox::new(pool.clone(), "chat", producer.clone(), base.kafka.topics.clone(), &platform.metrics);
 
     let log = Log::new(&mongo);
     let messages = Messages::new(&mongo);
     let rooms = Rooms::new(pool, outbox.clone());
-    let hub = Hub::new(log.clone(), messages.clone());
-    let relay =
-        |collection| Relay::start(UnsentEvents::of(&mongo, collection), producer.clone(), base.kafka.topics.clone());
+    let hub = Hub::new(log.clone(), messages.clone(), metrics.delivery.clone());
+    let relay = |collection| {
+        let unsent = UnsentEvents::of(&mongo, collection);
+        Relay::start(unsent, producer.clone(), base.kafka.topics.clone(), platform.metrics.clone())
+    };
     let (log_relay, read_relay) = (relay(LOG), relay(READS));
-    let writer = Writer::start(&mongo, log_relay.clone(), hub.clone(), rooms.clone(), shutdown);
+    let queries = platform.metrics.queries("mongodb");
+    let writer = Writer::start(&mongo, log_relay.clone(), hub.clone(), rooms.clone(), queries, shutdown);
+    metrics::watch(&platform.metrics, &writer, &hub)?;
     let streams = Streams::new(auth.clone(), presence, metrics.sse_connections.clone(), shutdown.draining_token());
 
     let stopping = shutdown.stopping_token();
     let topics = &base.kafka.topics;
     let heard = [&*topics.message_events, &topics.friend_events, &topics.user_events];
-    let tail = Tail::start(&base.kafka, &heard, stopping.clone())?;
+    let tail = Tail::start(&base.kafka, &producer, &heard, stopping.clone())?;
     let ears = Ears { hub: hub.clone(), blocks: Blocks::default(), users: users.clone() };
     let source = Source {
         http: reqwest::Client::builder().no_proxy().timeout(base.http_timeout).build()?,

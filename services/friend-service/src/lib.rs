@@ -58,9 +58,9 @@ impl FromRef<AppState> for Auth {
 /// Builds the service and starts its background work; no engine has to be there yet.
 pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> {
     let (base, registry) = (&platform.config, platform.metrics.registry());
-    let redis = Redis::new(&base.redis_url, &base.redis_prefix)?;
+    let redis = Redis::new(&base.redis_url, &base.redis_prefix, &platform.metrics)?;
     redis.watch(&platform.health);
-    let pool = mysql::pool(&base.mysql_url, base.mysql_pool_size)?;
+    let pool = mysql::pool(&base.mysql_url, base.mysql_pool_size, &platform.metrics)?;
     mysql::prepare(&pool, &platform.health, "friend", || sqlx::migrate!());
 
     let presence = Presence::new(redis.clone(), base.online_ttl);
@@ -69,7 +69,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
         UserClient::new(config.user_service_url, base.http_timeout, config.profile_ttl, &auth, &platform.metrics)?
             .with_existence_ttl(config.existence_ttl);
     let producer = Producer::new(&base.kafka, registry)?;
-    let outbox = Outbox::new(pool.clone(), "friend", producer.clone(), base.kafka.topics.clone(), registry);
+    let outbox = Outbox::new(pool.clone(), "friend", producer.clone(), base.kafka.topics.clone(), &platform.metrics);
 
     let names = Names::new(pool.clone());
 

@@ -58,18 +58,18 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     let (base, shutdown) = (&platform.config, &platform.shutdown);
     let metrics = Metrics::register(&platform.metrics)?;
 
-    let redis = Redis::new(&base.redis_url, &base.redis_prefix)?;
+    let redis = Redis::new(&base.redis_url, &base.redis_prefix, &platform.metrics)?;
     redis.watch(&platform.health);
-    let pool = mysql::pool(&base.mysql_url, base.mysql_pool_size)?;
+    let pool = mysql::pool(&base.mysql_url, base.mysql_pool_size, &platform.metrics)?;
     mysql::prepare(&pool, &platform.health, "user", || sqlx::migrate!());
 
     let presence = Presence::new(redis.clone(), base.online_ttl);
     let auth = Auth::new(&platform, &redis, presence.clone())?;
     let producer = Producer::new(&base.kafka, platform.metrics.registry())?;
     let topics = base.kafka.topics.clone();
-    let outbox = Outbox::new(pool.clone(), "user", producer.clone(), topics, platform.metrics.registry());
+    let outbox = Outbox::new(pool.clone(), "user", producer.clone(), topics, &platform.metrics);
 
-    let cache = ProfileCache::new(redis.clone(), presence.clone(), config.profile_cache_ttl);
+    let cache = ProfileCache::new(redis.clone(), presence.clone(), config.profile_cache_ttl, &platform.metrics);
     let accounts = Accounts::new(pool.clone(), outbox.clone());
     let sessions = Sessions::new(pool.clone(), outbox.clone(), presence.clone(), config.refresh_lifetime);
     let profiles = Profiles::new(pool.clone(), outbox.clone(), cache.clone());
@@ -98,7 +98,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     let state = AppState {
         auth,
         presence,
-        passwords: Passwords::new(&config.passwords)?,
+        passwords: Passwords::new(&config.passwords, &platform.metrics)?,
         limits: Limits::new(redis, config.limits),
         accounts,
         sessions,

@@ -75,7 +75,10 @@ impl Auth {
         if self.0.revocations.revoked(&user.session, user.id).await {
             return Err(Error::not_authenticated());
         }
-        tracing::Span::current().record("user_id", user.id.0);
+        // Once as a number, and once as the text by which logs are searched.
+        tracing::Span::current()
+            .record("user_id", user.id.0)
+            .record("user", tracing::field::display(format_args!("user_id={}", user.id)));
         self.0.presence.touch(user.id).await;
         Ok(user)
     }

@@ -12,7 +12,7 @@ use super::{revoked_session, revoked_user};
 use crate::error::Result;
 use crate::id::UserId;
 use crate::redis::Redis;
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, Metrics};
 
 /// The contract gives a logout 5 s to reach all services.
 const REMEMBERED: Duration = Duration::from_secs(3);
@@ -30,6 +30,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Revocations {
     redis: Redis,
     known: Cache<Arc<str>, bool>,
+    asked: telemetry::Cache,
     degraded: IntGauge,
     started: Instant,
     /// Milliseconds since `started` before which Redis is not asked.
@@ -41,6 +42,7 @@ impl Revocations {
         Ok(Self {
             redis,
             known: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(REMEMBERED).build(),
+            asked: metrics.cache("sessions"),
             degraded: metrics.gauge("auth_degraded", "1 while ended sessions cannot be looked up in Redis")?,
             started: Instant::now(),
             paused_until: Arc::default(),
@@ -49,7 +51,9 @@ impl Revocations {
 
     /// Whether a session has ended, or its user's account.
     pub async fn revoked(&self, session: &Arc<str>, user: UserId) -> bool {
-        self.known.get_with(session.clone(), self.look_up(session, user)).await
+        let known = self.known.entry_by_ref(session).or_insert_with(self.look_up(session, user)).await;
+        self.asked.looked_up(!known.is_fresh());
+        known.into_value()
     }
 
     async fn look_up(&self, session: &str, user: UserId) -> bool {

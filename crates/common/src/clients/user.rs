@@ -64,7 +64,7 @@ impl UserClient {
         metrics: &Metrics,
     ) -> Result<Self, Failure> {
         let calls = Arc::new(Calls::new(base_url, timeout, auth.service_tokens().cloned(), metrics)?);
-        let flights = Arc::new(Flights::new(calls.clone(), Known::new(profile_ttl, metrics)?));
+        let flights = Arc::new(Flights::new(calls.clone(), Known::new(profile_ttl, metrics)));
         Ok(Self { calls, flights, existing: existing(EXISTS_TTL) })
     }
 

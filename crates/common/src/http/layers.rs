@@ -6,15 +6,17 @@ use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderValue, Uri, header};
+use axum::http::{HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use crate::http::app::{Detail, route_of};
 use crate::http::context::{Context, within};
 use crate::platform::Platform;
+use crate::telemetry::trace;
 
 /// As the alert on latency sees it.
 const SLOW: Duration = Duration::from_secs(1);
@@ -30,17 +32,28 @@ pub(super) async fn observe(State(platform): State<Platform>, mut request: Reque
     let id: Arc<str> = request_id(&request).into();
     let method = request.method().clone();
     let route = route_of(request.extensions().get::<MatchedPath>()).to_owned();
-    let span =
-        tracing::info_span!("request", request_id = &*id, method = %method, route, user_id = tracing::field::Empty);
+    let (trace_span, traceparent) = trace::serve(trace_span(&method, &route), request.headers());
+    let span = tracing::info_span!(
+        "request",
+        request_id = &*id,
+        trace_id = traceparent.as_deref().map(trace::id),
+        method = %method,
+        route,
+        user_id = Empty,
+        user = Empty,
+    );
     let client = ClientAddress::of(&request, &platform);
     request.extensions_mut().insert(client);
 
-    let context = Context { request_id: id.clone(), plain_refusals: platform.service.refusals == Detail::Text };
-    let mut response = within(context, next.run(request)).instrument(span.clone()).await;
+    let plain_refusals = platform.service.refusals == Detail::Text;
+    let context = Context { request_id: id.clone(), traceparent, plain_refusals };
+    let answered = within(context, next.run(request)).instrument(span.clone());
+    let mut response = answered.instrument(trace_span.clone()).await;
 
     let (status, took) = (response.status().as_u16(), started.elapsed());
     platform.metrics.request(&method, &route, status, took);
     span.in_scope(|| log(status, took));
+    end(&trace_span, status);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
@@ -50,6 +63,27 @@ pub(super) async fn observe(State(platform): State<Platform>, mut request: Reque
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+fn trace_span(method: &Method, route: &str) -> Span {
+    tracing::info_span!(
+        target: trace::TARGET,
+        parent: None,
+        "request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = %method,
+        http.route = route,
+        http.response.status_code = Empty,
+    )
+}
+
+fn end(span: &Span, status: u16) {
+    span.record("http.response.status_code", status);
+    if status >= 500 {
+        span.record("otel.status_code", "error");
+    }
 }
 
 /// What went wrong is told loudly, what went well only to those who want to see everything: metrics count it.
@@ -81,7 +115,8 @@ pub struct ClientAddress(pub Option<std::net::IpAddr>);
 impl ClientAddress {
     fn of(request: &Request, platform: &Platform) -> Self {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-        let trusted = |ip: &std::net::IpAddr| platform.config.trusted_proxies.contains(ip);
+        let trusted =
+            |ip: &std::net::IpAddr| platform.config.trusted_proxies.iter().any(|network| network.contains(ip));
         if !peer.as_ref().is_some_and(trusted) {
             return Self(peer);
         }

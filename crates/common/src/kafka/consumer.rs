@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::error::{Error, Result};
 use crate::events::Received;
@@ -19,6 +20,7 @@ use crate::kafka::group::{Group, settings};
 use crate::kafka::producer::{Producer, Record};
 use crate::kafka::record::Fetched;
 use crate::kafka::{KafkaConfig, backoff, misconfigured, note};
+use crate::telemetry::trace;
 
 /// How often a record is tried that fails for a reason of its own.
 const TRIES: u32 = 3;
@@ -71,7 +73,7 @@ impl<H: Handler> Consumer<H> {
     /// `group` is the same in all replicas: they share the partitions of `topics`.
     pub fn new(config: &KafkaConfig, producer: &Producer, group: &str, topics: &[&str], handler: H) -> Result<Self> {
         let client = settings(config, group)
-            .create_with_context(Group::new(producer.metrics().clone()))
+            .create_with_context(Group::new(group, producer.metrics().clone()))
             .map_err(misconfigured)?;
         Ok(Self {
             client,
@@ -183,7 +185,9 @@ impl<H: Handler> Consumer<H> {
 
     /// Keeps fetching meanwhile: the group and the measure of the lag hear of us only as long as we poll.
     async fn handle(&mut self, events: &[Received]) -> Result<()> {
-        let Self { client, handler, waiting, .. } = self;
+        let Self { client, group, handler, waiting, .. } = self;
+        // They end with the work.
+        let _spans: Vec<Span> = events.iter().map(|event| span(group, &event.record)).collect();
         // A handler that panics has met poison; the others must not suffer for it.
         let handled = AssertUnwindSafe(handler.handle(events)).catch_unwind();
         tokio::pin!(handled);
@@ -252,7 +256,7 @@ impl<H: Handler> Consumer<H> {
         for ((topic, partition), end) in ends {
             // Fails for a partition that is no longer ours; its new owner does the work again.
             note("store offset", self.client.store_offset(&topic, partition, end.offset));
-            self.producer.metrics().consumed.with_label_values(&[&topic]).inc_by(end.records);
+            self.producer.metrics().consumed.with_label_values(&[&self.group, &topic]).inc_by(end.records);
         }
     }
 
@@ -281,6 +285,20 @@ async fn next(client: &StreamConsumer<Group>) -> Fetched {
             Err(error) => tracing::warn!(%error, "consumer"),
         }
     }
+}
+
+fn span(group: &str, record: &Fetched) -> Span {
+    let span = tracing::info_span!(
+        target: trace::TARGET,
+        parent: None,
+        "process",
+        otel.name = format!("process {}", record.topic),
+        otel.kind = "consumer",
+        messaging.system = "kafka",
+        messaging.destination.name = record.topic,
+        messaging.consumer.group.name = group,
+    );
+    trace::follow(span, record.header(trace::TRACEPARENT))
 }
 
 fn hold(client: &StreamConsumer<Group>) {

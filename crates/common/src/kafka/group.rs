@@ -8,6 +8,9 @@ use rdkafka::statistics::Statistics;
 
 use crate::kafka::{KafkaConfig, Metrics, log, note};
 
+/// Three measures of the lag for every scrape.
+pub(super) const STATISTICS_EVERY_MS: &str = "5000";
+
 pub(super) fn settings(config: &KafkaConfig, group: &str) -> ClientConfig {
     let mut client = config.client();
     client
@@ -26,17 +29,18 @@ pub(super) fn settings(config: &KafkaConfig, group: &str) -> ClientConfig {
         // What may be fetched ahead; the default is 64 MiB.
         .set("queued.max.messages.kbytes", "4096")
         .set("fetch.error.backoff.ms", "100")
-        .set("statistics.interval.ms", "5000");
+        .set("statistics.interval.ms", STATISTICS_EVERY_MS);
     client
 }
 
 pub(super) struct Group {
+    name: String,
     metrics: Metrics,
 }
 
 impl Group {
-    pub(super) fn new(metrics: Metrics) -> Self {
-        Self { metrics }
+    pub(super) fn new(name: &str, metrics: Metrics) -> Self {
+        Self { name: name.to_owned(), metrics }
     }
 }
 
@@ -50,20 +54,12 @@ impl ClientContext for Group {
     }
 
     fn stats(&self, statistics: Statistics) {
-        for topic in statistics.topics.values() {
-            let ours = topic.partitions.values().filter(|p| p.desired && p.fetch_state == "active");
-            for partition in ours {
-                // Stored after the work, so this is what is still to be done; unknown before the first.
-                let lag = if partition.consumer_lag_stored >= 0 {
-                    partition.consumer_lag_stored
-                } else {
-                    partition.consumer_lag
-                };
-                if lag >= 0 {
-                    self.metrics.lag.with_label_values(&[&topic.topic, &partition.partition.to_string()]).set(lag);
-                }
-            }
-        }
+        self.metrics.measure_lag(&self.name, &statistics, |partition| match partition.consumer_lag_stored {
+            // Nothing was stored yet.
+            ..0 => partition.consumer_lag,
+            // Stored after the work, so this is what is still to be done.
+            stored => stored,
+        });
     }
 }
 
@@ -72,7 +68,7 @@ impl ConsumerContext for Group {
         let Rebalance::Revoke(partitions) = rebalance else { return };
         for partition in partitions.elements() {
             // Its lag is the next owner's to tell; absent where it was never measured.
-            let labels = [partition.topic(), &partition.partition().to_string()];
+            let labels = [&*self.name, partition.topic(), &partition.partition().to_string()];
             let _ = self.metrics.lag.remove_label_values(&labels);
         }
         // Lost ones have another owner already. This one waits for the broker, in the thread that polls: the next owner

@@ -7,16 +7,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{Consumer, ConsumerContext, StreamConsumer};
 use rdkafka::error::KafkaError;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::statistics::{Partition, Statistics};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::events::Received;
+use crate::kafka::group::STATISTICS_EVERY_MS;
+use crate::kafka::producer::Producer;
 use crate::kafka::record::Fetched;
-use crate::kafka::{KafkaConfig, Log, backoff, failed, misconfigured};
+use crate::kafka::{KafkaConfig, Metrics, backoff, failed, log, misconfigured};
 
 /// How often new partitions are looked for.
 const LOOK_AROUND: Duration = Duration::from_secs(10);
@@ -33,9 +37,17 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Begins in the background, as soon as there is a broker, and ends with `shutdown` or when it is dropped.
-    pub fn start(config: &KafkaConfig, topics: &[&str], shutdown: CancellationToken) -> Result<Self> {
-        let client = settings(config).create_with_context(Log).map_err(misconfigured)?;
+    /// Begins in the background, as soon as there is a broker, and ends with `shutdown` or when it is dropped. What it
+    /// hears is counted where the producer counts what it tells.
+    pub fn start(
+        config: &KafkaConfig,
+        producer: &Producer,
+        topics: &[&str],
+        shutdown: CancellationToken,
+    ) -> Result<Self> {
+        let (name, metrics) = (name(config), producer.metrics().clone());
+        let context = Measured { name: name.clone(), metrics: metrics.clone() };
+        let client = settings(config).create_with_context(context).map_err(misconfigured)?;
         let (to_reader, events) = mpsc::channel(AHEAD);
         let (at_end, ready) = watch::channel(false);
         let follower = Follower {
@@ -43,6 +55,8 @@ impl Tail {
             topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
             assigned: BTreeMap::new(),
             at_end,
+            name,
+            metrics,
         };
         tokio::spawn(async move {
             tokio::select! {
@@ -75,17 +89,20 @@ impl Tail {
 }
 
 struct Follower {
-    client: Arc<StreamConsumer<Log>>,
+    client: Arc<StreamConsumer<Measured>>,
     topics: Vec<String>,
     /// The number of partitions taken, per topic.
     assigned: BTreeMap<String, i32>,
     at_end: watch::Sender<bool>,
+    name: String,
+    metrics: Metrics,
 }
 
 impl Follower {
     async fn follow(mut self, to_reader: mpsc::Sender<Received>) {
-        let client = self.client.clone();
-        tokio::join!(self.look_around(), deliver(&client, to_reader));
+        let (client, name, metrics) = (self.client.clone(), self.name.clone(), self.metrics.clone());
+        let heard = |topic: &str| metrics.consumed.with_label_values(&[&name, topic]).inc();
+        tokio::join!(self.look_around(), deliver(&client, heard, to_reader));
     }
 
     /// Takes the partitions there are, and those that appear later.
@@ -121,7 +138,7 @@ impl Follower {
 }
 
 /// Assigns the partitions of a topic from `known` on and returns how many there are.
-fn take(client: &StreamConsumer<Log>, topic: &str, known: i32, begun: bool) -> Result<i32, KafkaError> {
+fn take(client: &StreamConsumer<Measured>, topic: &str, known: i32, begun: bool) -> Result<i32, KafkaError> {
     let metadata = client.fetch_metadata(Some(topic), PATIENCE)?;
     let there = metadata.topics().first().map_or(0, |topic| topic.partitions().len() as i32);
     let mut new = TopicPartitionList::new();
@@ -140,12 +157,15 @@ fn take(client: &StreamConsumer<Log>, topic: &str, known: i32, begun: bool) -> R
     Ok(known.max(there))
 }
 
-async fn deliver(client: &StreamConsumer<Log>, to_reader: mpsc::Sender<Received>) {
+async fn deliver(client: &StreamConsumer<Measured>, heard: impl Fn(&str), to_reader: mpsc::Sender<Received>) {
     loop {
         let record = tokio::select! {
             record = client.recv() => record.map(|message| Fetched::from(&message)),
             () = to_reader.closed() => return,
         };
+        if let Ok(record) = &record {
+            heard(&record.topic);
+        }
         match record.map(Received::read) {
             Ok(Ok(event)) => {
                 if to_reader.send(event).await.is_err() {
@@ -162,12 +182,45 @@ fn settings(config: &KafkaConfig) -> rdkafka::ClientConfig {
     let mut client = config.client();
     client
         // The client wants a name even where no group is ever formed under it.
-        .set("group.id", format!("{}.live", config.client_id))
+        .set("group.id", name(config))
         .set("enable.auto.commit", "false")
         .set("auto.offset.reset", "latest")
         .set("queued.max.messages.kbytes", "4096")
-        .set("fetch.error.backoff.ms", "100");
+        .set("fetch.error.backoff.ms", "100")
+        .set("statistics.interval.ms", STATISTICS_EVERY_MS);
     client
 }
 
-impl ConsumerContext for Log {}
+/// How metrics and the client itself call it.
+fn name(config: &KafkaConfig) -> String {
+    format!("{}.live", config.client_id)
+}
+
+/// Tells how far behind the end the tail is.
+struct Measured {
+    name: String,
+    metrics: Metrics,
+}
+
+impl ClientContext for Measured {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka client");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        // Nothing is stored or committed: what is behind is what was not fetched.
+        self.metrics.measure_lag(&self.name, &statistics, unread);
+    }
+}
+
+impl ConsumerContext for Measured {}
+
+/// What lies between the last record that was handed out and the end; below zero where an offset is not known.
+fn unread(partition: &Partition) -> i64 {
+    let next = if partition.app_offset < 0 { partition.next_offset } else { partition.app_offset };
+    if next < 0 { next } else { partition.hi_offset - next }
+}

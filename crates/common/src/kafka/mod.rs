@@ -15,6 +15,7 @@ use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::statistics::{Partition, Statistics};
 
 use crate::error::{Error, Result};
 
@@ -64,13 +65,26 @@ impl Metrics {
         let lag = Opts::new("kafka_consumer_lag", "Records behind the end of an assigned partition");
         let metrics = Self {
             published: IntCounterVec::new(published, &["topic"])?,
-            consumed: IntCounterVec::new(consumed, &["topic"])?,
-            lag: IntGaugeVec::new(lag, &["topic", "partition"])?,
+            consumed: IntCounterVec::new(consumed, &["group", "topic"])?,
+            lag: IntGaugeVec::new(lag, &["group", "topic", "partition"])?,
         };
         registry.register(Box::new(metrics.published.clone()))?;
         registry.register(Box::new(metrics.consumed.clone()))?;
         registry.register(Box::new(metrics.lag.clone()))?;
         Ok(metrics)
+    }
+
+    /// Takes the lag of every assigned partition from what librdkafka tells; below zero it is unknown.
+    fn measure_lag(&self, group: &str, statistics: &Statistics, lag: impl Fn(&Partition) -> i64) {
+        for topic in statistics.topics.values() {
+            for partition in topic.partitions.values().filter(|p| p.desired && p.fetch_state == "active") {
+                let lag = lag(partition);
+                if lag >= 0 {
+                    let partition = partition.partition.to_string();
+                    self.lag.with_label_values(&[group, &topic.topic, &partition]).set(lag);
+                }
+            }
+        }
     }
 }
 

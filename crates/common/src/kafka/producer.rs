@@ -7,9 +7,11 @@ use prometheus::Registry;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use tracing::Span;
 
 use crate::error::{Error, Result};
 use crate::kafka::{KafkaConfig, Log, Metrics, failed, misconfigured};
+use crate::telemetry::trace;
 
 pub use crate::kafka::record::{Record, Trace};
 
@@ -48,12 +50,15 @@ impl Producer {
     /// The future resolves with the delivery report. It need not be awaited: the record is on its way.
     pub fn send(&self, record: Record) -> Result<impl Future<Output = Result<()>> + Send + use<>> {
         let shared = self.shared.clone();
-        let headers = record.owned_headers();
+        let span = trace::follow(span(&record.topic), record.header(trace::TRACEPARENT));
+        let headers = record.owned_headers(trace::traceparent(&span).as_deref());
         let queued = shared.current().send_result(
             FutureRecord::to(&record.topic).key(&record.key).payload(&record.payload[..]).headers(headers),
         );
         let report = queued.map_err(|(error, _)| shared.failed(error))?;
         Ok(async move {
+            // It ends with the report.
+            let _published = span;
             match report.await {
                 Ok(Ok(_)) => shared.metrics.published.with_label_values(&[&record.topic]).inc(),
                 Ok(Err((error, _))) => return Err(shared.failed(error)),
@@ -105,6 +110,18 @@ impl Shared {
             Err(error) => tracing::error!(%error, "no new producer"),
         }
     }
+}
+
+fn span(topic: &str) -> Span {
+    tracing::info_span!(
+        target: trace::TARGET,
+        parent: None,
+        "publish",
+        otel.name = format!("publish {topic}"),
+        otel.kind = "producer",
+        messaging.system = "kafka",
+        messaging.destination.name = topic,
+    )
 }
 
 fn settings(config: &KafkaConfig) -> ClientConfig {

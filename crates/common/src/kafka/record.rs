@@ -7,11 +7,12 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::events::{self, Event};
-use crate::http::context;
 use crate::kafka::topics::TopicNames;
+use crate::telemetry::trace::TRACEPARENT;
+
+pub use crate::telemetry::Trace;
 
 pub const REQUEST_ID: &str = "x-request-id";
-pub const TRACEPARENT: &str = "traceparent";
 
 /// What is to be sent.
 #[derive(Clone, Debug)]
@@ -39,25 +40,21 @@ impl Record {
         })
     }
 
-    pub(super) fn owned_headers(&self) -> OwnedHeaders {
-        let headers = OwnedHeaders::new_with_capacity(self.headers.len());
-        self.headers.iter().fold(headers, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
-}
 
-/// The request that caused a record, as its headers tell it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Trace {
-    pub request_id: Option<String>,
-    pub traceparent: Option<String>,
+    /// The headers, with this trace context in the place of the record's own.
+    pub(super) fn owned_headers(&self, traceparent: Option<&str>) -> OwnedHeaders {
+        let headers = OwnedHeaders::new_with_capacity(self.headers.len());
+        self.headers.iter().fold(headers, |headers, (key, value)| {
+            let value = traceparent.filter(|_| key == TRACEPARENT).unwrap_or(value);
+            headers.insert(Header { key, value: Some(value) })
+        })
+    }
 }
 
 impl Trace {
-    /// Of the request that is being answered; empty in background work.
-    pub fn current() -> Self {
-        Self { request_id: context::request_id(), traceparent: None }
-    }
-
     pub fn headers(&self) -> Vec<(String, String)> {
         let named = [(REQUEST_ID, &self.request_id), (TRACEPARENT, &self.traceparent)];
         named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))).collect()

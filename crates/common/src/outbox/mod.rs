@@ -13,7 +13,6 @@ mod relay;
 use std::sync::Arc;
 
 use chrono::Utc;
-use prometheus::Registry;
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, MySqlPool};
 use tokio::sync::Notify;
@@ -24,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::events::{self, Event};
 use crate::kafka::TopicNames;
 use crate::kafka::producer::{Producer, Trace};
+use crate::telemetry::Metrics;
 
 /// Into so many queues the keys are spread, so that replicas relay side by side. As many rows as `schema.sql` makes.
 pub const SHARDS: u32 = 8;
@@ -42,7 +42,7 @@ struct Shared {
     pool: MySqlPool,
     producer: Producer,
     topics: TopicNames,
-    registry: Registry,
+    metrics: Metrics,
     insert: Arc<str>,
     committed: Notify,
 }
@@ -54,15 +54,15 @@ impl Outbox {
         service: &'static str,
         producer: Producer,
         topics: TopicNames,
-        registry: &Registry,
+        metrics: &Metrics,
     ) -> Self {
         let insert = format!(
             "INSERT INTO {service}_outbox (shard, topic, event_key, payload, request_id, traceparent, created_at)
              VALUES (?, ?, ?, ?, ?, ?, ?)"
         );
-        let registry = registry.clone();
+        let metrics = metrics.clone();
         let shared =
-            Shared { service, pool, producer, topics, registry, insert: insert.into(), committed: Notify::new() };
+            Shared { service, pool, producer, topics, metrics, insert: insert.into(), committed: Notify::new() };
         Self { shared: Arc::new(shared) }
     }
 

@@ -1,23 +1,28 @@
-//! One JSON object per line in production, readable lines in development.
+//! One JSON object per line, or readable lines for whoever develops.
 
 use json_subscriber::JsonLayer;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing::Subscriber;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::Base;
 
-/// Starts logging to stdout; called once per process.
-pub fn start(config: &Base) {
-    let filter = EnvFilter::try_new(format!("{},librdkafka=warn,rdkafka=warn,hyper=warn", config.log_level));
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
-    let layer = if config.debug { tracing_subscriber::fmt::layer().boxed() } else { json().boxed() };
-    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+/// Libraries speak when something is wrong; our spans for traces are no lines.
+const QUIET: &str = "librdkafka=warn,rdkafka=warn,hyper=warn,sqlx=warn,reqwest=warn,otel=off";
+
+pub(super) fn layer<S>(config: &Base) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    let filter = EnvFilter::try_new(format!("{},{QUIET}", config.log_level));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new(format!("info,{QUIET}")));
+    let layer = if config.log_json { json().boxed() } else { tracing_subscriber::fmt::layer().boxed() };
+    layer.with_filter(filter)
 }
 
 fn json<S>() -> JsonLayer<S>
 where
-    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+    S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let mut layer = JsonLayer::stdout();
     layer.with_timer("timestamp", tracing_subscriber::fmt::time::SystemTime);

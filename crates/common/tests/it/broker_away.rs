@@ -10,7 +10,7 @@ use rdkafka::mocking::MockCluster;
 use tokio_util::sync::CancellationToken;
 
 use crate::outbox::{change, changes_in_order, people};
-use crate::support::{Schema, kafka_at, producer, read_until, until};
+use crate::support::{Schema, kafka_at, metrics, producer, read_until, until};
 
 /// What the gauge `outbox_pending` says.
 fn measured(registry: &Registry) -> Option<f64> {
@@ -28,8 +28,8 @@ async fn events_wait_for_the_broker_survive_their_relay_and_arrive_in_order() {
     people(&schema, 5).await;
 
     brokers.broker_down(1).unwrap();
-    let registry = Registry::new();
-    let first = Outbox::new(schema.pool.clone(), "user", producer(&kafka), kafka.topics.clone(), &registry);
+    let metrics_of_first = metrics();
+    let first = Outbox::new(schema.pool.clone(), "user", producer(&kafka), kafka.topics.clone(), &metrics_of_first);
     let relay = tokio::spawn({
         let first = first.clone();
         async move { first.run(CancellationToken::new()).await }
@@ -37,12 +37,12 @@ async fn events_wait_for_the_broker_survive_their_relay_and_arrive_in_order() {
     for n in 0..30 {
         change(&schema, &first, 1 + n % 5, true).await;
     }
-    until("the gauge to say so", || async { measured(&registry) == Some(30.0) }).await;
+    until("the gauge to say so", || async { measured(metrics_of_first.registry()) == Some(30.0) }).await;
     relay.abort();
     assert!(relay.await.unwrap_err().is_cancelled());
     assert_eq!(schema.pending().await, 30);
 
-    let second = Outbox::new(schema.pool.clone(), "user", producer(&kafka), kafka.topics.clone(), &Registry::new());
+    let second = Outbox::new(schema.pool.clone(), "user", producer(&kafka), kafka.topics.clone(), &metrics());
     let end = CancellationToken::new();
     let relay = tokio::spawn({
         let (second, end) = (second.clone(), end.clone());

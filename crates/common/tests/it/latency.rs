@@ -11,11 +11,10 @@ use common::id::UserId;
 use common::kafka::consumer::{Consumer, Handler};
 use common::mysql;
 use common::outbox::Outbox;
-use prometheus::Registry;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Schema, kafka, producer};
+use crate::support::{Schema, kafka, metrics, producer};
 
 const EVENTS: u32 = 1_000;
 const EVERY: Duration = Duration::from_millis(100);
@@ -43,7 +42,7 @@ async fn latency_in_rest() {
     let topic = kafka.topics.user_events.as_str();
     let consumer = Consumer::new(&kafka, &producer(&kafka), &format!("{topic}.bell"), &[topic], Bell(bell)).unwrap();
     tokio::spawn(consumer.run(end.clone()));
-    let outbox = Outbox::new(schema.pool.clone(), "user", producer(&kafka), kafka.topics.clone(), &Registry::new());
+    let outbox = Outbox::new(schema.pool.clone(), "user", producer(&kafka), kafka.topics.clone(), &metrics());
     let relay = Arc::new(outbox.clone());
     tokio::spawn({
         let end = end.clone();

@@ -23,7 +23,7 @@ async fn a_tail_sees_what_comes_after_it_is_ready_and_topics_that_appear_later()
         publish(&producer, topic, &n.to_string(), &numbered(n)).await;
     }
     let end = CancellationToken::new();
-    let mut tail = Tail::start(&kafka, &[topic, &later], end.clone()).unwrap();
+    let mut tail = Tail::start(&kafka, &producer, &[topic, &later], end.clone()).unwrap();
     tail.ready().await;
     publish(&producer, topic, "1", "no event at all").await;
     publish(&producer, topic, "1", &numbered(100)).await;
@@ -43,13 +43,13 @@ async fn a_tail_sees_what_comes_after_it_is_ready_and_topics_that_appear_later()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tail_outlives_the_absence_of_its_broker() {
-    use crate::support::{kafka_at, until};
+    use crate::support::{kafka_at, producer, until};
     use common::kafka::TopicNames;
     let brokers = rdkafka::mocking::MockCluster::new(1).unwrap();
     let kafka = kafka_at(&brokers.bootstrap_servers(), TopicNames::default());
     brokers.create_topic("message.events", 2, 1).unwrap();
     brokers.broker_down(1).unwrap();
-    let mut tail = Tail::start(&kafka, &["message.events"], CancellationToken::new()).unwrap();
+    let mut tail = Tail::start(&kafka, &producer(&kafka), &["message.events"], CancellationToken::new()).unwrap();
     assert!(!tail.is_ready());
     brokers.broker_up(1).unwrap();
     until("a tail at the end", || async { tail.is_ready() }).await;

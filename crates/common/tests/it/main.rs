@@ -8,6 +8,7 @@ mod consumer;
 mod dead_letters;
 mod latency;
 mod live;
+mod migrations;
 mod mysql;
 mod outbox;
 mod producer;

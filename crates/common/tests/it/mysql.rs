@@ -4,13 +4,13 @@ use common::mysql;
 use futures_util::FutureExt;
 use sqlx::MySqlPool;
 
-use crate::support::Schema;
+use crate::support::{Schema, metrics};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_after_a_begin_that_was_given_up_is_committed() {
     let schema = Schema::new().await;
     // One connection, so that each step gets the one that the step before has left.
-    let pool = mysql::pool(&schema.url(), 1).unwrap();
+    let pool = mysql::pool(&schema.url(), 1, &metrics()).unwrap();
     for person in 1..=20_i64 {
         // Asked once, which sends the statement, and given up before the answer.
         drop(mysql::begin(&pool).now_or_never());

@@ -10,10 +10,9 @@ use common::events::user::UserProfileUpdated;
 use common::id::UserId;
 use common::mysql;
 use common::outbox::Outbox;
-use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Schema, execute, kafka, producer, read_until, until};
+use crate::support::{Schema, execute, kafka, metrics, producer, read_until, until};
 
 /// Changes a person, with the event in the same transaction, and tells the change's number.
 pub async fn change(schema: &Schema, outbox: &Outbox, person: i64, commit: bool) -> u64 {
@@ -68,7 +67,7 @@ async fn two_relays_publish_what_many_writers_commit_once_and_in_order() {
     people(&schema, PEOPLE).await;
     let end = CancellationToken::new();
     let replicas: Vec<Outbox> = (0..2)
-        .map(|_| Outbox::new(schema.pool.clone(), "user", producer(&kafka), kafka.topics.clone(), &Registry::new()))
+        .map(|_| Outbox::new(schema.pool.clone(), "user", producer(&kafka), kafka.topics.clone(), &metrics()))
         .collect();
     let relays: Vec<_> = replicas
         .iter()
@@ -120,7 +119,7 @@ async fn two_relays_publish_what_many_writers_commit_once_and_in_order() {
 async fn an_event_is_on_its_topic_soon_after_the_commit() {
     let (kafka, schema) = (kafka().await, Schema::new().await);
     people(&schema, 10).await;
-    let outbox = Outbox::new(schema.pool.clone(), "user", producer(&kafka), kafka.topics.clone(), &Registry::new());
+    let outbox = Outbox::new(schema.pool.clone(), "user", producer(&kafka), kafka.topics.clone(), &metrics());
     let end = CancellationToken::new();
     let relay = tokio::spawn({
         let (outbox, end) = (outbox.clone(), end.clone());
@@ -147,7 +146,7 @@ async fn an_event_is_on_its_topic_soon_after_the_commit() {
 async fn the_relay_waits_for_no_open_transaction() {
     let (kafka, schema) = (kafka().await, Schema::new().await);
     people(&schema, 2).await;
-    let outbox = Outbox::new(schema.pool.clone(), "user", producer(&kafka), kafka.topics.clone(), &Registry::new());
+    let outbox = Outbox::new(schema.pool.clone(), "user", producer(&kafka), kafka.topics.clone(), &metrics());
     let end = CancellationToken::new();
     let relay = tokio::spawn({
         let (outbox, end) = (outbox.clone(), end.clone());

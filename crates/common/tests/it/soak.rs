@@ -13,13 +13,12 @@ use common::kafka::KafkaConfig;
 use common::kafka::consumer::{Consumer, Handler};
 use common::mysql;
 use common::outbox::Outbox;
-use prometheus::Registry;
 use sqlx::MySqlPool;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::outbox::{change, people};
-use crate::support::{Schema, execute, kafka, producer, until};
+use crate::support::{Schema, execute, kafka, metrics, producer, until};
 
 const PEOPLE: i64 = 30;
 const WRITERS: i64 = 4;
@@ -82,7 +81,7 @@ async fn every_change_has_its_effect_once_though_consumers_and_relays_are_killed
     for life in [Duration::from_millis(1_300), Duration::from_millis(3_000)] {
         let producer = producer(&kafka);
         let (pool, topics) = (schema.pool.clone(), kafka.topics.clone());
-        let outbox = Outbox::new(pool.clone(), "user", producer.clone(), topics.clone(), &Registry::new());
+        let outbox = Outbox::new(pool.clone(), "user", producer.clone(), topics.clone(), &metrics());
         outboxes.push(outbox.clone());
         mortals.push(mortal(life, &over, move |over| {
             let outbox = outbox.clone();

@@ -11,6 +11,7 @@ use common::kafka::record::Fetched;
 use common::kafka::topics::{self, TOPICS};
 use common::kafka::{KafkaConfig, TopicNames};
 use common::mysql;
+use common::telemetry::Metrics;
 use prometheus::Registry;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -66,6 +67,10 @@ impl Drop for OwnTopics {
 
 pub fn producer(config: &KafkaConfig) -> Producer {
     Producer::new(config, &Registry::new()).unwrap()
+}
+
+pub fn metrics() -> Metrics {
+    Metrics::new("user-service", "0").unwrap()
 }
 
 pub async fn publish(producer: &Producer, topic: &str, key: &str, payload: &str) {
@@ -124,19 +129,25 @@ pub async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) 
     }
 }
 
-/// A MySQL schema of a test's own, with an outbox of the user service in it; gone at the end.
+/// A MySQL schema of a test's own; gone at the end.
 pub struct Schema {
     pub pool: MySqlPool,
-    name: String,
+    pub name: String,
 }
 
 impl Schema {
+    /// With an outbox of the user service in it.
     pub async fn new() -> Self {
+        let Self { pool, name } = Self::empty().await;
+        execute(&pool, &common::outbox::SCHEMA.replace("{service}", "user")).await;
+        execute(&pool, "CREATE TABLE people (id BIGINT PRIMARY KEY, changes BIGINT NOT NULL DEFAULT 0)").await;
+        Self { pool, name }
+    }
+
+    pub async fn empty() -> Self {
         let name = format!("it_{}", Uuid::now_v7().simple());
         execute(&admin("", 1), &format!("CREATE DATABASE {name}")).await;
         let pool = admin(&name, 20);
-        execute(&pool, &common::outbox::SCHEMA.replace("{service}", "user")).await;
-        execute(&pool, "CREATE TABLE people (id BIGINT PRIMARY KEY, changes BIGINT NOT NULL DEFAULT 0)").await;
         Self { pool, name }
     }
 
@@ -158,7 +169,7 @@ fn url(schema: &str) -> Secret {
 }
 
 fn admin(schema: &str, connections: u32) -> MySqlPool {
-    mysql::pool(&url(schema), connections).unwrap()
+    mysql::pool(&url(schema), connections, &metrics()).unwrap()
 }
 
 pub async fn execute(pool: &MySqlPool, sql: &str) {

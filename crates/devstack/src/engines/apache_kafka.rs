@@ -12,6 +12,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 use tokio::task::spawn_blocking;
 
 use crate::keeper::Unit;
+use crate::observe::Agent;
 use crate::ports::Broker;
 use crate::process::Launch;
 use crate::stack::{Plan, Stack};
@@ -35,8 +36,9 @@ const JVM: [&str; 6] = [
 pub async fn start(stack: &Stack, apache: &Apache) -> Result<String> {
     let plan = &stack.plan;
     let bootstrap = bootstrap(plan);
+    let agent = Agent::of(plan).await?;
     let brokers = 0..plan.ports.brokers.len();
-    let units = try_join_all(brokers.map(|index| prepare(plan, apache, index, &bootstrap))).await?;
+    let units = try_join_all(brokers.map(|index| prepare(plan, apache, agent.as_ref(), index, &bootstrap))).await?;
     stack.start_all(units).await?;
     Ok(bootstrap)
 }
@@ -46,7 +48,7 @@ fn bootstrap(plan: &Plan) -> String {
     addresses.join(",")
 }
 
-async fn prepare(plan: &Plan, apache: &Apache, index: usize, bootstrap: &str) -> Result<Unit> {
+async fn prepare(plan: &Plan, apache: &Apache, agent: Option<&Agent>, index: usize, bootstrap: &str) -> Result<Unit> {
     let brokers = &plan.ports.brokers;
     let name = format!("kafka-{}", index + 1);
     // A quorum of one does not grow into one of three: each keeps its own data.
@@ -56,30 +58,31 @@ async fn prepare(plan: &Plan, apache: &Apache, index: usize, bootstrap: &str) ->
     fs::write(&settings, properties(brokers, index, &data))?;
     let log = plan.place.log(&name);
     if !data.join("log/meta.properties").exists() {
-        let format = java(apache, &data, "kafka.tools.StorageTool");
+        let format = java(apache, &data, None, "kafka.tools.StorageTool");
         format.args(["format", "-t", CLUSTER, "-c"]).arg(&settings).run(&log).await?;
     }
     let (bootstrap, count) = (bootstrap.to_owned(), brokers.len());
+    let metrics = agent.zip(brokers[index].metrics).map(|(agent, port)| agent.argument(port));
     Ok(Unit {
         name,
         port: brokers[index].clients,
-        launch: java(apache, &data, "kafka.Kafka").arg(settings),
+        launch: java(apache, &data, metrics, "kafka.Kafka").arg(settings),
         log,
         probe: Arc::new(move || Box::pin(serves(bootstrap.clone(), index as i32 + 1, count))),
         grace: Duration::from_secs(20),
     })
 }
 
-fn java(apache: &Apache, dir: &Path, class: &str) -> Launch {
+fn java(apache: &Apache, dir: &Path, agent: Option<String>, class: &str) -> Launch {
     let archives = PathBuf::from(&apache.libs).join("*");
-    Launch::new(&apache.java, dir).args(JVM).arg("-cp").arg(archives).arg(class)
+    Launch::new(&apache.java, dir).args(JVM).args(agent).arg("-cp").arg(archives).arg(class)
 }
 
 /// A killed broker may register again only when its last session has ended, so sessions are shorter than the default 9 s.
 fn properties(brokers: &[Broker], index: usize, data: &Path) -> String {
     let voters: Vec<_> =
         brokers.iter().enumerate().map(|(n, broker)| format!("{}@127.0.0.1:{}", n + 1, broker.controller)).collect();
-    let Broker { clients, controller } = brokers[index];
+    let Broker { clients, controller, .. } = brokers[index];
     let (id, voters, log) = (index + 1, voters.join(","), data.join("log"));
     // As in production with three; with one there is nobody to replicate to.
     let (replicas, in_sync) = if brokers.len() == 1 { (1, 1) } else { (3, 2) };
@@ -132,7 +135,7 @@ mod tests {
 
     #[test]
     fn three_brokers_vote_and_keep_three_copies() {
-        let brokers = [1, 2, 3].map(|n| Broker { clients: 1000 + n, controller: 2000 + n });
+        let brokers = [1, 2, 3].map(|n| Broker { clients: 1000 + n, controller: 2000 + n, metrics: None });
         let text = properties(&brokers, 1, Path::new("/d"));
         assert!(text.contains("node.id=2\n"));
         assert!(text.contains("controller.quorum.voters=1@127.0.0.1:2001,2@127.0.0.1:2002,3@127.0.0.1:2003\n"));
@@ -142,7 +145,7 @@ mod tests {
 
     #[test]
     fn one_broker_keeps_one_copy() {
-        let text = properties(&[Broker { clients: 1, controller: 2 }], 0, Path::new("/d"));
+        let text = properties(&[Broker { clients: 1, controller: 2, metrics: None }], 0, Path::new("/d"));
         assert!(text.contains("min.insync.replicas=1\n"));
         assert!(text.contains("offsets.topic.replication.factor=1\n"));
     }

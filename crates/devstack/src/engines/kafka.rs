@@ -25,12 +25,16 @@ pub struct Kafka {
     pub bootstrap: String,
     /// The embedded one has made them itself.
     pub wants_topics: bool,
+    /// The embedded one tells none.
+    pub tells_metrics: bool,
 }
 
 pub async fn start(stack: &Stack) -> Result<Kafka> {
     match choose(&stack.plan).await? {
-        Some(apache) => Ok(Kafka { bootstrap: apache_kafka::start(stack, &apache).await?, wants_topics: true }),
-        None => Ok(Kafka { bootstrap: embedded_kafka::start(stack).await?, wants_topics: false }),
+        Some(apache) => {
+            Ok(Kafka { bootstrap: apache_kafka::start(stack, &apache).await?, wants_topics: true, tells_metrics: true })
+        }
+        None => Ok(Kafka { bootstrap: embedded_kafka::start(stack).await?, wants_topics: false, tells_metrics: false }),
     }
 }
 

@@ -130,6 +130,11 @@ pub fn admin_url(plan: &Plan) -> String {
     format!("mysql://root:{ROOT_PASSWORD}@127.0.0.1:{}", plan.ports.mysql)
 }
 
+/// A client's file with the same login.
+pub fn client_settings(plan: &Plan) -> String {
+    format!("[client]\nhost=127.0.0.1\nport={}\nuser=root\npassword={ROOT_PASSWORD}\n", plan.ports.mysql)
+}
+
 pub fn url(plan: &Plan, service: Service) -> String {
     let schema = service.schema();
     format!("mysql://{schema}:{SERVICE_PASSWORD}@127.0.0.1:{}/{schema}", plan.ports.mysql)

@@ -79,6 +79,21 @@ pub enum Plugin {
     Cors(Cors),
     RateLimiting(RateLimiting),
     FileLog(FileLog),
+    Prometheus(#[expect(dead_code, reason = "it is read so that unknown fields are refused")] Prometheus),
+}
+
+/// Numbers that Kong shows on its status listener. We have no such listener, and nobody behind the gateway sees it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prometheus {
+    #[serde(rename = "status_code_metrics")]
+    _status_code_metrics: bool,
+    #[serde(rename = "latency_metrics")]
+    _latency_metrics: bool,
+    #[serde(rename = "bandwidth_metrics")]
+    _bandwidth_metrics: bool,
+    #[serde(rename = "upstream_health_metrics")]
+    _upstream_health_metrics: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -205,8 +220,8 @@ mod tests {
     fn the_file_of_production_is_understood() {
         let config = Config::parse(FILE).unwrap();
         let hosts: Vec<_> = config.services.iter().map(|service| service.host().unwrap()).collect();
-        assert_eq!(hosts, ["user-service", "friend-service", "chat-service"]);
-        assert_eq!(config.plugins.len(), 4);
+        assert_eq!(hosts, ["user-service", "friend-service", "chat-service", "web"]);
+        assert_eq!(config.plugins.len(), 5);
     }
 
     #[test]

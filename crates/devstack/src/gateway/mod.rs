@@ -18,7 +18,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, middleware};
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tower::util::option_layer;
 
 use config::{Config, Plugin, RoutePlugin, Termination};
@@ -30,9 +30,10 @@ use crate::build::{DEVSTACK, Programs};
 use crate::environment::urls;
 use crate::keeper::Unit;
 use crate::options::Switch;
-use crate::process::Launch;
+use crate::process::{Launch, listens};
 use crate::services::Service;
 use crate::stack::Stack;
+use crate::web;
 
 const CONFIG: &str = "infrastructure/docker/kong/kong.yml";
 
@@ -66,6 +67,8 @@ pub async fn start(stack: &Stack, programs: &Programs) -> Result<()> {
         launch =
             launch.args(["--upstream".to_owned(), format!("{}={}", service.name(), urls(plan, service).join(","))]);
     }
+    let page = format!("{}=http://127.0.0.1:{}", web::NAME, plan.ports.web);
+    let launch = launch.args(["--upstream".to_owned(), page]);
     let unit = Unit {
         name: "gateway".into(),
         port,
@@ -75,11 +78,6 @@ pub async fn start(stack: &Stack, programs: &Programs) -> Result<()> {
         grace: Duration::from_secs(1),
     };
     stack.start(unit).await
-}
-
-async fn listens(port: u16) -> Result<()> {
-    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-    Ok(())
 }
 
 /// The gateway itself.
@@ -112,6 +110,7 @@ fn router(config: &Config, replicas: HashMap<String, Vec<String>>, limited: bool
             Plugin::RateLimiting(rates) => limits = limited.then(|| Limits::new(rates.minute, rates.hour)),
             Plugin::CorrelationId(plugin) => request_id = Some(headers::RequestId::new(plugin)?),
             Plugin::FileLog(_) => log = true,
+            Plugin::Prometheus(_) => {}
         }
     }
     let gateway = Gateway { routes: routes(config, replicas)?, limits };

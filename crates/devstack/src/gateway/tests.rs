@@ -60,8 +60,9 @@ async fn gateway(replicas: &[String], limited: bool) -> String {
     let mut config = Config::load(&root.join(CONFIG)).unwrap();
     // Its lines would stand between those of the tests.
     config.plugins.retain(|plugin| !matches!(plugin, Plugin::FileLog(_)));
-    let hosts = Service::ALL.map(|service| (service.name().to_owned(), replicas.to_vec()));
-    listen(router(&config, hosts.into(), limited).unwrap()).await
+    let hosts = Service::ALL.map(Service::name).into_iter().chain([web::NAME]);
+    let hosts = hosts.map(|host| (host.to_owned(), replicas.to_vec())).collect();
+    listen(router(&config, hosts, limited).unwrap()).await
 }
 
 async fn simple() -> String {
@@ -83,12 +84,30 @@ async fn paths_and_queries_arrive_unstripped() {
 async fn what_is_not_routed_is_answered_as_kong_answers_it() {
     let gateway = simple().await;
     let excluded = ["/api/users/batch", "/api//users/%62atch/", "/api/users/7/exists", "/api/friends/blocks"];
-    let unknown = ["/", "/metrics", "/health/ready", "/auth/login", "/users/batch"];
+    let unknown = ["/api", "/api/", "/api/metrics", "/api/nothing", "/api/health/ready"];
     for path in excluded.iter().chain(&unknown) {
         let answer = reqwest::get(format!("{gateway}{path}")).await.unwrap();
         assert_eq!(answer.status(), 404, "{path}");
         let body: serde_json::Value = answer.json().await.unwrap();
         assert_eq!(body, json!({"message": "no Route matched with those values"}), "{path}");
+    }
+}
+
+/// The prefix that a path takes, by the file of production.
+fn prefix_of(path: &str) -> usize {
+    let config = Config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(CONFIG)).unwrap();
+    let hosts = config.services.iter().map(|service| (service.host().unwrap(), vec![])).collect();
+    routes(&config, hosts).unwrap().find(path).unwrap().matched
+}
+
+#[test]
+fn what_is_no_api_is_the_pages() {
+    // Bare paths of the services, their metrics among them, are files that the page does not have.
+    for path in ["/", "/app.js", "/metrics", "/health/ready", "/auth/login", "/users/batch"] {
+        assert_eq!(prefix_of(path), "/".len(), "{path}");
+    }
+    for path in ["/api", "/api/auth/login", "/api/messages/stream", "/api/users/batch"] {
+        assert!(prefix_of(path) > "/".len(), "{path}");
     }
 }
 

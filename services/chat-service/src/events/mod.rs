@@ -11,6 +11,7 @@ use common::error::Result;
 use common::id::RoomId;
 use common::kafka::TopicNames;
 use common::kafka::producer::{Producer, Record, Trace};
+use common::telemetry::Metrics;
 use futures_util::future::join_all;
 use mongodb::bson::{self, Bson};
 use tokio::sync::mpsc;
@@ -49,14 +50,15 @@ pub struct Relay {
     unsent: UnsentEvents,
     producer: Producer,
     topics: TopicNames,
+    metrics: Metrics,
     delivered: mpsc::UnboundedSender<Bson>,
 }
 
 impl Relay {
-    pub fn start(unsent: UnsentEvents, producer: Producer, topics: TopicNames) -> Self {
+    pub fn start(unsent: UnsentEvents, producer: Producer, topics: TopicNames, metrics: Metrics) -> Self {
         let (delivered, reports) = mpsc::unbounded_channel();
         tokio::spawn(clear(unsent.clone(), reports));
-        Self { unsent, producer, topics, delivered }
+        Self { unsent, producer, topics, metrics, delivered }
     }
 
     /// Sends events in commit order. No one waits: what does not get through keeps its mark, and the sweeper sends it.
@@ -106,7 +108,17 @@ impl Relay {
             if let Err(e) = self.sweep_once().await {
                 tracing::warn!(error = %e, "overdue events stay pending");
             }
+            if let Err(e) = self.measure().await {
+                tracing::debug!(error = %e, "what is pending cannot be measured");
+            }
         }
+    }
+
+    async fn measure(&self) -> Result<()> {
+        let (pending, oldest) = self.unsent.backlog().await?;
+        let age = oldest.map(|oldest| (Utc::now() - oldest).to_std().unwrap_or_default());
+        self.metrics.outbox(self.unsent.name(), pending, age.unwrap_or_default());
+        Ok(())
     }
 
     async fn sweep_once(&self) -> Result<()> {

@@ -15,6 +15,8 @@ use crate::store::{Entry, Place};
 pub struct Frame {
     pub position: i64,
     pub event: Event,
+    /// When a message was sent; none of what happened to it later.
+    pub sent_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Serialize)]
@@ -70,7 +72,8 @@ impl Frame {
                 json("message_deleted", &MessageDeleted { message_id, room_id, deleted_by, timestamp })
             }
         };
-        Self { position: place.at, event: event.id(place.at.to_string()) }
+        let sent_at = (kind == Kind::Sent).then_some(message.created_at);
+        Self { position: place.at, event: event.id(place.at.to_string()), sent_at }
     }
 
     /// An entry of the log, with the message in its latest state.
@@ -96,7 +99,7 @@ impl Frame {
                 reply_to: sent.reply_to.as_deref(),
             },
         );
-        Self { position: sent.position, event: event.id(sent.position.to_string()) }
+        Self { position: sent.position, event: event.id(sent.position.to_string()), sent_at: Some(at) }
     }
 }
 

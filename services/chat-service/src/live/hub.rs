@@ -11,8 +11,11 @@ use common::error::Result;
 use common::events::Received;
 use common::events::chat::{MessageDeleted, MessageEdited, MessageSent, MessagesRead};
 use common::id::RoomId;
+use common::telemetry::trace;
+use prometheus::Histogram;
 use tokio::sync::{OnceCell, broadcast, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 use uuid::Uuid;
 
 use super::frame::{self, Frame};
@@ -42,6 +45,8 @@ pub struct Hub {
 struct Shared {
     log: Log,
     messages: Messages,
+    /// From a message's arrival to its readers.
+    delays: Histogram,
     /// A room's feed lives as long as someone listens to it.
     feeds: Mutex<HashMap<RoomId, Weak<Feed>>>,
 }
@@ -58,12 +63,18 @@ pub struct Feed {
     passing: broadcast::Sender<Event>,
     /// Events of it that were told lately.
     told: Mutex<VecDeque<Uuid>>,
+    delays: Histogram,
     hub: Weak<Shared>,
 }
 
 impl Hub {
-    pub fn new(log: Log, messages: Messages) -> Self {
-        Self { shared: Arc::new(Shared { log, messages, feeds: Mutex::default() }) }
+    pub fn new(log: Log, messages: Messages, delays: Histogram) -> Self {
+        Self { shared: Arc::new(Shared { log, messages, delays, feeds: Mutex::default() }) }
+    }
+
+    /// How many rooms someone listens to.
+    pub fn listened_rooms(&self) -> usize {
+        self.shared.rooms().len()
     }
 
     /// The feed of a room, which knows where the room stands.
@@ -93,6 +104,7 @@ impl Hub {
     /// Takes what the writer of this replica has committed.
     pub fn offer(&self, committed: &Committed) {
         if let Some(feed) = self.shared.listened(committed.place.room) {
+            let _span = span(committed.event.traceparent.as_deref());
             let message = &committed.written.message;
             feed.offer(Frame::of(committed.place, committed.kind, committed.by, message));
         }
@@ -137,6 +149,7 @@ impl Hub {
             let sent: MessageSent = event.decode()?;
             // The original's events have no position.
             if sent.position > 0 {
+                let _span = span(event.record.header(trace::TRACEPARENT));
                 feed.offer(Frame::of_event(&sent, event.timestamp));
             }
         } else if event.is::<MessagesRead>() {
@@ -149,6 +162,11 @@ impl Hub {
         }
         Ok(())
     }
+}
+
+/// The fan-out, in the trace of what is told.
+fn span(traceparent: Option<&str>) -> Span {
+    trace::follow(tracing::info_span!(target: trace::TARGET, parent: None, "fan out"), traceparent)
 }
 
 impl Shared {
@@ -169,6 +187,7 @@ impl Shared {
             repairing: AtomicBool::new(false),
             passing: broadcast::Sender::new(PASSING),
             told: Mutex::default(),
+            delays: self.delays.clone(),
             hub: Arc::downgrade(self),
         });
         feeds.insert(room, Arc::downgrade(&feed));
@@ -236,7 +255,11 @@ impl Feed {
     fn change(&self, change: impl FnOnce(&mut Window)) {
         let edge = {
             let mut window = self.window();
+            let before = window.edge();
             change(&mut window);
+            if let Some(before) = before {
+                self.measure(&window, before);
+            }
             window.edge().unwrap_or(0)
         };
         self.edge.send_if_modified(|known| {
@@ -244,6 +267,15 @@ impl Feed {
             *known = (*known).max(edge);
             moved
         });
+    }
+
+    /// Notes how long the messages took that readers can now have.
+    fn measure(&self, window: &Window, before: i64) {
+        for sent_at in window.since(before).filter_map(|frame| frame.sent_at) {
+            let took = Utc::now().signed_duration_since(sent_at);
+            // Clocks of two machines may differ.
+            self.delays.observe(took.to_std().unwrap_or_default().as_secs_f64());
+        }
     }
 
     /// Reads what is missing from the log, after a moment in which it may come by itself: once, not once per reader.

@@ -56,6 +56,11 @@ impl Window {
         }
     }
 
+    /// The frames up to the edge that came after a position, as far as they are kept.
+    pub fn since(&self, position: i64) -> impl Iterator<Item = &Arc<Frame>> {
+        self.frames.iter().rev().take_while(move |frame| frame.position > position)
+    }
+
     /// Learns that a position exists.
     pub fn hint(&mut self, position: i64) {
         self.known = self.known.max(position);
@@ -100,7 +105,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn frame(position: i64) -> Frame {
-        Frame { position, event: Event::default() }
+        Frame { position, event: Event::default(), sent_at: None }
     }
 
     fn read_all(window: &Window, mut position: i64) -> Vec<i64> {

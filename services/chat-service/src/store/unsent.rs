@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use common::error::Result;
 use common::id::RoomId;
 use futures_util::TryStreamExt;
@@ -38,6 +38,16 @@ impl Unsent {
     }
 }
 
+/// More than this is simply much; a count costs what it counts.
+const COUNTED: u64 = 100_000;
+
+/// An event's id begins with the time at which it was made.
+fn made_at(event: &Document) -> Option<DateTime<Utc>> {
+    let Bson::Binary(id) = event.get("event_id")? else { return None };
+    let (seconds, nanos) = uuid::Uuid::from_slice(&id.bytes).ok()?.get_timestamp()?.to_unix();
+    DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
+}
+
 /// One collection with such documents.
 #[derive(Clone)]
 pub struct UnsentEvents {
@@ -69,6 +79,20 @@ impl UnsentEvents {
         let filter = doc! {"event_id": {"$lt": before}, "pending": {"$exists": true}};
         let found = self.documents.find(filter).sort(doc! {"event_id": 1}).limit(limit).await?;
         Ok(found.try_collect().await?)
+    }
+
+    /// The collection.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// How many events Kafka does not have, up to [`COUNTED`], and since when the oldest of them waits.
+    pub async fn backlog(&self) -> Result<(u64, Option<DateTime<Utc>>)> {
+        // The first condition chooses the index, which holds nothing but these.
+        let filter = doc! {"event_id": {"$gt": bson::Uuid::from_bytes([0; 16])}, "pending": {"$exists": true}};
+        let pending = self.cleared.count_documents(filter.clone()).limit(COUNTED).await?;
+        let oldest = self.cleared.find_one(filter).sort(doc! {"event_id": 1}).projection(doc! {"event_id": 1}).await?;
+        Ok((pending, oldest.and_then(|event| made_at(&event))))
     }
 
     /// Notes that Kafka has these.

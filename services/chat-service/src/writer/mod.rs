@@ -18,12 +18,14 @@ use common::error::{Error, Result};
 use common::id::{RoomId, UserId};
 use common::kafka::producer::Trace;
 use common::shutdown::Shutdown;
+use common::telemetry::{Queries, trace};
 use mongodb::bson::oid::ObjectId;
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use mongodb::{Database, bson};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 use uuid::Uuid;
 
 use crate::domain::{Change, Message};
@@ -107,13 +109,27 @@ pub struct Writer {
 
 impl Writer {
     /// Starts the replica's one writer: two that fight each other are slower.
-    pub fn start(mongo: &Database, relay: Relay, hub: Hub, rooms: Rooms, shutdown: &Shutdown) -> Self {
+    pub fn start(
+        mongo: &Database,
+        relay: Relay,
+        hub: Hub,
+        rooms: Rooms,
+        queries: Queries,
+        shutdown: &Shutdown,
+    ) -> Self {
         let (queue, orders) = mpsc::channel(QUEUE);
         let (active, to_touch) = mpsc::unbounded_channel();
-        let work = Work { transactions: Transactions::new(mongo), ledger: Ledger::new(mongo), relay, hub, active };
+        let (transactions, ledger) = (Transactions::new(mongo), Ledger::new(mongo));
+        let work = Work { transactions, ledger, relay, hub, queries, active };
         shutdown.spawn(work.run(orders, shutdown.stopping_token()));
         shutdown.spawn(touch_rooms(rooms, to_touch));
         Self { queue }
+    }
+
+    /// How many orders wait, as long as there is a writer.
+    pub fn waiting(&self) -> impl Fn() -> i64 + use<> {
+        let queue = self.queue.downgrade();
+        move || queue.upgrade().map_or(0, |queue| (QUEUE - queue.capacity()) as i64)
     }
 
     /// Does something in a room and waits until it is safe.
@@ -139,6 +155,7 @@ struct Work {
     ledger: Ledger,
     relay: Relay,
     hub: Hub,
+    queries: Queries,
     /// Rooms in which something was sent, and when.
     active: mpsc::UnboundedSender<(RoomId, DateTime<Utc>)>,
 }
@@ -160,7 +177,7 @@ impl Work {
     async fn write(&self, batch: Vec<Order>) {
         let (mut left, mut followers) = without_repeats(batch);
         while !left.is_empty() {
-            match self.transactions.attempt(&left).await {
+            match self.attempt(&left).await {
                 Ok(outcomes) => left = self.announce(left, outcomes, &mut followers).await,
                 Err(e) => {
                     tracing::debug!(error = %e, orders = left.len(), "batch is tried again");
@@ -174,6 +191,15 @@ impl Work {
                 }
             }
         }
+    }
+
+    /// One try, in the trace of everyone whose order is in it.
+    async fn attempt(&self, batch: &[Order]) -> mongodb::error::Result<Vec<Result<Committed>>> {
+        let _spans: Vec<Span> = batch.iter().map(|order| span(&order.trace)).collect();
+        let began = Instant::now();
+        let outcomes = self.transactions.attempt(batch).await;
+        self.queries.took("transaction", began.elapsed());
+        outcomes
     }
 
     /// Tells everybody who waits for it what was committed. Returns the orders whose refusal is in doubt.
@@ -233,6 +259,18 @@ impl Work {
         }
         give_up_on_late(left, "the message store did not take it in time")
     }
+}
+
+fn span(trace: &Trace) -> Span {
+    let span = tracing::info_span!(
+        target: trace::TARGET,
+        parent: None,
+        "commit",
+        otel.name = "commit to the room's log",
+        otel.kind = "client",
+        db.system.name = "mongodb",
+    );
+    trace::follow(span, trace.traceparent.as_deref())
 }
 
 fn give_up_on_late(batch: Vec<Order>, why: impl ToString) -> Vec<Order> {

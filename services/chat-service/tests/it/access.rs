@@ -118,7 +118,7 @@ async fn the_service_says_who_it_is_and_how_it_fares() {
     }
     let metrics = client.get("/metrics").await.text;
     assert!(metrics.contains(
-        r#"http_requests_total{handler="/api/health",method="GET",path="/health",service="chat-service",status="200"}"#
+        r#"http_requests_total{handler="/api/health",method="GET",path="/health",status="200",service="chat-service"}"#
     ));
-    assert!(metrics.contains("active_sse_connections 0"));
+    assert!(metrics.contains(r#"active_sse_connections{service="chat-service"} 0"#));
 }

@@ -13,4 +13,5 @@ mod reads;
 mod rooms;
 mod stream;
 mod takeover;
+mod telemetry;
 mod writer;

@@ -3,8 +3,8 @@
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
 use testkit::{Client, Space, eventually};
@@ -29,11 +29,21 @@ impl Process {
     }
 
     pub fn start_on(port: u16, space: &Space, mysql_url: &str, more: &[(&'static str, String)]) -> Self {
+        Self::start_logging(Stdio::null(), port, space, mysql_url, more)
+    }
+
+    /// With its log somewhere.
+    pub fn start_logging(
+        log: impl Into<Stdio>,
+        port: u16,
+        space: &Space,
+        mysql_url: &str,
+        more: &[(&'static str, String)],
+    ) -> Self {
         let mut env = space.env(mysql_url);
         env.extend([("PORT", port.to_string()), ("SHUTDOWN_SECONDS", GRACE.as_secs().to_string())]);
         env.extend_from_slice(more);
-        let child =
-            Command::new(BINARY).env_clear().envs(env).stdout(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+        let child = Command::new(BINARY).env_clear().envs(env).stdout(log).kill_on_drop(true).spawn().unwrap();
         Self { child, port }
     }
 
@@ -60,7 +70,7 @@ impl Process {
     }
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -170,4 +180,52 @@ async fn without_its_engines_it_lives_and_says_that_it_is_not_ready() {
     let answer = process.client(&space.token(1, "ann")).get("/chat-rooms").await;
     assert!(answer.header("retry-after").is_some());
     assert_eq!(answer.expect(503)["error"], "service_unavailable");
+}
+
+/// A store that is not there yet: nobody listens where its URL leads.
+struct Absent {
+    url: String,
+    port: u16,
+    store: String,
+}
+
+impl Absent {
+    fn behind(url: &str) -> Self {
+        let port = free_port();
+        let (login, rest) = url.split_once("127.0.0.1:").expect("stores of tests are on this machine");
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (store, rest) = rest.split_at(digits);
+        Self { url: format!("{login}127.0.0.1:{port}{rest}"), port, store: format!("127.0.0.1:{store}") }
+    }
+
+    async fn comes(self) {
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let mut store = TcpStream::connect(&self.store).await.unwrap();
+                tokio::spawn(async move { copy_bidirectional(&mut client, &mut store).await });
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn it_becomes_ready_by_itself_when_its_stores_come() {
+    let space = Space::new();
+    let schema = space.schema("chat").await;
+    let redis = std::env::var("REDIS_URL").unwrap();
+    let [mysql, mongo, redis] = [&schema, &space.mongo_url(), &redis].map(|url| Absent::behind(url));
+    let stores = [("MONGO_URL", mongo.url.clone()), ("REDIS_URL", redis.url.clone())];
+    let process = Process::start(&space, &mysql.url, &stores);
+    let address = ("127.0.0.1", process.port);
+    eventually("it listens", || async { TcpStream::connect(address).await.ok() }).await;
+    process.client("").get("/health/ready").await.expect(503);
+
+    for store in [mysql, mongo, redis] {
+        store.comes().await;
+    }
+
+    let process = process.ready().await;
+    let rooms = process.client(&space.token(1, "ann")).get("/chat-rooms").await.expect(200);
+    assert_eq!(rooms, serde_json::json!([]));
 }

@@ -154,7 +154,8 @@ async fn an_idle_stream_is_kept_open_and_counted() {
     }
 
     assert!(text.starts_with("event: connected\n") && text.contains("retry: "), "{text}");
-    let open = async || app.server.client("").get("/metrics").await.text.contains("active_sse_connections 1");
+    let counted = r#"active_sse_connections{service="chat-service"} 1"#;
+    let open = async || app.server.client("").get("/metrics").await.text.contains(counted);
     assert!(open().await);
     drop(response);
     eventually("the stream is counted out", || async { (!open().await).then_some(()) }).await;

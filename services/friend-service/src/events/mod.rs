@@ -23,7 +23,7 @@ pub fn start(platform: &Platform, producer: &Producer, names: Names, users: User
     let stopping = platform.shutdown.stopping_token();
     platform.shutdown.spawn(told.run(stopping.clone()));
 
-    let tail = Tail::start(kafka, &[&topics.user_events, &topics.user_online_status], stopping)?;
+    let tail = Tail::start(kafka, producer, &[&topics.user_events, &topics.user_online_status], stopping)?;
     platform.shutdown.spawn(profiles::refresh(users, tail));
     Ok(())
 }

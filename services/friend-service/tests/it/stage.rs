@@ -87,7 +87,8 @@ impl Stage {
 
     pub async fn metric(&self, series: &str) -> f64 {
         let text = self.server.client("").get("/metrics").await.text;
-        let line = text.lines().find(|line| line.starts_with(series));
+        // The label `service` comes after all others.
+        let line = text.lines().find(|line| line.starts_with(series.trim_end_matches('}')));
         line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
     }
 }

@@ -9,6 +9,7 @@ mod pool;
 use std::sync::Arc;
 
 use common::error::{Error, Result};
+use common::telemetry::Metrics;
 
 use crate::config::PasswordConfig;
 use crate::domain::NewPassword;
@@ -32,9 +33,11 @@ pub enum Verdict {
 }
 
 impl Passwords {
-    pub fn new(config: &PasswordConfig) -> Result<Self> {
+    pub fn new(config: &PasswordConfig, metrics: &Metrics) -> Result<Self> {
         let hasher = Hasher::new(config).map_err(Error::internal)?;
-        Ok(Self { hasher: Arc::new(hasher), pool: Arc::new(Pool::start()?) })
+        let waiting = metrics.gauge("password_queue_length", "Passwords that wait for a thread to hash them");
+        let pool = Pool::start(waiting.map_err(Error::internal)?)?;
+        Ok(Self { hasher: Arc::new(hasher), pool: Arc::new(pool) })
     }
 
     /// Whether the scheme can hash the whole of this password: bcrypt reads 72 bytes and stops at a NUL.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use common::error::{Error, Result};
+use prometheus::IntGauge;
 use tokio::sync::oneshot;
 
 use super::hash::Memory;
@@ -18,10 +19,12 @@ type Job = Box<dyn FnOnce(&mut Memory) + Send>;
 /// Ends with its last handle.
 pub(super) struct Pool {
     jobs: SyncSender<Job>,
+    waiting: IntGauge,
 }
 
 impl Pool {
-    pub(super) fn start() -> Result<Self> {
+    /// `waiting` is the length of the queue.
+    pub(super) fn start(waiting: IntGauge) -> Result<Self> {
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         let (jobs, queue) = sync_channel(threads * WAITING_PER_THREAD);
         let queue = Arc::new(Mutex::new(queue));
@@ -30,7 +33,7 @@ impl Pool {
             let thread = thread::Builder::new().name(format!("password-{n}"));
             thread.spawn(move || work(&queue)).map_err(Error::internal)?;
         }
-        Ok(Self { jobs })
+        Ok(Self { jobs, waiting })
     }
 
     /// Runs a job when a thread is free. Refused when too many wait; dropped when nobody waits for it any more.
@@ -39,14 +42,21 @@ impl Pool {
         job: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
+        let waiting = self.waiting.clone();
         let job: Job = Box::new(move |memory| {
+            waiting.dec();
             if !reply.is_closed() {
                 let _ = reply.send(job(memory));
             }
         });
-        self.jobs.try_send(job).map_err(|e| match e {
-            TrySendError::Full(_) => Error::unavailable("password hashing", "its queue is full"),
-            TrySendError::Disconnected(_) => Error::unavailable("password hashing", "its threads have ended"),
+        // Before it is sent: it may be taken at once.
+        self.waiting.inc();
+        self.jobs.try_send(job).map_err(|e| {
+            self.waiting.dec();
+            match e {
+                TrySendError::Full(_) => Error::unavailable("password hashing", "its queue is full"),
+                TrySendError::Disconnected(_) => Error::unavailable("password hashing", "its threads have ended"),
+            }
         })?;
         answer.await.map_err(Error::internal)
     }
@@ -69,7 +79,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_refuses_at_once() {
-        let pool = Pool::start().unwrap();
+        let queued = IntGauge::new("queued", "Jobs").unwrap();
+        let pool = Pool::start(queued.clone()).unwrap();
         let threads = thread::available_parallelism().unwrap().get();
         let (open, gate) = mpsc::channel::<()>();
         let gate = Arc::new(Mutex::new(gate));
@@ -88,5 +99,6 @@ mod tests {
 
         assert!((threads..=2 * threads).contains(&refused), "{refused}");
         assert_eq!(pool.run(|_| 7).await.unwrap(), 7);
+        assert_eq!(queued.get(), 0);
     }
 }

@@ -11,6 +11,7 @@ use common::error::Result;
 use common::id::UserId;
 use common::presence::Presence;
 use common::redis::Redis;
+use common::telemetry::{self, Metrics};
 
 use super::Profile;
 
@@ -26,6 +27,7 @@ pub struct ProfileCache {
     redis: Redis,
     presence: Presence,
     ttl: Duration,
+    asked: telemetry::Cache,
 }
 
 /// A profile as far as it is known, and whether the person is online.
@@ -42,19 +44,19 @@ struct Kept<P> {
 }
 
 impl ProfileCache {
-    pub fn new(redis: Redis, presence: Presence, ttl: Duration) -> Self {
-        Self { redis, presence, ttl }
+    pub fn new(redis: Redis, presence: Presence, ttl: Duration, metrics: &Metrics) -> Self {
+        Self { redis, presence, ttl, asked: metrics.cache("profiles") }
     }
 
     /// What is known of these people, in their order. Without Redis: nothing, and nobody is online.
     pub async fn look_up(&self, users: &[UserId]) -> Vec<Known> {
-        match self.read(users).await {
-            Ok(known) => known,
-            Err(e) => {
-                tracing::debug!(error = %e, "profiles cannot be read from the cache");
-                vec![Known::default(); users.len()]
-            }
-        }
+        let known = self.read(users).await.unwrap_or_else(|e| {
+            tracing::debug!(error = %e, "profiles cannot be read from the cache");
+            vec![Known::default(); users.len()]
+        });
+        let hits = known.iter().filter(|known| known.profile.is_some()).count();
+        self.asked.looked_up_many(hits, known.len() - hits);
+        known
     }
 
     async fn read(&self, users: &[UserId]) -> Result<Vec<Known>> {

@@ -144,7 +144,8 @@ async fn the_number_of_those_online_is_measured() {
     stage.person("bob").await;
 
     eventually("two are counted", || async {
-        stage.stranger().get("/metrics").await.text.contains("online_users_count 2").then_some(())
+        let metrics = stage.stranger().get("/metrics").await.text;
+        metrics.contains(r#"online_users_count{service="user-service"} 2"#).then_some(())
     })
     .await;
 }

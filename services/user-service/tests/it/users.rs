@@ -104,5 +104,5 @@ async fn an_original_service_may_call_without_credentials_where_it_is_said() {
     assert_eq!(people[0]["username"], "ann");
     stage.stranger().get(&format!("/users/{}", ann["id"])).await.expect(401);
     let metrics = stage.stranger().get("/metrics").await.text;
-    assert!(metrics.contains("anonymous_service_calls_total 1"), "{metrics}");
+    assert!(metrics.contains(r#"anonymous_service_calls_total{service="user-service"} 1"#), "{metrics}");
 }

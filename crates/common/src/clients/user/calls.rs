@@ -12,14 +12,14 @@ use prometheus::{HistogramVec, IntCounterVec, IntGauge};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tracing::Span;
 
 use crate::auth::ServiceTokens;
 use crate::clients::user::{Exists, Found, UserProfile};
 use crate::error::Error;
-use crate::http::context;
 use crate::id::UserId;
 use crate::platform::Failure;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Trace, trace};
 
 const DEPENDENCY: &str = "user-service";
 
@@ -128,22 +128,22 @@ impl Calls {
     }
 
     /// The profiles of those of at most 100 ids that exist, on behalf of a request.
-    pub(super) async fn batch(&self, ids: &[UserId], request_id: Option<&str>) -> Result<Vec<UserProfile>, Failed> {
+    pub(super) async fn batch(&self, ids: &[UserId], trace: &Trace) -> Result<Vec<UserProfile>, Failed> {
         let url = format!("{}/api/users/batch", self.base_url);
         let body = json!({"user_ids": ids});
-        self.call("batch", || self.as_service(self.http.post(&url)).json(&body), request_id).await
+        self.call("batch", || self.as_service(self.http.post(&url)).json(&body), trace).await
     }
 
     pub(super) async fn exists(&self, id: UserId) -> Result<Exists, Failed> {
         let url = format!("{}/api/users/{id}/exists", self.base_url);
-        self.call("exists", || self.as_service(self.http.get(&url)), context::request_id().as_deref()).await
+        self.call("exists", || self.as_service(self.http.get(&url)), &Trace::current()).await
     }
 
     pub(super) async fn search(&self, token: &str, query: &str, limit: usize) -> Result<Found, Error> {
         let url = format!("{}/api/users/search", self.base_url);
         let limit = limit.to_string();
         let request = || self.http.get(&url).query(&[("query", query), ("limit", &limit)]).bearer_auth(token);
-        let found = self.call("search", request, context::request_id().as_deref()).await;
+        let found = self.call("search", request, &Trace::current()).await;
         // The token that was good enough for us was not for user-service, which knows of the account's end first.
         found.map_err(|failed| match failed {
             Failed::Status(StatusCode::UNAUTHORIZED) => Error::not_authenticated(),
@@ -162,24 +162,27 @@ impl Calls {
         &self,
         name: &'static str,
         request: impl Fn() -> RequestBuilder,
-        request_id: Option<&str>,
+        trace: &Trace,
     ) -> Result<T, Failed> {
-        let with_id = || match request_id {
-            Some(id) => request().header("x-request-id", id),
-            None => request(),
-        };
-        let tries = (|| self.attempt(name, with_id())).retry(pauses()).when(Failed::passing);
+        let tries = (|| self.attempt(name, request(), trace)).retry(pauses()).when(Failed::passing);
         tokio::time::timeout(self.patience, tries).await.unwrap_or(Err(Failed::Timeout))
     }
 
     /// One try, seen by the breaker and the metrics.
-    async fn attempt<T: DeserializeOwned>(&self, name: &'static str, request: RequestBuilder) -> Result<T, Failed> {
+    async fn attempt<T: DeserializeOwned>(
+        &self,
+        name: &'static str,
+        request: RequestBuilder,
+        trace: &Trace,
+    ) -> Result<T, Failed> {
         if !self.breaker.is_call_permitted() {
             self.outcomes.with_label_values(&[name, Failed::Resting.outcome()]).inc();
             return Err(Failed::Resting);
         }
         let started = Instant::now();
-        let answered = ask(request).await;
+        let span = trace::follow(span(name), trace.traceparent.as_deref());
+        let answered = ask(traced(request, trace, &span)).await;
+        drop(span);
         self.durations.with_label_values(&[name]).observe(started.elapsed().as_secs_f64());
         self.outcomes.with_label_values(&[name, answered.as_ref().map_or_else(Failed::outcome, |_| "ok")]).inc();
         match &answered {
@@ -191,6 +194,27 @@ impl Calls {
         }
         answered
     }
+}
+
+fn span(call: &str) -> Span {
+    tracing::info_span!(
+        target: trace::TARGET,
+        parent: None,
+        "call",
+        otel.name = format!("{DEPENDENCY} {call}"),
+        otel.kind = "client",
+        peer.service = DEPENDENCY,
+    )
+}
+
+/// Passes on what request this is for, and in which trace.
+fn traced(request: RequestBuilder, trace: &Trace, span: &Span) -> RequestBuilder {
+    let context = trace::traceparent(span).or_else(|| trace.traceparent.clone());
+    let headers = [("x-request-id", trace.request_id.clone()), (trace::TRACEPARENT, context)];
+    headers.into_iter().fold(request, |request, (name, value)| match value {
+        Some(value) => request.header(name, value),
+        None => request,
+    })
 }
 
 async fn ask<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Failed> {

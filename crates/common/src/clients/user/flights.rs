@@ -7,14 +7,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::Shared;
 use moka::future::Cache;
-use prometheus::IntCounterVec;
 use tokio::sync::oneshot;
 
 use crate::clients::user::UserProfile;
 use crate::clients::user::calls::{Calls, Failed};
-use crate::http::context;
 use crate::id::UserId;
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, Metrics, Trace};
 
 /// What user-service takes in one call, the original's too.
 const SEATS: usize = 100;
@@ -32,21 +30,16 @@ const ABSENT_TTL: Duration = Duration::from_secs(10);
 pub(super) struct Known {
     profiles: Cache<UserId, Arc<UserProfile>>,
     absent: Cache<UserId, ()>,
-    asked: IntCounterVec,
+    asked: telemetry::Cache,
 }
 
 impl Known {
-    pub(super) fn new(ttl: Duration, metrics: &Metrics) -> Result<Self, prometheus::Error> {
-        let asked = metrics.counters(
-            "user_profile_cache_total",
-            "Profiles asked for, by whether they were known",
-            &["outcome"],
-        )?;
-        Ok(Self {
+    pub(super) fn new(ttl: Duration, metrics: &Metrics) -> Self {
+        Self {
             profiles: Cache::builder().max_capacity(MAX_KNOWN).time_to_live(ttl).build(),
             absent: Cache::builder().max_capacity(MAX_KNOWN).time_to_live(ABSENT_TTL).build(),
-            asked,
-        })
+            asked: metrics.cache("profiles"),
+        }
     }
 
     pub(super) async fn get(&self, id: UserId) -> Option<Arc<UserProfile>> {
@@ -74,8 +67,7 @@ impl Known {
         }
         missing.sort_unstable();
         missing.dedup();
-        self.asked.with_label_values(&["hit"]).inc_by(known.len() as u64);
-        self.asked.with_label_values(&["miss"]).inc_by(missing.len() as u64);
+        self.asked.looked_up_many(known.len(), missing.len());
         (known, missing)
     }
 
@@ -162,7 +154,7 @@ impl Flights {
         let (lands, landing) = oneshot::channel();
         tower.flights += 1;
         let number = tower.flights;
-        tokio::spawn(self.clone().fly(number, departure, lands, context::request_id()));
+        tokio::spawn(self.clone().fly(number, departure, lands, Trace::current()));
         Boarding { flight: Flight { number, landing: landing.shared() }, ids: Vec::new(), departs }
     }
 
@@ -171,7 +163,7 @@ impl Flights {
         number: u64,
         mut departure: oneshot::Receiver<Vec<UserId>>,
         lands: oneshot::Sender<Landed>,
-        request_id: Option<String>,
+        trace: Trace,
     ) {
         let full = tokio::time::timeout(BOARDING, &mut departure).await;
         let ids = match full {
@@ -182,7 +174,7 @@ impl Flights {
             }
         };
         let Ok(ids) = ids else { return };
-        let fetched = self.calls.batch(&ids, request_id.as_deref()).await;
+        let fetched = self.calls.batch(&ids, &trace).await;
         let landed = fetched.map(|profiles| profiles.into_iter().map(|p| (p.id, Arc::new(p))).collect());
         self.land(number, &ids, landed.as_ref().ok()).await;
         // Nobody may be left to wait for it.

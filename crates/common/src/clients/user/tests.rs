@@ -68,7 +68,7 @@ fn client(url: String) -> UserClient {
     let service = Service { name: "friend-service", title: "", port: 0, refusals: Detail::Text, password_flow: false };
     let platform = Platform::new(service, base).unwrap();
     // Never connected to: nobody comes in here.
-    let redis = Redis::new(&platform.config.redis_url, "").unwrap();
+    let redis = Redis::new(&platform.config.redis_url, "", &platform.metrics).unwrap();
     let auth = Auth::new(&platform, &redis, Presence::new(redis.clone(), Duration::from_secs(60))).unwrap();
     UserClient::new(url, Duration::from_secs(10), Duration::from_secs(300), &auth, &platform.metrics).unwrap()
 }

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Loads kong.yml into a running Kong and lists what it has then. Can be repeated. Needs curl and nothing else.
+#
+#   KONG_ADMIN_URL     where the admin API is; http://localhost:8001 by default
+#   RATE_LIMIT_MINUTE  requests per client address, instead of those of kong.yml
+#   RATE_LIMIT_HOUR    likewise
+set -euo pipefail
+
+admin=${KONG_ADMIN_URL:-http://localhost:8001}
+file=$(dirname "$0")/kong.yml
+config=$(mktemp)
+trap 'rm -f "$config"' EXIT
+
+sed -E \
+    -e "s/^( +minute:) .*/\1 ${RATE_LIMIT_MINUTE:-$(sed -nE 's/^ +minute: (.*)/\1/p' "$file")}/" \
+    -e "s/^( +hour:) .*/\1 ${RATE_LIMIT_HOUR:-$(sed -nE 's/^ +hour: (.*)/\1/p' "$file")}/" \
+    "$file" >"$config"
+
+# Kong may still be starting.
+curl --silent --show-error --fail --output /dev/null --retry 30 --retry-delay 1 --retry-connrefused "$admin/status"
+if ! answer=$(curl --silent --show-error --fail-with-body --form "config=<$config" "$admin/config"); then
+    printf 'Kong refuses %s: %s\n' "$file" "$answer" >&2
+    exit 1
+fi
+
+for kind in services routes plugins; do
+    printf '%s:\n' "$kind"
+    # Names of the things themselves: of a plugin its name, not those inside its configuration.
+    curl --silent --show-error --fail "$admin/$kind" |
+        grep -oE '"name":"[^"]+"' | sed -E 's/"name":"(.*)"/  \1/' | sort -u
+done

@@ -1,0 +1,82 @@
+//! The manifests.
+
+use serde::Deserialize;
+use serde_yaml_ng::{Deserializer, Value};
+
+use crate::{Variables, place, plain, text};
+
+/// In the order in which the guide applies them.
+pub const FOLDERS: [&str; 4] = ["statefulsets", "services", "hpa", "ingress"];
+
+pub struct Kubernetes {
+    pub objects: Vec<Value>,
+}
+
+impl Kubernetes {
+    pub fn read() -> Self {
+        Self { objects: Self::files().iter().flat_map(|file| objects(file)).collect() }
+    }
+
+    /// Every manifest, by its path in the repository.
+    pub fn files() -> Vec<String> {
+        let mut files: Vec<String> =
+            ["namespace", "configmap", "secrets"].map(|name| format!("k8s/manifests/{name}.yaml")).into();
+        for folder in FOLDERS {
+            let folder = format!("k8s/manifests/{folder}");
+            let entries = std::fs::read_dir(place(&folder)).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            files.extend(names.into_iter().map(|name| format!("{folder}/{name}")));
+        }
+        files
+    }
+
+    pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.objects.iter().filter(move |object| object["kind"] == kind)
+    }
+
+    pub fn find(&self, kind: &str, name: &str) -> Option<&Value> {
+        self.objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+    }
+
+    pub fn get(&self, kind: &str, name: &str) -> &Value {
+        self.find(kind, name).unwrap_or_else(|| panic!("no {kind} {name}"))
+    }
+
+    /// What runs pods: its name, and the specification of its pods.
+    pub fn pods(&self) -> Vec<(&str, &Value)> {
+        let runs_pods = |object: &&Value| !object["spec"]["template"]["spec"].is_null();
+        let pods = self.objects.iter().filter(runs_pods);
+        pods.map(|object| (object["metadata"]["name"].as_str().unwrap(), &object["spec"]["template"]["spec"])).collect()
+    }
+
+    pub fn pod(&self, name: &str) -> &Value {
+        self.pods().into_iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no pods of {name}")).1
+    }
+
+    /// The environment of a container, with values from the ConfigMap and the Secret in their places.
+    pub fn environment(&self, container: &Value) -> Variables {
+        let data = |kind, reference: &Value, field: &str| {
+            self.get(kind, reference["name"].as_str().unwrap())[field].as_mapping().unwrap().clone()
+        };
+        let mut variables = Variables::new();
+        for from in container["envFrom"].as_sequence().into_iter().flatten() {
+            let map = data("ConfigMap", &from["configMapRef"], "data");
+            variables.extend(map.iter().map(|(name, value)| (plain(name), plain(value))));
+        }
+        for variable in container["env"].as_sequence().into_iter().flatten() {
+            let secret = &variable["valueFrom"]["secretKeyRef"];
+            let value = match secret["key"].as_str() {
+                Some(key) => plain(&data("Secret", secret, "stringData")[key]),
+                None => plain(&variable["value"]),
+            };
+            variables.insert(plain(&variable["name"]), value);
+        }
+        variables
+    }
+}
+
+fn objects(file: &str) -> Vec<Value> {
+    let text = text(file);
+    Deserializer::from_str(&text).map(|document| Value::deserialize(document).unwrap()).collect()
+}

@@ -1,0 +1,53 @@
+//! What our programs read from their environment.
+
+use std::collections::BTreeSet;
+
+use common::config::{Base, ConfigError, Env};
+use common::http::Service;
+
+use crate::Variables;
+
+/// One of the three services.
+#[derive(Clone, Copy)]
+pub struct Program {
+    pub service: Service,
+    read: fn(&Env) -> Result<(), ConfigError>,
+}
+
+impl Program {
+    pub const ALL: [Self; 3] = [
+        Self { service: user_service::SERVICE, read: |env| user_service::Config::read(env).map(drop) },
+        Self { service: friend_service::SERVICE, read: |env| friend_service::Config::read(env).map(drop) },
+        Self { service: chat_service::SERVICE, read: |env| chat_service::Config::read(env).map(drop) },
+    ];
+
+    pub fn name(&self) -> &'static str {
+        self.service.name
+    }
+
+    /// Reads an environment as the program does at its start.
+    pub fn start(&self, variables: &Variables) -> Result<Base, ConfigError> {
+        self.start_in(&Env::of(variables.clone()))
+    }
+
+    fn start_in(&self, env: &Env) -> Result<Base, ConfigError> {
+        let base = Base::read(env, self.service.name, self.service.port)?;
+        (self.read)(env)?;
+        Ok(base)
+    }
+
+    /// Every variable that the program may ask for: whole URLs first, then what they are composed of where they are not
+    /// set.
+    pub fn reads(&self) -> BTreeSet<String> {
+        let whole = [("MYSQL_URL", "mysql://a@b/c"), ("MONGO_URL", "mongodb://b")];
+        let parts = [("MYSQL_HOST", "b"), ("MONGODB_HOST", "b")];
+        let mut reads = BTreeSet::new();
+        for stores in [whole, parts] {
+            let env = [("SECRET_KEY", "s")].into_iter().chain(stores);
+            let env = Env::of(env.map(|(name, value)| (name, value.to_owned())));
+            self.start_in(&env).unwrap();
+            reads.extend(env.asked());
+        }
+        reads
+    }
+}

@@ -1,0 +1,44 @@
+//! Links within the documents lead somewhere.
+
+use config_tests::{place, text};
+use regex::Regex;
+
+const DOCUMENTS: [&str; 8] = [
+    "README.md",
+    "README.ko.md",
+    "docs/architecture.md",
+    "docs/events.md",
+    "docs/metrics.md",
+    "docs/onboarding.md",
+    "docs/operations.md",
+    "k8s/README.md",
+];
+
+/// The names under which a document's headings can be linked to: as GitHub makes them.
+fn anchors(document: &str) -> Vec<String> {
+    let headings = document.lines().filter(|line| line.starts_with('#'));
+    let titles = headings.map(|line| line.trim_start_matches('#').trim().to_lowercase());
+    let linkable = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    titles.map(|title| title.chars().filter(linkable).collect::<String>().replace(' ', "-")).collect()
+}
+
+#[test]
+fn links_between_documents_lead_to_files_and_headings_that_are_there() {
+    let link = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
+    let mut followed = 0;
+    for document in DOCUMENTS {
+        let content = text(document);
+        let local = link.captures_iter(&content).map(|found| found[1].to_owned()).filter(|to| !to.contains("://"));
+        for to in local {
+            let (file, anchor) = to.split_once('#').unwrap_or((&to, ""));
+            let folder = document.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let target = if file.is_empty() { document.to_owned() } else { format!("{folder}/{file}") };
+            let target = target.trim_start_matches('/');
+            assert!(place(target).exists(), "{document} links to {to}");
+            let is_there = || anchors(&text(target)).contains(&anchor.to_owned());
+            assert!(anchor.is_empty() || is_there(), "{document} links to {to}");
+            followed += 1;
+        }
+    }
+    assert!(followed > 30, "only {followed} links were found");
+}

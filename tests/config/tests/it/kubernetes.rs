@@ -1,0 +1,275 @@
+//! The manifests: that what they name is there, and that every pod keeps to the rules.
+
+use std::collections::BTreeSet;
+
+use common::config::{Base, Env};
+use config_tests::{Kubernetes, Program, names, strings, text, yaml};
+use serde_yaml_ng::Value;
+
+fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    pod["containers"].as_sequence().unwrap().iter()
+}
+
+/// Every `name` in a list under a field.
+fn named<'a>(list: &'a Value, field: &str) -> BTreeSet<&'a str> {
+    list.as_sequence().into_iter().flatten().filter_map(|item| item[field].as_str()).collect()
+}
+
+/// The ports of a pod's containers, by number.
+fn ports(pod: &Value) -> BTreeSet<u64> {
+    let ports = containers(pod).flat_map(|container| container["ports"].as_sequence().into_iter().flatten());
+    ports.map(|port| port["containerPort"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn files_in_config_maps_are_the_files_of_the_compose_stack() {
+    let kubernetes = Kubernetes::read();
+    for (map, file, path) in [
+        ("kong-config", "kong.yml", "infrastructure/docker/kong/kong.yml"),
+        ("mysql-config", "bigtech.cnf", "infrastructure/docker/mysql/bigtech.cnf"),
+        ("mysql-config", "accounts.sh", "infrastructure/docker/mysql/accounts.sh"),
+        ("mongodb-config", "start.sh", "infrastructure/docker/mongodb/start.sh"),
+    ] {
+        let held = kubernetes.get("ConfigMap", map)["data"][file].as_str().unwrap();
+        assert_eq!(held, text(path), "{map}: k8s/README.md says how to copy it");
+    }
+}
+
+#[test]
+fn everything_is_in_the_namespace_and_in_the_kustomization_but_the_placeholders() {
+    let kubernetes = Kubernetes::read();
+    for object in kubernetes.objects.iter().filter(|object| object["kind"] != "Namespace") {
+        assert_eq!(object["metadata"]["namespace"], "bigtech-chat", "{:?}", object["metadata"]["name"]);
+    }
+    let kustomization = yaml("k8s/kustomization.yaml");
+    let listed: BTreeSet<_> =
+        strings(&kustomization["resources"]).into_iter().map(|path| format!("k8s/{path}")).collect();
+    let files = Kubernetes::files().into_iter().filter(|file| !file.ends_with("/secrets.yaml")).collect();
+    assert_eq!(listed, files);
+    let ours: BTreeSet<_> = named(&kustomization["images"], "name");
+    let run = kubernetes.objects.iter().flat_map(config_tests::images);
+    let run: BTreeSet<_> = run.filter_map(|image| image.strip_suffix(":latest").map(str::to_owned)).collect();
+    assert_eq!(ours.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), run);
+}
+
+#[test]
+fn every_secret_is_used_and_every_used_one_is_made_by_the_line_of_the_readme() {
+    let kubernetes = Kubernetes::read();
+    let secrets = &kubernetes.get("Secret", "bigtech-chat-secrets")["stringData"];
+    let there: BTreeSet<_> = names(secrets).into_iter().collect();
+    let variables = kubernetes.pods().into_iter().flat_map(|(_, pod)| containers(pod)).flat_map(|container| {
+        container["env"].as_sequence().into_iter().flatten().map(|variable| &variable["valueFrom"]["secretKeyRef"])
+    });
+    let used: BTreeSet<_> = variables.filter_map(|secret| secret["key"].as_str()).collect();
+    assert_eq!(used, there);
+
+    let readme = text("k8s/README.md");
+    let (_, line) = readme.split_once("create secret generic bigtech-chat-secrets $(for name in ").unwrap();
+    let made: BTreeSet<_> = line.split(';').next().unwrap().split(' ').collect();
+    assert_eq!(made, there);
+}
+
+#[test]
+fn every_pod_keeps_to_the_rules() {
+    let kubernetes = Kubernetes::read();
+    assert_eq!(kubernetes.pods().len(), 11);
+    for (name, pod) in kubernetes.pods() {
+        assert_eq!(pod["enableServiceLinks"], false, "{name}: MYSQL_PORT would be an address");
+        assert_eq!(pod["automountServiceAccountToken"], false, "{name}");
+        kubernetes.get("ServiceAccount", pod["serviceAccountName"].as_str().unwrap());
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{name}");
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{name}");
+        for container in containers(pod) {
+            assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false, "{name}");
+            assert_eq!(strings(&container["securityContext"]["capabilities"]["drop"]), ["ALL"], "{name}");
+            for resources in ["requests", "limits"] {
+                assert_eq!(names(&container["resources"][resources]), ["cpu", "memory"], "{name}");
+            }
+        }
+    }
+    for account in kubernetes.of_kind("ServiceAccount") {
+        assert_eq!(account["automountServiceAccountToken"], false);
+    }
+}
+
+#[test]
+fn services_are_deployed_as_the_contract_says() {
+    let kubernetes = Kubernetes::read();
+    for program in Program::ALL {
+        let name = program.name();
+        assert_eq!(kubernetes.get("Deployment", name)["spec"]["replicas"], 2);
+        let pod = kubernetes.pod(name);
+        let container = &pod["containers"][0];
+        assert_eq!(container["image"], format!("bigtech-{name}:latest"));
+        assert_eq!(container["ports"][0]["containerPort"], u64::from(program.service.port));
+        assert_eq!(container["resources"]["requests"]["cpu"], "100m");
+        assert_eq!(container["resources"]["requests"]["memory"], "256Mi");
+        assert_eq!(container["resources"]["limits"]["cpu"], "500m");
+        assert_eq!(container["resources"]["limits"]["memory"], "512Mi");
+        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+        assert_eq!(container["livenessProbe"]["httpGet"]["path"], "/health");
+        assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/health/ready");
+        assert_eq!(kubernetes.get("Service", name)["spec"]["ports"][0]["port"], u64::from(program.service.port));
+
+        let scaler = kubernetes.get("HorizontalPodAutoscaler", &format!("{name}-hpa"));
+        assert_eq!(scaler["spec"]["scaleTargetRef"]["name"], name);
+        assert_eq!(scaler["spec"]["minReplicas"], 2);
+        assert_eq!(scaler["spec"]["maxReplicas"], if name == "chat-service" { 15 } else { 10 });
+    }
+}
+
+#[test]
+fn a_pod_is_killed_only_after_its_own_deadline() {
+    let kubernetes = Kubernetes::read();
+    for program in Program::ALL {
+        let pod = kubernetes.pod(program.name());
+        let container = &pod["containers"][0];
+        let mut told = kubernetes.environment(container);
+        told.insert("SECRET_KEY".into(), "s".into());
+        told.insert("SERVICE_SECRET_KEY".into(), "s".into());
+        let own = Base::read(&Env::of(told), program.name(), 0).unwrap().shutdown.as_secs();
+        let before = container["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap();
+        assert!(before + own < pod["terminationGracePeriodSeconds"].as_u64().unwrap(), "{}", program.name());
+    }
+}
+
+#[test]
+fn probes_services_and_annotations_name_ports_that_are_there() {
+    let kubernetes = Kubernetes::read();
+    for (name, pod) in kubernetes.pods() {
+        for container in containers(pod) {
+            let ports = named(&container["ports"], "name");
+            for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+                for way in ["httpGet", "tcpSocket"] {
+                    let port = container[probe][way]["port"].as_str();
+                    assert!(port.is_none_or(|port| ports.contains(port)), "{name}: {probe} asks {port:?}");
+                }
+            }
+        }
+    }
+    for service in kubernetes.of_kind("Service") {
+        let pod = kubernetes.pod(service["spec"]["selector"]["app"].as_str().unwrap());
+        let there: BTreeSet<_> = containers(pod).flat_map(|container| named(&container["ports"], "name")).collect();
+        assert!(named(&service["spec"]["ports"], "targetPort").is_subset(&there), "{:?}", service["metadata"]["name"]);
+    }
+    let mut scraped = 0;
+    for object in &kubernetes.objects {
+        let Some(port) = object["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"].as_str() else {
+            continue;
+        };
+        assert!(ports(&object["spec"]["template"]["spec"]).contains(&port.parse().unwrap()), "{port}");
+        scraped += 1;
+    }
+    assert_eq!(scraped, 8, "three services, Kong, and an exporter for each of four stores");
+}
+
+/// The pods that a selector of `app` chooses.
+fn selected(selector: &Value) -> Vec<String> {
+    let app = selector["matchLabels"]["app"].as_str();
+    let any = selector["matchExpressions"][0]["values"].as_sequence().into_iter().flatten();
+    app.into_iter().chain(any.map(|value| value.as_str().unwrap())).map(str::to_owned).collect()
+}
+
+/// Who may reach whom, and where, as one side of the policies says it: (from, to, port).
+fn allowed(kubernetes: &Kubernetes, direction: &str) -> BTreeSet<(String, String, u64)> {
+    let (field, peer) = if direction == "Ingress" { ("ingress", "from") } else { ("egress", "to") };
+    let mut allowed = BTreeSet::new();
+    for policy in kubernetes.of_kind("NetworkPolicy") {
+        let own = selected(&policy["spec"]["podSelector"]);
+        for rule in policy["spec"][field].as_sequence().into_iter().flatten() {
+            let port = rule["ports"][0]["port"].as_u64().unwrap();
+            for other in rule[peer].as_sequence().unwrap() {
+                for (own, other) in own
+                    .iter()
+                    .flat_map(|own| selected(&other["podSelector"]).into_iter().map(move |other| (own.clone(), other)))
+                {
+                    allowed.insert(if field == "ingress" { (other, own, port) } else { (own, other, port) });
+                }
+            }
+        }
+    }
+    allowed
+}
+
+#[test]
+fn the_network_lets_through_what_is_needed_and_nothing_else() {
+    let kubernetes = Kubernetes::read();
+    let incoming = allowed(&kubernetes, "Ingress");
+    assert_eq!(incoming, allowed(&kubernetes, "Egress"), "what one side sends the other takes");
+    for (_, to, port) in &incoming {
+        assert!(ports(kubernetes.pod(to)).contains(port), "{to} does not listen on {port}");
+    }
+    let may = |from: &str, to: &str| incoming.iter().any(|(a, b, _)| a == from && b == to);
+    let calls = [
+        ("kong", "user-service"),
+        ("kong", "friend-service"),
+        ("kong", "chat-service"),
+        ("kong", "web"),
+        ("friend-service", "user-service"),
+        ("chat-service", "user-service"),
+        ("chat-service", "friend-service"),
+        ("chat-service", "mongodb"),
+    ];
+    for (from, to) in calls {
+        assert!(may(from, to), "{from} → {to}");
+    }
+    for (from, to) in
+        [("kong", "mysql"), ("web", "user-service"), ("user-service", "mongodb"), ("user-service", "friend-service")]
+    {
+        assert!(!may(from, to), "{from} → {to}");
+    }
+    let guarded: BTreeSet<_> =
+        kubernetes.of_kind("NetworkPolicy").flat_map(|policy| selected(&policy["spec"]["podSelector"])).collect();
+    let pods: BTreeSet<_> = kubernetes.pods().into_iter().map(|(name, _)| name.to_owned()).collect();
+    assert_eq!(guarded, pods);
+    let deny = &kubernetes.get("NetworkPolicy", "default-deny")["spec"];
+    assert!(names(&deny["podSelector"]).is_empty() && deny["ingress"].is_null() && deny["egress"].is_null());
+}
+
+#[test]
+fn budgets_stateful_sets_and_the_ingress_name_what_is_there() {
+    let kubernetes = Kubernetes::read();
+    for budget in kubernetes.of_kind("PodDisruptionBudget") {
+        kubernetes.pod(budget["spec"]["selector"]["matchLabels"]["app"].as_str().unwrap());
+    }
+    let sets: Vec<_> = kubernetes.of_kind("StatefulSet").collect();
+    assert_eq!(sets.len(), 4);
+    for set in sets {
+        let name = set["metadata"]["name"].as_str().unwrap();
+        assert_eq!(set["spec"]["serviceName"], format!("{name}-headless"));
+        let headless = kubernetes.get("Service", &format!("{name}-headless"));
+        assert_eq!(headless["spec"]["clusterIP"], "None");
+        assert_eq!(set["spec"]["replicas"], if name == "kafka" { 3 } else { 1 });
+    }
+    let ingress = kubernetes.get("Ingress", "bigtech-chat-ingress");
+    let rule = &ingress["spec"]["rules"][0];
+    assert_eq!(rule["host"], "api.bigtech-chat.local");
+    let backend = &rule["http"]["paths"][0]["backend"]["service"];
+    let ports = &kubernetes.get("Service", backend["name"].as_str().unwrap())["spec"]["ports"];
+    assert_eq!(backend["name"], "kong");
+    assert!(named(ports, "name").contains(backend["port"]["name"].as_str().unwrap()));
+}
+
+#[test]
+fn hosts_that_pods_are_told_are_services_of_the_manifests() {
+    let kubernetes = Kubernetes::read();
+    let place = regex::Regex::new(r"\b([a-z][a-z0-9-]*(?:\.[a-z][a-z0-9-]*)?):(\d{2,5})\b").unwrap();
+    let mut seen = 0;
+    for (name, pod) in kubernetes.pods() {
+        for container in containers(pod) {
+            let told = kubernetes.environment(container);
+            let arguments = strings(&container["args"]).join(" ");
+            let said: Vec<String> = told.into_values().chain([arguments]).collect();
+            for found in place.captures_iter(&said.join(" ")) {
+                // A member of a StatefulSet has a name of its own before that of the headless service.
+                let service = found[1].rsplit('.').next().unwrap().to_owned();
+                let port: u64 = found[2].parse().unwrap();
+                let ports = &kubernetes.get("Service", &service)["spec"]["ports"];
+                let ports: Vec<_> = ports.as_sequence().unwrap().iter().map(|port| port["port"].as_u64()).collect();
+                assert!(ports.contains(&Some(port)), "{name} names {}", &found[0]);
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} were found");
+}
