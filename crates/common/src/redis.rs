@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::{Arg, Cmd, Pipeline, RedisFuture, Value};
 
@@ -13,9 +14,13 @@ use crate::telemetry::{Metrics, Queries};
 /// Redis only speeds things up: an answer that takes longer is not worth waiting for.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
+/// Between two tries to listen again.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+
 /// The connection and the prefix of our keys.
 #[derive(Clone)]
 pub struct Redis {
+    client: redis::Client,
     connection: Connection,
     prefix: String,
 }
@@ -37,9 +42,9 @@ impl Redis {
             .set_number_of_retries(1)
             .set_max_delay(TIMEOUT);
         let client = redis::Client::open(url.expose()).map_err(invalid)?;
-        let manager = ConnectionManager::new_lazy_with_config(client, settings).map_err(invalid)?;
+        let manager = ConnectionManager::new_lazy_with_config(client.clone(), settings).map_err(invalid)?;
         let connection = Connection { manager, queries: metrics.queries("redis") };
-        Ok(Self { connection, prefix: prefix.to_owned() })
+        Ok(Self { client, connection, prefix: prefix.to_owned() })
     }
 
     /// A handle to send commands with; cheap.
@@ -50,6 +55,25 @@ impl Redis {
     /// A key of ours.
     pub fn key(&self, name: std::fmt::Arguments<'_>) -> String {
         format!("{}{name}", self.prefix)
+    }
+
+    /// What is published on a channel from now on. It goes on after an outage, and misses what was published in it.
+    pub fn subscribe(&self, channel: String) -> impl Stream<Item = String> + Send + use<> {
+        let begin = (self.client.clone(), channel, None);
+        stream::unfold(begin, |(client, channel, mut open)| async move {
+            loop {
+                let mut messages = match open.take() {
+                    Some(messages) => messages,
+                    None => listen(&client, &channel).await,
+                };
+                // Where it ends the connection is lost.
+                let Some(message) = messages.next().await else { continue };
+                open = Some(messages);
+                if let Ok(text) = message.get_payload() {
+                    return Some((text, (client, channel, open)));
+                }
+            }
+        })
     }
 
     /// Reports `redis` as ready while it answers.
@@ -100,5 +124,21 @@ fn name(command: &Cmd) -> String {
     match command.args_iter().next() {
         Some(Arg::Simple(name)) => String::from_utf8_lossy(name).to_lowercase(),
         _ => "other".to_owned(),
+    }
+}
+
+async fn listen(client: &redis::Client, channel: &str) -> BoxStream<'static, redis::Msg> {
+    loop {
+        let opened = tokio::time::timeout(TIMEOUT, async {
+            let mut listener = client.get_async_pubsub().await?;
+            listener.subscribe(channel).await?;
+            Ok::<_, redis::RedisError>(listener.into_on_message().boxed())
+        });
+        match opened.await {
+            Ok(Ok(messages)) => return messages,
+            Ok(Err(error)) => tracing::debug!(%error, "Redis cannot be listened to"),
+            Err(_) => tracing::debug!("Redis does not answer"),
+        }
+        tokio::time::sleep(LISTEN_AGAIN).await;
     }
 }

@@ -105,7 +105,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn frame(position: i64) -> Frame {
-        Frame { position, event: Event::default(), sent_at: None }
+        Frame { position, event: Event::default(), sent_at: None, moved: None }
     }
 
     fn read_all(window: &Window, mut position: i64) -> Vec<i64> {
