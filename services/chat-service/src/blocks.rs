@@ -54,7 +54,7 @@ struct Block {
 impl Blocks {
     /// Refuses a message in the direct room of two of whom one has blocked the other.
     pub fn admit(&self, room: &Room) -> Result<()> {
-        match room.pair {
+        match room.kind.pair() {
             Some(pair) if self.has(pair.low, pair.high) || self.has(pair.high, pair.low) => {
                 Err(Error::refused(StatusCode::FORBIDDEN, "BLOCKED", "Messages between these users are blocked"))
             }

@@ -1,4 +1,4 @@
-//! Rooms, messages, reads, and the live stream.
+//! Rooms, messages, reads, and the live streams.
 //!
 //! A room is a log: everything that happens in it takes the next position. [`writer`] appends to it, [`store`] reads
 //! it, [`live`] tells it to those who listen, [`events`] tells it to the other services.
@@ -11,8 +11,12 @@ mod config;
 mod domain;
 mod events;
 mod live;
+mod membership;
 mod metrics;
+mod search;
 mod store;
+mod tickets;
+mod typing;
 mod writer;
 
 use std::sync::Arc;
@@ -37,9 +41,13 @@ pub use config::Config;
 use crate::blocks::{Blocks, Source};
 use crate::domain::Room;
 use crate::events::{Ears, Relay};
-use crate::live::{Hub, Streams};
+use crate::live::{Hub, Post, Streams};
+use crate::membership::Membership;
 use crate::metrics::Metrics;
-use crate::store::{Adoption, LOG, Log, Marks, Messages, READS, Rooms, UnsentEvents};
+use crate::search::Search;
+use crate::store::{Adoption, Changes, LOG, Log, Marks, Messages, READS, Rooms, Snapshots, UnsentEvents};
+use crate::tickets::Tickets;
+use crate::typing::Typing;
 use crate::writer::Writer;
 
 pub const SERVICE: Service =
@@ -52,14 +60,20 @@ pub struct AppState {
     users: UserClient,
     blocks: Blocks,
     rooms: Rooms,
+    membership: Membership,
     adoption: Adoption,
     messages: Messages,
+    search: Search,
     log: Log,
     marks: Marks,
     read_relay: Relay,
     writer: Writer,
     hub: Hub,
+    post: Post,
     streams: Streams,
+    snapshots: Snapshots,
+    tickets: Tickets,
+    typing: Typing,
     metrics: Arc<Metrics>,
     keep_alive: std::time::Duration,
 }
@@ -70,6 +84,14 @@ impl AppState {
         let room = self.rooms.of_member(room, me.id).await?;
         self.adoption.ensure(&[room.id]).await?;
         Ok(room)
+    }
+
+    /// Someone's name: in our tokens; the original's have none.
+    async fn username(&self, user: &CurrentUser) -> Option<String> {
+        if user.username.is_some() {
+            return user.username.clone();
+        }
+        self.users.profiles_at_hand(&[user.id]).await.get(&user.id).map(|profile| profile.username.clone())
     }
 }
 
@@ -101,19 +123,35 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
 
     let log = Log::new(&mongo);
     let messages = Messages::new(&mongo);
-    let rooms = Rooms::new(pool, outbox.clone());
+    let rooms = Rooms::new(pool.clone(), outbox.clone());
     let hub = Hub::new(log.clone(), messages.clone());
     let relay =
         |collection| Relay::start(UnsentEvents::of(&mongo, collection), producer.clone(), base.kafka.topics.clone());
     let (log_relay, read_relay) = (relay(LOG), relay(READS));
     let writer = Writer::start(&mongo, log_relay.clone(), hub.clone(), rooms.clone(), shutdown);
+    let post = Post::default();
+    let membership = Membership::new(Changes::new(pool), rooms.clone(), post.clone(), writer.clone());
+    let tickets = Tickets::new(redis.clone(), auth.clone());
+    let typing = Typing::new(redis, hub.clone());
     let streams = Streams::new(auth.clone(), presence, metrics.sse_connections.clone(), shutdown.draining_token());
 
     let stopping = shutdown.stopping_token();
     let topics = &base.kafka.topics;
-    let heard = [&*topics.message_events, &topics.friend_events, &topics.user_events];
+    let heard = [
+        &*topics.message_events,
+        &topics.chat_events,
+        &topics.friend_events,
+        &topics.user_events,
+        &topics.user_online_status,
+    ];
     let tail = Tail::start(&base.kafka, &heard, stopping.clone())?;
-    let ears = Ears { hub: hub.clone(), blocks: Blocks::default(), users: users.clone() };
+    let ears = Ears {
+        hub: hub.clone(),
+        post: post.clone(),
+        membership: membership.clone(),
+        blocks: Blocks::default(),
+        users: users.clone(),
+    };
     let source = Source {
         http: reqwest::Client::builder().no_proxy().timeout(base.http_timeout).build()?,
         friend_service_url: config.friend_service_url,
@@ -131,23 +169,33 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     shutdown.spawn(ears.listen(tail));
     shutdown.spawn(hub.clone().watch_heads(stopping.clone()));
     shutdown.spawn(streams.clone().watch());
+    shutdown.spawn(membership.clone().watch(stopping.clone()));
+    shutdown.spawn(typing.clone().listen(stopping));
 
     let adoption = Adoption::new(&mongo);
     let marks = Marks::new(&mongo);
+    let snapshots = Snapshots::new(&mongo);
+    let search = Search::new(messages.clone(), snapshots.clone());
     let keep_alive = config.keep_alive;
     let state = AppState {
         auth,
         users,
         blocks,
         rooms,
+        membership,
         adoption,
         messages,
+        search,
         log,
         marks,
         read_relay,
         writer,
         hub,
+        post,
         streams,
+        snapshots,
+        tickets,
+        typing,
         metrics,
         keep_alive,
     };

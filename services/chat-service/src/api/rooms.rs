@@ -1,4 +1,4 @@
-//! Rooms: the list, one of them, and the direct room with someone.
+//! Rooms: the list, one of them, and opening one with others.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use common::auth::CurrentUser;
 use common::clients::user::UserProfile;
 use common::error::{Error, ErrorBody, Result};
-use common::http::{Path, Query};
+use common::http::{Path, Query, Valid};
 use common::id::{RoomId, UserId};
-use common::input::{Input, Int, Invalid};
+use common::input::{Input, Int, Invalid, Text};
 use deserr::Deserr;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -20,11 +21,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::AppState;
-use crate::domain::{DirectPair, MessageType, Room};
+use crate::domain::{DirectPair, MessageType, Room, RoomKind, others};
 use crate::store::{Head, Last};
 
 pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(check)).routes(routes!(detail))
+    OpenApiRouter::new().routes(routes!(list, open)).routes(routes!(check)).routes(routes!(detail))
 }
 
 /// A room as its members see it.
@@ -34,8 +35,12 @@ pub struct RoomBody {
     /// Null in a group, as is the other.
     user_1_id: Option<UserId>,
     user_2_id: Option<UserId>,
+    /// `direct` or `group`.
     #[schema(example = "direct")]
     room_type: &'static str,
+    /// Of a group, where it has one.
+    name: Option<String>,
+    member_count: usize,
     created_at: DateTime<Utc>,
     /// The last activity.
     updated_at: DateTime<Utc>,
@@ -88,11 +93,11 @@ impl Input for Page {}
     responses((status = 200, body = [RoomBody]), (status = 422, body = ErrorBody)),
 )]
 async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<Page>) -> Result<Json<Vec<RoomBody>>> {
-    let rooms = app.rooms.of_user(me.id).await?;
+    let rooms: Vec<Room> = app.rooms.of_user(me.id).await?.into_iter().map(|own| own.room).collect();
     let ids: Vec<RoomId> = rooms.iter().map(|room| room.id).collect();
     app.adoption.ensure(&ids).await?;
     let heads = app.log.heads(&ids).await?;
-    let page = newest_first(rooms, &heads, page);
+    let page = app.rooms.with_members(newest_first(rooms, &heads, page)).await?;
     Ok(Json(describe(&app, &me, page, &heads).await?))
 }
 
@@ -116,23 +121,91 @@ async fn check(
     me: CurrentUser,
     Path(participant): Path<UserId>,
 ) -> Result<Json<RoomBody>> {
-    let pair = DirectPair::of(me.id, participant)?;
-    let room = match app.rooms.direct(pair).await? {
-        Some(room) => room,
-        None => open(&app, pair, &me, participant).await?,
-    };
+    let (room, _) = direct(&app, &me, participant).await?;
     described(&app, &me, room).await
 }
 
-async fn open(app: &AppState, pair: DirectPair, me: &CurrentUser, other: UserId) -> Result<Room> {
+/// The direct room with someone, and whether it is new.
+async fn direct(app: &AppState, me: &CurrentUser, other: UserId) -> Result<(Room, bool)> {
+    let pair = DirectPair::of(me.id, other)?;
+    if let Some(room) = app.rooms.direct(pair).await? {
+        return Ok((room, false));
+    }
     if !app.users.exists(other).await? {
-        return Err(Error::not_found("User not found"));
+        return Err(no_such_user());
     }
     let (room, new) = app.rooms.open_direct(pair, me.id).await?;
     if new {
-        app.metrics.rooms_created.with_label_values(&[room.kind()]).inc();
+        opened(app, &room);
     }
+    Ok((room, new))
+}
+
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(error = Invalid)]
+struct NewRoom {
+    /// Of a group; trimmed, and none where it is blank.
+    #[deserr(default)]
+    name: Option<Text<0, 100>>,
+    /// One other makes a direct room, two or more a group. Repeats and the caller's own id are dropped.
+    participant_ids: Vec<UserId>,
+}
+
+impl Input for NewRoom {}
+
+/// Open a room: the direct room with one other, or a group.
+#[utoipa::path(
+    post,
+    operation_id = "open_room",
+    path = "/chat-rooms",
+    tag = "rooms",
+    security(("bearer" = [])),
+    request_body = NewRoom,
+    responses(
+        (status = 201, body = RoomBody),
+        (status = 200, description = "The direct room that the two have already", body = RoomBody),
+        (status = 404, description = "No such person", body = ErrorBody),
+        (status = 422, description = "Nobody left but the caller, or more than 500 members", body = ErrorBody),
+        (status = 503, description = "It cannot be verified that there are such people", body = ErrorBody),
+    ),
+)]
+async fn open(
+    State(app): State<AppState>,
+    me: CurrentUser,
+    Valid(NewRoom { name, participant_ids }): Valid<NewRoom>,
+) -> Result<(StatusCode, Json<RoomBody>)> {
+    let (room, new) = match *others(me.id, &participant_ids)? {
+        [other] => direct(&app, &me, other).await?,
+        ref others => (group(&app, &me, name, others).await?, true),
+    };
+    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, described(&app, &me, room).await?))
+}
+
+async fn group(app: &AppState, me: &CurrentUser, name: Option<Text<0, 100>>, others: &[UserId]) -> Result<Room> {
+    existing(app, others).await?;
+    let name = name.map(|Text(name)| name.trim().to_owned()).filter(|name| !name.is_empty());
+    let room = app.rooms.open_group(me.id, name.as_deref(), others).await?;
+    opened(app, &room);
     Ok(room)
+}
+
+/// Those people, if all of them exist.
+pub async fn existing(app: &AppState, users: &[UserId]) -> Result<HashMap<UserId, Arc<UserProfile>>> {
+    let found = app.users.profiles(users).await?;
+    if users.iter().any(|user| !found.contains_key(user)) {
+        return Err(no_such_user());
+    }
+    Ok(found)
+}
+
+fn no_such_user() -> Error {
+    Error::not_found("User not found")
+}
+
+fn opened(app: &AppState, room: &Room) {
+    app.metrics.rooms_created.with_label_values(&[room.kind.as_str()]).inc();
+    app.membership.hint();
 }
 
 /// A room of the caller.
@@ -167,7 +240,8 @@ fn last_activity(room: &Room, head: Option<&Head>) -> DateTime<Utc> {
     head.and_then(|head| head.updated_at).map_or(room.updated_at, |at| at.max(room.updated_at))
 }
 
-async fn described(app: &AppState, me: &CurrentUser, room: Room) -> Result<Json<RoomBody>> {
+/// A room with all that is shown of it.
+pub async fn described(app: &AppState, me: &CurrentUser, room: Room) -> Result<Json<RoomBody>> {
     app.adoption.ensure(&[room.id]).await?;
     let heads = app.log.heads(&[room.id]).await?;
     let body = describe(app, me, vec![room], &heads).await?.pop();
@@ -209,14 +283,19 @@ impl RoomBody {
         let participants = members.into_iter().map(|id| Participant { id, username: name(id, me, profiles) }).collect();
         Self {
             id: room.id,
-            user_1_id: room.pair.map(|pair| pair.low),
-            user_2_id: room.pair.map(|pair| pair.high),
-            room_type: room.kind(),
+            user_1_id: room.kind.pair().map(|pair| pair.low),
+            user_2_id: room.kind.pair().map(|pair| pair.high),
+            room_type: room.kind.as_str(),
+            member_count: room.members.len(),
             created_at: room.created_at,
             updated_at: last_activity(&room, head),
             participants,
             last_message: head.and_then(|head| head.last.as_ref()).map(LastMessage::of),
             unread_count,
+            name: match room.kind {
+                RoomKind::Group { name, .. } => name,
+                RoomKind::Direct(_) => None,
+            },
         }
     }
 }

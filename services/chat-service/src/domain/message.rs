@@ -10,7 +10,7 @@ use mongodb::bson::oid::ObjectId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::Room;
+use crate::domain::{Move, Room};
 use crate::store::time;
 
 /// What a message carries. Clients may send all but `system`.
@@ -36,7 +36,7 @@ impl MessageType {
     }
 }
 
-/// A message in its latest state, as the collection `messages` holds it. The original's lack the last five fields.
+/// A message in its latest state, as the collection `messages` holds it. The original's lack the last six fields.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Message {
     #[serde(rename = "_id")]
@@ -75,9 +75,15 @@ pub struct Message {
     pub client_message_id: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reactions: Vec<Reaction>,
+    /// Who came or went, where the system tells of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<Move>,
 }
 
-/// Who reacted with one emoji.
+/// Different emoji under one message.
+const MAX_REACTIONS: usize = 20;
+
+/// Who reacted with one emoji, in the order in which they did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Reaction {
     pub emoji: String,
@@ -92,6 +98,7 @@ pub enum Kind {
     Sent,
     Edited,
     Deleted,
+    Reacted,
 }
 
 /// A change of a message that is there.
@@ -99,6 +106,14 @@ pub enum Kind {
 pub enum Change {
     Edit { content: String },
     Delete,
+    React(Reacted),
+}
+
+/// One emoji, given or taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reacted {
+    pub emoji: String,
+    pub added: bool,
 }
 
 impl Change {
@@ -106,6 +121,7 @@ impl Change {
         match self {
             Self::Edit { .. } => Kind::Edited,
             Self::Delete => Kind::Deleted,
+            Self::React(_) => Kind::Reacted,
         }
     }
 }
@@ -122,11 +138,36 @@ pub struct Draft {
 impl Message {
     /// A new message; it has no position yet.
     pub fn new(room: &Room, by: UserId, username: Option<String>, draft: Draft, at: DateTime<Utc>) -> Self {
+        Self::blank(room.id, room.message_kind(), by, username, draft, at)
+    }
+
+    /// What the system says of someone who came into a group, or went. Its id was made with the change it tells of.
+    pub fn of_system(
+        id: ObjectId,
+        group: RoomId,
+        by: UserId,
+        username: Option<String>,
+        content: String,
+        moved: Move,
+        at: DateTime<Utc>,
+    ) -> Self {
+        let draft = Draft { content, message_type: MessageType::System, ..Draft::default() };
+        Self { id, moved: Some(moved), ..Self::blank(group, "group", by, username, draft, at) }
+    }
+
+    fn blank(
+        room: RoomId,
+        room_type: &str,
+        by: UserId,
+        username: Option<String>,
+        draft: Draft,
+        at: DateTime<Utc>,
+    ) -> Self {
         Self {
             id: ObjectId::new(),
             user_id: by,
-            room_id: room.id,
-            room_type: room.message_kind().to_owned(),
+            room_id: room,
+            room_type: room_type.to_owned(),
             content: draft.content,
             message_type: draft.message_type,
             file_url: None,
@@ -146,14 +187,16 @@ impl Message {
             username,
             client_message_id: draft.client_message_id,
             reactions: Vec::new(),
+            moved: None,
         }
     }
 
-    /// Changes the message, if `by` may.
-    pub fn apply(&mut self, change: &Change, by: UserId, at: DateTime<Utc>) -> Result<()> {
+    /// Changes the message, if `by` may; whether there was something to change.
+    pub fn apply(&mut self, change: &Change, by: UserId, at: DateTime<Utc>) -> Result<bool> {
         match change {
-            Change::Edit { content } => self.edit(content, by, at),
-            Change::Delete => self.delete(by, at),
+            Change::Edit { content } => self.edit(content, by, at).map(|()| true),
+            Change::Delete => self.delete(by, at).map(|()| true),
+            Change::React(reacted) => self.react(reacted, by),
         }
     }
 
@@ -182,6 +225,45 @@ impl Message {
         Ok(())
     }
 
+    fn react(&mut self, Reacted { emoji, added }: &Reacted, by: UserId) -> Result<bool> {
+        if self.message_type == MessageType::System {
+            return Err(Error::forbidden("Nobody reacts to what the system says"));
+        }
+        if self.is_deleted {
+            return Err(already_deleted("Cannot react to a deleted message"));
+        }
+        if *added { self.add_reaction(emoji, by) } else { Ok(self.take_reaction_back(emoji, by)) }
+    }
+
+    fn add_reaction(&mut self, emoji: &str, by: UserId) -> Result<bool> {
+        let different = self.reactions.len();
+        match self.reactions.iter_mut().find(|reaction| reaction.emoji == emoji) {
+            Some(reaction) if reaction.user_ids.contains(&by) => return Ok(false),
+            Some(reaction) => {
+                reaction.user_ids.push(by);
+                reaction.count += 1;
+            }
+            None if different >= MAX_REACTIONS => {
+                return Err(Error::business("A message has at most 20 different reactions"));
+            }
+            None => self.reactions.push(Reaction { emoji: emoji.to_owned(), count: 1, user_ids: vec![by] }),
+        }
+        Ok(true)
+    }
+
+    fn take_reaction_back(&mut self, emoji: &str, by: UserId) -> bool {
+        let Some(at) = self.reactions.iter().position(|r| r.emoji == emoji && r.user_ids.contains(&by)) else {
+            return false;
+        };
+        let reaction = &mut self.reactions[at];
+        reaction.user_ids.retain(|user| *user != by);
+        reaction.count -= 1;
+        if reaction.user_ids.is_empty() {
+            self.reactions.remove(at);
+        }
+        true
+    }
+
     /// What the system said belongs to nobody.
     fn own(&self, by: UserId, refusal: &'static str) -> Result<()> {
         if self.user_id == by && self.message_type != MessageType::System {
@@ -193,6 +275,11 @@ impl Message {
 
 fn already_deleted(message: &'static str) -> Error {
     Error::refused(StatusCode::BAD_REQUEST, "MESSAGE_ALREADY_DELETED", message)
+}
+
+/// One emoji in its full form: `❤` and `❤️` are the same. None for what is no emoji, or several.
+pub fn emoji(text: &str) -> Option<String> {
+    emojis::get(text).map(|emoji| emoji.as_str().to_owned())
 }
 
 /// A text that someone can read: white space alone says nothing.
@@ -207,14 +294,15 @@ pub fn readable(content: String) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::DirectPair;
+    use crate::domain::{DirectPair, RoomKind};
 
     const ANN: UserId = UserId(1);
     const BOB: UserId = UserId(2);
 
     fn message() -> Message {
         let (now, pair) = (Utc::now(), DirectPair { low: ANN, high: BOB });
-        let room = Room { id: RoomId(1), pair: Some(pair), members: vec![ANN, BOB], created_at: now, updated_at: now };
+        let (kind, members) = (RoomKind::Direct(pair), vec![ANN, BOB]);
+        let room = Room { id: RoomId(1), kind, members, version: 0, created_at: now, updated_at: now };
         Message::new(&room, ANN, None, Draft { content: "first".into(), ..Draft::default() }, now)
     }
 
@@ -249,7 +337,50 @@ mod tests {
     #[test]
     fn nobody_changes_what_the_system_said() {
         let mut message = Message { message_type: MessageType::System, ..message() };
-        assert!(message.apply(&Change::Delete, ANN, Utc::now()).is_err());
+        for change in [Change::Delete, edit("mine"), react("👍", true)] {
+            assert!(message.apply(&change, ANN, Utc::now()).is_err());
+        }
+    }
+
+    fn react(emoji: &str, added: bool) -> Change {
+        Change::React(Reacted { emoji: emoji.into(), added })
+    }
+
+    #[test]
+    fn a_reaction_counts_once_for_each_and_is_gone_with_its_last() {
+        let mut message = message();
+        let mut apply = |change, by| message.apply(&change, by, Utc::now()).unwrap();
+        assert!(apply(react("👍", true), ANN) && apply(react("👍", true), BOB));
+        assert!(!apply(react("👍", true), BOB), "once more changes nothing");
+        assert!(!apply(react("🎉", false), BOB), "nor does taking back what is not there");
+        assert!(apply(react("👍", false), ANN));
+        assert_eq!(message.reactions, [Reaction { emoji: "👍".into(), count: 1, user_ids: vec![BOB] }]);
+        assert!(message.apply(&react("👍", false), BOB, Utc::now()).unwrap());
+        assert!(message.reactions.is_empty());
+    }
+
+    #[test]
+    fn twenty_different_reactions_are_enough() {
+        let mut message = message();
+        let mut different = emojis::iter().take(21).map(|emoji| react(emoji.as_str(), true));
+        for change in different.by_ref().take(20) {
+            message.apply(&change, ANN, Utc::now()).unwrap();
+        }
+        assert!(message.apply(&different.next().unwrap(), ANN, Utc::now()).is_err());
+        let there = message.reactions[0].emoji.clone();
+        assert!(message.apply(&react(&there, true), BOB, Utc::now()).unwrap(), "one that is there is no new one");
+    }
+
+    #[test]
+    fn an_emoji_is_one_whatever_it_is_made_of() {
+        for one in ["👍", "👍🏽", "👨‍👩‍👧‍👦", "🇰🇷", "1️⃣", "🏴󠁧󠁢󠁳󠁣󠁴󠁿"]
+        {
+            assert_eq!(emoji(one).as_deref(), Some(one));
+        }
+        assert_eq!(emoji("❤"), emoji("❤️"));
+        for none in ["", "a", "1", "👍👍", "가", ":+1:", "🇰", " 👍"] {
+            assert_eq!(emoji(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -3,5 +3,5 @@
 mod message;
 mod room;
 
-pub use message::{Change, Draft, Kind, Message, MessageType, Reaction, readable};
-pub use room::{DirectPair, Room};
+pub use message::{Change, Draft, Kind, Message, MessageType, Reacted, Reaction, emoji, readable};
+pub use room::{DirectPair, Move, Room, RoomKind, others, said_of_leaver, said_of_newcomers};

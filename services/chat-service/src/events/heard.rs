@@ -1,19 +1,24 @@
-//! What chat-service hears: what other replicas write, who blocks whom, and what people are called.
+//! What chat-service hears: what other replicas write, who comes and goes, who blocks whom, what people are called,
+//! and what is told on streams besides.
 
 use common::clients::user::{UserClient, UserProfile};
 use common::error::Result;
 use common::events::Received;
-use common::events::friend::{UserBlocked, UserUnblocked};
-use common::events::user::UserRegistered;
+use common::events::chat::{ChatRoomCreated, MemberAdded, MemberLeft};
+use common::events::friend::{FriendRequestSent, UserBlocked, UserUnblocked};
+use common::events::user::{UserOnlineStatusChanged, UserRegistered};
 use common::kafka::live::Tail;
 
 use crate::blocks::Blocks;
-use crate::live::Hub;
+use crate::live::{Hub, Post, frame};
+use crate::membership::Membership;
 
 /// Those who take what is heard. Each replica hears everything: all of it is kept in memory.
 #[derive(Clone)]
 pub struct Ears {
     pub hub: Hub,
+    pub post: Post,
+    pub membership: Membership,
     pub blocks: Blocks,
     pub users: UserClient,
 }
@@ -38,6 +43,14 @@ impl Ears {
             self.blocks.tell(user_id, blocked_user_id, false, event.version);
         } else if event.is::<UserRegistered>() {
             self.users.learn(newcomer(event.decode()?)).await;
+        } else if event.is::<UserOnlineStatusChanged>() {
+            let change: UserOnlineStatusChanged = event.decode()?;
+            self.post.tell_watchers(change.user_id, || frame::presence(&change, event.timestamp));
+        } else if event.is::<FriendRequestSent>() {
+            let sent: FriendRequestSent = event.decode()?;
+            self.post.tell(sent.addressee_id, || frame::friend_request(&sent));
+        } else if event.is::<ChatRoomCreated>() || event.is::<MemberAdded>() || event.is::<MemberLeft>() {
+            self.membership.hint();
         } else {
             self.hub.hear(event)?;
         }

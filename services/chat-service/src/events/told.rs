@@ -2,29 +2,30 @@
 
 use chrono::{DateTime, Utc};
 use common::error::{Error, Result};
-use common::events::chat::{MessageDeleted, MessageEdited, MessageSent, MessagesRead};
+use common::events::chat::{MessageDeleted, MessageEdited, MessageSent, MessagesRead, Reaction, ReactionChanged};
 use common::events::{Event, encode};
 use common::id::UserId;
 use common::kafka::producer::Trace;
 use uuid::Uuid;
 
-use crate::domain::{Kind, Message};
+use crate::domain::{self, Change, Message, Reacted};
 use crate::store::{Pending, Place};
 
-/// The event of something that happened to a message.
+/// The event of something that happened to a message: a change of it, or its birth.
 pub fn of_message(
     message: &Message,
-    kind: Kind,
+    change: Option<&Change>,
     by: UserId,
     place: Place,
     event_id: Uuid,
     at: DateTime<Utc>,
     trace: &Trace,
 ) -> Result<Pending> {
-    match kind {
-        Kind::Sent => pending(event_id, at, &sent(message, place), trace),
-        Kind::Edited => pending(event_id, at, &edited(message, by, place), trace),
-        Kind::Deleted => pending(event_id, at, &deleted(message, by, place), trace),
+    match change {
+        None => pending(event_id, at, &sent(message, place), trace),
+        Some(Change::Edit { .. }) => pending(event_id, at, &edited(message, by, place), trace),
+        Some(Change::Delete) => pending(event_id, at, &deleted(message, by, place), trace),
+        Some(Change::React(reacted)) => pending(event_id, at, &reaction_changed(message, by, reacted, place), trace),
     }
 }
 
@@ -66,4 +67,18 @@ fn edited(message: &Message, by: UserId, place: Place) -> MessageEdited {
 
 fn deleted(message: &Message, by: UserId, place: Place) -> MessageDeleted {
     MessageDeleted { message_id: message.id.to_hex(), room_id: message.room_id, deleted_by: by, position: place.at }
+}
+
+fn reaction_changed(message: &Message, by: UserId, reacted: &Reacted, place: Place) -> ReactionChanged {
+    let reaction =
+        |r: &domain::Reaction| Reaction { emoji: r.emoji.clone(), count: r.count, user_ids: r.user_ids.clone() };
+    ReactionChanged {
+        message_id: message.id.to_hex(),
+        room_id: message.room_id,
+        user_id: by,
+        emoji: reacted.emoji.clone(),
+        added: reacted.added,
+        reactions: message.reactions.iter().map(reaction).collect(),
+        position: place.at,
+    }
 }

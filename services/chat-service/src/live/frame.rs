@@ -3,18 +3,22 @@
 use axum::response::sse::Event;
 use chrono::{DateTime, Utc};
 use common::events::chat::{MessageSent, MessagesRead};
+use common::events::friend::FriendRequestSent;
+use common::events::user::UserOnlineStatusChanged;
 use common::id::{RoomId, UserId};
 use serde::Serialize;
 
 use crate::api::messages::MessageBody;
-use crate::domain::{Kind, Message};
+use crate::domain::{Kind, Message, Move, Reacted, Reaction};
 use crate::store::{Entry, Place};
 
-/// A position of a room and what is told of it.
+/// A position of a room and what is told of it. The id is the stream's to add: each names its place in its own way.
 #[derive(Clone, Debug)]
 pub struct Frame {
     pub position: i64,
     pub event: Event,
+    /// Who came or went with it.
+    pub moved: Option<Move>,
 }
 
 #[derive(Serialize)]
@@ -40,9 +44,19 @@ struct MessageDeleted<'a> {
     timestamp: DateTime<Utc>,
 }
 
+#[derive(Serialize)]
+struct ReactionChanged<'a> {
+    message_id: &'a str,
+    room_id: RoomId,
+    user_id: UserId,
+    emoji: &'a str,
+    added: bool,
+    reactions: &'a [Reaction],
+}
+
 impl Frame {
     /// Something that happened, with the message in its latest state.
-    pub fn of(place: Place, kind: Kind, by: UserId, message: &Message) -> Self {
+    pub fn of(place: Place, kind: Kind, by: UserId, reacted: Option<&Reacted>, message: &Message) -> Self {
         let id = message.id.to_hex();
         // What was deleted meanwhile is told without its text.
         let content = if message.is_deleted { "" } else { &message.content };
@@ -69,13 +83,19 @@ impl Frame {
                 let (message_id, room_id, deleted_by) = (&*id, message.room_id, by);
                 json("message_deleted", &MessageDeleted { message_id, room_id, deleted_by, timestamp })
             }
+            Kind::Reacted => {
+                let (emoji, added) = reacted.map_or(("", false), |reacted| (&*reacted.emoji, reacted.added));
+                let (message_id, room_id, user_id, reactions) = (&*id, message.room_id, by, &*message.reactions);
+                json("reaction_changed", &ReactionChanged { message_id, room_id, user_id, emoji, added, reactions })
+            }
         };
-        Self { position: place.at, event: event.id(place.at.to_string()) }
+        let moved = message.moved.clone().filter(|_| kind == Kind::Sent);
+        Self { position: place.at, event, moved }
     }
 
     /// An entry of the log, with the message in its latest state.
     pub fn of_entry(entry: &Entry, message: &Message) -> Self {
-        Self::of(entry.place, entry.kind, entry.by, message)
+        Self::of(entry.place, entry.kind, entry.by, entry.reacted.as_ref(), message)
     }
 
     /// A message that another replica sent: its event says everything that is told.
@@ -96,8 +116,47 @@ impl Frame {
                 reply_to: sent.reply_to.as_deref(),
             },
         );
-        Self { position: sent.position, event: event.id(sent.position.to_string()) }
+        Self { position: sent.position, event, moved: None }
     }
+}
+
+#[derive(Serialize)]
+struct RoomCreated<'a> {
+    room_id: RoomId,
+    room_type: &'a str,
+    creator_id: UserId,
+    participant_ids: &'a [UserId],
+    timestamp: DateTime<Utc>,
+}
+
+/// A new room, for its members.
+pub fn chat_room_created(room: RoomId, direct: bool, creator: UserId, members: &[UserId], at: DateTime<Utc>) -> Event {
+    let room_type = if direct { "direct" } else { "group" };
+    json(
+        "chat_room_created",
+        &RoomCreated { room_id: room, room_type, creator_id: creator, participant_ids: members, timestamp: at },
+    )
+}
+
+/// Someone is writing.
+pub fn typing(room: RoomId, user: UserId, username: &str) -> Event {
+    json("typing", &serde_json::json!({"room_id": room, "user_id": user, "username": username}))
+}
+
+/// Someone came online, or went at this time.
+pub fn presence(change: &UserOnlineStatusChanged, at: DateTime<Utc>) -> Event {
+    let last_seen_at = (!change.is_online).then_some(at);
+    let UserOnlineStatusChanged { user_id, is_online } = change;
+    json("presence", &serde_json::json!({"user_id": user_id, "is_online": is_online, "last_seen_at": last_seen_at}))
+}
+
+/// Someone asks for friendship.
+pub fn friend_request(sent: &FriendRequestSent) -> Event {
+    let FriendRequestSent { friendship_id, requester_id, requester_name, .. } = sent;
+    json(
+        "friend_request",
+        &serde_json::json!({"friendship_id": friendship_id, "user_id": requester_id, "username": requester_name}),
+    )
 }
 
 #[derive(Serialize)]

@@ -9,15 +9,16 @@ use axum::response::sse::Event;
 use chrono::{DateTime, Utc};
 use common::error::Result;
 use common::events::Received;
-use common::events::chat::{MessageDeleted, MessageEdited, MessageSent, MessagesRead};
+use common::events::chat::{MessageDeleted, MessageEdited, MessageSent, MessagesRead, ReactionChanged};
 use common::id::RoomId;
-use tokio::sync::{OnceCell, broadcast, watch};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::frame::{self, Frame};
+use super::mailbox::Mailbox;
 use super::window::Window;
-use crate::domain::Message;
+use crate::domain::{Message, MessageType};
 use crate::store::{Entry, Log, Messages};
 use crate::writer::Committed;
 
@@ -27,8 +28,11 @@ const GRACE: Duration = Duration::from_millis(50);
 /// How often the heads are looked at for what no hint told.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Live events without a position that a reader may lag behind.
-const PASSING: usize = 64;
+/// Events without a position by which a repeat is known.
+const REMEMBERED: usize = 64;
+
+/// Heads read at once.
+const HEADS_AT_ONCE: usize = 5_000;
 
 /// Positions read from the log at once.
 pub const REPLAY: i64 = 200;
@@ -51,12 +55,10 @@ pub struct Feed {
     pub room: RoomId,
     window: Mutex<Window>,
     begun: OnceCell<()>,
-    /// Moves with the window's edge.
-    edge: watch::Sender<i64>,
     repairing: AtomicBool,
-    /// What is live only: who listens hears it, and nobody else ever.
-    passing: broadcast::Sender<Event>,
-    /// Events of it that were told lately.
+    /// Who listens, by the id of the mailbox.
+    listeners: Mutex<HashMap<u64, Arc<Mailbox>>>,
+    /// Events without a position that were told lately.
     told: Mutex<VecDeque<Uuid>>,
     hub: Weak<Shared>,
 }
@@ -66,18 +68,26 @@ impl Hub {
         Self { shared: Arc::new(Shared { log, messages, feeds: Mutex::default() }) }
     }
 
-    /// The feed of a room, which knows where the room stands.
-    pub async fn feed(&self, room: RoomId) -> Result<Arc<Feed>> {
-        let feed = self.shared.feed_or_new(room);
-        // It takes frames already, so none falls between the head's position and the first one that is offered.
-        feed.begun.get_or_try_init(|| self.begin(&feed)).await?;
-        Ok(feed)
+    /// The feeds of rooms, which know where the rooms stand: one round trip, none where someone listens already.
+    pub async fn feeds(&self, rooms: &[RoomId]) -> Result<Vec<Arc<Feed>>> {
+        let feeds: Vec<Arc<Feed>> = rooms.iter().map(|room| self.shared.feed_or_new(*room)).collect();
+        let new: Vec<RoomId> = feeds.iter().filter(|feed| !feed.begun.initialized()).map(|feed| feed.room).collect();
+        // They take frames already, so none falls between the head's position and the first one that is offered.
+        let positions = self.positions(&new).await?;
+        for feed in &feeds {
+            let position = positions.get(&feed.room).copied().unwrap_or(0);
+            feed.begun.get_or_init(|| async { feed.change(|window| window.begin(position)) }).await;
+        }
+        Ok(feeds)
     }
 
-    async fn begin(&self, feed: &Feed) -> Result<()> {
-        let head = self.shared.log.head(feed.room).await?;
-        feed.change(|window| window.begin(head.map_or(0, |head| head.position)));
-        Ok(())
+    /// The positions at which rooms stand in the store.
+    pub async fn positions(&self, rooms: &[RoomId]) -> Result<HashMap<RoomId, i64>> {
+        let mut positions = HashMap::with_capacity(rooms.len());
+        for rooms in rooms.chunks(HEADS_AT_ONCE) {
+            positions.extend(self.shared.log.positions(rooms).await?);
+        }
+        Ok(positions)
     }
 
     /// The position at which a room stands in the store.
@@ -94,7 +104,8 @@ impl Hub {
     pub fn offer(&self, committed: &Committed) {
         if let Some(feed) = self.shared.listened(committed.place.room) {
             let message = &committed.written.message;
-            feed.offer(Frame::of(committed.place, committed.kind, committed.by, message));
+            let reacted = committed.reacted.as_ref();
+            feed.offer(Frame::of(committed.place, committed.kind, committed.by, reacted, message));
         }
     }
 
@@ -114,6 +125,13 @@ impl Hub {
         }
     }
 
+    /// Tells the listeners of a room of something that is live only.
+    pub fn pass(&self, room: RoomId, event: Event) {
+        if let Some(feed) = self.shared.listened(room) {
+            feed.tell(None, || event);
+        }
+    }
+
     /// Looks at the heads of all rooms with listeners, until the shutdown: without Kafka streams go on by this.
     pub async fn watch_heads(self, stopping: CancellationToken) {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
@@ -123,8 +141,8 @@ impl Hub {
                 _ = ticks.tick() => {}
                 () = stopping.cancelled() => return,
             }
-            match self.shared.log.heads(&self.shared.rooms()).await {
-                Ok(heads) => heads.values().for_each(|head| self.hint(head.room, head.position)),
+            match self.positions(&self.shared.rooms()).await {
+                Ok(positions) => positions.into_iter().for_each(|(room, position)| self.hint(room, position)),
                 Err(e) => tracing::warn!(error = %e, "heads cannot be read"),
             }
         }
@@ -135,8 +153,10 @@ impl Hub {
         let Some(feed) = event.key().parse().ok().and_then(|room| self.shared.listened(room)) else { return Ok(()) };
         if event.is::<MessageSent>() {
             let sent: MessageSent = event.decode()?;
-            // The original's events have no position.
-            if sent.position > 0 {
+            // The original's events have no position, and what the system says is told only in part.
+            if sent.message_type == MessageType::System.as_str() {
+                feed.hint(sent.position);
+            } else if sent.position > 0 {
                 feed.offer(Frame::of_event(&sent, event.timestamp));
             }
         } else if event.is::<MessagesRead>() {
@@ -146,6 +166,8 @@ impl Hub {
             feed.hint(event.decode::<MessageEdited>()?.position);
         } else if event.is::<MessageDeleted>() {
             feed.hint(event.decode::<MessageDeleted>()?.position);
+        } else if event.is::<ReactionChanged>() {
+            feed.hint(event.decode::<ReactionChanged>()?.position);
         }
         Ok(())
     }
@@ -165,9 +187,8 @@ impl Shared {
             room,
             window: Mutex::default(),
             begun: OnceCell::new(),
-            edge: watch::Sender::new(0),
             repairing: AtomicBool::new(false),
-            passing: broadcast::Sender::new(PASSING),
+            listeners: Mutex::default(),
             told: Mutex::default(),
             hub: Arc::downgrade(self),
         });
@@ -194,14 +215,17 @@ impl Shared {
 }
 
 impl Feed {
-    /// Resolves when the edge moves.
-    pub fn watch(&self) -> watch::Receiver<i64> {
-        self.edge.subscribe()
+    /// From now on the mailbox hears of what happens here.
+    pub fn listen(&self, mailbox: &Arc<Mailbox>) {
+        self.listeners().insert(mailbox.id, mailbox.clone());
     }
 
-    /// What is live only; who lags behind misses some of it.
-    pub fn listen(&self) -> broadcast::Receiver<Event> {
-        self.passing.subscribe()
+    pub fn leave(&self, mailbox: &Mailbox) {
+        self.listeners().remove(&mailbox.id);
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, HashMap<u64, Arc<Mailbox>>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self, event_id: Option<Uuid>, event: impl FnOnce() -> Event) {
@@ -211,12 +235,12 @@ impl Feed {
                 return;
             }
             told.push_back(id);
-            if told.len() > PASSING {
+            if told.len() > REMEMBERED {
                 told.pop_front();
             }
         }
-        // Nobody may be listening just now.
-        let _ = self.passing.send(event());
+        let event = event();
+        self.listeners().values().for_each(|mailbox| mailbox.pass(event.clone()));
     }
 
     pub fn window(&self) -> MutexGuard<'_, Window> {
@@ -234,16 +258,15 @@ impl Feed {
     }
 
     fn change(&self, change: impl FnOnce(&mut Window)) {
-        let edge = {
+        let moved = {
             let mut window = self.window();
+            let before = window.edge();
             change(&mut window);
-            window.edge().unwrap_or(0)
+            window.edge() != before
         };
-        self.edge.send_if_modified(|known| {
-            let moved = *known < edge;
-            *known = (*known).max(edge);
-            moved
-        });
+        if moved {
+            self.listeners().values().for_each(|mailbox| mailbox.moved(self.room));
+        }
     }
 
     /// Reads what is missing from the log, after a moment in which it may come by itself: once, not once per reader.

@@ -100,7 +100,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn frame(position: i64) -> Frame {
-        Frame { position, event: Event::default() }
+        Frame { position, event: Event::default(), moved: None }
     }
 
     fn read_all(window: &Window, mut position: i64) -> Vec<i64> {

@@ -13,7 +13,7 @@ use mongodb::{Collection, Database};
 use serde::{Deserialize, Serialize};
 
 use super::{HEADS, LOG, Pending, time};
-use crate::domain::{Kind, MessageType};
+use crate::domain::{Kind, MessageType, Reacted};
 
 /// Where something stands: `_id` of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,8 @@ pub struct Entry {
     /// Who did it.
     pub by: UserId,
     pub event_id: bson::Uuid,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reacted: Option<Reacted>,
     /// The event, until Kafka has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
@@ -109,6 +111,23 @@ impl Log {
         let ids: Vec<i64> = rooms.iter().map(|room| room.0).collect();
         let heads = self.heads.find(doc! {"_id": {"$in": ids}}).await?;
         Ok(heads.map_ok(|head| (head.room, head)).try_collect().await?)
+    }
+
+    /// The last positions of rooms in which something has happened: one round trip.
+    pub async fn positions(&self, rooms: &[RoomId]) -> Result<HashMap<RoomId, i64>> {
+        #[derive(Deserialize)]
+        struct Position {
+            #[serde(rename = "_id")]
+            room: RoomId,
+            position: i64,
+        }
+        if rooms.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let ids: Vec<i64> = rooms.iter().map(|room| room.0).collect();
+        let heads = self.heads.clone_with_type::<Position>();
+        let heads = heads.find(doc! {"_id": {"$in": ids}}).projection(doc! {"position": 1}).await?;
+        Ok(heads.map_ok(|head| (head.room, head.position)).try_collect().await?)
     }
 
     /// What happened in a room after a position, in order, at most `limit`.

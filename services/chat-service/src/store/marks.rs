@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schema::{MARKS, READ_STATUS, READS};
 use super::{MESSAGES, Pending, time};
-use crate::domain::{Message, Room};
+use crate::domain::{Message, MessageType, Room};
 
 /// Unread messages are counted exactly up to this, and no further; and as many ids a read of a whole room names.
 pub const UNREAD_CAP: i64 = 1_000;
@@ -142,7 +142,8 @@ impl Marks {
     /// Which of these messages of others a reader has not read.
     pub async fn unread_of(&self, user: UserId, room: RoomId, messages: &[Message]) -> Result<Vec<(ObjectId, i64)>> {
         let mark = self.of_one(user, room).await?;
-        let others = messages.iter().filter(|message| message.user_id != user);
+        let unread = |message: &&Message| message.user_id != user && message.message_type != MessageType::System;
+        let others = messages.iter().filter(unread);
         let placed = others.filter_map(|message| Some((message.id, message.seq?)));
         Ok(placed.filter(|(_, position)| !mark.covers(*position)).collect())
     }
@@ -227,7 +228,7 @@ fn unsent(read: &Read) -> Document {
 
 /// Found by the index `room_sender_seq`, so that one's own messages cost nothing, however many one has sent.
 fn unread(room: &Room, user: UserId, mark: &Mark) -> Document {
-    let sender = match room.pair {
+    let sender = match room.kind.pair() {
         Some(pair) => doc! {"$eq": pair.other(user).0},
         None => doc! {"$ne": user.0},
     };

@@ -59,6 +59,12 @@ impl Messages {
         Ok(messages)
     }
 
+    /// All messages of a room before a position, deleted ones too, newest first, at most `limit`.
+    pub async fn before(&self, room: RoomId, position: i64, limit: usize) -> Result<Vec<Message>> {
+        let found = self.all.find(doc! {"room_id": room.0, "seq": {"$lt": position}});
+        Ok(found.sort(doc! {"seq": -1}).limit(limit as i64).await?.try_collect().await?)
+    }
+
     /// A message by the id of a path or a cursor; what is no id names no message.
     pub async fn get(&self, id: &str) -> Result<Message> {
         let found = match ObjectId::parse_str(id) {

@@ -18,6 +18,8 @@ pub const MARKS: &str = "room_marks";
 /// Events of reads, beside the marks that they tell of.
 pub const READS: &str = "room_reads";
 pub const LEASES: &str = "chat_leases";
+/// Where readers of all their rooms stood.
+pub const SNAPSHOTS: &str = "stream_snapshots";
 pub const READ_STATUS: &str = "message_read_status";
 
 /// The engine's answer to making what is there.
@@ -25,6 +27,9 @@ const NAMESPACE_EXISTS: i32 = 48;
 
 /// Events of reads that Kafka has, or that are of no use any more, are kept no longer.
 const KEPT_READS: Duration = Duration::from_secs(24 * 3_600);
+
+/// An id of the stream of all rooms is good for 7 days. A snapshot that is in use is prolonged once in an hour.
+const KEPT_SNAPSHOTS: Duration = Duration::from_secs((7 * 24 + 1) * 3_600);
 
 /// Longer than this the rooms of a killed replica's last batch would stand still.
 const MAX_TRANSACTION_LIFETIME_SECONDS: i64 = 10;
@@ -49,7 +54,7 @@ pub fn prepare(database: &Database, health: &Health) {
 
 async fn create(database: &Database) -> Result<()> {
     // A transaction may not make a collection on every version of the server, so they are there before the first.
-    for name in [MESSAGES, LOG, HEADS, MARKS, READS, READ_STATUS, LEASES] {
+    for name in [MESSAGES, LOG, HEADS, MARKS, READS, READ_STATUS, LEASES, SNAPSHOTS] {
         match database.create_collection(name).await {
             Err(e) if !exists(&e) => return Err(e.into()),
             _ => {}
@@ -75,6 +80,7 @@ async fn create(database: &Database) -> Result<()> {
         (LOG, unique("pending_events", doc! {"event_id": 1}, doc! {"pending": {"$exists": true}})),
         (READS, unique("pending_events", doc! {"event_id": 1}, doc! {"pending": {"$exists": true}})),
         (READS, expiring("expiry", "at", KEPT_READS)),
+        (SNAPSHOTS, expiring("expiry", "at", KEPT_SNAPSHOTS)),
         // The original's plain index on the same fields has another name, and stays.
         (READ_STATUS, unique("message_reader", doc! {"message_id": 1, "user_id": 1}, doc! {})),
         (READ_STATUS, index("user_room", doc! {"user_id": 1, "room_id": 1})),

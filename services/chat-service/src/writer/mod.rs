@@ -26,14 +26,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::domain::{Change, Message};
+use crate::domain::{Change, Message, MessageType};
 use crate::events::Relay;
 use crate::live::Hub;
 use crate::store::{Rooms, time};
 
 use ledger::Ledger;
 pub use transaction::Committed;
-use transaction::Transactions;
+use transaction::{Outcome, Transactions};
 
 /// As many orders make one transaction at most.
 const BATCH: usize = 100;
@@ -180,14 +180,15 @@ impl Work {
     async fn announce(
         &self,
         batch: Vec<Order>,
-        outcomes: Vec<Result<Committed>>,
+        outcomes: Vec<Result<Outcome>>,
         followers: &mut Followers,
     ) -> Vec<Order> {
         let mut doubtful = Vec::new();
         let mut events = Vec::new();
         for (order, outcome) in batch.into_iter().zip(outcomes) {
             match outcome {
-                Ok(committed) => {
+                Ok(Outcome::Unchanged(message)) => order.respond(Ok(Written { message: *message, position: None })),
+                Ok(Outcome::Committed(committed)) => {
                     self.hub.offer(&committed);
                     if matches!(order.act, Act::Send(_)) {
                         let _ = self.active.send((order.room(), order.at));
@@ -264,8 +265,13 @@ struct Followers(HashMap<SendKey, Vec<Order>>);
 
 type SendKey = (RoomId, UserId, String);
 
+/// What the system says is told apart by its id: several replicas may see to it that it is said.
 fn send_key(message: &Message) -> Option<SendKey> {
-    Some((message.room_id, message.user_id, message.client_message_id.clone()?))
+    let key = match message.message_type {
+        MessageType::System => message.id.to_hex(),
+        _ => message.client_message_id.clone()?,
+    };
+    Some((message.room_id, message.user_id, key))
 }
 
 /// The orders of a batch, of repeated sends the first; the others follow it.

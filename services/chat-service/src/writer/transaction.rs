@@ -13,7 +13,7 @@ use mongodb::options::{Acknowledgment, ReadConcern, WriteConcern};
 use mongodb::{ClientSession, Collection, Database};
 
 use super::{Act, Order, Written};
-use crate::domain::{Kind, Message};
+use crate::domain::{Change, Kind, Message, Reacted};
 use crate::events;
 use crate::store::{Entry, HEADS, Head, LOG, Last, MESSAGES, Pending, Place, time};
 
@@ -37,9 +37,17 @@ pub struct Transactions {
 pub struct Committed {
     pub written: Written,
     pub kind: Kind,
+    pub reacted: Option<Reacted>,
     pub by: UserId,
     pub place: Place,
     pub event: Pending,
+}
+
+/// What an order that no rule refuses came to.
+pub enum Outcome {
+    Committed(Box<Committed>),
+    /// There was nothing to change, and no position is taken.
+    Unchanged(Box<Message>),
 }
 
 /// An order of a batch once it is decided what it does: the message in its new state.
@@ -47,6 +55,7 @@ struct Decided<'a> {
     order: &'a Order,
     kind: Kind,
     message: Message,
+    changes: bool,
 }
 
 impl Transactions {
@@ -60,12 +69,12 @@ impl Transactions {
     }
 
     /// Writes a batch: all of it, or on an error nothing, or nobody knows. A rule's refusal is an outcome.
-    pub(super) async fn attempt(&self, batch: &[Order]) -> Mongo<Vec<Result<Committed>>> {
+    pub(super) async fn attempt(&self, batch: &[Order]) -> Mongo<Vec<Result<Outcome>>> {
         let attempt = tokio::time::timeout(PATIENCE, self.transaction(batch)).await;
         attempt.unwrap_or_else(|_| Err(mongodb::error::Error::custom("the transaction took too long")))
     }
 
-    async fn transaction(&self, batch: &[Order]) -> Mongo<Vec<Result<Committed>>> {
+    async fn transaction(&self, batch: &[Order]) -> Mongo<Vec<Result<Outcome>>> {
         let mut session = self.database.client().start_session().await?;
         let safe = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
         session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(safe).await?;
@@ -79,15 +88,16 @@ impl Transactions {
         }
     }
 
-    async fn write(&self, session: &mut ClientSession, batch: &[Order]) -> Mongo<Vec<Result<Committed>>> {
+    async fn write(&self, session: &mut ClientSession, batch: &[Order]) -> Mongo<Vec<Result<Outcome>>> {
         let mut changed = self.targets(session, batch).await?;
         let decided: Vec<Result<Decided>> = batch.iter().map(|order| decide(order, &mut changed)).collect();
-        let accepted: Vec<&Decided> = decided.iter().filter_map(|decided| decided.as_ref().ok()).collect();
+        let accepted: Vec<&Decided> =
+            decided.iter().filter_map(|decided| decided.as_ref().ok()).filter(|decided| decided.changes).collect();
         let mut positions = self.take_positions(session, &accepted).await?;
-        let outcomes: Vec<Result<(Committed, Entry)>> =
+        let placed: Vec<Result<(Outcome, Option<Entry>)>> =
             decided.into_iter().map(|decided| decided.and_then(|decided| place(decided, &mut positions))).collect();
-        self.put(session, &outcomes).await?;
-        Ok(outcomes.into_iter().map(|outcome| outcome.map(|(committed, _)| committed)).collect())
+        self.put(session, &placed).await?;
+        Ok(placed.into_iter().map(|placed| placed.map(|(outcome, _)| outcome)).collect())
     }
 
     /// The messages that are to be changed, as they are now.
@@ -124,7 +134,7 @@ impl Transactions {
     /// When the message that a room list shows was changed, the list shows it changed, or the one before it.
     async fn refresh_last(&self, session: &mut ClientSession, accepted: &[&Decided<'_>], heads: &[Head]) -> Mongo<()> {
         let mut latest: HashMap<ObjectId, &Message> = HashMap::new();
-        for decided in accepted.iter().filter(|decided| decided.kind != Kind::Sent) {
+        for decided in accepted.iter().filter(|decided| matches!(decided.kind, Kind::Edited | Kind::Deleted)) {
             latest.insert(decided.message.id, &decided.message);
         }
         let mut updates = Vec::new();
@@ -156,23 +166,34 @@ impl Transactions {
     }
 
     /// Writes messages, their changes, and the log.
-    async fn put(&self, session: &mut ClientSession, outcomes: &[Result<(Committed, Entry)>]) -> Mongo<()> {
-        let done: Vec<&(Committed, Entry)> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok()).collect();
-        let (sent, changed): (Vec<_>, Vec<_>) =
-            done.iter().copied().partition(|(committed, _)| committed.kind == Kind::Sent);
+    async fn put(&self, session: &mut ClientSession, placed: &[Result<(Outcome, Option<Entry>)>]) -> Mongo<()> {
+        let done = || placed.iter().filter_map(|placed| placed.as_ref().ok());
+        let entries: Vec<&Entry> = done().filter_map(|(_, entry)| entry.as_ref()).collect();
+        let committed = done().filter_map(|(outcome, _)| outcome.committed());
+        let (sent, changed): (Vec<_>, Vec<_>) = committed.partition(|committed| committed.kind == Kind::Sent);
         if !sent.is_empty() {
-            let new = sent.iter().map(|(committed, _)| &committed.written.message);
+            let new = sent.iter().map(|committed| &committed.written.message);
             self.messages.insert_many(new).session(&mut *session).await?;
         }
         if !changed.is_empty() {
             // In the order of the batch: of several changes of one message the last stands.
-            let updates: Vec<Document> = changed.iter().map(|(c, _)| change(&c.written.message)).collect();
+            let updates: Vec<Document> =
+                changed.iter().map(|committed| change(&committed.written.message)).collect::<Mongo<_>>()?;
             run(&self.database, session, doc! {"update": MESSAGES, "updates": updates}).await?;
         }
-        if !done.is_empty() {
-            self.entries.insert_many(done.iter().map(|(_, entry)| entry)).session(session).await?;
+        if !entries.is_empty() {
+            self.entries.insert_many(entries).session(session).await?;
         }
         Ok(())
+    }
+}
+
+impl Outcome {
+    fn committed(&self) -> Option<&Committed> {
+        match self {
+            Self::Committed(committed) => Some(committed),
+            Self::Unchanged(_) => None,
+        }
     }
 }
 
@@ -183,17 +204,31 @@ impl Order {
             Act::Change { message, .. } => Some(*message),
         }
     }
+
+    fn change(&self) -> Option<&Change> {
+        match &self.act {
+            Act::Send(_) => None,
+            Act::Change { change, .. } => Some(change),
+        }
+    }
+
+    fn reacted(&self) -> Option<&Reacted> {
+        match self.change() {
+            Some(Change::React(reacted)) => Some(reacted),
+            _ => None,
+        }
+    }
 }
 
 /// Applies the rules. What an order changes is seen by the orders after it.
 fn decide<'a>(order: &'a Order, changed: &mut HashMap<ObjectId, Message>) -> Result<Decided<'a>> {
     match &order.act {
-        Act::Send(message) => Ok(Decided { order, kind: Kind::Sent, message: (**message).clone() }),
+        Act::Send(message) => Ok(Decided { order, kind: Kind::Sent, message: (**message).clone(), changes: true }),
         Act::Change { message, change, room } => {
             let message = changed.get_mut(message).filter(|m| m.room_id == *room);
             let message = message.ok_or_else(|| common::error::Error::not_found("Message not found"))?;
-            message.apply(change, order.by, order.at)?;
-            Ok(Decided { order, kind: change.kind(), message: message.clone() })
+            let changes = message.apply(change, order.by, order.at)?;
+            Ok(Decided { order, kind: change.kind(), message: message.clone(), changes })
         }
     }
 }
@@ -218,7 +253,7 @@ fn count<'a>(accepted: &[&'a Decided<'_>]) -> HashMap<RoomId, Counts<'a>> {
                 counts.newest = Some(&decided.message);
             }
             Kind::Deleted => counts.deleted += 1,
-            Kind::Edited => {}
+            Kind::Edited | Kind::Reacted => {}
         }
     }
     rooms
@@ -246,22 +281,34 @@ fn last(message: &Message) -> Last {
 }
 
 /// Gives an order its position, and makes the entry and the event.
-fn place(decided: Decided, positions: &mut HashMap<RoomId, i64>) -> Result<(Committed, Entry)> {
-    let Decided { order, kind, mut message } = decided;
+fn place(decided: Decided, positions: &mut HashMap<RoomId, i64>) -> Result<(Outcome, Option<Entry>)> {
+    let Decided { order, kind, mut message, changes } = decided;
+    if !changes {
+        return Ok((Outcome::Unchanged(Box::new(message)), None));
+    }
     let position = positions.entry(order.room()).or_default();
     *position += 1;
     let place = Place { room: order.room(), at: *position };
     if kind == Kind::Sent {
         message.seq = Some(place.at);
     }
-    let event = events::of_message(&message, kind, order.by, place, order.event_id, order.at, &order.trace)?;
-    let event_id = order.bson_event_id();
-    let entry = Entry { place, kind, message_id: message.id, by: order.by, event_id, pending: Some(event.clone()) };
+    let (change, reacted) = (order.change(), order.reacted());
+    let event = events::of_message(&message, change, order.by, place, order.event_id, order.at, &order.trace)?;
+    let entry = Entry {
+        place,
+        kind,
+        message_id: message.id,
+        by: order.by,
+        event_id: order.bson_event_id(),
+        reacted: reacted.cloned(),
+        pending: Some(event.clone()),
+    };
     let written = Written { message, position: Some(place.at) };
-    Ok((Committed { written, kind, by: order.by, place, event }, entry))
+    let committed = Committed { written, kind, reacted: reacted.cloned(), by: order.by, place, event };
+    Ok((Outcome::Committed(Box::new(committed)), Some(entry)))
 }
 
-fn change(message: &Message) -> Document {
+fn change(message: &Message) -> Mongo<Document> {
     let state = doc! {
         "content": &message.content,
         "original_content": &message.original_content,
@@ -271,8 +318,9 @@ fn change(message: &Message) -> Document {
         "deleted_at": message.deleted_at.map(time::to_bson),
         "deleted_by": message.deleted_by.map(|by| by.0),
         "updated_at": time::to_bson(message.updated_at),
+        "reactions": bson(&message.reactions)?,
     };
-    doc! {"q": {"_id": message.id}, "u": {"$set": state}}
+    Ok(doc! {"q": {"_id": message.id}, "u": {"$set": state}})
 }
 
 /// Many updates as one command: the driver's own `bulk_write` wants MongoDB 8.

@@ -5,13 +5,15 @@ use testkit::described;
 
 use crate::app::TestApp;
 
-const PATHS: [&str; 6] = [
+const PATHS: [&str; 8] = [
     "/chat-rooms",
     "/api/chat-rooms/check/2",
     "/chat-rooms/1",
     "/api/messages/1",
     "/messages/room/1/unread-count",
     "/api/messages/stream/1",
+    "/messages/stream",
+    "/messages/search?q=a",
 ];
 
 #[tokio::test]
@@ -41,6 +43,12 @@ async fn a_token_is_asked_for_before_anything_is_read() {
 
     nobody.post("/messages/x", json!("nonsense")).await.expect(401);
     nobody.get("/chat-rooms/check/x?limit=x").await.expect(401);
+    nobody.post("/chat-rooms", json!({"participant_ids": "x"})).await.expect(401);
+    nobody.post("/chat-rooms/x/members", json!({})).await.expect(401);
+    nobody.delete("/chat-rooms/x/members/x").await.expect(401);
+    nobody.put("/messages/x/reactions/x", json!({})).await.expect(401);
+    nobody.post("/messages/x/typing", json!({})).await.expect(401);
+    nobody.post("/messages/stream/ticket", json!({})).await.expect(401);
 }
 
 #[tokio::test]
@@ -56,7 +64,11 @@ async fn strangers_neither_read_nor_write() {
     eve.get(&format!("/messages/room/{room}/unread-count")).await.expect(403);
     eve.post("/messages/read", json!({"room_id": room})).await.expect(403);
     eve.get(&format!("/messages/stream/{room}")).await.expect(403);
-    eve.delete(&format!("/messages/{}", sent["id"].as_str().unwrap())).await.expect(403);
+    let message = format!("/messages/{}", sent["id"].as_str().unwrap());
+    eve.delete(&message).await.expect(403);
+    eve.put(&format!("{message}/reactions/👍"), json!({})).await.expect(403);
+    eve.delete(&format!("{message}/reactions/👍")).await.expect(403);
+    eve.post(&format!("/messages/{room}/typing"), json!({})).await.expect(403);
     for path in ["/messages/999999", "/messages/room/999999/unread-count", "/messages/stream/999999"] {
         assert_eq!(eve.get(path).await.expect(404)["message"], "Chat room not found");
     }
@@ -98,18 +110,27 @@ async fn the_service_says_who_it_is_and_how_it_fares() {
     assert_eq!(
         described(&document),
         [
+            "delete /chat-rooms/{room_id}/members/{user_id}",
             "delete /messages/{id}",
+            "delete /messages/{id}/reactions/{emoji}",
             "get /chat-rooms",
             "get /chat-rooms/check/{participant_id}",
             "get /chat-rooms/{room_id}",
             "get /messages",
             "get /messages/room/{room_id}/unread-count",
+            "get /messages/search",
+            "get /messages/stream",
             "get /messages/stream/{room_id}",
             "get /messages/{id}",
+            "post /chat-rooms",
+            "post /chat-rooms/{room_id}/members",
             "post /messages",
             "post /messages/read",
+            "post /messages/stream/ticket",
             "post /messages/{id}",
+            "post /messages/{id}/typing",
             "put /messages/{id}",
+            "put /messages/{id}/reactions/{emoji}",
         ]
     );
     assert!(document["components"]["securitySchemes"]["bearer"].is_object());

@@ -12,7 +12,7 @@ use axum::{Json, Router};
 use chat_service::{Config, SERVICE};
 use common::config::Env;
 use serde_json::{Value, json};
-use testkit::{Client, Server, Space};
+use testkit::{Answer, Client, Server, Space};
 use tokio::net::TcpListener;
 
 /// People with smaller ids exist.
@@ -96,6 +96,20 @@ impl Person {
     pub async fn room_with(&self, other: i64) -> i64 {
         let room = self.client.get(&format!("/chat-rooms/check/{other}")).await.expect(200);
         room["id"].as_i64().unwrap()
+    }
+
+    /// A new group with these.
+    pub async fn group_with(&self, others: &[i64]) -> i64 {
+        let new = json!({"name": "우리", "participant_ids": others});
+        self.client.post("/chat-rooms", new).await.expect(201)["id"].as_i64().unwrap()
+    }
+
+    pub async fn adds(&self, group: i64, users: &[i64]) -> Answer {
+        self.client.post(&format!("/chat-rooms/{group}/members"), json!({"user_ids": users})).await
+    }
+
+    pub async fn removes(&self, group: i64, user: i64) -> Answer {
+        self.client.delete(&format!("/chat-rooms/{group}/members/{user}")).await
     }
 
     pub async fn says(&self, room: i64, content: &str) -> Value {

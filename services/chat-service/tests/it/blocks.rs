@@ -11,11 +11,11 @@ use uuid::Uuid;
 
 use crate::app::{Person, TestApp};
 
-async fn publish<E: Event>(app: &TestApp, event: &E, version: u64) {
+pub async fn publish<E: Event>(app: &TestApp, event: &E, version: u64) {
     let config = &app.server.platform().config.kafka;
     let producer = Producer::new(config, &prometheus::Registry::new()).unwrap();
     let payload = encode(Uuid::now_v7(), Some(version), Utc::now(), event).unwrap().into();
-    let topic = config.topics.friend_events.clone();
+    let topic = config.topics.of(E::STREAM).to_owned();
     producer.send(Record { topic, key: event.key(), payload, headers: Vec::new() }).unwrap().await.unwrap();
 }
 

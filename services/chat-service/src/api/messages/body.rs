@@ -72,9 +72,10 @@ impl MessageBody {
 }
 
 impl MessageBody {
-    /// With who has read it: of one's own message whether another has, of another's whether oneself has.
+    /// With who has read it: of one's own message whether another has, of another's whether oneself has. What the
+    /// system says is never unread.
     pub fn read(mut self, marks: &HashMap<UserId, Mark>, me: UserId) -> Self {
-        let Some(position) = self.seq else { return self };
+        let Some(position) = self.seq.filter(|_| self.message_type != MessageType::System) else { return self };
         let mut readers: Vec<UserId> = marks
             .iter()
             .filter(|(reader, mark)| **reader != self.user_id && mark.covers(position))

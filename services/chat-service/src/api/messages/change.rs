@@ -76,7 +76,7 @@ pub async fn delete(State(app): State<AppState>, me: CurrentUser, Path(id): Path
 }
 
 /// Changes a message of a room of the caller; whether they may is decided where it is written.
-async fn change(app: &AppState, me: &CurrentUser, id: &str, change: Change) -> Result<Message> {
+pub(super) async fn change(app: &AppState, me: &CurrentUser, id: &str, change: Change) -> Result<Message> {
     let message = app.messages.get(id).await?;
     app.room(message.room_id, me).await?;
     let act = Act::Change { room: message.room_id, message: message.id, change };

@@ -1,8 +1,10 @@
-//! Messages: sending, listing, changing.
+//! Messages: sending, listing, changing, reacting, searching.
 
 mod body;
 mod change;
 mod list;
+mod react;
+mod search;
 mod send;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -16,4 +18,6 @@ pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list::list, send::send, change::edit, change::delete))
         .routes(routes!(list::list_by_query, send::send_by_body))
+        .routes(routes!(react::add, react::take_back))
+        .routes(routes!(search::search))
 }

@@ -116,7 +116,7 @@ async fn send_to(
     let room = app.room(room, me).await?;
     app.blocks.admit(&room)?;
     let draft = draft(app, &room, new).await?;
-    let username = username(app, me).await;
+    let username = app.username(me).await;
     let message = Message::new(&room, me.id, username, draft, time::now());
     let Written { message, position } = app.writer.write(me.id, Act::Send(Box::new(message))).await?;
     let status = if position.is_some() { StatusCode::CREATED } else { StatusCode::OK };
@@ -147,12 +147,4 @@ async fn replied(app: &AppState, room: &Room, id: &str) -> Result<String> {
         Ok(_) | Err(Error::Refused { .. }) => Err(Error::business("reply_to names no message of this room")),
         Err(e) => Err(e),
     }
-}
-
-/// The sender's name: in our tokens; the original's have none.
-async fn username(app: &AppState, me: &CurrentUser) -> Option<String> {
-    if me.username.is_some() {
-        return me.username.clone();
-    }
-    app.users.profiles_at_hand(&[me.id]).await.get(&me.id).map(|profile| profile.username.clone())
 }

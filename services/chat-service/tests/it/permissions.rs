@@ -1,0 +1,106 @@
+//! Random people come and go in random groups: whatever they did, they read and write what they are members of and
+//! nothing else, on every path there is.
+
+use std::collections::BTreeSet;
+
+use rand::rngs::StdRng;
+use rand::seq::{IndexedMutRandom, IndexedRandom};
+use rand::{RngExt, SeedableRng};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::app::{Person, TestApp};
+
+const SEED: u64 = 20_261_124;
+const PEOPLE: [i64; 5] = [1, 2, 3, 4, 5];
+const STEPS: usize = 60;
+
+/// A group as it should be.
+struct Group {
+    id: i64,
+    creator: i64,
+    members: BTreeSet<i64>,
+    message: String,
+}
+
+#[tokio::test]
+async fn nobody_reads_or_writes_where_they_are_no_member() {
+    let app = TestApp::start().await;
+    let mut rng = StdRng::seed_from_u64(SEED);
+    let mut groups = Vec::new();
+    for creator in [1, 2, 3] {
+        let others: Vec<i64> = PEOPLE.into_iter().filter(|one| *one != creator).take(2).collect();
+        let id = app.person(creator).group_with(&others).await;
+        let sent = app.person(creator).says(id, "word").await;
+        let members = others.into_iter().chain([creator]).collect();
+        groups.push(Group { id, creator, members, message: sent["id"].as_str().unwrap().to_owned() });
+    }
+
+    for step in 0..STEPS {
+        let group = groups.choose_mut(&mut rng).unwrap();
+        let (actor, other) = (*PEOPLE.choose(&mut rng).unwrap(), *PEOPLE.choose(&mut rng).unwrap());
+        if rng.random() {
+            add(&app, group, actor, other).await;
+        } else {
+            remove(&app, group, actor, other).await;
+        }
+        for person in PEOPLE {
+            let member = group.members.contains(&person);
+            look(&app.person(person), group, member, step).await;
+        }
+    }
+}
+
+async fn add(app: &TestApp, group: &mut Group, actor: i64, other: i64) {
+    let allowed = actor == group.creator && group.members.contains(&actor);
+    let answer = app.person(actor).adds(group.id, &[other]).await;
+    assert_eq!(answer.status, if allowed { 200 } else { 403 }, "{}", answer.text);
+    if allowed {
+        group.members.insert(other);
+    }
+}
+
+async fn remove(app: &TestApp, group: &mut Group, actor: i64, other: i64) {
+    let member = group.members.contains(&actor);
+    let expected = match (member, actor == other || actor == group.creator) {
+        (true, true) if group.members.contains(&other) => 200,
+        (true, true) => 404,
+        _ => 403,
+    };
+    let answer = app.person(actor).removes(group.id, other).await;
+    assert_eq!(answer.status, expected, "{}", answer.text);
+    if expected == 200 {
+        group.members.remove(&other);
+    }
+}
+
+/// Tries everything.
+async fn look(person: &Person, group: &Group, member: bool, step: usize) {
+    let (id, message) = (group.id, &group.message);
+    let tries = [
+        (Method::GET, format!("/chat-rooms/{id}"), json!({})),
+        (Method::GET, format!("/messages/{id}"), json!({})),
+        (Method::GET, format!("/messages?room_id={id}"), json!({})),
+        (Method::GET, format!("/messages/room/{id}/unread-count"), json!({})),
+        (Method::GET, format!("/messages/search?q=word&room_id={id}"), json!({})),
+        (Method::POST, format!("/messages/{id}"), json!({"content": step.to_string()})),
+        (Method::POST, "/messages".to_owned(), json!({"room_id": id, "content": step.to_string()})),
+        (Method::POST, "/messages/read".to_owned(), json!({"room_id": id})),
+        (Method::PUT, format!("/messages/{message}/reactions/👍"), json!({})),
+        (Method::DELETE, format!("/messages/{message}/reactions/👍"), json!({})),
+    ];
+    for (method, path, body) in tries {
+        let answer = person.client.send(person.client.request(method.clone(), &path).json(&body)).await;
+        let allowed = if member { answer.ok() } else { answer.status == 403 };
+        assert!(allowed, "{} {method} {path} (member: {member}): {}", person.id, answer.text);
+    }
+    let typing = person.client.post(&format!("/messages/{id}/typing"), json!({})).await.status;
+    assert!(if member { [202, 429].contains(&typing) } else { typing == 403 }, "{typing}");
+    let stream = person.client.request(Method::GET, &format!("/messages/stream/{id}")).send().await.unwrap();
+    assert_eq!(stream.status(), if member { 200 } else { 403 });
+    let rooms = person.client.get("/chat-rooms?limit=100").await.expect(200);
+    assert_eq!(rooms.as_array().unwrap().iter().any(|room| room["id"] == id), member);
+    let found = person.client.get("/messages/search?q=word&limit=100").await.expect(200);
+    let of_the_group = |found: &Value| found["messages"].as_array().unwrap().iter().any(|one| one["room_id"] == id);
+    assert_eq!(of_the_group(&found), member);
+}
