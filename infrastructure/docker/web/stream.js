@@ -4,6 +4,8 @@ import { call } from './client.js';
 
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 30_000;
+/** A stream that ends sooner was no recovery: a server that is going still lets one in. */
+const STEADY_MS = 10_000;
 const LOOK_EVERY_MS = 20_000;
 /** A timer so late means that the machine slept: the connection may be dead without knowing it. */
 const SLEPT_MS = 120_000;
@@ -21,6 +23,7 @@ export function listen(hear, tell) {
   let lastId = '';
   let pause = FIRST_PAUSE_MS;
   let attempt = 0;
+  let since = Infinity;
 
   async function open() {
     close();
@@ -41,7 +44,7 @@ export function listen(hear, tell) {
   function take(event) {
     lastId = event.lastEventId || lastId;
     if (event.type === 'connected') {
-      pause = FIRST_PAUSE_MS;
+      since = Date.now();
       tell(true);
     }
     hear(event.type, JSON.parse(event.data));
@@ -51,6 +54,8 @@ export function listen(hear, tell) {
   function later(atLeast) {
     close();
     tell(false);
+    if (Date.now() - since > STEADY_MS) pause = FIRST_PAUSE_MS;
+    since = Infinity;
     timer = setTimeout(open, Math.max(atLeast || 0, pause * (0.5 + Math.random() / 2)));
     pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
   }

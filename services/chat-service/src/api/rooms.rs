@@ -40,6 +40,8 @@ pub struct RoomBody {
     room_type: &'static str,
     /// Of a group, where it has one.
     name: Option<String>,
+    /// Who adds and removes members of a group, while a member.
+    creator_id: Option<UserId>,
     member_count: usize,
     created_at: DateTime<Utc>,
     /// The last activity.
@@ -281,21 +283,25 @@ impl RoomBody {
         let mut members = room.members.clone();
         members.sort_by_key(|member| *member != me.id);
         let participants = members.into_iter().map(|id| Participant { id, username: name(id, me, profiles) }).collect();
+        let (user_1_id, user_2_id) = room.kind.pair().map(|pair| (pair.low, pair.high)).unzip();
+        let (room_type, updated_at) = (room.kind.as_str(), last_activity(&room, head));
+        let (name, creator_id) = match room.kind {
+            RoomKind::Group { name, creator } => (name, creator),
+            RoomKind::Direct(_) => (None, None),
+        };
         Self {
             id: room.id,
-            user_1_id: room.kind.pair().map(|pair| pair.low),
-            user_2_id: room.kind.pair().map(|pair| pair.high),
-            room_type: room.kind.as_str(),
+            user_1_id,
+            user_2_id,
+            room_type,
+            name,
+            creator_id,
             member_count: room.members.len(),
             created_at: room.created_at,
-            updated_at: last_activity(&room, head),
+            updated_at,
             participants,
             last_message: head.and_then(|head| head.last.as_ref()).map(LastMessage::of),
             unread_count,
-            name: match room.kind {
-                RoomKind::Group { name, .. } => name,
-                RoomKind::Direct(_) => None,
-            },
         }
     }
 }

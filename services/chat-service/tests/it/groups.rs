@@ -30,6 +30,7 @@ async fn two_or_more_others_make_a_group_that_all_of_them_see() {
     assert_eq!((&group["room_type"], &group["name"]), (&json!("group"), &json!("우리 팀")));
     assert_eq!((&group["user_1_id"], &group["user_2_id"]), (&json!(null), &json!(null)));
     assert_eq!((&group["member_count"], &group["unread_count"]), (&json!(3), &json!(0)));
+    assert_eq!(group["creator_id"], json!(1));
     assert_eq!((ids(&group), &group["last_message"]), (vec![1, 2, 3], &json!(null)));
     let room = group["id"].as_i64().unwrap();
     let sent = ann.says(room, "hello").await;

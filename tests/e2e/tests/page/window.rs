@@ -58,7 +58,7 @@ impl Browser {
         let driver = Command::new("chromedriver").arg("--port=0").process_group(0).stdout(Stdio::piped()).spawn();
         let Ok(mut driver) = driver else {
             // Past the capture of the test's output: a test that was skipped says so.
-            writeln!(std::io::stderr(), "skipped: no chromedriver here (Debian: chromium-driver)").unwrap();
+            std::io::stderr().write_all(b"skipped: no chromedriver here (Debian: chromium-driver)\n").unwrap();
             return None;
         };
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
