@@ -194,7 +194,7 @@ impl Work {
     }
 
     /// One try, in the trace of everyone whose order is in it.
-    async fn attempt(&self, batch: &[Order]) -> mongodb::error::Result<Vec<Result<Committed>>> {
+    async fn attempt(&self, batch: &[Order]) -> mongodb::error::Result<Vec<Result<Outcome>>> {
         let _spans: Vec<Span> = batch.iter().map(|order| span(&order.trace)).collect();
         let began = Instant::now();
         let outcomes = self.transactions.attempt(batch).await;
