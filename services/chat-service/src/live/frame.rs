@@ -93,7 +93,7 @@ impl Frame {
         };
         let sent_at = (kind == Kind::Sent).then_some(message.created_at);
         let moved = message.moved.clone().filter(|_| kind == Kind::Sent);
-        Self { position: place.at, event: event.id(place.at.to_string()), sent_at, moved }
+        Self { position: place.at, event, sent_at, moved }
     }
 
     /// An entry of the log, with the message in its latest state.
@@ -119,7 +119,7 @@ impl Frame {
                 reply_to: sent.reply_to.as_deref(),
             },
         );
-        Self { position: sent.position, event: event.id(sent.position.to_string()), sent_at: Some(at), moved: None }
+        Self { position: sent.position, event, sent_at: Some(at), moved: None }
     }
 }
 

@@ -17,7 +17,8 @@ use mongodb::options::{CollectionOptions, ReadConcern, WriteConcern};
 use mongodb::{ClientSession, Collection, Database};
 use serde::Deserialize;
 
-use super::schema::{MARKS, READ_STATUS};
+use super::marks::Marks;
+use super::schema::READ_STATUS;
 use super::{HEADS, LOG, MESSAGES, time};
 
 /// Messages numbered in one transaction: well under a second, and so under any lifetime of a transaction.
@@ -37,7 +38,7 @@ pub struct Adoption {
     heads: Collection<Document>,
     entries: Collection<Document>,
     read: Collection<Document>,
-    marks: Collection<Document>,
+    marks: Marks,
     done: Cache<RoomId, ()>,
 }
 
@@ -65,7 +66,7 @@ impl Adoption {
             heads: collection(HEADS),
             entries: collection(LOG),
             read: collection(READ_STATUS),
-            marks: collection(MARKS),
+            marks: Marks::new(database),
             done: Cache::builder().max_capacity(MAX_REMEMBERED).build(),
         }
     }
@@ -203,8 +204,7 @@ impl Adoption {
             }
         }
         for (reader, read) in by_reader {
-            let mark = doc! {"_id": {"room": room.0, "user": reader}};
-            self.marks.update_one(mark, doc! {"$addToSet": {"read": {"$each": read}}}).upsert(true).await?;
+            self.marks.take_over(room, UserId(reader), &read).await?;
         }
         Ok(())
     }

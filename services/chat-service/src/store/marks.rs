@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{self, Bson, Document, doc};
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
-use mongodb::options::{Acknowledgment, CollectionOptions, ReadConcern, WriteConcern};
+use mongodb::options::{Acknowledgment, CollectionOptions, ReadConcern, ReturnDocument, WriteConcern};
 use mongodb::{ClientSession, Collection, Database};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,9 @@ use crate::domain::{Message, MessageType, Room};
 
 /// Unread messages are counted exactly up to this, and no further; and as many ids a read of a whole room names.
 pub const UNREAD_CAP: i64 = 1_000;
+
+/// A mark with more messages that were read one by one is moved up to the first unread one, where it can be.
+const ONE_BY_ONE: usize = 64;
 
 /// Two reads of one reader at once take turns.
 const TRIES: usize = 20;
@@ -129,7 +132,7 @@ impl Marks {
         let found = self
             .messages
             .clone_with_type::<Position>()
-            .find(unread(room, user, &mark))
+            .find(unread(room.id, sender(room, user), &mark))
             .sort(doc! {"seq": -1})
             .limit(UNREAD_CAP)
             .projection(doc! {"seq": 1})
@@ -142,8 +145,10 @@ impl Marks {
     /// Which of these messages of others a reader has not read.
     pub async fn unread_of(&self, user: UserId, room: RoomId, messages: &[Message]) -> Result<Vec<(ObjectId, i64)>> {
         let mark = self.of_one(user, room).await?;
-        let unread = |message: &&Message| message.user_id != user && message.message_type != MessageType::System;
-        let others = messages.iter().filter(unread);
+        let countable = |message: &&Message| {
+            message.user_id != user && message.message_type != MessageType::System && !message.is_deleted
+        };
+        let others = messages.iter().filter(countable);
         let placed = others.filter_map(|message| Some((message.id, message.seq?)));
         Ok(placed.filter(|(_, position)| !mark.covers(*position)).collect())
     }
@@ -162,18 +167,50 @@ impl Marks {
         loop {
             let mut session = self.database.client().start_session().await?;
             match self.transaction(&mut session, read).await {
-                Ok(()) => return Ok(()),
+                Ok(mark) => {
+                    // The read is committed; the next one compacts as well.
+                    if let Err(error) = self.compact(read.room, read.reader, &mark).await {
+                        tracing::debug!(%error, room = %read.room, "a mark stays long");
+                    }
+                    return Ok(());
+                }
                 Err(e) if tries < TRIES && retryable(&e) => tries += 1,
                 Err(e) => return Err(e.into()),
             }
         }
     }
 
-    async fn transaction(&self, session: &mut ClientSession, read: &Read) -> mongodb::error::Result<()> {
+    /// What the original's reader has read, one by one, is read.
+    pub async fn take_over(&self, room: RoomId, reader: UserId, read: &[i64]) -> Result<()> {
+        let change = doc! {"$addToSet": {"read": {"$each": read}}};
+        let marks = self.marks.clone_with_type::<Mark>();
+        let moved = marks.find_one_and_update(doc! {"_id": key(room, reader)}, change).upsert(true);
+        let mark = moved.return_document(ReturnDocument::After).await?.unwrap_or_default();
+        self.compact(room, reader, &mark).await
+    }
+
+    /// Moves a mark past what was read one by one before the first unread message: a list of all that someone ever read
+    /// would make every count slower.
+    async fn compact(&self, room: RoomId, reader: UserId, mark: &Mark) -> Result<()> {
+        let Some(last) = mark.read.iter().max().filter(|_| mark.read.len() > ONE_BY_ONE) else { return Ok(()) };
+        let unread = unread(room, others(reader), mark);
+        let positions = self.messages.clone_with_type::<Position>();
+        let first = positions.find_one(unread).sort(doc! {"seq": 1}).projection(doc! {"seq": 1}).await?;
+        let up_to = first.map_or(*last, |first| first.seq - 1);
+        if up_to > mark.up_to {
+            self.marks.update_one(doc! {"_id": key(room, reader)}, moved_up(up_to)).await?;
+        }
+        Ok(())
+    }
+
+    /// The mark as it stands after it.
+    async fn transaction(&self, session: &mut ClientSession, read: &Read) -> mongodb::error::Result<Mark> {
         let safe = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
         session.start_transaction().write_concern(safe).await?;
         let mark = doc! {"_id": key(read.room, read.reader)};
-        self.marks.update_one(mark, moved(read)).upsert(true).session(&mut *session).await?;
+        let marks = self.marks.clone_with_type::<Mark>();
+        let moved = marks.find_one_and_update(mark, moved(read)).upsert(true).return_document(ReturnDocument::After);
+        let mark = moved.session(&mut *session).await?.unwrap_or_default();
         let rows: Vec<Document> = read.messages.iter().map(|(message, _)| row(read, *message)).collect();
         if !rows.is_empty() {
             self.database.run_command(doc! {"update": READ_STATUS, "updates": rows}).session(&mut *session).await?;
@@ -181,7 +218,8 @@ impl Marks {
         // Tried again after a commit of unknown outcome, it finds itself.
         let event = doc! {"_id": read.id()};
         self.reads.update_one(event, doc! {"$setOnInsert": unsent(read)}).upsert(true).session(&mut *session).await?;
-        session.commit_transaction().await
+        session.commit_transaction().await?;
+        Ok(mark)
     }
 
     async fn of_one(&self, user: UserId, room: RoomId) -> Result<Mark> {
@@ -205,12 +243,16 @@ fn key(room: RoomId, user: UserId) -> Document {
 
 fn moved(read: &Read) -> Document {
     match read.up_to {
-        Some(position) => doc! {"$max": {"up_to": position}, "$pull": {"read": {"$lte": position}}},
+        Some(position) => moved_up(position),
         None => {
             let positions: Vec<i64> = read.messages.iter().map(|(_, position)| *position).collect();
             doc! {"$addToSet": {"read": {"$each": positions}}}
         }
     }
+}
+
+fn moved_up(position: i64) -> Document {
+    doc! {"$max": {"up_to": position}, "$pull": {"read": {"$lte": position}}}
 }
 
 /// A row as the original writes it.
@@ -226,14 +268,10 @@ fn unsent(read: &Read) -> Document {
     doc! {"event_id": read.event_id, "at": time::to_bson(read.at), "pending": pending}
 }
 
-/// Found by the index `room_sender_seq`, so that one's own messages cost nothing, however many one has sent.
-fn unread(room: &Room, user: UserId, mark: &Mark) -> Document {
-    let sender = match room.kind.pair() {
-        Some(pair) => doc! {"$eq": pair.other(user).0},
-        None => doc! {"$ne": user.0},
-    };
+/// Messages of these senders that a reader with this mark has not read.
+fn unread(room: RoomId, sender: Document, mark: &Mark) -> Document {
     doc! {
-        "room_id": room.id.0,
+        "room_id": room.0,
         "user_id": sender,
         "seq": {"$gt": mark.up_to, "$nin": &mark.read},
         "is_deleted": {"$ne": true},
@@ -241,10 +279,23 @@ fn unread(room: &Room, user: UserId, mark: &Mark) -> Document {
     }
 }
 
+/// Everybody but the reader. Named where there is but one, so that the index `room_sender_seq` passes over the reader's own
+/// messages, however many they are.
+fn sender(room: &Room, reader: UserId) -> Document {
+    match room.kind.pair() {
+        Some(pair) => doc! {"$eq": pair.other(reader).0},
+        None => others(reader),
+    }
+}
+
+fn others(reader: UserId) -> Document {
+    doc! {"$ne": reader.0}
+}
+
 /// Counts at most [`UNREAD_CAP`] messages, wherever in the history the mark stands.
 fn count(room: &Room, user: UserId, mark: &Mark) -> Vec<Document> {
     vec![
-        doc! {"$match": unread(room, user, mark)},
+        doc! {"$match": unread(room.id, sender(room, user), mark)},
         doc! {"$limit": UNREAD_CAP},
         doc! {"$count": "unread"},
         doc! {"$set": {"room": room.id.0, "unread": {"$toLong": "$unread"}}},

@@ -1,6 +1,7 @@
 //! What has been read.
 
 use futures_util::future::join_all;
+use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use testkit::Events;
 
@@ -100,4 +101,42 @@ async fn unread_are_counted_to_a_thousand_whoever_wrote_the_rest() {
     assert_eq!((bob.unread(room).await, ann.unread(room).await), (1_000, 1));
     let read = bob.client.post("/messages/read", json!({"room_id": room})).await.expect(200);
     assert_eq!((&read["read_count"], bob.unread(room).await), (&json!(1_000), 0));
+}
+
+async fn mark_of(app: &TestApp, room: i64, reader: i64) -> Document {
+    let client = mongodb::Client::with_uri_str(app.space.mongo_url()).await.unwrap();
+    let marks = client.database(&app.space.mongo_database()).collection("room_marks");
+    marks.find_one(doc! {"_id": {"room": room, "user": reader}}).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn reading_one_by_one_leaves_no_list_of_all_that_was_ever_read() {
+    const LONG: usize = 64;
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.two_in_a_room().await;
+    let mut sent = Vec::new();
+    for n in 0..200 {
+        sent.push(ann.says(room, &n.to_string()).await);
+    }
+    let read = async |some: &[Value]| {
+        let body = json!({"room_id": room, "message_ids": ids(some)});
+        bob.client.post("/messages/read", body).await.expect(200)["read_count"].as_u64().unwrap()
+    };
+    for some in sent[..100].chunks(10) {
+        assert_eq!(read(some).await, 10);
+        assert_eq!(read(some).await, 0, "however the mark remembers them");
+    }
+    let mark = mark_of(&app, room, bob.id).await;
+    assert!(mark.get_array("read").unwrap().len() <= LONG, "{mark}");
+    assert!(mark.get_i64("up_to").unwrap() >= 70, "{mark}");
+    assert_eq!(bob.unread(room).await, 100);
+
+    for some in sent[101..].chunks(33) {
+        assert_eq!(read(some).await, 33);
+    }
+    assert_eq!(bob.unread(room).await, 1, "the mark stops at what is not read");
+    assert_eq!(read(&sent[100..101]).await, 1);
+    assert_eq!((bob.unread(room).await, read(&sent).await), (0, 0));
+    let mark = mark_of(&app, room, bob.id).await;
+    assert_eq!((mark.get_i64("up_to").unwrap(), mark.get_array("read").unwrap().len()), (200, 0));
 }
