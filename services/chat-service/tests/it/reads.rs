@@ -1,9 +1,11 @@
 //! What has been read.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
-use testkit::Events;
+use testkit::{Events, Server};
 
 use crate::app::TestApp;
 
@@ -60,6 +62,7 @@ async fn a_read_is_told_once_to_readers_and_to_the_others_and_shown_in_listings(
     app.space.create_topics().await;
     let (ann, bob, room) = app.two_in_a_room().await;
     let other = app.replica().await;
+    until_it_hears(&app, &other).await;
     let path = format!("/messages/stream/{room}");
     let mut here = ann.client.stream(&path, None).await;
     let mut there = app.person_at(&other, ann.id).client.stream(&path, None).await;
@@ -83,10 +86,29 @@ async fn a_read_is_told_once_to_readers_and_to_the_others_and_shown_in_listings(
         assert_eq!(read.data["message_ids"], json!(ids(&sent)));
     }
     let told = Events::of(&app.space.topics().message_events).expect("MessagesRead", 1).await;
+    let told: Vec<_> = told.iter().filter(|event| event["room_id"] == room).collect();
     assert_eq!((told.len(), &told[0]["message_ids"]), (1, &json!(ids(&sent))));
     let seen_by_ann = ann.messages(room).await;
     assert_eq!((&seen_by_ann[1]["is_read"], &seen_by_ann[1]["read_by"]), (&json!(true), &json!([2])));
     assert_eq!((&seen_by_ann[2]["is_read"], &seen_by_ann[2]["read_by"]), (&json!(false), &json!([])));
+}
+
+/// What is only live does not come to a replica that has just begun to listen to the others.
+async fn until_it_hears(app: &TestApp, replica: &Server) {
+    let (cat, dan) = (app.person(3), app.person(4));
+    let room = cat.room_with(dan.id).await;
+    let path = format!("/messages/stream/{room}");
+    let mut stream = app.person_at(replica, cat.id).client.stream(&path, None).await;
+    for _ in 0..40 {
+        cat.says(room, "do you hear?").await;
+        dan.client.post("/messages/read", json!({"room_id": room})).await.expect(200);
+        while let Some(event) = stream.next_within(Duration::from_millis(500)).await {
+            if event.name == "messages_read" {
+                return;
+            }
+        }
+    }
+    panic!("the replica hears nothing");
 }
 
 #[tokio::test]
