@@ -60,12 +60,7 @@ impl Tickets {
         let held: Option<String> = self.redis.connection().get_del(self.key(ticket)).await?;
         let holder = held.and_then(|held| serde_json::from_str::<Holder>(&held).ok());
         let Holder { id, username, session, expires_at, sid } = holder.ok_or_else(Error::not_authenticated)?;
-        let user = CurrentUser { id, username, session: session.into(), expires_at, sid };
-        if self.auth.revocations().revoked(&user.session, user.id).await {
-            return Err(Error::not_authenticated());
-        }
-        tracing::Span::current().record("user_id", user.id.0);
-        Ok(user)
+        self.auth.admit(CurrentUser { id, username, session: session.into(), expires_at, sid }).await
     }
 
     /// 256 bits that nobody guesses; so a plain hash protects them.

@@ -71,7 +71,11 @@ impl Auth {
     /// The user of an access token, if neither it nor its session has ended; counts as a sign of life.
     pub async fn user_of_token(&self, token: &str) -> Result<CurrentUser> {
         let claims = self.0.tokens.verify(token).ok_or_else(Error::not_authenticated)?;
-        let user = CurrentUser::of(claims, token).ok_or_else(Error::not_authenticated)?;
+        self.admit(CurrentUser::of(claims, token).ok_or_else(Error::not_authenticated)?).await
+    }
+
+    /// Lets someone in whose credentials are good, if their session has not ended; counts as a sign of life.
+    pub async fn admit(&self, user: CurrentUser) -> Result<CurrentUser> {
         if self.0.revocations.revoked(&user.session, user.id).await {
             return Err(Error::not_authenticated());
         }

@@ -153,13 +153,20 @@ async fn a_line_about_a_request_says_whose_it_was_and_in_which_trace() {
     ann.with_header("x-request-id", "r-1").get("/chat-rooms/77?note=my-secret").await.expect(404);
     ann.with_header("x-request-id", "r-2").get("/chat-rooms").await.expect(200);
 
+    let ticket = ann.post("/messages/stream/ticket", json!({})).await.expect(200)["ticket"].take();
+    let ticket = ticket.as_str().unwrap();
+    let nobody = process.client("").with_header("traceparent", TRACEPARENT).with_header("x-request-id", "r-3");
+    nobody.get(&format!("/messages/stream/77?ticket={ticket}")).await.expect(404);
+
     let log = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
     let of = |id: &str| lines.iter().find(|line| line["request_id"] == id && !line["status"].is_null()).unwrap();
-    for (line, level, status, route) in
-        [(of("r-1"), "info", 404, "/chat-rooms/{room_id}"), (of("r-2"), "debug", 200, "/chat-rooms")]
-    {
+    for (line, level, status, route) in [
+        (of("r-1"), "info", 404, "/chat-rooms/{room_id}"),
+        (of("r-2"), "debug", 200, "/chat-rooms"),
+        (of("r-3"), "info", 404, "/messages/stream/{room_id}"),
+    ] {
         assert_eq!((&line["level"], &line["status"], &line["route"]), (&json!(level), &json!(status), &json!(route)));
         assert_eq!(
             (&line["user_id"], &line["trace_id"], &line["method"]),
@@ -168,7 +175,7 @@ async fn a_line_about_a_request_says_whose_it_was_and_in_which_trace() {
         assert!(line["latency_ms"].is_f64() && line["timestamp"].is_string() && line["logger"].is_string(), "{line}");
         assert!(line.to_string().contains("user_id=123"), "as the log is searched: {line}");
     }
-    for secret in ["my-secret", testkit::SECRET_KEY, &mysql_url, &space.token(123, "ann")] {
+    for secret in ["my-secret", ticket, testkit::SECRET_KEY, &mysql_url, &space.token(123, "ann")] {
         assert!(!log.contains(secret), "{secret}");
     }
 }
