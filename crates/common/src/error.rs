@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use crate::http::context;
 use crate::input::{Broken, Invalid, Step};
+use crate::mysql;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -249,21 +250,17 @@ impl IntoResponse for Error {
 
 impl From<sqlx::Error> for Error {
     fn from(e: sqlx::Error) -> Self {
-        match &e {
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Protocol(_) => {
-                Self::unavailable("mysql", e)
-            }
-            sqlx::Error::Database(d) if mysql_is_away(d.as_ref()) => Self::unavailable("mysql", e),
-            _ => Self::internal(e),
-        }
+        if mysql_is_away(&e) { Self::unavailable("mysql", e) } else { Self::internal(e) }
     }
 }
 
-/// Shutting down, too many connections, a lock or a deadlock that cost us the transaction, a table not yet migrated:
-/// all pass, and nothing was changed.
-fn mysql_is_away(e: &dyn sqlx::error::DatabaseError) -> bool {
+/// Not to be reached, shutting down, too many connections, a lock or a deadlock that cost us the transaction, a table not
+/// yet migrated: all pass, and nothing was changed.
+fn mysql_is_away(e: &sqlx::Error) -> bool {
+    use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol};
     const PASSING: [u16; 8] = [1040, 1053, 1079, 1146, 1205, 1213, 1317, 1927];
-    e.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().is_some_and(|e| PASSING.contains(&e.number()))
+    matches!(e, Io(_) | PoolTimedOut | PoolClosed | Protocol(_))
+        || mysql::number(e).is_some_and(|number| PASSING.contains(&number))
 }
 
 impl From<mongodb::error::Error> for Error {

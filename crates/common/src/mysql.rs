@@ -139,7 +139,8 @@ async fn finish_broken(connection: &mut MySqlConnection, service: &str, migratio
     Ok(())
 }
 
-fn number(e: &sqlx::Error) -> Option<u16> {
+/// The number of a refusal by the engine.
+pub(crate) fn number(e: &sqlx::Error) -> Option<u16> {
     Some(e.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>()?.number())
 }
 

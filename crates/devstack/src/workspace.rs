@@ -115,6 +115,17 @@ pub fn engine_cache() -> Result<PathBuf> {
     Ok(cache)
 }
 
+/// Makes a folder beside its place and moves it there at once: two first starts do not disturb each other.
+pub async fn keep(place: &Path, make: impl AsyncFnOnce(&Path) -> Result<()>) -> Result<()> {
+    let draft = place.with_extension(format!("new-{}", std::process::id()));
+    let made = make(&draft).await;
+    if made.is_err() || fs::rename(&draft, place).is_err() {
+        // Nothing whole, or another start was first.
+        let _ = fs::remove_dir_all(&draft);
+    }
+    made
+}
+
 pub fn digest(value: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);

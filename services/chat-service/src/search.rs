@@ -24,9 +24,6 @@ const READS: usize = 40;
 /// Messages read at once.
 const AT_ONCE: usize = 500;
 
-/// A place with more rooms is kept in the store, so that its name stays short.
-const MAX_BYTES: usize = 700;
-
 #[derive(Clone)]
 pub struct Search {
     messages: Messages,
@@ -106,7 +103,7 @@ impl Search {
     pub async fn name(&self, user: UserId, place: &Place) -> Result<String> {
         let mut bytes = place.until.to_be_bytes().to_vec();
         let before = place.before.encode();
-        if before.len() > MAX_BYTES {
+        if before.len() > Positions::SHORT {
             bytes.push(STORED);
             bytes.extend(self.snapshots.take(user, &place.before).await?.as_bytes());
         } else {

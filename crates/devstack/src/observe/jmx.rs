@@ -9,7 +9,7 @@ use tokio::process::Command;
 use crate::install::{MAVEN, all, last_line};
 use crate::report::say;
 use crate::stack::Plan;
-use crate::workspace::engine_cache;
+use crate::workspace::{engine_cache, keep};
 
 const ARTIFACT: &str = "io.prometheus.jmx:jmx_prometheus_javaagent:1.0.1";
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy";
@@ -66,7 +66,10 @@ impl Agent {
 async fn fetch(kept: &Path) -> Result<()> {
     all(&[MAVEN]).await?;
     say(&format!("  kafka              fetching {ARTIFACT} with Maven"));
-    let draft = kept.with_extension(format!("new-{}", std::process::id()));
+    keep(kept, copy).await
+}
+
+async fn copy(draft: &Path) -> Result<()> {
     let output = Command::new(MAVEN.path()?)
         .args(["-B", "-q", COPY, &format!("-Dartifact={ARTIFACT}")])
         .arg(format!("-DoutputDirectory={}", draft.display()))
@@ -74,12 +77,7 @@ async fn fetch(kept: &Path) -> Result<()> {
         .output()
         .await?;
     if !output.status.success() {
-        let _ = std::fs::remove_dir_all(&draft);
         bail!("Maven cannot fetch {ARTIFACT}: {}", last_line(&output.stdout));
-    }
-    if std::fs::rename(&draft, kept).is_err() {
-        // Another start was first.
-        let _ = std::fs::remove_dir_all(&draft);
     }
     Ok(())
 }

@@ -10,9 +10,6 @@ use common::id::{RoomId, UserId};
 
 use crate::store::{Positions, SnapshotId, Snapshots};
 
-/// As long as the encoded rooms may get: with the snapshot's name, and four characters for three bytes, below 1 KB.
-const MAX_BYTES: usize = 700;
-
 /// A snapshot that is in use is kept for longer, this often.
 const PROLONG_EVERY: Duration = Duration::from_secs(3_600);
 
@@ -55,7 +52,9 @@ impl Cursor {
     /// Moves on in a room. Returns the id of the new place.
     pub async fn move_to(&mut self, room: RoomId, position: i64) -> Result<String> {
         self.since.0.insert(room, position);
-        if self.since.encode().len() > MAX_BYTES {
+        let mut since = self.since.encode();
+        if since.len() > Positions::SHORT {
+            since.clear();
             self.at_the_snapshot.0.append(&mut self.since.0);
             self.snapshot = self.snapshots.take(self.user, &self.at_the_snapshot).await?;
             self.prolonged = Instant::now();
@@ -63,13 +62,11 @@ impl Cursor {
             self.snapshots.touch(self.snapshot).await?;
             self.prolonged = Instant::now();
         }
-        Ok(self.id())
+        Ok(encode(self.snapshot, &since))
     }
 
     pub fn id(&self) -> String {
-        let mut bytes = self.snapshot.as_bytes().to_vec();
-        bytes.extend(self.since.encode());
-        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+        encode(self.snapshot, &self.since.encode())
     }
 
     /// Everywhere it stands.
@@ -78,6 +75,10 @@ impl Cursor {
         positions.extend(&self.since.0);
         positions
     }
+}
+
+fn encode(snapshot: SnapshotId, since: &[u8]) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode([snapshot.as_bytes(), since].concat())
 }
 
 fn decode(id: &str) -> Option<(SnapshotId, Positions)> {
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn an_id_stays_below_a_kilobyte() {
-        let most = BASE64_URL_SAFE_NO_PAD.encode(vec![0; MAX_BYTES + 16]);
+        let most = BASE64_URL_SAFE_NO_PAD.encode(vec![0; Positions::SHORT + 16]);
         assert!(most.len() < 1_024, "{}", most.len());
     }
 

@@ -52,13 +52,13 @@ impl Post {
 
     /// Says how someone stands to a room, to all their streams.
     pub fn stands(&self, user: UserId, room: RoomId, standing: &Standing) {
-        let mailboxes = self.office().of_user.get(&user).cloned().unwrap_or_default();
+        let mailboxes = self.office().streams_of(user);
         mailboxes.values().for_each(|mailbox| mailbox.stands(room, standing.clone()));
     }
 
     /// Tells someone, on their streams of all rooms.
     pub fn tell(&self, user: UserId, event: impl FnOnce() -> Event) {
-        let mailboxes = self.office().of_user.get(&user).cloned().unwrap_or_default();
+        let mailboxes = self.office().streams_of(user);
         tell_all(mailboxes, event);
     }
 
@@ -71,7 +71,7 @@ impl Post {
     /// From now on one knows of the other, if they have streams of all rooms.
     pub fn acquaint(&self, user: UserId, with: UserId) {
         let mut office = self.office();
-        let mailboxes = office.of_user.get(&user).cloned().unwrap_or_default();
+        let mailboxes = office.streams_of(user);
         for mailbox in mailboxes.into_values().filter(|mailbox| mailbox.scope == Scope::AllRooms) {
             office.watch(&mailbox, with);
         }
@@ -91,6 +91,10 @@ fn tell_all(mailboxes: Mailboxes, event: impl FnOnce() -> Event) {
 }
 
 impl Office {
+    fn streams_of(&self, user: UserId) -> Mailboxes {
+        self.of_user.get(&user).cloned().unwrap_or_default()
+    }
+
     fn watch(&mut self, mailbox: &Arc<Mailbox>, of: UserId) {
         self.watchers.entry(of).or_default().insert(mailbox.id, mailbox.clone());
         self.watched.entry(mailbox.id).or_default().insert(of);

@@ -20,6 +20,10 @@ pub struct Positions(pub BTreeMap<RoomId, i64>);
 pub type SnapshotId = uuid::Uuid;
 
 impl Positions {
+    /// Bytes of encoded positions that still go into an id or a cursor as they are; more of them are kept here. With what
+    /// else is in it, and four characters for three bytes, it stays below 1 KB.
+    pub const SHORT: usize = 700;
+
     /// A few bytes for each room: the distance to the room before it, and the position.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(6 * self.0.len());

@@ -57,15 +57,8 @@ struct Room {
 async fn every_reader_has_every_position_once_and_in_order() {
     let full = std::env::var("EXACTNESS").is_ok_and(|size| size == "full");
     let size: &'static Size = if full { &FULL } else { &SMALL };
-    let space = Space::new();
-    space.create_topics().await;
-    let mysql_url = space.schema("chat").await;
-    let there = Arc::new(AtomicBool::new(true));
-    let others = [("USER_SERVICE_URL", user_service(there).await), ("FRIEND_SERVICE_URL", friend_service().await)];
-    let started = (0..REPLICAS).map(|_| Process::start(&space, &mysql_url, &others).ready());
-    let mut replicas = join_all(started).await;
-    let ports = replicas.iter().map(|replica| replica.port).collect();
-    let world = Arc::new(World { space, ports, written: AtomicBool::new(false) });
+    let mut replicas = Replicas::start().await;
+    let world = replicas.world.clone();
     let rooms = join_all((0..size.rooms).map(|n| open(&world, n))).await;
 
     let readers: Vec<_> = rooms
@@ -77,10 +70,7 @@ async fn every_reader_has_every_position_once_and_in_order() {
     let writers: Vec<_> = rooms.into_iter().map(|room| tokio::spawn(write(world.clone(), room, size))).collect();
     for _ in 0..2 {
         tokio::time::sleep(Duration::from_millis(700)).await;
-        let killed = replicas.remove(0);
-        let port = killed.port;
-        killed.kill().await;
-        replicas.push(Process::start_on(port, &world.space, &mysql_url, &others).ready().await);
+        replicas.kill_one().await;
     }
 
     let rooms: Vec<Room> = join_all(writers).await.into_iter().map(Result::unwrap).collect();
@@ -98,6 +88,37 @@ async fn every_reader_has_every_position_once_and_in_order() {
             assert_eq!(listed.is_none(), deleted, "an acknowledged message is there, and no deleted one: {sent}");
             assert!(listed.is_none_or(|listed| listed["seq"] == sent["seq"]));
         }
+    }
+}
+
+/// The processes under test, and what they are told of where the others are.
+struct Replicas {
+    world: Arc<World>,
+    mysql_url: String,
+    others: [(&'static str, String); 2],
+    running: Vec<Process>,
+}
+
+impl Replicas {
+    async fn start() -> Self {
+        let space = Space::new();
+        space.create_topics().await;
+        let mysql_url = space.schema("chat").await;
+        let there = Arc::new(AtomicBool::new(true));
+        let others = [("USER_SERVICE_URL", user_service(there).await), ("FRIEND_SERVICE_URL", friend_service().await)];
+        let running = join_all((0..REPLICAS).map(|_| Process::start(&space, &mysql_url, &others).ready())).await;
+        let ports = running.iter().map(|replica| replica.port).collect();
+        let world = Arc::new(World { space, ports, written: AtomicBool::new(false) });
+        Self { world, mysql_url, others, running }
+    }
+
+    /// SIGKILL for the one that has lived the longest, which comes back in its place.
+    async fn kill_one(&mut self) {
+        let killed = self.running.remove(0);
+        let port = killed.port;
+        killed.kill().await;
+        let back = Process::start_on(port, &self.world.space, &self.mysql_url, &self.others);
+        self.running.push(back.ready().await);
     }
 }
 
@@ -229,15 +250,8 @@ type Heard = BTreeMap<i64, Vec<(String, String)>>;
 async fn readers_of_all_rooms_have_what_happened_while_they_were_members_once_and_in_order() {
     let full = std::env::var("EXACTNESS").is_ok_and(|size| size == "full");
     let messages = if full { 600 } else { 60 };
-    let space = Space::new();
-    space.create_topics().await;
-    let mysql_url = space.schema("chat").await;
-    let there = Arc::new(AtomicBool::new(true));
-    let others = [("USER_SERVICE_URL", user_service(there).await), ("FRIEND_SERVICE_URL", friend_service().await)];
-    let started = (0..REPLICAS).map(|_| Process::start(&space, &mysql_url, &others).ready());
-    let mut replicas = join_all(started).await;
-    let ports = replicas.iter().map(|replica| replica.port).collect();
-    let world = Arc::new(World { space, ports, written: AtomicBool::new(false) });
+    let mut replicas = Replicas::start().await;
+    let world = replicas.world.clone();
     let groups: Vec<(i64, i64)> = join_all((0..GROUPS).map(|n| open_group(&world, 1_000 + n))).await;
 
     let mut readers = Vec::new();
@@ -250,10 +264,7 @@ async fn readers_of_all_rooms_have_what_happened_while_they_were_members_once_an
     let writers: Vec<_> =
         groups.iter().map(|group| tokio::spawn(write_and_move(world.clone(), *group, messages))).collect();
     tokio::time::sleep(Duration::from_millis(700)).await;
-    let killed = replicas.remove(0);
-    let port = killed.port;
-    killed.kill().await;
-    replicas.push(Process::start_on(port, &world.space, &mysql_url, &others).ready().await);
+    replicas.kill_one().await;
     join_all(writers).await.into_iter().for_each(Result::unwrap);
     world.written.store(true, Ordering::Release);
 

@@ -1,13 +1,10 @@
 //! The stack under test: what runs there, and how it is stopped, started and killed.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use futures_util::future::join_all;
 use serde::Deserialize;
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
+use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 
 pub const BROKERS: [&str; 3] = ["kafka-1", "kafka-2", "kafka-3"];
@@ -16,7 +13,6 @@ pub const BROKERS: [&str; 3] = ["kafka-1", "kafka-2", "kafka-3"];
 static TURN: Mutex<()> = Mutex::const_new(());
 
 pub struct Stack {
-    control: PathBuf,
     full: bool,
     _turn: MutexGuard<'static, ()>,
 }
@@ -31,11 +27,7 @@ struct Process {
 impl Stack {
     /// The stack with everything up, whatever the test before left, for this test alone.
     pub async fn whole() -> Self {
-        let stack = Self {
-            control: setting("STACK_CONTROL").into(),
-            full: setting("FAULTS") == "full",
-            _turn: TURN.lock().await,
-        };
+        let stack = Self { full: setting("FAULTS") == "full", _turn: TURN.lock().await };
         let down: Vec<_> = stack.processes().await.into_iter().filter(|process| process.state != "ready").collect();
         join_all(down.iter().map(|process| stack.start(&process.name))).await;
         stack
@@ -70,11 +62,11 @@ impl Stack {
 
     /// SIGKILL; the supervisor starts it again.
     pub async fn kill(&self, name: &str) {
-        self.order("kill", name).await;
+        e2e::order("kill", name).await;
     }
 
     pub async fn stop(&self, name: &str) {
-        self.order("stop", name).await;
+        e2e::order("stop", name).await;
     }
 
     /// SIGKILL, and it stays down.
@@ -85,24 +77,12 @@ impl Stack {
 
     /// Returns when it is ready.
     pub async fn start(&self, name: &str) {
-        self.order("start", name).await;
-    }
-
-    async fn order(&self, order: &str, name: &str) {
-        let answer = self.ask(&json!({"do": order, "name": name})).await;
-        assert_eq!(answer, "done", "{order} {name}");
+        e2e::order("start", name).await;
     }
 
     async fn processes(&self) -> Vec<Process> {
-        let mut answer = self.ask(&json!({"do": "status"})).await;
+        let mut answer = e2e::supervisor(&json!({"do": "status"})).await;
         serde_json::from_value(answer["entries"].take()).unwrap()
-    }
-
-    async fn ask(&self, request: &Value) -> Value {
-        let (read, mut write) = UnixStream::connect(&self.control).await.unwrap().into_split();
-        write.write_all(format!("{request}\n").as_bytes()).await.unwrap();
-        let answer = BufReader::new(read).lines().next_line().await.unwrap();
-        serde_json::from_str(&answer.expect("the supervisor answers")).unwrap()
     }
 }
 

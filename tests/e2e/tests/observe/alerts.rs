@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use e2e::order;
 use regex::Regex;
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
+use serde_json::Value;
 
 use crate::life;
 use crate::prometheus::{SCRAPED_WITHIN, ask, has_data};
@@ -46,13 +45,6 @@ async fn until<F: Future<Output = bool>>(what: &str, within: Duration, mut is_so
     }
     println!("{what}: after {:.0?}", began.elapsed());
     began.elapsed()
-}
-
-async fn order(order: &str, name: &str) {
-    let control = std::env::var("STACK_CONTROL").unwrap();
-    let (read, mut write) = UnixStream::connect(control).await.unwrap().into_split();
-    write.write_all(format!("{}\n", json!({"do": order, "name": name})).as_bytes()).await.unwrap();
-    assert_eq!(BufReader::new(read).lines().next_line().await.unwrap().unwrap(), "\"done\"");
 }
 
 /// ServiceDown of friend-service, as Prometheus says it is.
