@@ -17,4 +17,5 @@ pub mod platform;
 pub mod presence;
 pub mod redis;
 pub mod shutdown;
+pub mod task;
 pub mod telemetry;

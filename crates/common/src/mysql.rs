@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, MySqlPool
 use crate::config::{self, ConfigError, Secret};
 use crate::error::{Error, Result};
 use crate::health::Health;
+use crate::task::finish;
 use crate::telemetry::{Metrics, PoolSize};
 
 /// A request that gets no connection within this is answered 503.
@@ -65,15 +66,14 @@ pub fn pool(url: &Secret, size: u32, metrics: &Metrics) -> std::result::Result<M
 
 /// Begins a transaction, in place of [`MySqlPool::begin`].
 ///
-/// Whoever waits for this may go away, as a handler does whose client hangs up. sqlx counts a transaction only once the
-/// engine has answered, so of one that is dropped before that it would roll nothing back: the connection would go back
-/// to the pool with the transaction open, and what its next user writes would be acknowledged and not committed. A task
-/// of its own waits for the answer in any case.
+/// Whoever waits for this may go away. sqlx counts a transaction only once the engine has answered, so of one that is
+/// dropped before that it would roll nothing back: the connection would go back to the pool with the transaction open,
+/// and what its next user writes would be acknowledged and not committed.
 pub async fn begin(pool: &MySqlPool) -> Result<MySqlTransaction<'static>> {
     let pool = pool.clone();
     #[allow(clippy::disallowed_methods, reason = "the one place where it is safe")]
-    let begun = tokio::spawn(async move { pool.begin().await });
-    Ok(begun.await.map_err(Error::internal)??)
+    let begun = finish(async move { pool.begin().await }).await;
+    Ok(begun?)
 }
 
 /// Migrates as soon as the server is there, and reports `mysql` as ready from then on.

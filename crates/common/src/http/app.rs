@@ -62,6 +62,7 @@ where
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(axum::middleware::from_fn_with_state(platform.clone(), layers::observe))
+        .layer(axum::middleware::from_fn(layers::answer))
         .layer(cors(&platform.config.cors_origins));
 
     // The path is rewritten before the routes see it, so each route, series and document entry exists once.

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::http::app::{Detail, route_of};
 use crate::http::context::{Context, within};
 use crate::platform::Platform;
+use crate::task::finish;
 use crate::telemetry::trace;
 
 /// As the alert on latency sees it.
@@ -25,6 +26,11 @@ const REQUEST_ID: &str = "x-request-id";
 
 /// Longer ids of clients are replaced, so that nobody fills our logs.
 const MAX_REQUEST_ID_BYTES: usize = 128;
+
+/// Answers a request, even if its client hangs up meanwhile.
+pub(super) async fn answer(request: Request, next: Next) -> Response {
+    finish(next.run(request)).await
+}
 
 /// Ids the request, runs it in its span and context, and counts it.
 pub(super) async fn observe(State(platform): State<Platform>, mut request: Request, next: Next) -> Response {

@@ -11,6 +11,7 @@ use common::error::Result;
 use common::events::Received;
 use common::events::chat::{MessageDeleted, MessageEdited, MessageSent, MessagesRead, ReactionChanged};
 use common::id::RoomId;
+use common::task::finish;
 use common::telemetry::trace;
 use prometheus::Histogram;
 use tokio::sync::OnceCell;
@@ -96,7 +97,8 @@ impl Hub {
     pub async fn positions(&self, rooms: &[RoomId]) -> Result<HashMap<RoomId, i64>> {
         let mut positions = HashMap::with_capacity(rooms.len());
         for rooms in rooms.chunks(HEADS_AT_ONCE) {
-            positions.extend(self.shared.log.positions(rooms).await?);
+            let (shared, rooms) = (self.shared.clone(), rooms.to_vec());
+            positions.extend(finish(async move { shared.log.positions(&rooms).await }).await?);
         }
         Ok(positions)
     }
@@ -108,7 +110,8 @@ impl Hub {
 
     /// What happened in a room after a position, in order, at most [`REPLAY`].
     pub async fn replay(&self, room: RoomId, after: i64) -> Result<Vec<Frame>> {
-        self.shared.replay(room, after).await
+        let shared = self.shared.clone();
+        finish(async move { shared.replay(room, after).await }).await
     }
 
     /// Takes what the writer of this replica has committed.

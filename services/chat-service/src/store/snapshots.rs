@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::Utc;
 use common::error::Result;
 use common::id::{RoomId, UserId};
+use common::task::finish;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{self, Binary, Document, doc};
 use mongodb::{Collection, Database};
@@ -88,7 +89,9 @@ impl Snapshots {
         let id = SnapshotId::new_v4();
         let bytes = Binary { subtype: BinarySubtype::Generic, bytes: positions.encode() };
         let at = time::to_bson(Utc::now());
-        self.all.insert_one(doc! {"_id": named(id), "user_id": user.0, "positions": bytes, "at": at}).await?;
+        let new = doc! {"_id": named(id), "user_id": user.0, "positions": bytes, "at": at};
+        let all = self.all.clone();
+        finish(async move { all.insert_one(new).await }).await?;
         Ok(id)
     }
 
@@ -101,7 +104,8 @@ impl Snapshots {
 
     /// Keeps it for longer.
     pub async fn touch(&self, id: SnapshotId) -> Result<()> {
-        self.all.update_one(doc! {"_id": named(id)}, touched()).await?;
+        let all = self.all.clone();
+        finish(async move { all.update_one(doc! {"_id": named(id)}, touched()).await }).await?;
         Ok(())
     }
 }

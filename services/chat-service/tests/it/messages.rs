@@ -1,8 +1,11 @@
 //! Messages: sent once, listed in order, changed by their author.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use testkit::Events;
+use testkit::{Events, Space};
+use tokio::time::timeout;
 
 use crate::app::TestApp;
 
@@ -179,4 +182,20 @@ async fn the_room_list_follows_edits_and_deletions_of_its_last_message() {
     assert_eq!(last().await, "zwei");
     ann.client.delete(&path).await.expect(200);
     assert_eq!(last().await, "one");
+}
+
+/// The driver's pool serves one waiting request whenever something happens to it, even one that nobody waits for any more.
+#[tokio::test]
+async fn readers_who_hang_up_keep_nobody_waiting() {
+    let space = Space::new();
+    let (mysql_url, mongo_url) = (space.schema("chat").await, format!("{}&maxPoolSize=1", space.mongo_url()));
+    let app = TestApp::start_in(space, &mysql_url, &[("MONGO_URL", mongo_url)]).await;
+    let (ann, bob, room) = app.two_in_a_room().await;
+    join_all((0..100).map(|_| ann.says(room, "x"))).await;
+
+    let hasty = (0..100).map(|_| timeout(Duration::from_millis(200), bob.messages(room)));
+    let answered = join_all(hasty).await.into_iter().filter(Result::is_ok).count();
+
+    assert!(answered < 90, "{answered} did not hang up");
+    timeout(Duration::from_secs(6), ann.says(room, "still here?")).await.expect("an answer within 6 s");
 }
