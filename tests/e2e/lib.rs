@@ -1,11 +1,9 @@
-//! The people of the end-to-end tests, the gateway through which they speak, and the hand on the stack's processes.
+//! The people of the end-to-end tests, and the gateway through which they speak.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
 
 use serde_json::{Value, json};
 use testkit::Client;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
 use uuid::Uuid;
 
 /// Keeps the rules of the original (8 to 16 characters) and ours.
@@ -23,21 +21,6 @@ pub struct Person {
 pub fn gateway() -> Client {
     let url = std::env::var("GATEWAY_URL");
     Client::new(&url.expect("GATEWAY_URL is not set: run the tests with `cargo stack test`"), "")
-}
-
-/// Asks the supervisor of the stack under test for something, as `cargo stack` does.
-pub async fn supervisor(request: &Value) -> Value {
-    let control =
-        std::env::var("STACK_CONTROL").expect("STACK_CONTROL is not set: run the tests with `cargo stack test`");
-    let (read, mut write) = UnixStream::connect(control).await.unwrap().into_split();
-    write.write_all(format!("{request}\n").as_bytes()).await.unwrap();
-    let answer = BufReader::new(read).lines().next_line().await.unwrap();
-    serde_json::from_str(&answer.expect("the supervisor answers")).unwrap()
-}
-
-/// Has it stop, start or kill a process; returns when it is done.
-pub async fn order(order: &str, name: &str) {
-    assert_eq!(supervisor(&json!({"do": order, "name": name})).await, "done", "{order} {name}");
 }
 
 impl Person {

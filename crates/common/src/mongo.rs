@@ -20,8 +20,13 @@ const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
 /// The driver's own bound, unless the URL says another.
 const POOL_SIZE: u32 = 10;
 
-/// The database; connections are opened when they are needed.
-pub async fn database(url: &Secret, name: &str, metrics: &Metrics) -> std::result::Result<Database, ConfigError> {
+/// The database, over a pool of its own that metrics call `pool`; connections are opened when they are needed.
+pub async fn database(
+    url: &Secret,
+    name: &str,
+    pool: &'static str,
+    metrics: &Metrics,
+) -> std::result::Result<Database, ConfigError> {
     let invalid = |e: mongodb::error::Error| config::error("MONGO_URL", format!("is not valid: {e}"));
     let mut options = ClientOptions::parse(url.expose()).await.map_err(invalid)?;
     options.server_selection_timeout.get_or_insert(SERVER_SELECTION_TIMEOUT);
@@ -30,7 +35,7 @@ pub async fn database(url: &Secret, name: &str, metrics: &Metrics) -> std::resul
     let max = i64::from(options.max_pool_size.unwrap_or(POOL_SIZE));
     let connections = Arc::new(Connections { queries: metrics.queries("mongodb"), open: Mutex::default() });
     let measured = connections.clone();
-    metrics.pool("mongodb", move || PoolSize { max, ..measured.size() });
+    metrics.pool(pool, move || PoolSize { max, ..measured.size() });
     options.cmap_event_handler = Some(EventHandler::callback(move |event| connections.hear(event)));
     Ok(Client::with_options(options).map_err(invalid)?.database(name))
 }

@@ -11,6 +11,7 @@ mod faults;
 mod server;
 mod space;
 mod sse;
+mod supervisor;
 
 pub use client::{Answer, Client};
 pub use document::described;
@@ -19,6 +20,7 @@ pub use faults::FaultyLink;
 pub use server::Server;
 pub use space::{SECRET_KEY, Space};
 pub use sse::{Event, Sse};
+pub use supervisor::{order, supervisor};
 
 use std::time::Duration;
 

@@ -110,7 +110,10 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     redis.watch(&platform.health);
     let pool = mysql::pool(&base.mysql_url, base.mysql_pool_size, &platform.metrics)?;
     mysql::prepare(&pool, &platform.health, "chat", || sqlx::migrate!());
-    let mongo = mongo::database(&config.mongo_url, &config.mongo_database, &platform.metrics).await?;
+    let database =
+        async |pool| mongo::database(&config.mongo_url, &config.mongo_database, pool, &platform.metrics).await;
+    // However many read, what is sent does not queue up behind them for a connection: each takes six turns.
+    let (mongo, mongo_of_writer) = (database("mongodb").await?, database("mongodb_writer").await?);
     store::prepare(&mongo, &platform.health);
 
     let presence = Presence::new(redis.clone(), base.online_ttl);
@@ -125,12 +128,12 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     let rooms = Rooms::new(pool.clone(), outbox.clone());
     let hub = Hub::new(log.clone(), messages.clone(), metrics.delivery.clone());
     let relay = |collection| {
-        let unsent = UnsentEvents::of(&mongo, collection);
+        let unsent = UnsentEvents::of(&mongo_of_writer, collection);
         Relay::start(unsent, producer.clone(), base.kafka.topics.clone(), platform.metrics.clone())
     };
     let (log_relay, read_relay) = (relay(LOG), relay(READS));
     let queries = platform.metrics.queries("mongodb");
-    let writer = Writer::start(&mongo, log_relay.clone(), hub.clone(), rooms.clone(), queries, shutdown);
+    let writer = Writer::start(&mongo_of_writer, log_relay.clone(), hub.clone(), rooms.clone(), queries, shutdown);
     metrics::watch(&platform.metrics, &writer, &hub)?;
     let post = Post::default();
     let membership = Membership::new(Changes::new(pool), rooms.clone(), post.clone(), writer.clone());

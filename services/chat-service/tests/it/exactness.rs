@@ -1,7 +1,8 @@
 //! Exactly once and in order: three replicas, readers that come and go, changes of one message at once, and a replica
 //! that is killed twice. The same for readers of all their rooms, who are added and removed meanwhile.
 //!
-//! `EXACTNESS=full cargo stack test -- -p chat-service --test it exactness` runs it at full size.
+//! `EXACTNESS=small cargo stack test --test it exactness` kills MongoDB as well, which no other test would survive;
+//! `EXACTNESS=full` is the full size.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use rand::{RngExt, SeedableRng};
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Client, Space, Sse};
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::app::{friend_service, user_service};
 use crate::process::Process;
@@ -27,10 +29,17 @@ struct Size {
     messages_per_room: usize,
     /// One message in so many is edited or deleted, by two at once.
     one_change_in: u32,
+    /// Between two kills.
+    pause: Duration,
 }
 
-static SMALL: Size = Size { rooms: 8, readers_per_room: 3, messages_per_room: 60, one_change_in: 8 };
-static FULL: Size = Size { rooms: 50, readers_per_room: 4, messages_per_room: 400, one_change_in: 10 };
+static SMALL: Size =
+    Size { rooms: 8, readers_per_room: 3, messages_per_room: 60, one_change_in: 8, pause: Duration::from_millis(700) };
+static FULL: Size =
+    Size { rooms: 50, readers_per_room: 4, messages_per_room: 400, one_change_in: 10, pause: Duration::from_secs(5) };
+
+/// One test at a time: each kills what the other needs.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A reader hears so many events at most before it goes and comes back elsewhere.
 const LONGEST_VISIT: u32 = 25;
@@ -55,8 +64,7 @@ struct Room {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_reader_has_every_position_once_and_in_order() {
-    let full = std::env::var("EXACTNESS").is_ok_and(|size| size == "full");
-    let size: &'static Size = if full { &FULL } else { &SMALL };
+    let size: &'static Size = if full() { &FULL } else { &SMALL };
     let mut replicas = Replicas::start().await;
     let world = replicas.world.clone();
     let rooms = join_all((0..size.rooms).map(|n| open(&world, n))).await;
@@ -69,9 +77,11 @@ async fn every_reader_has_every_position_once_and_in_order() {
         .collect();
     let writers: Vec<_> = rooms.into_iter().map(|room| tokio::spawn(write(world.clone(), room, size))).collect();
     for _ in 0..2 {
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        tokio::time::sleep(size.pause).await;
         replicas.kill_one().await;
     }
+    tokio::time::sleep(size.pause).await;
+    kill_store().await;
 
     let rooms: Vec<Room> = join_all(writers).await.into_iter().map(Result::unwrap).collect();
     world.written.store(true, Ordering::Release);
@@ -97,10 +107,12 @@ struct Replicas {
     mysql_url: String,
     others: [(&'static str, String); 2],
     running: Vec<Process>,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Replicas {
     async fn start() -> Self {
+        let _turn = TURN.lock().await;
         let space = Space::new();
         space.create_topics().await;
         let mysql_url = space.schema("chat").await;
@@ -109,7 +121,7 @@ impl Replicas {
         let running = join_all((0..REPLICAS).map(|_| Process::start(&space, &mysql_url, &others).ready())).await;
         let ports = running.iter().map(|replica| replica.port).collect();
         let world = Arc::new(World { space, ports, written: AtomicBool::new(false) });
-        Self { world, mysql_url, others, running }
+        Self { world, mysql_url, others, running, _turn }
     }
 
     /// SIGKILL for the one that has lived the longest, which comes back in its place.
@@ -119,6 +131,17 @@ impl Replicas {
         killed.kill().await;
         let back = Process::start_on(port, &self.world.space, &self.mysql_url, &self.others);
         self.running.push(back.ready().await);
+    }
+}
+
+fn full() -> bool {
+    std::env::var("EXACTNESS").is_ok_and(|size| size == "full")
+}
+
+/// SIGKILL for the store of the messages, which comes back; only where no other test needs it.
+async fn kill_store() {
+    if std::env::var_os("EXACTNESS").is_some() {
+        testkit::order("kill", "mongodb").await;
     }
 }
 
@@ -248,8 +271,7 @@ type Heard = BTreeMap<i64, Vec<(String, String)>>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_of_all_rooms_have_what_happened_while_they_were_members_once_and_in_order() {
-    let full = std::env::var("EXACTNESS").is_ok_and(|size| size == "full");
-    let messages = if full { 600 } else { 60 };
+    let messages = if full() { 600 } else { 60 };
     let mut replicas = Replicas::start().await;
     let world = replicas.world.clone();
     let groups: Vec<(i64, i64)> = join_all((0..GROUPS).map(|n| open_group(&world, 1_000 + n))).await;
@@ -265,6 +287,7 @@ async fn readers_of_all_rooms_have_what_happened_while_they_were_members_once_an
         groups.iter().map(|group| tokio::spawn(write_and_move(world.clone(), *group, messages))).collect();
     tokio::time::sleep(Duration::from_millis(700)).await;
     replicas.kill_one().await;
+    kill_store().await;
     join_all(writers).await.into_iter().for_each(Result::unwrap);
     world.written.store(true, Ordering::Release);
 

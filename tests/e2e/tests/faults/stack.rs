@@ -62,11 +62,11 @@ impl Stack {
 
     /// SIGKILL; the supervisor starts it again.
     pub async fn kill(&self, name: &str) {
-        e2e::order("kill", name).await;
+        testkit::order("kill", name).await;
     }
 
     pub async fn stop(&self, name: &str) {
-        e2e::order("stop", name).await;
+        testkit::order("stop", name).await;
     }
 
     /// SIGKILL, and it stays down.
@@ -77,11 +77,11 @@ impl Stack {
 
     /// Returns when it is ready.
     pub async fn start(&self, name: &str) {
-        e2e::order("start", name).await;
+        testkit::order("start", name).await;
     }
 
     async fn processes(&self) -> Vec<Process> {
-        let mut answer = e2e::supervisor(&json!({"do": "status"})).await;
+        let mut answer = testkit::supervisor(&json!({"do": "status"})).await;
         serde_json::from_value(answer["entries"].take()).unwrap()
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use e2e::order;
 use regex::Regex;
 use serde_json::Value;
+use testkit::order;
 
 use crate::life;
 use crate::prometheus::{SCRAPED_WITHIN, ask, has_data};

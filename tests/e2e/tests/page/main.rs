@@ -1,7 +1,9 @@
-//! The chat page in two browser windows, one in English and one in Korean: what each shows of what the other does.
+//! The pages, in a real browser. The chat page in two windows, one in English and one in Korean: what each shows of what
+//! the other does.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
 
+mod documents;
 mod window;
 
 use e2e::{PASSWORD, Person};

@@ -110,8 +110,12 @@ impl Window {
 
     /// Types into a field, and leaves it so.
     pub async fn fill(&self, name: &str, text: &str) {
-        let css = format!("[name={name}]");
-        eventually(&format!("{css} takes text"), || async { self.found(&css).await?.send_keys(text).await.ok() }).await;
+        self.type_into(&format!("[name={name}]"), text).await;
+    }
+
+    /// Types into what `css` names, as soon as it is there.
+    pub async fn type_into(&self, css: &str, text: &str) {
+        eventually(&format!("{css} takes text"), || async { self.found(css).await?.send_keys(text).await.ok() }).await;
     }
 
     /// Writes a message and sends it with Enter.

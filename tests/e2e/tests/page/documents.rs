@@ -1,0 +1,25 @@
+//! The documents of the API, as someone uses them who tries it out.
+
+use e2e::{PASSWORD, Person};
+
+use crate::window::Browser;
+
+#[tokio::test]
+async fn authorize_logs_in_and_what_is_tried_out_is_done_by_whom_it_logged_in() {
+    let Some(browser) = Browser::start().await else { return };
+    let ann = Person::sign_up("ann").await;
+    let service = std::env::var("USER_URL").expect("USER_URL is not set: run the tests with `cargo stack test`");
+    let page = browser.open(&format!("{service}/docs"), "en").await;
+
+    page.press(".auth-wrapper .authorize").await;
+    page.type_into("#oauth_username", &ann.email).await;
+    page.type_into("#oauth_password", PASSWORD).await;
+    page.press(".auth-container:has(#oauth_username) .authorize").await;
+    page.press_on(".auth-btn-wrapper button", "Close").await;
+
+    page.press("#operations-profile-own .opblock-summary-control").await;
+    page.press("#operations-profile-own .try-out__btn").await;
+    page.press("#operations-profile-own .execute").await;
+    page.shows(".live-responses-table .response-col_status", "200").await;
+    page.shows(".live-responses-table .response-col_description", &ann.email).await;
+}
