@@ -17,3 +17,32 @@ pub async fn finish<T: Send + 'static>(work: impl Future<Output = T> + Send + 's
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn work_goes_on_when_nobody_waits_for_it_any_more() {
+        let (go, told) = oneshot::channel();
+        let (done, heard) = oneshot::channel();
+        let mut work = Box::pin(finish(async move {
+            told.await.unwrap();
+            done.send("done").unwrap();
+        }));
+        assert!(work.as_mut().now_or_never().is_none());
+        drop(work);
+
+        go.send(()).unwrap();
+
+        assert_eq!(heard.await, Ok("done"));
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "a fault in the work")]
+    async fn whoever_waits_hears_of_a_panic() {
+        finish(async { panic!("a fault in the work") }).await
+    }
+}
