@@ -110,9 +110,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     redis.watch(&platform.health);
     let pool = mysql::pool(&base.mysql_url, base.mysql_pool_size, &platform.metrics)?;
     mysql::prepare(&pool, &platform.health, "chat", || sqlx::migrate!());
-    let database =
-        async |pool| mongo::database(&config.mongo_url, &config.mongo_database, pool, &platform.metrics).await;
-    // However many read, what is sent does not queue up behind them for a connection: each takes six turns.
+    let database = |pool| mongo::database(&config.mongo_url, &config.mongo_database, pool, &platform.metrics);
+    // However many read, what is sent does not queue up behind them: a batch needs a connection six times.
     let (mongo, mongo_of_writer) = (database("mongodb").await?, database("mongodb_writer").await?);
     store::prepare(&mongo, &platform.health);
 
