@@ -73,7 +73,7 @@ fn names_package(arg: &String) -> bool {
 fn cargo_args(alone: Option<&'static str>, said: &[String]) -> Vec<String> {
     let mut of_cargo = said.split(|arg| arg == "--");
     let (for_cargo, for_tests) = (of_cargo.next().unwrap_or_default(), of_cargo.next().unwrap_or_default());
-    let mut args = vec!["test"];
+    let mut args = vec!["test", "--no-fail-fast"];
     args.extend((!for_cargo.iter().any(names_package)).then_some("--workspace"));
     args.extend(alone.iter().flat_map(|program| ["--test", *program]));
     args.extend(for_cargo.iter().map(String::as_str));
@@ -94,10 +94,10 @@ mod tests {
 
     #[test]
     fn the_whole_workspace_is_tested_unless_a_package_is_named() {
-        assert_eq!(args(None, ""), "test --workspace --");
-        assert_eq!(args(None, "-p e2e --test story -- -p"), "test -p e2e --test story -- -p");
-        assert_eq!(args(None, "--package=e2e logout"), "test --package=e2e logout --");
-        assert_eq!(args(None, "-- --package"), "test --workspace -- --package");
+        assert_eq!(args(None, ""), "test --no-fail-fast --workspace --");
+        assert_eq!(args(None, "-p e2e --test story -- -p"), "test --no-fail-fast -p e2e --test story -- -p");
+        assert_eq!(args(None, "--package=e2e logout"), "test --no-fail-fast --package=e2e logout --");
+        assert_eq!(args(None, "-- --package"), "test --no-fail-fast --workspace -- --package");
     }
 
     #[test]
@@ -113,7 +113,7 @@ mod tests {
     fn what_disturbs_others_runs_alone_and_one_after_another() {
         assert_eq!(
             args(Some("faults"), "poison -- --exact"),
-            "test --workspace --test faults poison -- --ignored --test-threads=1 --nocapture --exact"
+            "test --no-fail-fast --workspace --test faults poison -- --ignored --test-threads=1 --nocapture --exact"
         );
     }
 }

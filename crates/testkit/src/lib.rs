@@ -25,7 +25,11 @@ pub use supervisor::{order, supervisor};
 use std::time::Duration;
 
 /// How long a test waits for what must come: far beyond any honest delay, so that only a fault runs into it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A test allows this multiple of a deadline that the contract promises: a shared machine may be slow, and a fault takes
+/// for ever.
+pub const SLACK: u32 = 3;
 
 /// Asks until the answer is there; panics with `what` when it does not come.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {

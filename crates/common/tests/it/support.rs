@@ -23,6 +23,9 @@ use uuid::Uuid;
 /// Nothing here takes longer on a loaded machine, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A test allows this multiple of a promised deadline: a shared machine may be slow.
+pub const SLACK: u32 = 3;
+
 fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: these tests run by `cargo stack test`"))
 }

@@ -239,7 +239,8 @@ fn newest_first(mut rooms: Vec<Room>, heads: &HashMap<RoomId, Head>, page: Page)
 }
 
 fn last_activity(room: &Room, head: Option<&Head>) -> DateTime<Utc> {
-    head.and_then(|head| head.updated_at).map_or(room.updated_at, |at| at.max(room.updated_at))
+    // MySQL's time is written for all rooms of a second together, so it orders only rooms in which nothing was said.
+    head.and_then(|head| head.updated_at).unwrap_or(room.updated_at)
 }
 
 /// A room with all that is shown of it.

@@ -1,7 +1,7 @@
 //! The process itself: how it starts, refuses to start, and ends.
 
 use std::process::{Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -115,7 +115,6 @@ async fn sigterm_breaks_no_request() {
         }
     });
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let told = Instant::now();
     process.terminate().await;
 
     let client = process.client("");
@@ -124,7 +123,7 @@ async fn sigterm_breaks_no_request() {
     })
     .await;
     let status = tokio::time::timeout(GRACE, process.child.wait()).await.expect("it ends in time").unwrap();
-    assert!(status.success() && told.elapsed() < GRACE);
+    assert!(status.success());
     let fates: Vec<Fate> = load.await.unwrap().into_iter().map(Result::unwrap).collect();
     let broken: Vec<&Fate> = fates.iter().filter(|fate| matches!(fate, Fate::Broken(_))).collect();
     assert!(broken.is_empty(), "{} of {} requests, the first: {:?}", broken.len(), fates.len(), broken[0]);

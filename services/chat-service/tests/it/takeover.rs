@@ -1,7 +1,6 @@
 //! What a running original left behind goes on here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
 
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::IndexOptions;
@@ -151,9 +150,8 @@ async fn of_two_rooms_of_one_pair_the_older_is_theirs_and_both_stay_readable() {
 
 #[tokio::test]
 async fn a_long_history_is_numbered_once_by_two_replicas() {
-    const MANY: i64 = 100_000;
-    /// A debug build on two busy cores takes about a quarter of it.
-    const BOUND: Duration = Duration::from_secs(60);
+    /// Twenty transactions, for which the two replicas compete. `tests/load/history` measures longer histories.
+    const MANY: i64 = 20_000;
     let message = |n: i64| {
         let at = mongodb::bson::DateTime::from_millis(1_700_000_000_000 + n / 3);
         doc! {"user_id": 3095 + n % 2, "room_id": 764, "room_type": "private", "content": n.to_string(),
@@ -172,11 +170,8 @@ async fn a_long_history_is_numbered_once_by_two_replicas() {
             }
         }
     };
-    let began = Instant::now();
     let (here, there) = tokio::join!(newest(&app.server, 3095), newest(&other, 3096));
-    println!("{MANY} messages were numbered in {:.1?}", began.elapsed());
 
-    assert!(began.elapsed() < BOUND);
     assert_eq!((&here["position"], &here["total_count"]), (&json!(MANY), &json!(MANY - MANY / 10)));
     assert_eq!(here, there);
     let mongo = database(&app.space).await;
