@@ -258,7 +258,7 @@ impl From<sqlx::Error> for Error {
 /// yet migrated: all pass, and nothing was changed.
 fn mysql_is_away(e: &sqlx::Error) -> bool {
     use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol};
-    const PASSING: [u16; 8] = [1040, 1053, 1079, 1146, 1205, 1213, 1317, 1927];
+    const PASSING: [u16; 8] = [1040, 1053, 1079, 1146, mysql::LOCK_WAIT_TIMEOUT, mysql::DEADLOCK, 1317, 1927];
     matches!(e, Io(_) | PoolTimedOut | PoolClosed | Protocol(_))
         || mysql::number(e).is_some_and(|number| PASSING.contains(&number))
 }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use log::LevelFilter;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlPoolOptions};
@@ -11,7 +12,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, MySqlPool
 use crate::config::{self, ConfigError, Secret};
 use crate::error::{Error, Result};
 use crate::health::Health;
-use crate::task::finish;
+use crate::task::run_detached;
 use crate::telemetry::{Metrics, PoolSize};
 
 /// A request that gets no connection within this is answered 503.
@@ -25,6 +26,10 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const MIGRATION_LOCK_SECONDS: i64 = 60;
 
 const NO_SUCH_TABLE: u16 = 1146;
+
+/// InnoDB rolled the statement or the transaction back; a repeat may succeed.
+pub(crate) const LOCK_WAIT_TIMEOUT: u16 = 1205;
+pub(crate) const DEADLOCK: u16 = 1213;
 
 /// What a statement is answered that took effect before: its table, column, key or constraint is there, or gone.
 const ALREADY_DONE: [u16; 6] = [1050, 1060, 1061, 1068, 1091, 1826];
@@ -72,8 +77,25 @@ pub fn pool(url: &Secret, size: u32, metrics: &Metrics) -> std::result::Result<M
 pub async fn begin(pool: &MySqlPool) -> Result<MySqlTransaction<'static>> {
     let pool = pool.clone();
     #[allow(clippy::disallowed_methods, reason = "the one place where it is safe")]
-    let begun = finish(async move { pool.begin().await }).await;
+    let begun = run_detached(async move { pool.begin().await }).await;
     Ok(begun?)
+}
+
+/// Repeats a whole transaction that InnoDB rolled back because of a deadlock or a lock wait timeout.
+///
+/// # Errors
+/// Returns the last error when all tries fail, and every other error at once.
+pub async fn retry_on_deadlock<T, F: Future<Output = Result<T>>>(transaction: impl FnMut() -> F) -> Result<T> {
+    const RETRIES: usize = 4;
+    const FIRST_PAUSE: Duration = Duration::from_millis(5);
+    let backoff = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_times(RETRIES).with_jitter();
+    transaction.retry(backoff).when(lost_a_lock).await
+}
+
+fn lost_a_lock(error: &Error) -> bool {
+    let Error::Unavailable { source, .. } = error else { return false };
+    let number = source.downcast_ref::<sqlx::Error>().and_then(number);
+    number.is_some_and(|number| [LOCK_WAIT_TIMEOUT, DEADLOCK].contains(&number))
 }
 
 /// Migrates as soon as the server is there, and reports `mysql` as ready from then on.

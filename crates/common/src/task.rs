@@ -1,20 +1,54 @@
-//! Work that outlives whoever waits for it.
+//! Background tasks: detached from their caller, or repeated until the shutdown.
 
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-/// Does something to its end, even if the future that waits for it is dropped, as a handler is whose client hangs up.
+use crate::error::Result;
+
+/// Runs a future to its end, even if the caller is dropped, as a handler is when its client disconnects.
 ///
-/// The drivers of the stores want that. sqlx forgets of a dropped `BEGIN` that it may leave a transaction open, and the
-/// MongoDB driver leaves the place of a dropped operation in the queue for its connections: whatever happens to the pool
-/// serves one place, so behind those that nobody waits for any more, others wait although connections are free.
-pub async fn finish<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+/// The drivers need this. After a dropped `BEGIN`, sqlx does not know that a transaction may be open. The MongoDB driver
+/// leaves the entry of a dropped operation in the queue for its connections and serves one entry per event in the pool,
+/// so live operations wait behind dead entries although connections are free.
+pub async fn run_detached<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     match tokio::spawn(work.in_current_span()).await {
         Ok(done) => done,
         Err(e) => match e.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The process ends.
+            // The runtime is shutting down.
             Err(_) => std::future::pending().await,
         },
+    }
+}
+
+/// Repeats a step until the shutdown, with a pause before each. Logs the first failure and the recovery, not each failure.
+pub async fn every<T>(
+    pause: Duration,
+    name: &'static str,
+    stopping: &CancellationToken,
+    state: &mut T,
+    step: impl AsyncFn(&mut T) -> Result<()>,
+) {
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        match step(state).await {
+            Ok(()) if failing => {
+                failing = false;
+                tracing::info!(task = name, "task recovered");
+            }
+            Ok(()) => {}
+            Err(e) if failing => tracing::debug!(task = name, error = %e, "task still fails"),
+            Err(e) => {
+                failing = true;
+                tracing::warn!(task = name, error = %e, "task failed, it is retried");
+            }
+        }
     }
 }
 
@@ -25,10 +59,10 @@ mod tests {
     use tokio::sync::oneshot;
 
     #[tokio::test]
-    async fn work_goes_on_when_nobody_waits_for_it_any_more() {
+    async fn a_detached_future_completes_after_its_caller_was_dropped() {
         let (go, told) = oneshot::channel();
         let (done, heard) = oneshot::channel();
-        let mut work = Box::pin(finish(async move {
+        let mut work = Box::pin(run_detached(async move {
             told.await.unwrap();
             done.send("done").unwrap();
         }));
@@ -42,7 +76,7 @@ mod tests {
 
     #[tokio::test]
     #[should_panic(expected = "a fault in the work")]
-    async fn whoever_waits_hears_of_a_panic() {
-        finish(async { panic!("a fault in the work") }).await
+    async fn a_panic_reaches_the_caller() {
+        run_detached(async { panic!("a fault in the work") }).await
     }
 }

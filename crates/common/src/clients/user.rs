@@ -22,7 +22,7 @@ use crate::id::UserId;
 use crate::platform::Failure;
 use crate::telemetry::Metrics;
 
-pub use profile::UserProfile;
+pub use profile::{UNKNOWN_USERNAME, UserProfile};
 
 use calls::Calls;
 use flights::{Flights, Known};

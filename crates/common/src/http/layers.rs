@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::http::app::{Detail, route_of};
 use crate::http::context::{Context, within};
 use crate::platform::Platform;
-use crate::task::finish;
+use crate::task::run_detached;
 use crate::telemetry::trace;
 
 /// As the alert on latency sees it.
@@ -29,7 +29,7 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 
 /// Answers a request, even if its client hangs up meanwhile.
 pub(super) async fn answer(request: Request, next: Next) -> Response {
-    finish(next.run(request)).await
+    run_detached(next.run(request)).await
 }
 
 /// Ids the request, runs it in its span and context, and counts it.

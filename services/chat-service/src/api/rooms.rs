@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use common::auth::CurrentUser;
-use common::clients::user::UserProfile;
+use common::clients::user::{UNKNOWN_USERNAME, UserProfile};
 use common::error::{Error, ErrorBody, Result};
 use common::http::{Path, Query, Valid};
 use common::id::{RoomId, UserId};
@@ -310,7 +310,7 @@ impl RoomBody {
 fn name(id: UserId, me: &CurrentUser, profiles: &HashMap<UserId, Arc<UserProfile>>) -> String {
     let known = profiles.get(&id).map(|profile| profile.username.as_str());
     let own = me.username.as_deref().filter(|_| id == me.id);
-    known.or(own).unwrap_or("Unknown").to_owned()
+    known.or(own).unwrap_or(UNKNOWN_USERNAME).to_owned()
 }
 
 impl LastMessage {

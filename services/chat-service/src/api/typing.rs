@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use common::auth::CurrentUser;
+use common::clients::user::UNKNOWN_USERNAME;
 use common::error::{ErrorBody, Result};
 use common::http::Path;
 use common::id::RoomId;
@@ -34,7 +35,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 async fn typing(State(app): State<AppState>, me: CurrentUser, Path(room): Path<RoomId>) -> Result<StatusCode> {
     let room = app.rooms.of_member(room, me.id).await?;
     app.blocks.admit(&room)?;
-    let username = app.username(&me).await.unwrap_or_else(|| "Unknown".to_owned());
+    let username = app.username(&me).await.unwrap_or_else(|| UNKNOWN_USERNAME.to_owned());
     app.typing.tell(room.id, me.id, username).await?;
     Ok(StatusCode::ACCEPTED)
 }

@@ -2,6 +2,7 @@
 
 use axum::response::sse::Event;
 use chrono::{DateTime, Utc};
+use common::clients::user::UNKNOWN_USERNAME;
 use common::events::chat::{MessageSent, MessagesRead};
 use common::events::friend::FriendRequestSent;
 use common::events::user::UserOnlineStatusChanged;
@@ -68,7 +69,7 @@ impl Frame {
                 &NewMessage {
                     id: &id,
                     user_id: message.user_id,
-                    username: message.username.as_deref().unwrap_or("Unknown"),
+                    username: message.username.as_deref().unwrap_or(UNKNOWN_USERNAME),
                     room_id: message.room_id,
                     content,
                     message_type: message.message_type.as_str(),

@@ -11,7 +11,7 @@ use common::error::Result;
 use common::events::Received;
 use common::events::chat::{MessageDeleted, MessageEdited, MessageSent, MessagesRead, ReactionChanged};
 use common::id::RoomId;
-use common::task::finish;
+use common::task::run_detached;
 use common::telemetry::trace;
 use prometheus::Histogram;
 use tokio::sync::OnceCell;
@@ -98,7 +98,7 @@ impl Hub {
         let mut positions = HashMap::with_capacity(rooms.len());
         for rooms in rooms.chunks(HEADS_AT_ONCE) {
             let (shared, rooms) = (self.shared.clone(), rooms.to_vec());
-            positions.extend(finish(async move { shared.log.positions(&rooms).await }).await?);
+            positions.extend(run_detached(async move { shared.log.positions(&rooms).await }).await?);
         }
         Ok(positions)
     }
@@ -111,7 +111,7 @@ impl Hub {
     /// What happened in a room after a position, in order, at most [`REPLAY`].
     pub async fn replay(&self, room: RoomId, after: i64) -> Result<Vec<Frame>> {
         let shared = self.shared.clone();
-        finish(async move { shared.replay(room, after).await }).await
+        run_detached(async move { shared.replay(room, after).await }).await
     }
 
     /// Takes what the writer of this replica has committed.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use common::clients::user::UNKNOWN_USERNAME;
 use common::error::{Error, OnDuplicate, Result};
 use common::events::chat::{ChatRoomCreated, MemberAdded, MemberLeft};
 use common::id::{RoomId, UserId};
@@ -380,7 +381,7 @@ async fn insert_members(tx: &mut MySqlConnection, room: RoomId, users: &[UserId]
 }
 
 fn name_of(name: Option<&String>) -> &str {
-    name.map_or("Unknown", String::as_str)
+    name.map_or(UNKNOWN_USERNAME, String::as_str)
 }
 
 const TAKEN: &str = "room_exists";

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::Utc;
 use common::error::Result;
 use common::id::{RoomId, UserId};
-use common::task::finish;
+use common::task::run_detached;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{self, Binary, Document, doc};
 use mongodb::{Collection, Database};
@@ -91,7 +91,7 @@ impl Snapshots {
         let at = time::to_bson(Utc::now());
         let new = doc! {"_id": named(id), "user_id": user.0, "positions": bytes, "at": at};
         let all = self.all.clone();
-        finish(async move { all.insert_one(new).await }).await?;
+        run_detached(async move { all.insert_one(new).await }).await?;
         Ok(id)
     }
 
@@ -105,7 +105,7 @@ impl Snapshots {
     /// Keeps it for longer.
     pub async fn touch(&self, id: SnapshotId) -> Result<()> {
         let all = self.all.clone();
-        finish(async move { all.update_one(doc! {"_id": named(id)}, touched()).await }).await?;
+        run_detached(async move { all.update_one(doc! {"_id": named(id)}, touched()).await }).await?;
         Ok(())
     }
 }

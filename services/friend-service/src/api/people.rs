@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use common::auth::CurrentUser;
-use common::clients::user::UserProfile;
+use common::clients::user::{UNKNOWN_USERNAME, UserProfile};
 use common::error::{Error, ErrorBody, Result};
 use common::http::Query;
 use common::id::UserId;
@@ -20,9 +20,6 @@ use common::input::{Input, Int, Invalid, Text};
 
 use crate::AppState;
 use crate::store::Parties;
-
-/// What is shown of someone of whom nothing is known but the id.
-const UNKNOWN: &str = "Unknown";
 
 /// As many as user-service finds at once; of these the friends are left out.
 const MOST_FOUND: usize = 50;
@@ -108,7 +105,7 @@ impl Faces {
 
     pub(super) fn username(&self, id: UserId) -> String {
         let known = self.profile(id).map(|profile| &profile.username);
-        known.or_else(|| self.told.get(&id)).cloned().unwrap_or_else(|| UNKNOWN.to_owned())
+        known.or_else(|| self.told.get(&id)).cloned().unwrap_or_else(|| UNKNOWN_USERNAME.to_owned())
     }
 
     pub(super) fn is_online(&self, id: UserId) -> bool {

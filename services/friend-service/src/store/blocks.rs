@@ -10,10 +10,11 @@ use common::events::friend::{
     FriendRemoved, FriendRequestCancelled, FriendRequestRejected, UserBlocked, UserUnblocked,
 };
 use common::id::UserId;
+use common::mysql::retry_on_deadlock;
 
 use crate::domain::{Pair, Relation, Status, refusal};
 use crate::store::Pairs;
-use crate::store::pairs::{Change, insist};
+use crate::store::pairs::Change;
 
 /// The table `block_users`.
 #[derive(Clone)]
@@ -46,7 +47,7 @@ impl Blocks {
     ///
     /// Returns what was ended.
     pub async fn block(&self, pair: Pair, by: UserId, other: UserId) -> Result<Option<Relation>> {
-        insist(|| async {
+        retry_on_deadlock(|| async {
             let mut change = self.pairs.begin(pair).await?;
             let is_new = insert(change.connection(), by, other).await?;
             let ended = end_relation(&mut change, by, other).await?;
@@ -59,7 +60,7 @@ impl Blocks {
     }
 
     pub async fn unblock(&self, pair: Pair, by: UserId, other: UserId) -> Result<()> {
-        insist(|| async {
+        retry_on_deadlock(|| async {
             let mut change = self.pairs.begin_on_existing(pair).await?;
             // The standing does not say who of the two blocked.
             if !change.standing.blocked || !delete(change.connection(), by, other).await? {

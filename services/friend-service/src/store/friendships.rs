@@ -10,10 +10,10 @@ use common::events::friend::{
     FriendRemoved, FriendRequestAccepted, FriendRequestCancelled, FriendRequestRejected, FriendRequestSent,
 };
 use common::id::UserId;
+use common::mysql::retry_on_deadlock;
 
 use crate::domain::{Pair, refusal};
 use crate::store::Pairs;
-use crate::store::pairs::insist;
 
 /// The table `friendships`.
 #[derive(Clone)]
@@ -76,7 +76,7 @@ impl Friendships {
         message: Option<&str>,
         names: &Parties,
     ) -> Result<Friendship> {
-        insist(|| async {
+        retry_on_deadlock(|| async {
             let mut change = self.pairs.begin(pair).await?;
             change.standing.may_request()?;
             let id = insert(change.connection(), from, to, message).await?;
@@ -97,7 +97,7 @@ impl Friendships {
 
     /// Accepts what `from` asked.
     pub async fn accept(&self, pair: Pair, from: UserId, names: &Parties) -> Result<Friendship> {
-        insist(|| async {
+        retry_on_deadlock(|| async {
             let mut change = self.pairs.begin_on_existing(pair).await?;
             let request = change.standing.pending_from(from)?;
             let accept =
@@ -120,7 +120,7 @@ impl Friendships {
 
     /// Rejects what `from` asked.
     pub async fn reject(&self, pair: Pair, from: UserId) -> Result<()> {
-        insist(|| async {
+        retry_on_deadlock(|| async {
             let mut change = self.pairs.begin_on_existing(pair).await?;
             let request = change.standing.pending_from(from)?;
             change.end(&request).await?;
@@ -138,7 +138,7 @@ impl Friendships {
 
     /// Takes back what `from` asked.
     pub async fn cancel(&self, pair: Pair, from: UserId) -> Result<()> {
-        insist(|| async {
+        retry_on_deadlock(|| async {
             let mut change = self.pairs.begin_on_existing(pair).await?;
             let request = change.standing.pending_from(from)?;
             change.end(&request).await?;
@@ -156,7 +156,7 @@ impl Friendships {
 
     /// Ends a friendship on the wish of `by`.
     pub async fn remove(&self, pair: Pair, by: UserId, friend: UserId) -> Result<()> {
-        insist(|| async {
+        retry_on_deadlock(|| async {
             let mut change = self.pairs.begin_on_existing(pair).await?;
             let friendship = change.standing.friendship()?;
             change.end(&friendship).await?;

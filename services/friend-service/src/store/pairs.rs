@@ -1,22 +1,14 @@
 //! Changes between two people take turns: the pair's row is locked first, then the change and its events commit together.
 
-use std::time::Duration;
-
-use backon::{ExponentialBuilder, Retryable};
-use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{MySql, MySqlConnection, MySqlPool, Transaction};
 
-use common::error::{Error, Result};
+use common::error::Result;
 use common::events::Event;
 use common::id::UserId;
 use common::mysql;
 use common::outbox::Outbox;
 
 use crate::domain::{Pair, Relation, Standing, Status};
-
-/// How often a change is tried again whose transaction InnoDB ended.
-const TRIES_MORE: usize = 4;
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
 /// The rows in `friend_pairs`, each the right to change what lies between two people.
 #[derive(Clone)]
@@ -102,12 +94,6 @@ impl Change<'_> {
     }
 }
 
-/// Does a whole change again when InnoDB ended its transaction to free others: over a gap in the unique key, say.
-pub async fn insist<T, F: Future<Output = Result<T>>>(change: impl FnMut() -> F) -> Result<T> {
-    let again = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_times(TRIES_MORE).with_jitter();
-    change.retry(again).when(lost_the_transaction).await
-}
-
 async fn locked(tx: &mut MySqlConnection, pair: Pair) -> Result<bool> {
     let row: Option<i64> = sqlx::query_scalar("SELECT low FROM friend_pairs WHERE low = ? AND high = ? FOR UPDATE")
         .bind(pair.low)
@@ -141,13 +127,4 @@ async fn standing(tx: &mut MySqlConnection, pair: Pair) -> Result<Standing> {
         status: Status::read(&status),
     });
     Ok(Standing { relation, blocked: blocks > 0 })
-}
-
-/// A deadlock or a lock waited for too long: nothing was changed, and another try may do better.
-fn lost_the_transaction(error: &Error) -> bool {
-    const LOST: [u16; 2] = [1205, 1213];
-    let Error::Unavailable { source, .. } = error else { return false };
-    let database = source.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
-    let mysql = database.and_then(|e| e.try_downcast_ref::<MySqlDatabaseError>());
-    mysql.is_some_and(|e| LOST.contains(&e.number()))
 }

@@ -16,8 +16,8 @@ use common::error::Result;
 use common::id::UserId;
 use common::presence::Presence;
 use common::redis::Redis;
+use common::task::every;
 
-use super::every;
 use crate::store::Status;
 
 const PAUSE: Duration = Duration::from_secs(1);

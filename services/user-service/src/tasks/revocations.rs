@@ -15,8 +15,8 @@ use common::auth::Revocations;
 use common::error::Result;
 use common::id::UserId;
 use common::redis::Redis;
+use common::task::every;
 
-use super::every;
 use crate::store::{Accounts, Directory, Profiles, Sessions};
 
 const PAUSE: Duration = Duration::from_secs(1);

@@ -6,6 +6,9 @@ use utoipa::ToSchema;
 
 use crate::id::UserId;
 
+/// The username that answers and events show for a user whose profile is not known.
+pub const UNKNOWN_USERNAME: &str = "Unknown";
+
 /// Read leniently: the original's answers lack the image and name no time zone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct UserProfile {
