@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the boards in dashboards/, all in one style: python3 dashboards.py. With --check it only says whether they are
-as this script would write them."""
+"""Generates the boards in dashboards/: python3 dashboards.py. With --check it writes nothing and fails if the files
+differ from its output."""
 
 import json
 import pathlib
@@ -15,7 +15,7 @@ GREEN, YELLOW, RED = "green", "yellow", "red"
 
 
 class Board:
-    """Panels, placed in rows from left to right."""
+    """A board whose panels are placed in rows from left to right."""
 
     def __init__(self, uid, title, description, variables=()):
         self.uid, self.title, self.description, self.variables = uid, title, description, list(variables)
@@ -76,8 +76,8 @@ class Board:
     def _add(self, panel, width, height):
         if self.x + width > WIDTH:
             self._break()
-        place = {"x": self.x, "y": self.y, "w": width, "h": height}
-        self.panels.append({"id": len(self.panels) + 1, **panel, "gridPos": place})
+        position = {"x": self.x, "y": self.y, "w": width, "h": height}
+        self.panels.append({"id": len(self.panels) + 1, **panel, "gridPos": position})
         self.x, self.height = self.x + width, max(self.height, height)
 
     def _break(self):
@@ -97,7 +97,7 @@ class Board:
             "refresh": "15s",
             "time": {"from": "now-1h", "to": "now"},
             "templating": {"list": self.variables},
-            "annotations": {"list": [alerts()]},
+            "annotations": {"list": [alert_annotations()]},
             "links": [{
                 "title": "Boards", "type": "dashboards", "tags": ["bigtech-chat"], "asDropdown": True,
                 "includeVars": False, "keepTime": True,
@@ -111,19 +111,20 @@ def target(n, expr, legend):
 
 
 def thresholds(steps):
-    """Green, and from the given values on another colour."""
+    """Green below the first step; each step starts a colour at a value."""
     colours = [{"color": GREEN, "value": None}]
     return {"mode": "absolute", "steps": colours + [{"color": colour, "value": value} for value, colour in steps or []]}
 
 
 def variable(name, label, query):
     return {
-        "name": name, "label": label, "type": "query", "datasource": PROMETHEUS, "query": query, "refresh": 2, "sort": 1,
+        "name": name, "label": label, "type": "query", "datasource": PROMETHEUS, "query": query, "refresh": 2,
+        "sort": 1,
         "multi": True, "includeAll": True, "allValue": ".*", "current": {"text": "All", "value": "$__all"},
     }
 
 
-def alerts():
+def alert_annotations():
     return {
         "name": "Alerts", "datasource": PROMETHEUS, "enable": True, "iconColor": RED,
         "expr": 'ALERTS{alertstate="firing"}', "titleFormat": "{{alertname}}", "textFormat": "{{service}} {{instance}}",
@@ -152,307 +153,353 @@ def quantile(q, metric, matchers, by):
 
 
 def error_share(matchers):
-    """Zero where nothing failed, and nothing where nothing was asked."""
+    """The share of 5xx responses: 0 without failures, no data without requests."""
     all_requests = f"sum(rate(http_requests_total{{{matchers}}}[{RATE}]))"
     failed = f'sum(rate(http_requests_total{{{matchers}, status=~"5.."}}[{RATE}]))'
     return f"({failed} or 0 * {all_requests}) / ({all_requests} > 0)"
 
 
-def service_board(uid, title, service, description, own, consumes):
-    """What every service has, around what is its own."""
+def service_board(uid, title, service, description, add_panels, consumes):
+    """The board of a service: the common panels, and those that `add_panels` adds."""
     board = Board(uid, title, description, [
         variable("instance", "Replica", f'label_values(up{{job="{service}"}}, instance)'),
     ])
-    me = f'service="{service}", instance=~"$instance"'
+    matchers = f'service="{service}", instance=~"$instance"'
     board.row("Now")
-    board.stat("Status", "Whether Prometheus reaches every replica.", f'min(up{{job="{service}", instance=~"$instance"}})',
+    board.stat("Status", "UP if Prometheus scrapes every replica.",
+               f'min(up{{job="{service}", instance=~"$instance"}})',
                mappings=DOWN, steps=[(0, RED), (1, GREEN)])
-    board.stat("Request rate", "Requests answered a second.", f"sum(rate(http_requests_total{{{me}}}[{RATE}]))", "reqps")
-    board.stat("Error share", "Share of the answers that are 5xx.", error_share(me), "percentunit", ERROR_STEPS)
-    board.stat("p95", "95 of 100 answers take no longer than this.",
-               f"histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{{{me}}}[{RATE}])))", "s",
-               LATENCY_STEPS)
-    board.stat("Oldest event in the outbox", "For how long a committed event has waited for Kafka.",
-               f"max(outbox_oldest_age_seconds{{{me}}})", "s", AGE_STEPS)
-    board.stat("Version", "What runs here.", f"count by (version) (service_build_info{{{me}}})", legend="{{version}}")
+    board.stat("Request rate", "Requests per second.", f"sum(rate(http_requests_total{{{matchers}}}[{RATE}]))", "reqps")
+    board.stat("Error share", "Share of the responses that are 5xx.", error_share(matchers), "percentunit", ERROR_STEPS)
+    board.stat("p95", "The 95th percentile of the latency.",
+               f"histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{{{matchers}}}[{RATE}])))",
+               "s", LATENCY_STEPS)
+    board.stat("Outbox age", "How long the oldest committed event has waited for Kafka.",
+               f"max(outbox_oldest_age_seconds{{{matchers}}})", "s", AGE_STEPS)
+    board.stat("Version", "Running versions and their replicas.",
+               f"count by (version) (service_build_info{{{matchers}}})", legend="{{version}}")
 
-    own(board, me)
+    add_panels(board, matchers)
 
     board.row("Requests")
-    board.graph("By endpoint", "Requests a second by route template.",
-                (f"sum by (method, path) (rate(http_requests_total{{{me}}}[{RATE}]))", "{{method}} {{path}}"), unit="reqps")
-    board.graph("By method", "Requests a second by method.",
-                (f"sum by (method) (rate(http_requests_total{{{me}}}[{RATE}]))", "{{method}}"), unit="reqps", stack=True)
-    board.graph("By status", "Requests a second by the answer's status.",
-                (f"sum by (status) (rate(http_requests_total{{{me}}}[{RATE}]))", "{{status}}"), unit="reqps", stack=True)
-    board.graph("Latency", "How long answers take: half, 95 and 99 of 100. Live streams count until their first byte.",
-                *quantiles("http_request_duration_seconds", me), unit="s", steps=[(1, RED)])
-    board.graph("Latency by endpoint", "The 95th percentile of each route.",
-                (quantile(0.95, "http_request_duration_seconds", me, "method, path"), "{{method}} {{path}}"), unit="s",
-                steps=[(1, RED)])
-    board.graph("Error rate", "Share of the answers that are 5xx; the alert is at 5 %.", (error_share(me), "5xx"),
-                unit="percentunit", steps=[(0.05, RED)])
+    board.graph("By endpoint", "Requests per second by route template.",
+                (f"sum by (method, path) (rate(http_requests_total{{{matchers}}}[{RATE}]))", "{{method}} {{path}}"),
+                unit="reqps")
+    board.graph("By method", "Requests per second by method.",
+                (f"sum by (method) (rate(http_requests_total{{{matchers}}}[{RATE}]))", "{{method}}"), unit="reqps",
+                stack=True)
+    board.graph("By status", "Requests per second by response status.",
+                (f"sum by (status) (rate(http_requests_total{{{matchers}}}[{RATE}]))", "{{status}}"), unit="reqps",
+                stack=True)
+    board.graph("Latency", "Latency percentiles. A live stream counts until its first byte.",
+                *quantiles("http_request_duration_seconds", matchers), unit="s", steps=[(1, RED)])
+    board.graph("Latency by endpoint", "The 95th percentile of the latency of each route.",
+                (quantile(0.95, "http_request_duration_seconds", matchers, "method, path"), "{{method}} {{path}}"),
+                unit="s", steps=[(1, RED)])
+    board.graph("Error rate", "Share of the responses that are 5xx; the alert fires at 5 %.",
+                (error_share(matchers), "5xx"), unit="percentunit", steps=[(0.05, RED)])
 
     board.row("Saturation")
-    board.graph("CPU", "Cores used by each replica; the alert is at 0.8.",
-                (f"rate(process_cpu_seconds_total{{{me}}}[{RATE}])", "{{instance}}"), steps=[(0.8, RED)])
-    board.graph("Memory", "Resident memory of each replica; the alert is at 500 MB.",
-                (f"process_resident_memory_bytes{{{me}}}", "{{instance}}"), unit="bytes", steps=[(500_000_000, RED)])
-    board.graph("Open files", "File descriptors in use and allowed.",
-                (f"process_open_fds{{{me}}}", "{{instance}} open"), (f"process_max_fds{{{me}}}", "{{instance}} allowed"))
-    board.graph("Connections to stores", "Used connections against what the pool may open.",
-                (f'store_pool_connections{{{me}, state="used"}}', "{{store}} used {{instance}}"),
-                (f"store_pool_max_connections{{{me}}}", "{{store}} at most {{instance}}"))
-    board.graph("Store latency", "The 95th percentile of the commands to each store.",
-                (quantile(0.95, "store_query_duration_seconds", me, "store, operation"), "{{store}} {{operation}}"), unit="s")
-    board.graph("Runtime", "Tasks that live, and tasks that are ready and wait for a thread.",
-                (f"runtime_tasks{{{me}}}", "live {{instance}}"), (f"runtime_queue_length{{{me}}}", "waiting {{instance}}"))
-    board.graph("Cache hit rate", "Share of the look-ups that a cache could answer.",
-                (f'sum by (cache) (rate(cache_requests_total{{{me}, outcome="hit"}}[{RATE}])) '
-                 f"/ (sum by (cache) (rate(cache_requests_total{{{me}}}[{RATE}])) > 0)", "{{cache}}"),
+    board.graph("CPU", "Cores used by each replica; the alert fires at 0.8.",
+                (f"rate(process_cpu_seconds_total{{{matchers}}}[{RATE}])", "{{instance}}"), steps=[(0.8, RED)])
+    board.graph("Memory", "Resident memory of each replica; the alert fires at 500 MB.",
+                (f"process_resident_memory_bytes{{{matchers}}}", "{{instance}}"), unit="bytes",
+                steps=[(500_000_000, RED)])
+    board.graph("Open files", "File descriptors in use and their limit.",
+                (f"process_open_fds{{{matchers}}}", "{{instance}} open"),
+                (f"process_max_fds{{{matchers}}}", "{{instance}} limit"))
+    board.graph("Store connections", "Connections in use and the limit of each pool.",
+                (f'store_pool_connections{{{matchers}, state="used"}}', "{{store}} used {{instance}}"),
+                (f"store_pool_max_connections{{{matchers}}}", "{{store}} limit {{instance}}"))
+    board.graph("Store latency", "The 95th percentile of the duration of commands, by store.",
+                (quantile(0.95, "store_query_duration_seconds", matchers, "store, operation"),
+                 "{{store}} {{operation}}"), unit="s")
+    board.graph("Runtime", "Live tasks, and runnable tasks that wait for a worker thread.",
+                (f"runtime_tasks{{{matchers}}}", "live {{instance}}"),
+                (f"runtime_queue_length{{{matchers}}}", "waiting {{instance}}"))
+    board.graph("Cache hit rate", "Share of the lookups that a cache answered.",
+                (f'sum by (cache) (rate(cache_requests_total{{{matchers}, outcome="hit"}}[{RATE}])) '
+                 f"/ (sum by (cache) (rate(cache_requests_total{{{matchers}}}[{RATE}])) > 0)", "{{cache}}"),
                 unit="percentunit", maximum=1)
-    board.graph("Without Redis", "1 while ended sessions cannot be looked up and signatures alone decide.",
-                (f"auth_degraded{{{me}}}", "{{instance}}"), steps=[(1, RED)], maximum=1)
+    board.graph("Authentication without Redis",
+                "1 while revoked sessions cannot be looked up, so tokens are checked only by signature and expiry.",
+                (f"auth_degraded{{{matchers}}}", "{{instance}}"), steps=[(1, RED)], maximum=1)
 
     board.row("Events")
-    board.graph("Published", "Records a second that Kafka has acknowledged.",
-                (f"sum by (topic) (rate(kafka_events_published_total{{{me}}}[{RATE}]))", "{{topic}}"), unit="cps")
+    board.graph("Published", "Records per second that Kafka acknowledged.",
+                (f"sum by (topic) (rate(kafka_events_published_total{{{matchers}}}[{RATE}]))", "{{topic}}"), unit="cps")
     if consumes:
-        board.graph("Worked off", "Records a second, by consumer group. The live fan-out is a group of its own.",
-                    (f"sum by (group, topic) (rate(kafka_events_consumed_total{{{me}}}[{RATE}]))", "{{group}} {{topic}}"),
+        board.graph("Consumed", "Records per second by consumer group. The live fan-out is shown as a group.",
+                    (f"sum by (group, topic) (rate(kafka_events_consumed_total{{{matchers}}}[{RATE}]))",
+                     "{{group}} {{topic}}"),
                     unit="cps")
-        board.graph("Consumer lag", "Records behind the end of the topic; the alert is at 1,000.",
-                    (f"sum by (group, topic) (kafka_consumer_lag{{{me}}})", "{{group}} {{topic}}"), steps=[(1000, RED)])
-    board.graph("Waiting in the outbox", "Committed events that Kafka does not have yet.",
-                (f"max by (outbox) (outbox_pending{{{me}}})", "{{outbox}}"))
-    board.graph("Age of the oldest", "For how long the oldest of them has waited; the alert is at 60 s.",
-                (f"max by (outbox) (outbox_oldest_age_seconds{{{me}}})", "{{outbox}}"), unit="s", steps=[(60, RED)])
+        board.graph("Consumer lag", "Records behind the end of the topic; the alert fires at 1,000.",
+                    (f"sum by (group, topic) (kafka_consumer_lag{{{matchers}}})", "{{group}} {{topic}}"),
+                    steps=[(1000, RED)])
+    board.graph("Outbox size", "Committed events that are not yet published to Kafka.",
+                (f"max by (outbox) (outbox_pending{{{matchers}}})", "{{outbox}}"))
+    board.graph("Outbox age", "How long the oldest unpublished event has waited; the alert fires at 60 s.",
+                (f"max by (outbox) (outbox_oldest_age_seconds{{{matchers}}})", "{{outbox}}"), unit="s",
+                steps=[(60, RED)])
 
     board.row("Logs")
-    board.logs("Warnings and errors", "Each line leads by its trace_id to the request's trace.",
+    board.logs("Warnings and errors", "The trace_id of a line links to the trace of the request.",
                f'{{service="{service}"}} | json | level=~"warn|error"')
     return board
 
 
-def of_users(board, me):
-    board.row("People")
-    board.graph("Registrations", "Sign-ups a minute, by how they ended.",
-                (f"sum by (status) (rate(user_registration_total{{{me}}}[{RATE}])) * 60", "{{status}}"), unit="cpm")
-    board.graph("Logins", "Logins a minute, by how they ended.",
-                (f"sum by (status) (rate(user_login_total{{{me}}}[{RATE}])) * 60", "{{status}}"), unit="cpm")
-    board.graph("People online", "As user-service counts them; every replica counts the same.",
-                (f"max(online_users_count{{{me}}})", "online"))
-    board.graph("Search latency", "How long a search for people takes.",
-                *quantiles("user_search_duration_seconds", me), unit="s")
-    board.graph("Passwords waiting", "Logins and sign-ups that wait for a thread to hash; a full queue answers 503.",
-                (f"password_queue_length{{{me}}}", "{{instance}}"))
-    board.graph("Anonymous service calls", "Calls between services without credentials, while those are allowed.",
-                (f"rate(anonymous_service_calls_total{{{me}}}[{RATE}])", "{{instance}}"), unit="reqps")
+def user_panels(board, matchers):
+    board.row("Users")
+    board.graph("Registrations", "Sign-ups per minute by outcome.",
+                (f"sum by (status) (rate(user_registration_total{{{matchers}}}[{RATE}])) * 60", "{{status}}"),
+                unit="cpm")
+    board.graph("Logins", "Logins per minute by outcome.",
+                (f"sum by (status) (rate(user_login_total{{{matchers}}}[{RATE}])) * 60", "{{status}}"), unit="cpm")
+    board.graph("Users online", "As counted by user-service. Every replica reports the same total.",
+                (f"max(online_users_count{{{matchers}}})", "online"))
+    board.graph("Search latency", "The duration of a user search.",
+                *quantiles("user_search_duration_seconds", matchers), unit="s")
+    board.graph("Password queue", "Logins and sign-ups that wait for a hashing thread; a full queue returns 503.",
+                (f"password_queue_length{{{matchers}}}", "{{instance}}"))
+    board.graph("Anonymous service calls", "Calls between services without credentials, while they are allowed.",
+                (f"rate(anonymous_service_calls_total{{{matchers}}}[{RATE}])", "{{instance}}"), unit="reqps")
 
 
-def of_friends(board, me):
+def friend_panels(board, matchers):
     board.row("Friendships")
-    board.graph("Requests", "Friend requests a minute, by what became of them.",
-                (f"sum by (status) (rate(friend_request_total{{{me}}}[{RATE}])) * 60", "{{status}}"), unit="cpm")
-    board.graph("Acceptance rate", "Of the requests that were answered, the share that was accepted, over an hour.",
-                (f'sum(increase(friend_request_total{{{me}, status="accepted"}}[1h])) '
-                 f'/ (sum(increase(friend_request_total{{{me}, status=~"accepted|rejected"}}[1h])) > 0)', "accepted"),
+    board.graph("Requests", "Friend requests per minute by outcome.",
+                (f"sum by (status) (rate(friend_request_total{{{matchers}}}[{RATE}])) * 60", "{{status}}"), unit="cpm")
+    board.graph("Acceptance rate", "Share of the answered requests that were accepted, over an hour.",
+                (f'sum(increase(friend_request_total{{{matchers}, status="accepted"}}[1h])) '
+                 f'/ (sum(increase(friend_request_total{{{matchers}, status=~"accepted|rejected"}}[1h])) > 0)',
+                 "accepted"),
                 unit="percentunit", maximum=1)
-    board.graph("API traffic", "Requests a second to the friends' routes.",
-                (f'sum by (path) (rate(http_requests_total{{{me}, path=~"/friends.*"}}[{RATE}]))', "{{path}}"), unit="reqps")
-    calls_of(board, me)
-
-
-def of_chat(board, me):
-    board.row("Chat")
-    board.graph("Messages", "Messages accepted a second, by type.",
-                (f"sum by (message_type) (rate(message_sent_total{{{me}}}[{RATE}]))", "{{message_type}}"), unit="cps",
-                stack=True)
-    board.graph("Rooms created", "New rooms a minute, by type.",
-                (f"sum by (room_type) (rate(chat_room_created_total{{{me}}}[{RATE}])) * 60", "{{room_type}}"), unit="cpm")
-    board.graph("SSE connections", "Open live streams of each replica.",
-                (f"active_sse_connections{{{me}}}", "{{instance}}"))
-    board.graph("Send latency", "From a message's arrival to its commit. The objective: 99 of 100 within 100 ms.",
-                *quantiles("message_processing_duration_seconds", me), unit="s", steps=[(0.1, RED)])
-    board.graph("Delivery latency", "From a message's arrival until readers can have it. The objective: 99 of 100 within 500 ms.",
-                *quantiles("message_delivery_duration_seconds", me), unit="s", steps=[(0.5, RED)])
-    board.graph("Active rooms", "Rooms to which someone listens, on each replica.",
-                (f"active_chat_rooms{{{me}}}", "{{instance}}"))
-    board.graph("Writer's queue", "Changes that wait for the replica's writer; at 1,000 senders are told to come back.",
-                (f"message_queue_length{{{me}}}", "{{instance}}"), steps=[(1000, RED)])
-    board.graph("Commits", "How long the writer's transaction takes, and how many there are.",
-                (f'histogram_quantile(0.95, sum by (le) (rate(store_query_duration_seconds_bucket{{{me}, '
-                 f'store="mongodb", operation="transaction"}}[{RATE}])))', "p95"), unit="s")
-    calls_of(board, me)
-
-
-def calls_of(board, me):
-    board.graph("Calls to user-service", "Tries a second, by how they ended.",
-                (f"sum by (call, outcome) (rate(user_service_calls_total{{{me}}}[{RATE}]))", "{{call}} {{outcome}}"),
+    board.graph("API traffic", "Requests per second to /friends routes.",
+                (f'sum by (path) (rate(http_requests_total{{{matchers}, path=~"/friends.*"}}[{RATE}]))', "{{path}}"),
                 unit="reqps")
-    board.graph("Latency of these calls", "The 95th percentile of one try.",
-                (quantile(0.95, "user_service_call_duration_seconds", me, "call"), "{{call}}"), unit="s")
-    board.graph("Calls rest", "1 while user-service is not called because it failed.",
-                (f"user_service_circuit_open{{{me}}}", "{{instance}}"), steps=[(1, RED)], maximum=1)
+    call_panels(board, matchers)
+
+
+def chat_panels(board, matchers):
+    board.row("Chat")
+    board.graph("Messages", "Messages accepted per second by type.",
+                (f"sum by (message_type) (rate(message_sent_total{{{matchers}}}[{RATE}]))", "{{message_type}}"),
+                unit="cps",
+                stack=True)
+    board.graph("Rooms created", "New rooms per minute by type.",
+                (f"sum by (room_type) (rate(chat_room_created_total{{{matchers}}}[{RATE}])) * 60", "{{room_type}}"),
+                unit="cpm")
+    board.graph("SSE connections", "Open live streams of each replica.",
+                (f"active_sse_connections{{{matchers}}}", "{{instance}}"))
+    board.graph("Send latency", "Time from a message's arrival to its commit. The objective is 99 % within 100 ms.",
+                *quantiles("message_processing_duration_seconds", matchers), unit="s", steps=[(0.1, RED)])
+    board.graph("Delivery latency",
+                "Time from a message's arrival until it is available to readers. The objective is 99 % within 500 ms.",
+                *quantiles("message_delivery_duration_seconds", matchers), unit="s", steps=[(0.5, RED)])
+    board.graph("Active rooms", "Rooms with live subscribers, by replica.",
+                (f"active_chat_rooms{{{matchers}}}", "{{instance}}"))
+    board.graph("Writer queue", "Changes that wait for the replica's writer; at 1,000 further requests return 503.",
+                (f"message_queue_length{{{matchers}}}", "{{instance}}"), steps=[(1000, RED)])
+    board.graph("Commits", "The 95th percentile of the duration of the writer's transaction.",
+                (f'histogram_quantile(0.95, sum by (le) (rate(store_query_duration_seconds_bucket{{{matchers}, '
+                 f'store="mongodb", operation="transaction"}}[{RATE}])))', "p95"), unit="s")
+    call_panels(board, matchers)
+
+
+def call_panels(board, matchers):
+    board.graph("Calls to user-service", "Attempts per second by outcome.",
+                (f"sum by (call, outcome) (rate(user_service_calls_total{{{matchers}}}[{RATE}]))",
+                 "{{call}} {{outcome}}"),
+                unit="reqps")
+    board.graph("Latency of calls to user-service", "The 95th percentile of the duration of one attempt.",
+                (quantile(0.95, "user_service_call_duration_seconds", matchers, "call"), "{{call}}"), unit="s")
+    board.graph("Circuit open", "1 while the circuit breaker blocks calls to user-service.",
+                (f"user_service_circuit_open{{{matchers}}}", "{{instance}}"), steps=[(1, RED)], maximum=1)
 
 
 def infrastructure():
-    board = Board("bigtech-infrastructure", "Infrastructure", "MySQL, MongoDB, Redis, Kafka and Kong, as their exporters see them.",
+    board = Board("bigtech-infrastructure", "Infrastructure",
+                  "MySQL, MongoDB, Redis, Kafka and Kong, as reported by their exporters.",
                   [variable("topic", "Topic", "label_values(kafka_topic_partition_current_offset, topic)")])
     board.row("Now")
-    board.stat("MySQL", "Whether it answers its exporter.", "min(mysql_up)", mappings=DOWN, steps=[(0, RED), (1, GREEN)])
-    board.stat("MongoDB", "Whether it answers its exporter.", "min(mongodb_up)", mappings=DOWN, steps=[(0, RED), (1, GREEN)])
-    board.stat("Redis", "Whether it answers its exporter.", "min(redis_up)", mappings=DOWN, steps=[(0, RED), (1, GREEN)])
-    board.stat("Kafka brokers", "Brokers that live.", "max(kafka_brokers)", steps=[(0, RED), (1, GREEN)])
-    board.stat("Kong", "Whether Prometheus reaches its status port.", 'min(up{job="kong"})', mappings=DOWN,
+    board.stat("MySQL", "UP if it responds to its exporter.", "min(mysql_up)", mappings=DOWN,
                steps=[(0, RED), (1, GREEN)])
-    board.stat("Under-replicated partitions", "Partitions of Kafka that lack a copy.",
+    board.stat("MongoDB", "UP if it responds to its exporter.", "min(mongodb_up)", mappings=DOWN,
+               steps=[(0, RED), (1, GREEN)])
+    board.stat("Redis", "UP if it responds to its exporter.", "min(redis_up)", mappings=DOWN,
+               steps=[(0, RED), (1, GREEN)])
+    board.stat("Kafka brokers", "Available brokers.", "max(kafka_brokers)", steps=[(0, RED), (1, GREEN)])
+    board.stat("Kong", "UP if Prometheus scrapes its status port.", 'min(up{job="kong"})', mappings=DOWN,
+               steps=[(0, RED), (1, GREEN)])
+    board.stat("Under-replicated partitions", "Kafka partitions that lack a replica.",
                "sum(kafka_topic_partition_under_replicated_partition)", steps=[(1, RED)])
 
     board.row("MySQL")
-    board.graph("Connections", "Open, running, and allowed.", ("mysql_global_status_threads_connected", "open"),
-                ("mysql_global_status_threads_running", "running"), ("mysql_global_variables_max_connections", "allowed"))
-    board.graph("Throughput", "Statements a second.", (f"rate(mysql_global_status_queries[{RATE}])", "statements"), unit="cps")
-    board.graph("Statements", "By kind, a second.",
+    board.graph("Connections", "Open connections, those that run a statement, and the limit.",
+                ("mysql_global_status_threads_connected", "open"),
+                ("mysql_global_status_threads_running", "running"), ("mysql_global_variables_max_connections", "limit"))
+    board.graph("Throughput", "Statements per second.", (f"rate(mysql_global_status_queries[{RATE}])", "statements"),
+                unit="cps")
+    board.graph("Statements", "Statements per second by kind.",
                 (f'sum by (command) (rate(mysql_global_status_commands_total{{command=~"select|insert|update|delete|commit|rollback"}}[{RATE}]))',
                  "{{command}}"), unit="cps")
-    board.graph("Buffer pool hit rate", "Share of the page reads that needed no disk.",
+    board.graph("Buffer pool hit rate", "Share of the page reads that did not read from disk.",
                 (f"1 - rate(mysql_global_status_innodb_buffer_pool_reads[{RATE}]) "
                  f"/ (rate(mysql_global_status_innodb_buffer_pool_read_requests[{RATE}]) > 0)", "hits"),
                 unit="percentunit", maximum=1)
-    board.graph("Memory", "The buffer pool: what is used of it.",
+    board.graph("Memory", "Used memory and size of the buffer pool.",
                 ("mysql_global_status_innodb_buffer_pool_bytes_data", "used"),
                 ("mysql_global_variables_innodb_buffer_pool_size", "size"), unit="bytes")
-    board.graph("Row lock waits", "A second.", (f"rate(mysql_global_status_innodb_row_lock_waits[{RATE}])", "waits"), unit="cps")
+    board.graph("Row lock waits", "Waits for row locks per second.",
+                (f"rate(mysql_global_status_innodb_row_lock_waits[{RATE}])", "waits"), unit="cps")
 
     board.row("MongoDB")
-    board.graph("Connections", "Open and left.", ('mongodb_ss_connections{conn_type="current"}', "open"),
-                ('mongodb_ss_connections{conn_type="available"}', "left"))
-    board.graph("Throughput", "Operations a second.", (f"sum by (legacy_op_type) (rate(mongodb_ss_opcounters[{RATE}]))",
+    board.graph("Connections", "Open and available connections.",
+                ('mongodb_ss_connections{conn_type="current"}', "open"),
+                ('mongodb_ss_connections{conn_type="available"}', "available"))
+    board.graph("Throughput", "Operations per second.",
+                (f"sum by (legacy_op_type) (rate(mongodb_ss_opcounters[{RATE}]))",
                 "{{legacy_op_type}}"), unit="ops")
-    board.graph("Memory", "Resident memory, and what the cache holds.",
+    board.graph("Memory", "Resident memory and the size of the cache.",
                 ("mongodb_ss_mem_resident * 1024 * 1024", "resident"),
                 ("mongodb_ss_wt_cache_bytes_currently_in_the_cache", "cache"), unit="bytes")
-    board.graph("Cache hit rate", "Share of the page requests that needed no disk.",
+    board.graph("Cache hit rate", "Share of the page requests that did not read from disk.",
                 (f"1 - rate(mongodb_ss_wt_cache_pages_read_into_cache[{RATE}]) "
                  f"/ (rate(mongodb_ss_wt_cache_pages_requested_from_the_cache[{RATE}]) > 0)", "hits"),
                 unit="percentunit", maximum=1)
-    board.graph("Transactions", "Committed and aborted a second.",
+    board.graph("Transactions", "Committed and aborted transactions per second.",
                 (f"rate(mongodb_ss_transactions_totalCommitted[{RATE}])", "committed"),
                 (f"rate(mongodb_ss_transactions_totalAborted[{RATE}])", "aborted"), unit="cps")
-    board.graph("Documents", "Touched a second.", (f"sum by (doc_op_type) (rate(mongodb_ss_metrics_document[{RATE}]))",
+    board.graph("Documents", "Documents read or changed per second.",
+                (f"sum by (doc_op_type) (rate(mongodb_ss_metrics_document[{RATE}]))",
                 "{{doc_op_type}}"), unit="cps")
 
     board.row("Redis")
-    board.graph("Connections", "Clients.", ("redis_connected_clients", "clients"), ("redis_blocked_clients", "blocked"))
-    board.graph("Throughput", "Commands a second.", (f"rate(redis_commands_processed_total[{RATE}])", "commands"), unit="ops")
-    board.graph("Memory", "Used, and allowed; 0 means without a limit.", ("redis_memory_used_bytes", "used"),
-                ("redis_memory_max_bytes", "allowed"), unit="bytes")
-    board.graph("Hit rate", "Share of the look-ups that found a key.",
+    board.graph("Connections", "Connected clients, and clients in a blocking command.",
+                ("redis_connected_clients", "clients"), ("redis_blocked_clients", "blocked"))
+    board.graph("Throughput", "Commands per second.", (f"rate(redis_commands_processed_total[{RATE}])", "commands"),
+                unit="ops")
+    board.graph("Memory", "Used memory and the limit; 0 means no limit.", ("redis_memory_used_bytes", "used"),
+                ("redis_memory_max_bytes", "limit"), unit="bytes")
+    board.graph("Hit rate", "Share of the lookups that found a key.",
                 (f"rate(redis_keyspace_hits_total[{RATE}]) / "
-                 f"((rate(redis_keyspace_hits_total[{RATE}]) + rate(redis_keyspace_misses_total[{RATE}])) > 0)", "hits"),
+                 f"((rate(redis_keyspace_hits_total[{RATE}]) + rate(redis_keyspace_misses_total[{RATE}])) > 0)",
+                 "hits"),
                 unit="percentunit", maximum=1)
-    board.graph("Keys", "By database.", ("redis_db_keys > 0", "{{db}}"))
-    board.graph("Evicted and expired", "Keys a second. Evictions mean that memory is short.",
-                (f"rate(redis_evicted_keys_total[{RATE}])", "evicted"), (f"rate(redis_expired_keys_total[{RATE}])", "expired"),
+    board.graph("Keys", "Keys by database.", ("redis_db_keys > 0", "{{db}}"))
+    board.graph("Evicted and expired", "Keys per second. Redis evicts keys when it reaches its memory limit.",
+                (f"rate(redis_evicted_keys_total[{RATE}])", "evicted"),
+                (f"rate(redis_expired_keys_total[{RATE}])", "expired"),
                 unit="cps")
 
     board.row("Kafka")
-    board.graph("Throughput", "Records a second, by topic.",
+    board.graph("Throughput", "Records per second by topic.",
                 (f'sum by (topic) (rate(kafka_topic_partition_current_offset{{topic=~"$topic", topic!~"__.*"}}[{RATE}]))',
                  "{{topic}}"), unit="cps")
-    board.graph("Consumer lag", "Records that a group has not worked off; the alert is at 1,000.",
+    board.graph("Consumer lag", "Records that a consumer group has not processed; the alert fires at 1,000.",
                 ("sum by (consumergroup, topic) (kafka_consumergroup_lag)", "{{consumergroup}} {{topic}}"),
-                ("sum by (group, topic) (kafka_consumer_lag)", "{{group}} {{topic}} (as the service sees it)"),
+                ("sum by (group, topic) (kafka_consumer_lag)", "{{group}} {{topic}} (reported by the service)"),
                 steps=[(1000, RED)])
-    board.graph("Brokers", "Those that live, and partitions that lack a copy.", ("max(kafka_brokers)", "brokers"),
+    board.graph("Brokers", "Available brokers, and partitions that lack a replica.", ("max(kafka_brokers)", "brokers"),
                 ("sum(kafka_topic_partition_under_replicated_partition)", "under-replicated"))
 
     board.row("Kong")
-    board.graph("Requests", "A second, by service and status.",
-                (f"sum by (service, code) (rate(kong_http_requests_total[{RATE}]))", "{{service}} {{code}}"), unit="reqps")
-    board.graph("Latency", "The 95th percentile: all of it, and the part of the service behind.",
-                (f"histogram_quantile(0.95, sum by (le, service) (rate(kong_request_latency_ms_bucket[{RATE}])))", "{{service}}"),
+    board.graph("Requests", "Requests per second by service and status.",
+                (f"sum by (service, code) (rate(kong_http_requests_total[{RATE}]))", "{{service}} {{code}}"),
+                unit="reqps")
+    board.graph("Latency", "The 95th percentile: the total, and the part of the upstream service.",
+                (f"histogram_quantile(0.95, sum by (le, service) (rate(kong_request_latency_ms_bucket[{RATE}])))",
+                 "{{service}}"),
                 (f"histogram_quantile(0.95, sum by (le, service) (rate(kong_upstream_latency_ms_bucket[{RATE}])))",
                  "{{service}} upstream"), unit="ms")
-    board.graph("Bandwidth", "Bytes a second, in and out.",
+    board.graph("Bandwidth", "Bytes per second, in and out.",
                 (f"sum by (direction) (rate(kong_bandwidth_bytes[{RATE}]))", "{{direction}}"), unit="Bps")
     return board
 
 
 def overview():
     services = ("user-service", "friend-service", "chat-service")
-    board = Board("bigtech-msa-overview", "Overview", "Whether all is well, and where it is not.",
+    board = Board("bigtech-msa-overview", "Overview",
+                  "The health of all services: status, objectives, traffic, saturation.",
                   [variable("service", "Service", "label_values(service_build_info, service)")])
     board.row("Services")
     for service in services:
         name = service.removesuffix("-service").capitalize()
-        board.stat(f"{name}: up", "Whether Prometheus reaches every replica.", f'min(up{{job="{service}"}})',
+        board.stat(f"{name}: up", "UP if Prometheus scrapes every replica.", f'min(up{{job="{service}"}})',
                    mappings=DOWN, steps=[(0, RED), (1, GREEN)])
-        board.stat(f"{name}: error share", "Share of the answers that are 5xx, over five minutes.",
+        board.stat(f"{name}: error share", "Share of the responses that are 5xx, over five minutes.",
                    f'service:http_errors:ratio_rate5m{{service="{service}"}}', "percentunit", ERROR_STEPS, width=5)
-        board.stat(f"{name}: p95", "95 of 100 answers take no longer than this.",
+        board.stat(f"{name}: p95", "The 95th percentile of the latency.",
                    f'service:http_request_duration_seconds:p95_5m{{service="{service}"}}', "s", LATENCY_STEPS, width=5)
-        board.stat(f"{name}: outbox age", "For how long a committed event has waited for Kafka.",
+        board.stat(f"{name}: outbox age", "How long the oldest committed event has waited for Kafka.",
                    f'service:outbox_oldest_age_seconds:max{{service="{service}"}}', "s", AGE_STEPS, width=5)
-        board.stat(f"{name}: lag", "Records that its consumers have not worked off; user-service has none.",
+        board.stat(f"{name}: lag", "Records that its consumers have not processed; user-service has no consumers.",
                    f'sum(kafka_consumer_lag{{service="{service}"}}) or vector(0)', "short", LAG_STEPS, width=5)
 
     board.row("Alerts and objectives")
-    board.stat("Firing alerts", "Alerts that fire now.", 'count(ALERTS{alertstate="firing"}) or vector(0)', steps=[(1, RED)])
-    board.stat("Availability, 6 h", "Share of the answers that were no 5xx; the objective is 99.9 %.",
+    board.stat("Firing alerts", "Alerts that are firing.", 'count(ALERTS{alertstate="firing"}) or vector(0)',
+               steps=[(1, RED)])
+    board.stat("Availability, 6 h", "Share of the responses that were not 5xx; the objective is 99.9 %.",
                "1 - max(service:slo_availability_errors:ratio_rate6h)", "percentunit",
                [(0, RED), (0.999, GREEN)], width=5)
-    board.stat("Sends within 100 ms, 6 h", "The objective is 99 %.", "1 - slo:send_latency_slow:ratio_rate6h", "percentunit",
+    board.stat("Sends within 100 ms, 6 h", "Share of the messages committed within 100 ms; the objective is 99 %.",
+               "1 - slo:send_latency_slow:ratio_rate6h", "percentunit",
                [(0, RED), (0.99, GREEN)], width=5)
-    board.stat("Deliveries within 500 ms, 6 h", "The objective is 99 %.", "1 - slo:delivery_latency_slow:ratio_rate6h",
+    board.stat("Deliveries within 500 ms, 6 h",
+               "Share of the messages available to live readers within 500 ms; the objective is 99 %.",
+               "1 - slo:delivery_latency_slow:ratio_rate6h",
                "percentunit", [(0, RED), (0.99, GREEN)], width=5)
-    board.stat("People online", "As user-service counts them.", "max(online_users_count)", width=5)
+    board.stat("Users online", "As counted by user-service.", "max(online_users_count)", width=5)
 
     board.row("Traffic")
-    board.graph("Requests", "Requests a second.",
-                (f'sum by (service) (rate(http_requests_total{{service=~"$service"}}[{RATE}]))', "{{service}}"), unit="reqps",
+    board.graph("Requests", "Requests per second by service.",
+                (f'sum by (service) (rate(http_requests_total{{service=~"$service"}}[{RATE}]))', "{{service}}"),
+                unit="reqps",
                 stack=True)
-    board.graph("Error share", "Share of the answers that are 5xx; the alert is at 5 %.",
+    board.graph("Error share", "Share of the responses that are 5xx; the alert fires at 5 %.",
                 ('service:http_errors:ratio_rate5m{service=~"$service"}', "{{service}}"), unit="percentunit",
                 steps=[(0.05, RED)])
-    board.graph("p95", "The 95th percentile of the latency; the alert is at 1 s.",
+    board.graph("p95", "The 95th percentile of the latency; the alert fires at 1 s.",
                 ('service:http_request_duration_seconds:p95_5m{service=~"$service"}', "{{service}}"), unit="s",
                 steps=[(1, RED)])
-    board.graph("Messages", "Messages accepted a second.", (f"sum(rate(message_sent_total[{RATE}]))", "messages"), unit="cps")
-    board.graph("Delivery latency", "From a message's arrival until readers can have it.",
+    board.graph("Messages", "Messages accepted per second.", (f"sum(rate(message_sent_total[{RATE}]))", "messages"),
+                unit="cps")
+    board.graph("Delivery latency", "Time from a message's arrival until it is available to live readers.",
                 *quantiles("message_delivery_duration_seconds", ""), unit="s", steps=[(0.5, RED)])
     board.graph("SSE connections", "Open live streams.", ("sum(active_sse_connections)", "streams"))
 
     board.row("Saturation")
-    board.graph("CPU", "Cores used.",
+    board.graph("CPU", "Cores used by service.",
                 (f'sum by (service) (rate(process_cpu_seconds_total{{service=~"$service"}}[{RATE}]))', "{{service}}"))
-    board.graph("Memory", "Resident memory of all replicas.",
+    board.graph("Memory", "Resident memory of each service, summed over its replicas.",
                 ('sum by (service) (process_resident_memory_bytes{service=~"$service"})', "{{service}}"), unit="bytes")
-    board.graph("Pools", "Share of the connections to a store that are used.",
+    board.graph("Store connections", "Share of the pool connections that are in use.",
                 ('max by (service, store) (store_pool_connections{state="used", service=~"$service"} '
                  '/ on (service, store, instance) group_left () store_pool_max_connections)', "{{service}} {{store}}"),
                 unit="percentunit", maximum=1)
-    board.graph("Outbox age", "For how long the oldest event has waited for Kafka.",
-                ('service:outbox_oldest_age_seconds:max{service=~"$service"}', "{{service}}"), unit="s", steps=[(60, RED)])
-    board.graph("Consumer lag", "Records that are not worked off.",
+    board.graph("Outbox age", "How long the oldest event has waited for Kafka.",
+                ('service:outbox_oldest_age_seconds:max{service=~"$service"}', "{{service}}"), unit="s",
+                steps=[(60, RED)])
+    board.graph("Consumer lag", "Records that the consumers have not processed.",
                 ('sum by (service) (kafka_consumer_lag{service=~"$service"})', "{{service}}"), steps=[(1000, RED)])
-    board.graph("Store latency", "The 95th percentile of the commands to each store.",
+    board.graph("Store latency", "The 95th percentile of the duration of commands, by store.",
                 (quantile(0.95, "store_query_duration_seconds", 'service=~"$service"', "service, store"),
                  "{{service}} {{store}}"), unit="s")
 
     board.row("Logs")
-    board.logs("Errors", "Of all services.", '{service=~"user-service|friend-service|chat-service"} |= "error"')
+    board.logs("Errors", "Lines of all services that contain `error`.",
+               '{service=~"user-service|friend-service|chat-service"} |= "error"')
     return board
 
 
 BOARDS = {
     "user-service": service_board("bigtech-user-service", "User Service", "user-service",
-                                  "Accounts, sessions, search, presence.", of_users, consumes=False),
+                                  "Accounts, sessions, search, presence.", user_panels, consumes=False),
     "friend-service": service_board("bigtech-friend-service", "Friend Service", "friend-service",
-                                    "Requests, friendships, blocks.", of_friends, consumes=True),
-    "chat-service": service_board("bigtech-chat-service", "Chat Service", "chat-service", "Rooms, messages, live streams.",
-                                  of_chat, consumes=True),
+                                    "Requests, friendships, blocks.", friend_panels, consumes=True),
+    "chat-service": service_board("bigtech-chat-service", "Chat Service", "chat-service",
+                                  "Rooms, messages, live streams.",
+                                  chat_panels, consumes=True),
     "infrastructure": infrastructure(),
     "overview": overview(),
 }
@@ -468,7 +515,7 @@ def main():
         if not check:
             path.write_text(text)
     if stale:
-        sys.exit(f"not as dashboards.py writes them: {', '.join(stale)}")
+        sys.exit(f"differ from the output of dashboards.py: {', '.join(stale)}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Loads kong.yml into a running Kong and lists what it has then. Can be repeated. Needs curl and nothing else.
+# Loads kong.yml into a running Kong and lists the resulting services, routes and plugins. Idempotent. Needs only curl.
 #
-#   KONG_ADMIN_URL     where the admin API is; http://localhost:8001 by default
-#   RATE_LIMIT_MINUTE  requests per client address, instead of those of kong.yml
-#   RATE_LIMIT_HOUR    likewise
+#   KONG_ADMIN_URL     address of the admin API, http://localhost:8001 by default
+#   RATE_LIMIT_MINUTE  requests per minute and client address, instead of the limit in kong.yml
+#   RATE_LIMIT_HOUR    requests per hour, likewise
 set -euo pipefail
 
 admin=${KONG_ADMIN_URL:-http://localhost:8001}
@@ -19,13 +19,13 @@ sed -E \
 # Kong may still be starting.
 curl --silent --show-error --fail --output /dev/null --retry 30 --retry-delay 1 --retry-connrefused "$admin/status"
 if ! answer=$(curl --silent --show-error --fail-with-body --form "config=<$config" "$admin/config"); then
-    printf 'Kong refuses %s: %s\n' "$file" "$answer" >&2
+    printf 'Kong rejected %s: %s\n' "$file" "$answer" >&2
     exit 1
 fi
 
 for kind in services routes plugins; do
     printf '%s:\n' "$kind"
-    # Names of the things themselves: of a plugin its name, not those inside its configuration.
+    # The names of the entities, not the names inside a plugin's configuration.
     curl --silent --show-error --fail "$admin/$kind" |
         grep -oE '"name":"[^"]+"' | sed -E 's/"name":"(.*)"/  \1/' | sort -u
 done

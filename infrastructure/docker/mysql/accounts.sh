@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# A schema and an account for each service, and an account that only measures. Run once, by the image's entrypoint, on an
-# empty data directory; the names are those of `cargo stack`.
+# Creates a schema and an account for each service, and an account for the metrics exporter. The image's entrypoint runs
+# this script once, on an empty data directory. `cargo stack` uses the same names.
 
 service_account() {
     docker_process_sql <<SQL
