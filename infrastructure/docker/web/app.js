@@ -1,39 +1,39 @@
-// The page comes to life: what is pressed and typed, where one is, and when the page is drawn.
+// The entry point of the page: drawing, session, routing, and the actions behind buttons, forms and keys.
 
-import { call, logIn, logOut, loggedIn, Refusal, whenSessionEnds } from './client.js';
-import { LONGEST } from './conversation.js';
+import { ApiError, call, logIn, logOut, loggedIn, onSessionEnd } from './client.js';
+import { MAX_LENGTH } from './conversation.js';
 import { morph } from './dom.js';
 import { switchLanguage, t } from './i18n.js';
-import { clearOutbox, flush, post, settle, tryAgain, watchOutbox } from './outbox.js';
+import { clearOutbox, dequeue, enqueue, flush, retry, setOutboxListener } from './outbox.js';
 import * as store from './store.js';
-import { listen } from './stream.js';
+import { openStream } from './stream.js';
 import { page } from './views.js';
 
 const { state } = store;
-const TELL_TYPING_EVERY_MS = 3_000;
+const TYPING_INTERVAL_MS = 3_000;
 const NOTICE_MS = 6_000;
-const TRY_AGAIN_MS = 3_000;
+const RETRY_MS = 3_000;
 
-/** What the user is doing. */
+/** The state of the interaction: tab, open menu, drafts. The store holds the state of the chats. */
 const ui = {};
 function resetUi() {
   Object.assign(ui, {
     starting: false, signingUp: false, busy: false, notice: null,
-    tab: 'chats', found: null, members: false,
-    menu: null, sure: null, reply: null, edit: null, editText: '', drafts: new Map(),
+    tab: 'chats', searchResults: null, members: false,
+    menu: null, confirming: null, reply: null, edit: null, editText: '', drafts: new Map(),
   });
 }
 resetUi();
 
 // Drawing
 
-let drawing = false;
+let drawScheduled = false;
 function draw() {
-  if (drawing) return;
-  drawing = true;
-  // Once for all that changes together. No animation frame: there is none in a tab behind others.
+  if (drawScheduled) return;
+  drawScheduled = true;
+  // Draws once for several changes. A hidden tab has no animation frames, so this uses a timeout.
   setTimeout(() => {
-    drawing = false;
+    drawScheduled = false;
     const focused = document.activeElement;
     morph(document.getElementById('app'), page(ui));
     const unread = store.unreadTotal();
@@ -43,7 +43,7 @@ function draw() {
   });
 }
 
-/** Not where it would raise a keyboard over half of the screen. */
+/** Does nothing on touch devices, where focus would open the on-screen keyboard. */
 function focus(selector) {
   if (matchMedia('(pointer: fine)').matches) document.querySelector(selector)?.focus();
 }
@@ -61,62 +61,62 @@ function notify(notice) {
   draw();
 }
 
-/** Does what may be refused, and says so if it was. */
-async function attempt(work) {
+/** Runs an action and shows its API error as a notice. */
+async function run(action) {
   try {
-    return await work();
-  } catch (refusal) {
-    if (!(refusal instanceof Refusal)) throw refusal;
-    if (loggedIn() || !state.me) notify(refusal);
+    return await action();
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    if (loggedIn() || !state.me) notify(error);
   } finally {
     ui.busy = false;
     draw();
   }
 }
 
-/** Does in the background what has to be done, however long the server is away. Returns a refusal that stays. */
-async function persist(work) {
+/** Repeats an action while its error is transient. Returns a permanent error, or null. */
+async function retryWhileTransient(action) {
   for (;;) {
-    const refusal = await work().then(() => null, (refused) => refused);
-    if (!refusal) return null;
-    if (!(refusal instanceof Refusal)) throw refusal;
-    if (!refusal.passes) return refusal;
-    await new Promise((resume) => setTimeout(resume, Math.max(refusal.retryAfterMs || 0, TRY_AGAIN_MS)));
+    const error = await action().then(() => null, (rejection) => rejection);
+    if (!error) return null;
+    if (!(error instanceof ApiError)) throw error;
+    if (!error.isTransient) return error;
+    await new Promise((resolve) => setTimeout(resolve, Math.max(error.retryAfterMs || 0, RETRY_MS)));
   }
 }
 
-// Coming and going
+// Session and routing
 
-let stopListening = () => {};
+let closeStream = () => {};
 
-async function enter() {
+async function startSession() {
   ui.starting = true;
-  if (await persist(store.loadMe)) return leave();
+  if (await retryWhileTransient(store.loadMe)) return endSession();
   resetUi();
   let first = true;
-  stopListening = listen((name, data) => {
-    store.hear(name, data);
-    if (name === 'connected') arrive(first ? store.loadAnew : store.loadLists);
+  closeStream = openStream((name, data) => {
+    store.applyEvent(name, data);
+    if (name === 'connected') synchronize(first ? store.reloadAll : store.loadLists);
     if (name === 'connected') first = false;
-    if (name === 'resync') arrive(store.loadAnew);
+    if (name === 'resync') synchronize(store.reloadAll);
   }, (live) => {
-    // Without a stream there is at least what there was.
-    if (state.live === null && !live) arrive(store.loadLists);
+    // If the first connection attempt fails, the lists are loaded without a stream.
+    if (state.live === null && !live) synchronize(store.loadLists);
     state.live = live;
     draw();
   });
   route();
 }
 
-/** The stream tells history; who is there and what was asked meanwhile it does not. */
-async function arrive(load) {
-  await persist(load);
+/** Loads what the stream does not replay, such as presence and friend requests, and sends the outbox. */
+async function synchronize(load) {
+  await retryWhileTransient(load);
   await openRoom();
   flush();
 }
 
-function leave() {
-  stopListening();
+function endSession() {
+  closeStream();
   clearOutbox();
   store.reset();
   resetUi();
@@ -124,81 +124,81 @@ function leave() {
   draw();
 }
 
-whenSessionEnds(() => {
-  leave();
+onSessionEnd(() => {
+  endSession();
   notify({ key: 'session_ended' });
 });
 
-/** `#room/5` and `#room/5/members`; whatever else is the list. */
+/** Shows the room of `#room/5` or `#room/5/members`; any other hash shows only the lists. */
 function route() {
   const [, id, members] = location.hash.match(/^#room\/(\d+)(\/members)?$/) ?? [];
-  if (Number(id) !== state.reading) Object.assign(ui, { reply: null, edit: null, menu: null });
-  Object.assign(ui, { members: Boolean(members), sure: null });
-  state.reading = state.me && id ? Number(id) : null;
+  if (Number(id) !== state.openRoomId) Object.assign(ui, { reply: null, edit: null, menu: null });
+  Object.assign(ui, { members: Boolean(members), confirming: null });
+  state.openRoomId = state.me && id ? Number(id) : null;
   draw();
   focusComposer();
-  // At the start the stream comes first, so that nothing falls between the two.
+  // The first load waits for the stream, so that no message is missed between them.
   if (state.live !== null) openRoom();
 }
 
 async function openRoom() {
-  const id = state.reading;
+  const id = state.openRoomId;
   if (!id) return;
-  await attempt(async () => {
+  await run(async () => {
     if (!state.rooms.has(id)) await store.loadRoom(id);
     const room = state.rooms.get(id);
     if (room && !room.messages) await store.loadMessages(id);
-    if (room?.unread_count) store.readSoon(id);
+    if (room?.unread_count) store.scheduleMarkRead(id);
   });
 }
 
 const goTo = (room) => { location.hash = `#room/${room}`; };
 
-// Acts: by the names that the views give them
+// Actions, by the value of `data-act`
 
-const reading = () => state.rooms.get(state.reading);
-const messageOf = (id) => reading()?.messages?.find((message) => message.id === id);
-const answerOf = (message) => store.change(reading(), message.id, message);
+const currentRoom = () => state.rooms.get(state.openRoomId);
+const messageOf = (id) => currentRoom()?.messages?.find((message) => message.id === id);
+const updateMessage = (message) => store.updateMessage(currentRoom(), message.id, message);
 
-/** Asks once more before what cannot be taken back. */
-function surely(what, act) {
-  if (ui.sure !== what) {
-    ui.sure = what;
+/** Runs an irreversible action on the second press; the first press shows a confirmation. */
+function confirmFirst(key, action) {
+  if (ui.confirming !== key) {
+    ui.confirming = key;
     return null;
   }
-  ui.sure = null;
-  return act();
+  ui.confirming = null;
+  return action();
 }
 
-const presses = {
+const buttonActions = {
   otherForm: () => { ui.signingUp = !ui.signingUp; },
   language: switchLanguage,
   logOut: async () => {
     await logOut();
-    leave();
+    endSession();
   },
   tab: ({ id }) => {
     ui.tab = id;
-    if (id === 'people') return store.loadPeople();
+    if (id === 'people') return store.loadFriends();
   },
 
   add_friend: async ({ id }) => {
     await call('POST', '/friends/request', { user_id_2: Number(id) });
-    await store.loadPeople();
+    await store.loadFriends();
   },
-  // With the room both know at once that they are friends: its stream tells the other.
+  // Opening the room announces the friendship: its event reaches both users at once.
   accept: async ({ id }) => {
     await call('PUT', `/friends/status/${id}`, { action: 'accept' });
-    await store.loadPeople();
-    await presses.chat({ id });
+    await store.loadFriends();
+    await buttonActions.chat({ id });
   },
   reject: async ({ id }) => {
     await call('PUT', `/friends/status/${id}`, { action: 'reject' });
-    await store.loadPeople();
+    await store.loadFriends();
   },
   withdraw: async ({ id }) => {
     await call('DELETE', `/friends/request/${id}`);
-    await store.loadPeople();
+    await store.loadFriends();
   },
   chat: async ({ id }) => {
     const room = await call('GET', `/chat-rooms/check/${id}`);
@@ -206,12 +206,13 @@ const presses = {
     goTo(room.id);
   },
 
-  older: () => store.loadOlder(state.reading),
-  menu: ({ id }) => Object.assign(ui, { menu: ui.menu === id ? null : id, sure: null }),
+  older: () => store.loadOlder(state.openRoomId),
+  menu: ({ id }) => Object.assign(ui, { menu: ui.menu === id ? null : id, confirming: null }),
   react: async ({ id, emoji }) => {
     ui.menu = null;
-    const mine = messageOf(id).reactions?.some((one) => one.emoji === emoji && one.user_ids.includes(state.me.id));
-    answerOf(await call(mine ? 'DELETE' : 'PUT', `/messages/${id}/reactions/${encodeURIComponent(emoji)}`));
+    const reaction = messageOf(id).reactions?.find((candidate) => candidate.emoji === emoji);
+    const mine = reaction?.user_ids.includes(state.me.id);
+    updateMessage(await call(mine ? 'DELETE' : 'PUT', `/messages/${id}/reactions/${encodeURIComponent(emoji)}`));
   },
   reply: ({ id }) => {
     Object.assign(ui, { reply: messageOf(id), edit: null, menu: null });
@@ -222,42 +223,42 @@ const presses = {
     Object.assign(ui, { edit: message, editText: message.content, reply: null, menu: null });
     focusComposer();
   },
-  delete: ({ id }) => surely(`delete-${id}`, async () => {
+  delete: ({ id }) => confirmFirst(`delete-${id}`, async () => {
     ui.menu = null;
     await call('DELETE', `/messages/${id}`);
-    store.hear('message_deleted', { message_id: id, room_id: state.reading });
+    store.applyEvent('message_deleted', { message_id: id, room_id: state.openRoomId });
   }),
   cancel: () => {
     Object.assign(ui, { reply: null, edit: null });
     focusComposer();
   },
-  tryAgain: ({ id }) => tryAgain(id),
-  discard: ({ id }) => settle(id),
+  tryAgain: ({ id }) => retry(id),
+  discard: ({ id }) => dequeue(id),
 
-  remove: ({ id }) => surely(`remove-${id}`, async () => {
-    await call('DELETE', `/chat-rooms/${state.reading}/members/${id}`);
-    await store.loadRoom(state.reading);
+  remove: ({ id }) => confirmFirst(`remove-${id}`, async () => {
+    await call('DELETE', `/chat-rooms/${state.openRoomId}/members/${id}`);
+    await store.loadRoom(state.openRoomId);
   }),
-  leave: ({ id }) => surely(`leave-${id}`, async () => {
+  leave: ({ id }) => confirmFirst(`leave-${id}`, async () => {
     await call('DELETE', `/chat-rooms/${id}/members/${state.me.id}`);
     state.rooms.delete(Number(id));
     location.hash = '#';
   }),
 };
 
-const submits = {
+const formActions = {
   logIn: async ({ email, password }) => {
     await logIn(email, password);
-    await enter();
+    await startSession();
   },
   signUp: async ({ email, username, display_name, password }) => {
     await call('POST', '/auth/register', { email, username, display_name, password });
-    await submits.logIn({ email, password });
+    await formActions.logIn({ email, password });
   },
   search: async ({ query }) => {
     const { users } = await call('GET', `/users/search?${new URLSearchParams({ query, limit: 20 })}`);
-    store.meet(users);
-    ui.found = users;
+    store.addUsers(users);
+    ui.searchResults = users;
   },
   createGroup: async ({ name }, data) => {
     const members = data.getAll('member').map(Number);
@@ -268,30 +269,30 @@ const submits = {
   },
   addMembers: async (_, data) => {
     const members = data.getAll('member').map(Number);
-    if (members.length) await call('POST', `/chat-rooms/${state.reading}/members`, { user_ids: members });
-    await store.loadRoom(state.reading);
+    if (members.length) await call('POST', `/chat-rooms/${state.openRoomId}/members`, { user_ids: members });
+    await store.loadRoom(state.openRoomId);
   },
   send: async ({ content }) => {
     const text = content.trim();
-    if (!text || [...text].length > LONGEST) return;
+    if (!text || [...text].length > MAX_LENGTH) return;
     const { edit, reply } = ui;
     if (edit) {
-      answerOf(await call('PUT', `/messages/${edit.id}`, { content: text }));
+      updateMessage(await call('PUT', `/messages/${edit.id}`, { content: text }));
       Object.assign(ui, { edit: null });
       focusComposer();
       return;
     }
-    post(state.reading, text, reply?.id ?? null);
-    ui.drafts.delete(state.reading);
+    enqueue(state.openRoomId, text, reply?.id ?? null);
+    ui.drafts.delete(state.openRoomId);
     Object.assign(ui, { reply: null });
     document.querySelector('.composer textarea').value = '';
-    document.querySelector('.talk').scrollTop = 0;
+    document.querySelector('.messages').scrollTop = 0;
   },
 };
 
 addEventListener('click', (event) => {
-  const pressed = event.target.closest('button[data-act]');
-  if (pressed) attempt(async () => presses[pressed.dataset.act]({ ...pressed.dataset }));
+  const button = event.target.closest('button[data-act]');
+  if (button) run(async () => buttonActions[button.dataset.act]({ ...button.dataset }));
 });
 
 addEventListener('submit', (event) => {
@@ -301,28 +302,28 @@ addEventListener('submit', (event) => {
   ui.busy = form.dataset.act !== 'send';
   draw();
   const data = new FormData(form);
-  attempt(async () => submits[form.dataset.act](Object.fromEntries(data), data));
+  run(async () => formActions[form.dataset.act](Object.fromEntries(data), data));
 });
 
-let toldTyping = 0;
+let typingSentAt = 0;
 addEventListener('input', ({ target }) => {
   if (target.name !== 'content') return;
   if (ui.edit) ui.editText = target.value;
-  else ui.drafts.set(state.reading, target.value);
+  else ui.drafts.set(state.openRoomId, target.value);
   draw();
-  if (!ui.edit && state.live && target.value && Date.now() - toldTyping > TELL_TYPING_EVERY_MS) {
-    toldTyping = Date.now();
-    // Nobody misses it.
-    call('POST', `/messages/${state.reading}/typing`).catch(() => {});
+  if (!ui.edit && state.live && target.value && Date.now() - typingSentAt > TYPING_INTERVAL_MS) {
+    typingSentAt = Date.now();
+    // A lost typing notification has no effect.
+    call('POST', `/messages/${state.openRoomId}/typing`).catch(() => {});
   }
 });
 
 addEventListener('keydown', (event) => {
   const { key, target } = event;
-  // While a syllable of Korean is composed, Enter ends the syllable.
+  // While an input method composes a syllable, as in Korean, Enter ends the composition.
   if (event.isComposing) return;
   if (key === 'Escape') {
-    Object.assign(ui, { menu: null, sure: null, reply: null, edit: null });
+    Object.assign(ui, { menu: null, confirming: null, reply: null, edit: null });
     draw();
   }
   if (target.name !== 'content') return;
@@ -331,30 +332,31 @@ addEventListener('keydown', (event) => {
     target.form.requestSubmit();
   }
   if (key === 'ArrowUp' && !target.value) {
-    const last = reading().messages?.findLast((message) => message.user_id === state.me.id && !store.isSystem(message));
-    if (last) presses.edit(last);
+    const isMine = (message) => message.user_id === state.me.id && !store.isSystem(message);
+    const last = currentRoom().messages?.findLast(isMine);
+    if (last) buttonActions.edit(last);
     draw();
   }
 });
 
 addEventListener('hashchange', route);
 addEventListener('visibilitychange', () => {
-  if (reading()?.unread_count) store.readSoon(state.reading);
+  if (currentRoom()?.unread_count) store.scheduleMarkRead(state.openRoomId);
 });
 
 // Start
 
-store.watchStore(draw, (message, room) => {
+store.setStoreListeners(draw, (message, room) => {
   const name = store.nameOf(message.user_id, message.username);
-  const where = store.isGroup(room) ? `${store.titleOf(room)}, ${name}` : name;
-  document.getElementById('announcer').textContent = t('says', { name: where, text: message.content });
+  const source = store.isGroup(room) ? `${store.titleOf(room)}, ${name}` : name;
+  document.getElementById('announcer').textContent = t('announcement', { name: source, text: message.content });
 });
-watchOutbox({
+setOutboxListener({
   changed: draw,
-  sent: (message) => store.add(state.rooms.get(message.room_id), message),
-  // Perhaps one is no member any more.
-  refused: ({ room }) => attempt(() => store.loadRoom(room)),
+  sent: (message) => store.addMessage(state.rooms.get(message.room_id), message),
+  // The caller may have lost the membership of the room.
+  rejected: ({ room }) => run(() => store.loadRoom(room)),
 });
 
-if (loggedIn()) enter();
+if (loggedIn()) startSession();
 draw();

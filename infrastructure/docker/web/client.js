@@ -1,22 +1,22 @@
-// The API behind the gateway: requests, the session's tokens, and what a refusal means.
+// HTTP client of the API behind the gateway: requests, the session's tokens, and errors.
 
-const STORED = 'session';
-/** An access token that ends so soon is renewed first. */
-const RENEW_BEFORE_MS = 60_000;
-const PATIENCE_MS = 15_000;
+const STORAGE_KEY = 'session';
+/** An access token that expires sooner than this is refreshed before a request. */
+const REFRESH_BEFORE_MS = 60_000;
+const TIMEOUT_MS = 15_000;
 
-let session = JSON.parse(sessionStorage.getItem(STORED));
-let renewing = null;
-let onEnd = () => {};
+let session = JSON.parse(sessionStorage.getItem(STORAGE_KEY));
+let refreshing = null;
+let sessionEnded = () => {};
 
-/** A tab that was duplicated has the same session: who renews tells, for a refresh token may be used only once. */
-const tabs = new BroadcastChannel(STORED);
+/** A duplicated tab shares the session. A refresh token is valid once, so a tab that uses it sends the new tokens. */
+const tabs = new BroadcastChannel(STORAGE_KEY);
 tabs.onmessage = ({ data }) => {
-  if (session?.refresh_token === data.used) keep(data.session);
+  if (session?.refresh_token === data.used) saveSession(data.session);
 };
 
-/** What the server said instead of an answer; status 0 where it said nothing. */
-export class Refusal extends Error {
+/** An error response of the API. The status is 0 if there was no response. */
+export class ApiError extends Error {
   constructor(status, body = {}, retryAfter = null) {
     super(body.message ?? 'unreachable');
     this.status = status;
@@ -26,83 +26,84 @@ export class Refusal extends Error {
   }
 
   /** The same request may succeed later. */
-  get passes() {
+  get isTransient() {
     return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
   }
 }
 
 export const loggedIn = () => session !== null;
 
-export function whenSessionEnds(listener) {
-  onEnd = listener;
+export function onSessionEnd(listener) {
+  sessionEnded = listener;
 }
 
 export async function logIn(email, password) {
-  keep(await answered(await ask('POST', '/auth/login/json', { email, password })));
+  saveSession(await parse(await request('POST', '/auth/login/json', { email, password })));
 }
 
 export async function logOut() {
   await call('POST', '/auth/logout').catch(() => {});
-  forget();
+  clearSession();
 }
 
-/** Asks as whoever is logged in; renews the access token when its time comes. */
+/** Calls the API with the access token of the session, which is refreshed when it is about to expire or rejected. */
 export async function call(method, path, body) {
-  if (session && session.ends - Date.now() < RENEW_BEFORE_MS) await renew();
-  let answer = await ask(method, path, body);
-  if (answer.status === 401 && session) {
-    await renew();
-    answer = await ask(method, path, body);
+  if (session && session.ends - Date.now() < REFRESH_BEFORE_MS) await refresh();
+  let response = await request(method, path, body);
+  if (response.status === 401 && session) {
+    await refresh();
+    response = await request(method, path, body);
   }
-  return answered(answer);
+  return parse(response);
 }
 
-async function ask(method, path, body) {
+async function request(method, path, body) {
   const headers = {};
   if (session) headers.Authorization = `Bearer ${session.access_token}`;
   if (body) headers['Content-Type'] = 'application/json';
   try {
     return await fetch(`/api${path}`, {
-      method, headers, body: body && JSON.stringify(body), cache: 'no-store', signal: AbortSignal.timeout(PATIENCE_MS),
+      method, headers, body: body && JSON.stringify(body), cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS),
     });
   } catch {
-    throw new Refusal(0);
+    throw new ApiError(0);
   }
 }
 
-async function answered(answer) {
-  const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refusal(answer.status, body, answer.headers.get('Retry-After'));
+async function parse(response) {
+  const body = await response.json().catch(() => ({}));
+  if (!response.ok) throw new ApiError(response.status, body, response.headers.get('Retry-After'));
   return body;
 }
 
-function renew() {
-  renewing ??= rotate().finally(() => { renewing = null; });
-  return renewing;
+/** Concurrent callers share one refresh. */
+function refresh() {
+  refreshing ??= rotateTokens().finally(() => { refreshing = null; });
+  return refreshing;
 }
 
-async function rotate() {
+async function rotateTokens() {
   const used = session.refresh_token;
   try {
-    keep(await answered(await ask('POST', '/auth/refresh', { refresh_token: used })));
+    saveSession(await parse(await request('POST', '/auth/refresh', { refresh_token: used })));
     tabs.postMessage({ used, session });
-  } catch (refusal) {
-    const elsewhere = session && session.refresh_token !== used;
-    if (elsewhere) return;
-    if (refusal.status === 401) {
-      forget();
-      onEnd();
+  } catch (error) {
+    const refreshedByOtherTab = session && session.refresh_token !== used;
+    if (refreshedByOtherTab) return;
+    if (error.status === 401) {
+      clearSession();
+      sessionEnded();
     }
-    throw refusal;
+    throw error;
   }
 }
 
-function keep(tokens) {
+function saveSession(tokens) {
   session = { ...tokens, ends: tokens.ends ?? Date.now() + tokens.expires_in * 1000 };
-  sessionStorage.setItem(STORED, JSON.stringify(session));
+  sessionStorage.setItem(STORAGE_KEY, JSON.stringify(session));
 }
 
-function forget() {
+function clearSession() {
   session = null;
   sessionStorage.clear();
 }

@@ -1,6 +1,6 @@
-// Elements, and how what stands on the page is brought in line with what should stand there.
+// Creates elements and updates the page to match a new tree of elements.
 
-/** An element. Children that are text become text, never markup; `false` and `null` are left out. */
+/** Creates an element. Strings become text nodes, never markup; `false` and `null` are omitted. */
 export function h(tag, attributes, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes ?? {})) {
@@ -11,13 +11,13 @@ export function h(tag, attributes, ...children) {
   return element;
 }
 
-/** A button that acts; what it shows is text, an icon or several, and where it is no text it has a label. */
-export function button(kind, act, id, shown, label, attributes) {
-  const named = { class: kind, type: 'button', 'data-act': act, 'data-id': id, 'aria-label': label, title: label };
-  return h('button', { ...named, ...attributes }, shown);
+/** Creates a button for the action `act`. The content is text, an icon or both; without text, a label is required. */
+export function button(kind, act, id, content, label, attributes) {
+  const all = { class: kind, type: 'button', 'data-act': act, 'data-id': id, 'aria-label': label, title: label };
+  return h('button', { ...all, ...attributes }, content);
 }
 
-/** The first letter of a name, on a colour of the person's own. */
+/** The first letter of a name on a colour that depends on the user's id. */
 export function avatar(id, name, online) {
   return h('span', { class: `avatar hue-${id % 8}`, 'aria-hidden': 'true' }, [...name][0]?.toUpperCase() ?? '?',
     online && h('span', { class: 'dot' }));
@@ -36,34 +36,36 @@ const STROKES = {
 };
 
 export function icon(name) {
-  const make = (tag, attributes) => {
+  const create = (tag, attributes) => {
     const element = document.createElementNS('http://www.w3.org/2000/svg', tag);
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
     return element;
   };
-  const svg = make('svg', { viewBox: '0 0 24 24', class: 'icon', 'aria-hidden': 'true' });
-  svg.append(make('path', { d: STROKES[name] }));
+  const svg = create('svg', { viewBox: '0 0 24 24', class: 'icon', 'aria-hidden': 'true' });
+  svg.append(create('path', { d: STROKES[name] }));
   return svg;
 }
 
 /**
- * Makes `old` look like `wanted`, keeping what is the same: so focus, scrolling and half-typed text stay.
- * Children with a `data-key` are known by it, the others by their place.
+ * Updates `current` to equal `target`. Unchanged nodes stay in the document, so focus, scroll position and typed text
+ * are preserved. Children are matched by `data-key`, or by position if they have none.
  */
-export function morph(old, wanted) {
-  for (const { name } of [...old.attributes]) if (!wanted.hasAttribute(name)) old.removeAttribute(name);
-  for (const { name, value } of wanted.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
-  const news = [...wanted.childNodes];
-  const kept = new Set(news.map(key));
-  for (const child of [...old.childNodes]) if (key(child) && !kept.has(key(child))) child.remove();
-  const keyed = new Map([...old.children].filter(key).map((child) => [key(child), child]));
-  let at = old.firstChild;
-  for (const child of news) {
-    const same = key(child) ? keyed.get(key(child)) : like(at, child) ? at : null;
-    if (same && same === at) at = at.nextSibling;
-    else old.insertBefore(same ?? child, at);
-    if (same instanceof Element) morph(same, child);
-    else if (same && same.data !== child.data) same.data = child.data;
+export function morph(current, target) {
+  for (const { name } of [...current.attributes]) if (!target.hasAttribute(name)) current.removeAttribute(name);
+  for (const { name, value } of target.attributes) {
+    if (current.getAttribute(name) !== value) current.setAttribute(name, value);
+  }
+  const children = [...target.childNodes];
+  const keys = new Set(children.map(key));
+  for (const child of [...current.childNodes]) if (key(child) && !keys.has(key(child))) child.remove();
+  const keyed = new Map([...current.children].filter(key).map((child) => [key(child), child]));
+  let at = current.firstChild;
+  for (const child of children) {
+    const match = key(child) ? keyed.get(key(child)) : sameKind(at, child) ? at : null;
+    if (match && match === at) at = at.nextSibling;
+    else current.insertBefore(match ?? child, at);
+    if (match instanceof Element) morph(match, child);
+    else if (match && match.data !== child.data) match.data = child.data;
   }
   while (at) {
     const next = at.nextSibling;
@@ -73,4 +75,4 @@ export function morph(old, wanted) {
 }
 
 const key = (node) => node.dataset?.key;
-const like = (a, b) => a && !key(a) && a.nodeName === b.nodeName;
+const sameKind = (a, b) => a && !key(a) && a.nodeName === b.nodeName;

@@ -1,40 +1,40 @@
-// English and Korean.
+// The texts of the page in English and Korean, and the format of times.
 
-const STORED = 'language';
+const STORAGE_KEY = 'language';
 
 const TEXTS = {
-  tagline: ['A quiet place to talk.', '조용히 이야기 나누는 곳'],
-  email: ['E-mail', '이메일'],
+  tagline: ['A quiet place to talk.', '조용히 이야기를 나누는 공간'],
+  email: ['Email', '이메일'],
   password: ['Password', '비밀번호'],
-  password_hint: ['8 characters or more, with a letter, a digit and a special character',
-    '8자 이상, 영문자·숫자·특수문자를 각각 하나 이상'],
+  password_hint: ['At least 8 characters, with a letter, a digit and a special character',
+    '8자 이상, 영문자·숫자·특수문자를 하나 이상씩 포함'],
   username: ['Username', '사용자 이름'],
-  username_hint: ['3 to 50 letters, digits, _ or -', '3~50자의 영문자, 숫자, _ 또는 -'],
-  display_name: ['Name that others see (optional)', '표시할 이름 (선택)'],
+  username_hint: ['3 to 50 letters, digits, _ or -', '영문자, 숫자, _, -로 3~50자'],
+  display_name: ['Display name (optional)', '표시 이름 (선택)'],
   log_in: ['Log in', '로그인'],
   log_out: ['Log out', '로그아웃'],
   sign_up: ['Sign up', '가입하기'],
   to_sign_up: ['New here? Sign up', '처음이신가요? 가입하기'],
-  to_log_in: ['Signed up already? Log in', '이미 가입하셨나요? 로그인'],
+  to_log_in: ['Already have an account? Log in', '이미 가입하셨나요? 로그인'],
   other_language: ['한국어', 'English'],
-  chats: ['Chats', '대화'],
+  chats: ['Chats', '채팅'],
   people: ['People', '친구'],
-  no_chats: ['No conversation yet. Find someone under People.', '아직 대화가 없어요. 친구 탭에서 사람을 찾아보세요.'],
-  no_friends: ['No friends yet. Search for someone above.', '아직 친구가 없어요. 위에서 사람을 찾아보세요.'],
-  nobody_found: ['Nobody by that name.', '그런 이름의 사람이 없어요.'],
-  choose: ['Choose a conversation', '대화를 선택하세요'],
-  say_hello: ['Nothing said yet. Say hello!', '아직 메시지가 없어요. 먼저 인사해 보세요!'],
-  find_people: ['Find people', '사람 찾기'],
-  search: ['Search', '찾기'],
-  found: ['Found', '찾은 사람'],
+  no_chats: ['No chats yet. Find someone in the People tab.', '아직 채팅이 없어요. 친구 탭에서 대화할 사람을 찾아보세요.'],
+  no_friends: ['No friends yet. Search for someone above.', '아직 친구가 없어요. 위에서 친구를 찾아보세요.'],
+  no_results: ['No users found.', '검색 결과가 없어요.'],
+  choose: ['Select a chat', '채팅을 선택하세요'],
+  say_hello: ['No messages yet. Say hello!', '아직 메시지가 없어요. 먼저 인사해 보세요!'],
+  find_people: ['Find people', '친구 찾기'],
+  search: ['Search', '검색'],
+  search_results: ['Search results', '검색 결과'],
   friends: ['Friends', '친구'],
   received: ['Friend requests', '받은 친구 요청'],
   sent: ['Sent requests', '보낸 친구 요청'],
   add_friend: ['Add friend', '친구 추가'],
   accept: ['Accept', '수락'],
   reject: ['Decline', '거절'],
-  withdraw: ['Withdraw', '취소'],
-  chat: ['Chat', '대화하기'],
+  withdraw: ['Cancel request', '요청 취소'],
+  chat: ['Chat', '채팅하기'],
   online: ['online', '접속 중'],
   offline: ['offline', '오프라인'],
   last_seen: ['last seen {when}', '마지막 접속 {when}'],
@@ -44,67 +44,71 @@ const TEXTS = {
   members_of: ['{n} members', '멤버 {n}명'],
   create: ['Create', '만들기'],
   cancel: ['Cancel', '취소'],
-  add: ['Add', '추가'],
+  add: ['Add', '초대'],
   add_members: ['Add friends', '친구 초대'],
   remove: ['Remove', '내보내기'],
+  confirm_remove: ['Remove?', '내보낼까요?'],
   leave: ['Leave group', '그룹 나가기'],
-  sure: ['Really?', '정말요?'],
+  confirm_leave: ['Leave?', '나갈까요?'],
   you: ['You', '나'],
   back: ['Back', '뒤로'],
   message: ['Message', '메시지'],
   messages: ['Messages', '메시지 목록'],
   send: ['Send', '보내기'],
-  more: ['Actions', '더 보기'],
+  more: ['Message actions', '메시지 메뉴'],
   reply: ['Reply', '답장'],
   edit: ['Edit', '수정'],
   delete: ['Delete', '삭제'],
+  confirm_delete: ['Delete?', '삭제할까요?'],
   save: ['Save', '저장'],
   edited: ['edited', '수정됨'],
-  replying_to: ['Reply to {name}', '{name}에게 답장'],
+  replying_to: ['Reply to {name}', '{name} 님에게 답장'],
   editing: ['Edit message', '메시지 수정'],
-  reply_gone: ['earlier message', '이전 메시지'],
+  earlier_message: ['Earlier message', '이전 메시지'],
   read: ['Read', '읽음'],
   read_by: ['Read by {n}', '{n}명 읽음'],
   waiting: ['Waiting to be sent', '전송 대기 중'],
   not_sent: ['Not sent', '전송 실패'],
   try_again: ['Try again', '다시 보내기'],
-  discard: ['Discard', '지우기'],
+  discard: ['Discard', '삭제'],
   older: ['Earlier messages', '이전 메시지 보기'],
-  new_messages: ['New', '여기부터 새 메시지'],
+  new_messages: ['New messages', '새 메시지'],
   unread: ['{n} unread', '안 읽은 메시지 {n}개'],
-  typing: ['{names} is typing …', '{names} 님이 입력 중 …'],
-  typing_many: ['{names} are typing …', '{names} 님이 입력 중 …'],
+  typing: ['{names} is typing…', '{names} 님이 입력 중…'],
+  typing_many: ['{names} are typing…', '{names} 님이 입력 중…'],
   yesterday: ['Yesterday', '어제'],
   today: ['Today', '오늘'],
-  is_offline: ['No connection. Trying again …', '연결이 끊겼어요. 다시 연결하는 중 …'],
-  connecting: ['Connecting …', '연결하는 중 …'],
-  session_ended: ['The session has ended. Please log in again.', '세션이 끝났어요. 다시 로그인해 주세요.'],
-  says: ['{name}: {text}', '{name}: {text}'],
-  left: ['{n} left', '{n}자 남음'],
+  is_offline: ['Connection lost. Reconnecting…', '연결이 끊겼어요. 다시 연결하는 중…'],
+  connecting: ['Connecting…', '연결하는 중…'],
+  session_ended: ['Your session has ended. Please log in again.', '세션이 만료되었어요. 다시 로그인해 주세요.'],
+  announcement: ['{name}: {text}', '{name}: {text}'],
+  remaining: ['{n} left', '{n}자 남음'],
+  too_long: ['{n} characters too long', '{n}자 초과'],
+  too_long_by_one: ['1 character too long', '1자 초과'],
   react: ['React with {emoji}', '{emoji} 반응'],
-  added: ['{by} added {names}', '{by} 님이 {names} 님을 초대했어요'],
-  removed: ['{by} removed {names}', '{by} 님이 {names} 님을 내보냈어요'],
-  gone: ['{by} left', '{by} 님이 나갔어요'],
+  members_added: ['{by} added {names}', '{by} 님이 {names}을 초대했어요'],
+  member_removed: ['{by} removed {names}', '{by} 님이 {names}을 내보냈어요'],
+  member_left: ['{by} left', '{by} 님이 나갔어요'],
 
-  // Refusals: by code of the server, by status, or whatever else.
-  BLOCKED: ['This person cannot be written to.', '이 사람에게는 보낼 수 없어요.'],
-  authentication_error: ['E-mail or password is wrong.', '이메일 또는 비밀번호가 맞지 않아요.'],
-  resource_conflict: ['This e-mail or username is taken.', '이미 사용 중인 이메일 또는 사용자 이름이에요.'],
-  validation_error: ['Please check what you entered.', '입력한 내용을 확인해 주세요.'],
-  authorization_error: ['You may not do that.', '권한이 없어요.'],
-  resource_not_found: ['It is not there any more.', '더 이상 존재하지 않아요.'],
-  MESSAGE_ALREADY_DELETED: ['The message is deleted.', '삭제된 메시지예요.'],
-  refused_0: ['The server cannot be reached. Try again in a moment.', '서버에 연결할 수 없어요. 잠시 후 다시 시도해 주세요.'],
-  refused_429: ['Too many requests. Try again in a moment.', '요청이 너무 많아요. 잠시 후 다시 시도해 주세요.'],
-  refused: ['That did not work. Try again in a moment.', '처리하지 못했어요. 잠시 후 다시 시도해 주세요.'],
+  // Errors, by the code of the response, by its status, or any other.
+  BLOCKED: ['You cannot send messages to this user.', '이 사용자에게는 메시지를 보낼 수 없어요.'],
+  authentication_error: ['The email or password is incorrect.', '이메일 또는 비밀번호가 올바르지 않아요.'],
+  resource_conflict: ['This email or username is already taken.', '이미 사용 중인 이메일 또는 사용자 이름이에요.'],
+  validation_error: ['Please check your input.', '입력한 내용을 확인해 주세요.'],
+  authorization_error: ['You do not have permission to do this.', '권한이 없어요.'],
+  resource_not_found: ['This no longer exists.', '더 이상 존재하지 않아요.'],
+  MESSAGE_ALREADY_DELETED: ['This message has been deleted.', '이미 삭제된 메시지예요.'],
+  error_0: ['The server cannot be reached. Try again in a moment.', '서버에 연결할 수 없어요. 잠시 후 다시 시도해 주세요.'],
+  error_429: ['Too many requests. Try again in a moment.', '요청이 너무 많아요. 잠시 후 다시 시도해 주세요.'],
+  error: ['Something went wrong. Try again in a moment.', '문제가 발생했어요. 잠시 후 다시 시도해 주세요.'],
 };
 
-let language = localStorage.getItem(STORED) ?? (navigator.language.startsWith('ko') ? 'ko' : 'en');
+let language = localStorage.getItem(STORAGE_KEY) ?? (navigator.language.startsWith('ko') ? 'ko' : 'en');
 document.documentElement.lang = language;
 
 export function switchLanguage() {
   language = language === 'ko' ? 'en' : 'ko';
-  localStorage.setItem(STORED, language);
+  localStorage.setItem(STORAGE_KEY, language);
   document.documentElement.lang = language;
 }
 
@@ -113,16 +117,19 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
-export function refusalText({ status, code }) {
-  return t([code, `refused_${status}`].find((key) => Object.hasOwn(TEXTS, key)) ?? 'refused');
+export function errorText({ status, code }) {
+  return t([code, `error_${status}`].find((key) => Object.hasOwn(TEXTS, key)) ?? 'error');
 }
 
-/** What the system says of members, which it says in English. */
+const SYSTEM_TEXTS = { added: 'members_added', removed: 'member_removed', left: 'member_left' };
+
+/** Translates a system message about members. The server writes them in English. */
 export function systemText(text) {
   const [, by, verb, names] = text.match(/^(\S+) (added|removed|left) ?(.*)$/) ?? [];
   if (!by || language === 'en') return text;
-  const people = names.replace(/ and (\d+) others$/, ' 외 $1명').replace(' and ', ', ');
-  return t(verb === 'left' ? 'gone' : verb, { by, names: people });
+  const [, listed, others] = names.match(/^(.*?)(?: and (\d+) others)?$/);
+  const users = listed.split(/, | and /).map((name) => `${name} 님`).join(', ');
+  return t(SYSTEM_TEXTS[verb], { by, names: others ? `${users} 외 ${others}명` : users });
 }
 
 const format = (options) => (at) => new Intl.DateTimeFormat(language, options).format(new Date(at));
@@ -133,7 +140,7 @@ const shortDate = format({ day: 'numeric', month: 'short' });
 
 export const dayKey = (at) => new Date(at).toDateString();
 
-/** A day as one says it. */
+/** The date of a day, or "Today" or "Yesterday". */
 export function day(at) {
   const now = new Date();
   if (dayKey(at) === now.toDateString()) return t('today');
@@ -141,7 +148,7 @@ export function day(at) {
   return new Date(at).getFullYear() === now.getFullYear() ? date(at) : dateOfYear(at);
 }
 
-/** As short as a list has room for. */
+/** A short form for lists: the time of today, otherwise the day. */
 export function when(at) {
   const name = day(at);
   return name === t('today') ? clock(at) : name === t('yesterday') ? name : shortDate(at);

@@ -1,62 +1,62 @@
-// Messages on their way. They stay visible until the server has them, and go again when it is back: the
-// `client_message_id` makes a repeat harmless.
+// Outbox of messages that the server has not confirmed. They stay visible and are resent when the server is reachable;
+// the `client_message_id` makes a repeated send idempotent.
 
 import { call } from './client.js';
 
-const STORED = 'unsent';
-const FIRST_PAUSE_MS = 2_000;
-const LONGEST_PAUSE_MS = 30_000;
+const STORAGE_KEY = 'unsent';
+const MIN_BACKOFF_MS = 2_000;
+const MAX_BACKOFF_MS = 30_000;
 
-/** What is not sent yet, oldest first: `{ id, room, content, reply_to, at, refused }`. */
-export let unsent = JSON.parse(sessionStorage.getItem(STORED)) ?? [];
+/** Unconfirmed messages, oldest first: `{ id, room, content, reply_to, at, error }`. */
+export let outbox = JSON.parse(sessionStorage.getItem(STORAGE_KEY)) ?? [];
 
-let tell = { changed() {}, sent(_message) {}, refused(_unsent) {} };
+let listener = { changed() {}, sent(_message) {}, rejected(_entry) {} };
 let sending = false;
 let timer = null;
-let pause = FIRST_PAUSE_MS;
+let backoff = MIN_BACKOFF_MS;
 
-export function watchOutbox(listener) {
-  tell = listener;
+export function setOutboxListener(newListener) {
+  listener = newListener;
 }
 
-export function post(room, content, replyTo) {
+export function enqueue(room, content, replyTo) {
   const id = crypto.getRandomValues(new Uint32Array(4)).join('-');
-  store([...unsent, { id, room, content, reply_to: replyTo, at: new Date().toISOString() }]);
+  save([...outbox, { id, room, content, reply_to: replyTo, at: new Date().toISOString() }]);
   flush();
 }
 
-/** The message has arrived, or is given up. */
-export function settle(id) {
-  if (unsent.some((one) => one.id === id)) store(unsent.filter((one) => one.id !== id));
+/** Removes a message that the server has confirmed or that the user has discarded. */
+export function dequeue(id) {
+  if (outbox.some((entry) => entry.id === id)) save(outbox.filter((entry) => entry.id !== id));
 }
 
-export function tryAgain(id) {
-  store(unsent.map((one) => (one.id === id ? { ...one, refused: null } : one)));
+export function retry(id) {
+  save(outbox.map((entry) => (entry.id === id ? { ...entry, error: null } : entry)));
   flush();
 }
 
 export function clearOutbox() {
   clearTimeout(timer);
-  store([]);
+  save([]);
 }
 
-/** Sends one after another, so that their order stays. */
+/** Sends the messages one after another, which keeps their order. */
 export async function flush() {
   if (sending) return;
   sending = true;
   clearTimeout(timer);
-  for (let next; (next = unsent.find((one) => !one.refused));) {
+  for (let next; (next = outbox.find((entry) => !entry.error));) {
     try {
       await send(next);
-      pause = FIRST_PAUSE_MS;
-    } catch (refusal) {
-      if (!refusal.passes) {
-        store(unsent.map((one) => (one.id === next.id ? { ...one, refused: refusal.code || 'refused' } : one)));
-        tell.refused(next);
+      backoff = MIN_BACKOFF_MS;
+    } catch (error) {
+      if (!error.isTransient) {
+        save(outbox.map((entry) => (entry.id === next.id ? { ...entry, error: error.code || 'rejected' } : entry)));
+        listener.rejected(next);
         continue;
       }
-      timer = setTimeout(flush, Math.max(refusal.retryAfterMs || 0, pause));
-      pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
+      timer = setTimeout(flush, Math.max(error.retryAfterMs || 0, backoff));
+      backoff = Math.min(backoff * 2, MAX_BACKOFF_MS);
       break;
     }
   }
@@ -65,12 +65,12 @@ export async function flush() {
 
 async function send({ id, room, content, reply_to }) {
   const message = await call('POST', `/messages/${room}`, { content, client_message_id: id, reply_to });
-  tell.sent(message);
-  settle(id);
+  listener.sent(message);
+  dequeue(id);
 }
 
-function store(messages) {
-  unsent = messages;
-  sessionStorage.setItem(STORED, JSON.stringify(unsent));
-  tell.changed();
+function save(entries) {
+  outbox = entries;
+  sessionStorage.setItem(STORAGE_KEY, JSON.stringify(outbox));
+  listener.changed();
 }

@@ -1,173 +1,173 @@
-// What the page knows: people, rooms, messages; how it is loaded, and how live events change it.
+// The state of the page (users, rooms, messages), how it is loaded, and how live events change it.
 
-import { call, Refusal } from './client.js';
+import { ApiError, call } from './client.js';
 import { systemText, t, when } from './i18n.js';
-import { settle } from './outbox.js';
+import { dequeue } from './outbox.js';
 
-const PAGE = 50;
-/** Ids in one question for profiles (the API's limit). */
-const BATCH = 100;
+const PAGE_SIZE = 50;
+/** Ids in one request for profiles (the API's limit). */
+const PROFILE_BATCH = 100;
 const TYPING_MS = 5_000;
-const READ_AFTER_MS = 300;
+const MARK_READ_AFTER_MS = 300;
 
 export const state = {};
 
-/** As nobody, on the way in. */
+/** The state before login. */
 export function reset() {
   Object.assign(state, {
     me: null,
-    live: null, // null until the stream was tried
-    people: new Map(), // id → { id, username, display_name, is_online, last_seen_at }
+    live: null, // null until the first connection attempt of the stream has ended
+    users: new Map(), // id → { id, username, display_name, is_online, last_seen_at }
     friends: [], // ids
     received: [],
     sent: [],
-    rooms: new Map(), // id → room; `messages` is null until they are loaded
-    typing: new Map(), // room → Map of user → { name, until }
-    reading: null, // the room on the screen
+    rooms: new Map(), // id → room; `messages` is null until loaded
+    typing: new Map(), // room → Map of user → { username, until }
+    openRoomId: null, // the room on the screen
   });
 }
 reset();
 
-let changed = () => {};
-let heard = () => {};
+let notifyChange = () => {};
+let notifyMessage = () => {};
 
-/** `onChange()` follows every change, `onMessage(message, room)` every live message of someone else. */
-export function watchStore(onChange, onMessage) {
-  changed = onChange;
-  heard = onMessage;
+/** Calls `onChange()` after every change and `onMessage(message, room)` for every live message of another user. */
+export function setStoreListeners(onChange, onMessage) {
+  notifyChange = onChange;
+  notifyMessage = onMessage;
 }
 
 // Loading
 
 export async function loadMe() {
   state.me = await call('GET', '/profile/me');
-  changed();
+  notifyChange();
 }
 
-/** Everything that is listed: few requests, whatever the number of rooms and people. */
+/** Loads the lists of rooms, friends and requests. The number of requests does not grow with the number of rooms. */
 export async function loadLists() {
-  await Promise.all([loadRooms(), loadPeople()]);
-  await loadStrangers();
+  await Promise.all([loadRooms(), loadFriends()]);
+  await loadMissingProfiles();
 }
 
 async function loadRooms() {
   const rooms = await call('GET', '/chat-rooms?limit=100');
   const listed = new Set(rooms.map((room) => room.id));
-  for (const id of state.rooms.keys()) if (!listed.has(id) && id !== state.reading) state.rooms.delete(id);
-  rooms.forEach(put);
-  changed();
+  for (const id of state.rooms.keys()) if (!listed.has(id) && id !== state.openRoomId) state.rooms.delete(id);
+  rooms.forEach(upsertRoom);
+  notifyChange();
 }
 
-function put(room) {
-  const known = state.rooms.get(room.id);
-  if (!known) {
-    state.rooms.set(room.id, { ...room, messages: null, more: false, early: null, newFrom: null });
+function upsertRoom(room) {
+  const existing = state.rooms.get(room.id);
+  if (!existing) {
+    state.rooms.set(room.id, { ...room, messages: null, hasMore: false, bufferedEvents: null, firstUnreadId: null });
     return;
   }
-  // Said after the question was answered, heard before the answer came.
-  const heardSince = known.last_message && newer(known.last_message, room.last_message);
-  const { last_message, unread_count } = heardSince ? known : room;
-  Object.assign(known, room, { last_message, unread_count });
+  // A live event can arrive before an older response. Then the newer last message and its count stay.
+  const isStale = existing.last_message && isNewer(existing.last_message, room.last_message);
+  const { last_message, unread_count } = isStale ? existing : room;
+  Object.assign(existing, room, { last_message, unread_count });
 }
 
 export async function loadRoom(id) {
   try {
-    put(await call('GET', `/chat-rooms/${id}`));
-    await loadStrangers();
-  } catch (refusal) {
-    if (refusal.status !== 403 && refusal.status !== 404) throw refusal;
+    upsertRoom(await call('GET', `/chat-rooms/${id}`));
+    await loadMissingProfiles();
+  } catch (error) {
+    if (error.status !== 403 && error.status !== 404) throw error;
     state.rooms.delete(id);
   }
-  changed();
+  notifyChange();
 }
 
-export async function loadPeople() {
+export async function loadFriends() {
   const [friends, requests] = await Promise.all([call('GET', '/friends/list'), call('GET', '/friends/requests')]);
   for (const { user_id, username, display_name, is_online, last_seen_at } of friends) {
-    state.people.set(user_id, { id: user_id, username, display_name, is_online, last_seen_at });
+    state.users.set(user_id, { id: user_id, username, display_name, is_online, last_seen_at });
   }
   state.friends = friends.map((friend) => friend.user_id);
   state.received = requests.received_requests;
   state.sent = requests.sent_requests;
-  changed();
+  notifyChange();
 }
 
-/** Whoever one chats with but is no friend of. */
-async function loadStrangers() {
-  const others = [...state.rooms.values()].map(partner).filter((id) => id && !state.people.has(id));
-  for (let from = 0; from < others.length; from += BATCH) {
-    meet(await call('GET', `/users?user_ids=${others.slice(from, from + BATCH)}`));
+/** Loads the profiles of partners in direct rooms who are not friends. */
+async function loadMissingProfiles() {
+  const missing = [...state.rooms.values()].map(partner).filter((id) => id && !state.users.has(id));
+  for (let from = 0; from < missing.length; from += PROFILE_BATCH) {
+    addUsers(await call('GET', `/users?user_ids=${missing.slice(from, from + PROFILE_BATCH)}`));
   }
 }
 
-export function meet(people) {
-  for (const person of people) state.people.set(person.id, person);
-  changed();
+export function addUsers(users) {
+  for (const user of users) state.users.set(user.id, user);
+  notifyChange();
 }
 
-/** The newest messages; events that come meanwhile are newer than the answer, so they wait for it. */
+/** Loads the newest messages. Events that arrive meanwhile are newer than the response and are applied after it. */
 export async function loadMessages(id) {
   const room = state.rooms.get(id);
-  if (!room || room.early) return;
-  room.early = [];
+  if (!room || room.bufferedEvents) return;
+  room.bufferedEvents = [];
   try {
-    const { messages, has_more } = await call('GET', `/messages/${id}?limit=${PAGE}`);
-    Object.assign(room, { messages, more: has_more });
+    const { messages, has_more } = await call('GET', `/messages/${id}?limit=${PAGE_SIZE}`);
+    Object.assign(room, { messages, hasMore: has_more });
     const others = messages.filter((message) => message.user_id !== state.me.id && !isSystem(message));
-    room.newFrom = room.unread_count ? others.at(-room.unread_count)?.id ?? others[0]?.id : null;
+    room.firstUnreadId = room.unread_count ? others.at(-room.unread_count)?.id ?? others[0]?.id : null;
   } finally {
-    const early = room.early;
-    room.early = null;
-    for (const [name, data] of early) hear(name, data);
+    const events = room.bufferedEvents;
+    room.bufferedEvents = null;
+    for (const [name, data] of events) applyEvent(name, data);
   }
-  changed();
+  notifyChange();
 }
 
 export async function loadOlder(id) {
   const room = state.rooms.get(id);
   const first = room.messages[0].id;
-  const { messages, has_more } = await call('GET', `/messages/${id}?limit=${PAGE}&before=${first}`);
+  const { messages, has_more } = await call('GET', `/messages/${id}?limit=${PAGE_SIZE}&before=${first}`);
   if (room.messages[0]?.id === first) {
     room.messages.unshift(...messages);
-    room.more = has_more;
+    room.hasMore = has_more;
   }
-  changed();
+  notifyChange();
 }
 
-/** After a gap that the stream cannot fill: what was loaded may be wrong. */
-export async function loadAnew() {
+/** Reloads everything after a gap that the stream cannot fill. */
+export async function reloadAll() {
   for (const room of state.rooms.values()) room.messages = null;
   await loadLists();
-  if (state.reading) await loadMessages(state.reading);
+  if (state.openRoomId) await loadMessages(state.openRoomId);
 }
 
 // Live events
 
-export function hear(name, data) {
+export function applyEvent(name, data) {
   const room = state.rooms.get(data.room_id);
-  if (room?.early && name in ofMessages) return void room.early.push([name, data]);
-  (ofMessages[name] ?? ofLists[name])?.(data, room);
-  changed();
+  if (room?.bufferedEvents && name in messageEvents) return void room.bufferedEvents.push([name, data]);
+  (messageEvents[name] ?? listEvents[name])?.(data, room);
+  notifyChange();
 }
 
-const ofMessages = {
+const messageEvents = {
   new_message(message, room) {
     state.typing.get(message.room_id)?.delete(message.user_id);
-    if (!room) return later(loadRoom(message.room_id));
-    add(room, message);
+    if (!room) return inBackground(loadRoom(message.room_id));
+    addMessage(room, message);
   },
   message_edited(message, room) {
-    change(room, message.id, message);
+    updateMessage(room, message.id, message);
     if (room?.last_message?.id === message.id) room.last_message = message;
   },
   message_deleted({ message_id, room_id }, room) {
     if (!room) return;
     room.messages = room.messages?.filter((message) => message.id !== message_id) ?? null;
     if (room.last_message?.id === message_id) room.last_message = null;
-    if (!room.last_message || room.unread_count) later(loadRoom(room_id));
+    if (!room.last_message || room.unread_count) inBackground(loadRoom(room_id));
   },
   reaction_changed({ message_id, reactions }, room) {
-    change(room, message_id, { reactions });
+    updateMessage(room, message_id, { reactions });
   },
   messages_read({ user_id, message_ids, up_to = 0 }, room) {
     if (user_id === state.me.id) {
@@ -181,38 +181,38 @@ const ofMessages = {
   },
 };
 
-const ofLists = {
+const listEvents = {
   typing({ room_id, user_id, username }) {
     if (user_id === state.me.id) return;
-    const people = state.typing.get(room_id) ?? new Map();
-    state.typing.set(room_id, people.set(user_id, { username, until: Date.now() + TYPING_MS }));
-    setTimeout(changed, TYPING_MS);
+    const users = state.typing.get(room_id) ?? new Map();
+    state.typing.set(room_id, users.set(user_id, { username, until: Date.now() + TYPING_MS }));
+    setTimeout(notifyChange, TYPING_MS);
   },
   presence({ user_id, is_online, last_seen_at }) {
-    const person = state.people.get(user_id);
-    if (person) Object.assign(person, { is_online, last_seen_at });
+    const user = state.users.get(user_id);
+    if (user) Object.assign(user, { is_online, last_seen_at });
   },
-  friend_request: () => later(loadPeople()),
-  chat_room_created: ({ room_id }) => later(Promise.all([loadRoom(room_id), loadPeople()])),
+  friend_request: () => inBackground(loadFriends()),
+  chat_room_created: ({ room_id }) => inBackground(Promise.all([loadRoom(room_id), loadFriends()])),
 };
 
-/** What cannot be asked for now is asked for when the stream is back. */
-function later(loading) {
+/** Ignores a failure, because the lists are loaded again when the stream reconnects. */
+function inBackground(loading) {
   loading.catch(() => {});
 }
 
-/** A message, wherever it comes from: it is in the list once, at the place of its position. */
-export function add(room, message) {
-  if (message.client_message_id) settle(message.client_message_id);
+/** Adds a message from an event or a response once, in the order of positions. */
+export function addMessage(room, message) {
+  if (message.client_message_id) dequeue(message.client_message_id);
   if (!room || message.is_deleted) return;
-  const others = message.user_id !== state.me.id && !isSystem(message);
-  const isNewer = newer(message, room.last_message);
-  if (isNewer) room.last_message = message;
-  if (isSystem(message)) later(loadRoom(room.id));
-  if (others && isNewer) {
-    if (isRead(room.id)) readSoon(room.id);
+  const fromOther = message.user_id !== state.me.id && !isSystem(message);
+  const isLast = isNewer(message, room.last_message);
+  if (isLast) room.last_message = message;
+  if (isSystem(message)) inBackground(loadRoom(room.id));
+  if (fromOther && isLast) {
+    if (isOnScreen(room.id)) scheduleMarkRead(room.id);
     else room.unread_count++;
-    heard(message, room);
+    notifyMessage(message, room);
   }
   const list = room.messages;
   if (list && !list.some((one) => one.id === message.id)) {
@@ -221,54 +221,54 @@ export function add(room, message) {
   }
 }
 
-function newer(message, last) {
+function isNewer(message, last) {
   if (!last) return true;
-  const [at, than] = [Date.parse(message.created_at), Date.parse(last.created_at)];
-  return at > than || (at === than && message.id !== last.id);
+  const [sentAt, lastSentAt] = [Date.parse(message.created_at), Date.parse(last.created_at)];
+  return sentAt > lastSentAt || (sentAt === lastSentAt && message.id !== last.id);
 }
 
-/** A message in its latest state, as the answer to a change or an event tells it. */
-export function change(room, id, news) {
+/** Applies the new fields of a message from a response or an event. */
+export function updateMessage(room, id, fields) {
   const message = room?.messages?.find((one) => one.id === id);
-  // Who has read it is told by other events; an answer to one person says it of that person only.
-  if (message) Object.assign(message, news, { read_by: message.read_by });
+  // Only `messages_read` events change `read_by`; a response contains only the caller's own read state.
+  if (message) Object.assign(message, fields, { read_by: message.read_by });
 }
 
 // Reading
 
-const isRead = (id) => state.reading === id && document.visibilityState === 'visible';
-let readTimer = null;
+const isOnScreen = (id) => state.openRoomId === id && document.visibilityState === 'visible';
+let markReadTimer = null;
 
-/** Marks the room as read, once for many messages. */
-export function readSoon(id) {
-  clearTimeout(readTimer);
-  readTimer = setTimeout(async () => {
+/** Marks the room as read after a delay, so that several messages need one request. */
+export function scheduleMarkRead(id) {
+  clearTimeout(markReadTimer);
+  markReadTimer = setTimeout(async () => {
     const room = state.rooms.get(id);
-    if (!room || !isRead(id)) return;
+    if (!room || !isOnScreen(id)) return;
     try {
       await call('POST', '/messages/read', { room_id: id });
       room.unread_count = 0;
-      changed();
-    } catch (refusal) {
-      if (!(refusal instanceof Refusal)) throw refusal;
+      notifyChange();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
     }
-  }, READ_AFTER_MS);
+  }, MARK_READ_AFTER_MS);
 }
 
-// What is shown of it
+// Derived values for the views
 
 export const isSystem = (message) => message.message_type === 'system';
 export const textOf = (message) => (isSystem(message) ? systemText(message.content) : message.content);
 export const isGroup = (room) => room.room_type === 'group';
 
-/** The other one in a direct room. */
+/** The id of the other user in a direct room. */
 export function partner(room) {
   return isGroup(room) ? null : room.participants.find(({ id }) => id !== state.me.id)?.id;
 }
 
 export function nameOf(id, fallback = '?') {
-  const person = id === state.me?.id ? state.me : state.people.get(id);
-  return person?.display_name || person?.username || fallback;
+  const user = id === state.me?.id ? state.me : state.users.get(id);
+  return user?.display_name || user?.username || fallback;
 }
 
 export function titleOf(room) {
@@ -277,10 +277,10 @@ export function titleOf(room) {
 }
 
 export function presenceOf(id) {
-  const person = state.people.get(id);
-  if (!person) return '';
-  if (person.is_online) return t('online');
-  return person.last_seen_at ? t('last_seen', { when: when(person.last_seen_at) }) : t('offline');
+  const user = state.users.get(id);
+  if (!user) return '';
+  if (user.is_online) return t('online');
+  return user.last_seen_at ? t('last_seen', { when: when(user.last_seen_at) }) : t('offline');
 }
 
 export function roomsByActivity() {
@@ -291,6 +291,6 @@ export function roomsByActivity() {
 export const unreadTotal = () => [...state.rooms.values()].reduce((sum, room) => sum + room.unread_count, 0);
 
 export function typingIn(id) {
-  const people = [...(state.typing.get(id)?.entries() ?? [])];
-  return people.filter(([, { until }]) => until > Date.now()).map(([user, { username }]) => nameOf(user, username));
+  const users = [...(state.typing.get(id)?.entries() ?? [])];
+  return users.filter(([, { until }]) => until > Date.now()).map(([userId, { username }]) => nameOf(userId, username));
 }

@@ -1,63 +1,62 @@
-// The live stream of all rooms. When it breaks it comes back where it was, with a new ticket: one is used only once.
+// The live event stream of all rooms. After an interruption it resumes at the last event, with a new single-use ticket.
 
 import { call } from './client.js';
 
-const FIRST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 30_000;
-/** A stream that ends sooner was no recovery: a server that is going still lets one in. */
-const STEADY_MS = 10_000;
-const LOOK_EVERY_MS = 20_000;
-/** A timer so late means that the machine slept: the connection may be dead without knowing it. */
-const SLEPT_MS = 120_000;
+const MIN_BACKOFF_MS = 1_000;
+const MAX_BACKOFF_MS = 30_000;
+/** A stream resets the backoff only after this time, because a server that shuts down may still accept connections. */
+const STABLE_AFTER_MS = 10_000;
+const WAKE_CHECK_MS = 20_000;
+/** A timer that is this late means that the machine slept. The connection may be dead without an error event. */
+const SLEEP_THRESHOLD_MS = 120_000;
 
 const EVENTS = ['connected', 'resync', 'new_message', 'message_edited', 'message_deleted', 'reaction_changed',
   'messages_read', 'typing', 'presence', 'friend_request', 'chat_room_created'];
 
 /**
- * Listens until stopped. `hear(name, data)` gets every event, `tell(live)` whether the stream is there.
- * Returns a function that stops it.
+ * Keeps the stream open until the returned function is called. `onEvent(name, data)` receives every event,
+ * `onStatus(live)` every change of the connection.
  */
-export function listen(hear, tell) {
+export function openStream(onEvent, onStatus) {
   let source = null;
   let timer = null;
-  let lastId = '';
-  let pause = FIRST_PAUSE_MS;
+  let lastEventId = '';
+  let backoff = MIN_BACKOFF_MS;
   let attempt = 0;
-  let since = Infinity;
+  let connectedAt = Infinity;
 
-  async function open() {
+  async function connect() {
     close();
-    const mine = ++attempt;
+    const thisAttempt = ++attempt;
     try {
       const { ticket } = await call('POST', '/messages/stream/ticket');
-      if (mine !== attempt) return;
-      const query = new URLSearchParams({ ticket, ...(lastId && { last_event_id: lastId }) });
+      if (thisAttempt !== attempt) return;
+      const query = new URLSearchParams({ ticket, ...(lastEventId && { last_event_id: lastEventId }) });
       source = new EventSource(`/api/messages/stream?${query}`);
-    } catch (refusal) {
-      if (mine === attempt) later(refusal.retryAfterMs);
+    } catch (error) {
+      if (thisAttempt === attempt) reconnectLater(error.retryAfterMs);
       return;
     }
-    source.onerror = () => later();
-    for (const name of EVENTS) source.addEventListener(name, take);
+    source.onerror = () => reconnectLater();
+    for (const name of EVENTS) source.addEventListener(name, receive);
   }
 
-  function take(event) {
-    lastId = event.lastEventId || lastId;
+  function receive(event) {
+    lastEventId = event.lastEventId || lastEventId;
     if (event.type === 'connected') {
-      since = Date.now();
-      tell(true);
+      connectedAt = Date.now();
+      onStatus(true);
     }
-    hear(event.type, JSON.parse(event.data));
+    onEvent(event.type, JSON.parse(event.data));
   }
 
-  /** Everybody loses a stream at once when a server goes: who comes back is spread over the pause. */
-  function later(atLeast) {
-    close();
-    tell(false);
-    if (Date.now() - since > STEADY_MS) pause = FIRST_PAUSE_MS;
-    since = Infinity;
-    timer = setTimeout(open, Math.max(atLeast || 0, pause * (0.5 + Math.random() / 2)));
-    pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
+  /** The delay has jitter, because all clients of a server lose their streams at once. */
+  function reconnectLater(minDelay) {
+    disconnect();
+    if (Date.now() - connectedAt > STABLE_AFTER_MS) backoff = MIN_BACKOFF_MS;
+    connectedAt = Infinity;
+    timer = setTimeout(connect, Math.max(minDelay || 0, backoff * (0.5 + Math.random() / 2)));
+    backoff = Math.min(backoff * 2, MAX_BACKOFF_MS);
   }
 
   function close() {
@@ -67,23 +66,23 @@ export function listen(hear, tell) {
     source = null;
   }
 
-  function lost() {
+  function disconnect() {
     close();
-    tell(false);
+    onStatus(false);
   }
 
-  let looked = Date.now();
-  const watch = setInterval(() => {
-    if (Date.now() - looked > SLEPT_MS) open();
-    looked = Date.now();
-  }, LOOK_EVERY_MS);
-  addEventListener('offline', lost);
-  addEventListener('online', open);
-  open();
+  let lastCheck = Date.now();
+  const wakeCheck = setInterval(() => {
+    if (Date.now() - lastCheck > SLEEP_THRESHOLD_MS) connect();
+    lastCheck = Date.now();
+  }, WAKE_CHECK_MS);
+  addEventListener('offline', disconnect);
+  addEventListener('online', connect);
+  connect();
   return () => {
     close();
-    clearInterval(watch);
-    removeEventListener('offline', lost);
-    removeEventListener('online', open);
+    clearInterval(wakeCheck);
+    removeEventListener('offline', disconnect);
+    removeEventListener('online', connect);
   };
 }
