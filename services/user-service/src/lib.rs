@@ -7,11 +7,11 @@ mod config;
 mod domain;
 mod metrics;
 mod passwords;
+mod state;
 mod store;
 mod tasks;
 
 use axum::Router;
-use axum::extract::FromRef;
 use common::auth::Auth;
 use common::http::{Detail, Service};
 use common::kafka::producer::Producer;
@@ -23,35 +23,14 @@ use common::redis::Redis;
 
 pub use config::{Config, LimitConfig, PasswordConfig, Scheme};
 
-use crate::api::Accepted;
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
-use crate::store::{Accounts, Directory, Limits, ProfileCache, Profiles, Sessions, Status};
+use crate::state::AppState;
+use crate::store::{Accounts, Directory, ExistingAccounts, Limits, ProfileCache, Profiles, Sessions, Status};
 use crate::tasks::{Keeper, Sweeper};
 
 pub const SERVICE: Service =
     Service { name: "user-service", title: "User Service", port: 8005, refusals: Detail::Object, password_flow: true };
-
-/// What handlers work with.
-#[derive(Clone)]
-pub struct AppState {
-    auth: Auth,
-    presence: Presence,
-    passwords: Passwords,
-    limits: Limits,
-    accounts: Accounts,
-    sessions: Sessions,
-    profiles: Profiles,
-    directory: Directory,
-    accepted: Accepted,
-    metrics: Metrics,
-}
-
-impl FromRef<AppState> for Auth {
-    fn from_ref(state: &AppState) -> Self {
-        state.auth.clone()
-    }
-}
 
 /// Builds the service and starts its background work; no engine has to be there yet.
 pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> {
@@ -101,10 +80,10 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
         passwords: Passwords::new(&config.passwords, &platform.metrics)?,
         limits: Limits::new(redis, config.limits),
         accounts,
+        existing: ExistingAccounts::new(profiles.clone(), config.exists_cache_ttl),
         sessions,
         profiles,
         directory,
-        accepted: Accepted::new(config.exists_cache_ttl),
         metrics,
     };
     Ok(common::http::app(&platform, state, api::router()))

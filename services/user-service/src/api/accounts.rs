@@ -14,10 +14,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::caller::Origin;
-use crate::AppState;
 use crate::domain::{DisplayName, Edit, Email, NewPassword, Username};
-use crate::store::{NewAccount, Registered};
+use crate::state::AppState;
+use crate::store::{ClientInfo, NewAccount, Registered};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(register))
@@ -70,19 +69,19 @@ struct UserResponse {
 )]
 async fn register(
     State(app): State<AppState>,
-    origin: Origin,
+    client: ClientInfo,
     Valid(new): Valid<NewUser>,
 ) -> Result<(StatusCode, Json<UserResponse>)> {
-    let registered = make(&app, &origin, new).await;
+    let registered = make(&app, &client, new).await;
     app.metrics.registered(&registered);
     Ok((StatusCode::CREATED, Json(registered?.into())))
 }
 
-async fn make(app: &AppState, origin: &Origin, new: NewUser) -> Result<Registered> {
+async fn make(app: &AppState, client: &ClientInfo, new: NewUser) -> Result<Registered> {
     if !app.passwords.can_hash(&new.password) {
         return Err(too_long_for_bcrypt("password"));
     }
-    app.limits.count(&[&app.limits.registrations(origin.address)]).await?;
+    app.limits.count(&[&app.limits.registrations(client.address)]).await?;
     let password_hash = app.passwords.hash(new.password.as_str()).await?;
     let display_name = new.display_name.and_then(Edit::into_option);
     app.accounts.register(NewAccount { email: new.email, username: new.username, display_name, password_hash }).await

@@ -13,11 +13,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::caller::{Member, Origin};
-use crate::AppState;
+use super::caller::ExistingUser;
 use crate::domain::{Email, RefreshHash};
 use crate::passwords::Verdict;
-use crate::store::{Credentials, Opened, Refreshed};
+use crate::state::AppState;
+use crate::store::{ClientInfo, Credentials, Opened, Refreshed};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -104,10 +104,10 @@ struct LoggedOut {
 )]
 async fn login(
     State(app): State<AppState>,
-    origin: Origin,
+    client: ClientInfo,
     FormOrJson(given): FormOrJson<Login>,
 ) -> Result<Json<Token>> {
-    log_in(&app, &origin, &given).await
+    log_in(&app, &client, &given).await
 }
 
 /// Log in with JSON.
@@ -125,8 +125,12 @@ async fn login(
         (status = 503, description = "More passwords are to be checked than the machine can", body = ErrorBody),
     ),
 )]
-async fn login_json(State(app): State<AppState>, origin: Origin, Valid(given): Valid<Login>) -> Result<Json<Token>> {
-    log_in(&app, &origin, &given).await
+async fn login_json(
+    State(app): State<AppState>,
+    client: ClientInfo,
+    Valid(given): Valid<Login>,
+) -> Result<Json<Token>> {
+    log_in(&app, &client, &given).await
 }
 
 /// Exchange a refresh token. Showing one twice ends the session: someone has a copy.
@@ -141,8 +145,8 @@ async fn login_json(State(app): State<AppState>, origin: Origin, Valid(given): V
         (status = 429, description = "Too many failures from this address", body = ErrorBody),
     ),
 )]
-async fn refresh(State(app): State<AppState>, origin: Origin, Valid(shown): Valid<Refresh>) -> Result<Json<Token>> {
-    let budget = app.limits.address(origin.address);
+async fn refresh(State(app): State<AppState>, client: ClientInfo, Valid(shown): Valid<Refresh>) -> Result<Json<Token>> {
+    let budget = app.limits.address(client.address);
     app.limits.check(&[&budget]).await?;
     match app.sessions.refresh(RefreshHash::of(&shown.refresh_token.0)).await? {
         Refreshed::Anew(opened) => {
@@ -151,7 +155,7 @@ async fn refresh(State(app): State<AppState>, origin: Origin, Valid(shown): Vali
         }
         Refreshed::Stolen(sid) => {
             tracing::warn!(sid, "a used refresh token was shown, its session is ended");
-            app.tell_ended(&sid).await;
+            app.publish_revocation(&sid).await;
         }
         Refreshed::Refused => {}
     }
@@ -173,7 +177,7 @@ async fn refresh(State(app): State<AppState>, origin: Origin, Valid(shown): Vali
 )]
 async fn logout(State(app): State<AppState>, me: CurrentUser) -> Result<Json<LoggedOut>> {
     app.sessions.log_out(&me).await?;
-    app.tell_ended(&me.session).await;
+    app.publish_revocation(&me.session).await;
     app.profiles.forget(me.id).await;
     Ok(Json(LoggedOut { message: "Successfully logged out", user_id: me.id }))
 }
@@ -190,27 +194,27 @@ async fn logout(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Log
         (status = 404, description = "The account is gone", body = ErrorBody),
     ),
 )]
-async fn heartbeat(_: Member) -> StatusCode {
+async fn heartbeat(_: ExistingUser) -> StatusCode {
     // The token was read, and that is the sign of life.
     StatusCode::NO_CONTENT
 }
 
-async fn log_in(app: &AppState, origin: &Origin, given: &Login) -> Result<Json<Token>> {
-    let account = authenticate(app, origin, given).await;
+async fn log_in(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Json<Token>> {
+    let account = authenticate(app, client, given).await;
     app.metrics.logged_in(&account);
     let account = account?;
     // Before the session: the sweeper, which looks at the key, must not tell the opposite in between.
     if let Err(e) = app.presence.write(account.id).await {
         tracing::warn!(error = %e, "presence not written at a login");
     }
-    let opened = app.sessions.open(&account, &origin.client()).await?;
+    let opened = app.sessions.open(&account, client).await?;
     token(app, opened)
 }
 
 /// The account whose password this is. The same answer and the same work whether or not there is one.
-async fn authenticate(app: &AppState, origin: &Origin, given: &Login) -> Result<Credentials> {
+async fn authenticate(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Credentials> {
     let (email, password) = (given.email.as_str(), given.password.0.as_str());
-    let (address, account) = (app.limits.address(origin.address), app.limits.account(email));
+    let (address, account) = (app.limits.address(client.address), app.limits.account(email));
     app.limits.check(&[&address, &account]).await?;
     let found = app.accounts.by_email(email).await?;
     let verdict = app.passwords.verify(password, found.as_ref().map(|found| found.password_hash.as_str())).await?;
@@ -251,13 +255,4 @@ fn token(app: &AppState, opened: Opened) -> Result<Json<Token>> {
         refresh_expires_in: opened.refresh_lifetime.as_secs(),
         user_id: opened.user,
     }))
-}
-
-impl AppState {
-    /// Tells all services that a session has ended. What Redis misses now, the keeper writes later.
-    pub(super) async fn tell_ended(&self, session: &str) {
-        if let Err(e) = self.auth.revocations().revoke(session, self.auth.tokens().lifetime()).await {
-            tracing::warn!(error = %e, "an ended session is not yet told");
-        }
-    }
 }

@@ -11,9 +11,7 @@ mod users;
 
 use utoipa_axum::router::OpenApiRouter;
 
-pub use caller::Accepted;
-
-use crate::AppState;
+use crate::state::AppState;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()

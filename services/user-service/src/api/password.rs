@@ -12,9 +12,9 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::accounts::too_long_for_bcrypt;
-use crate::AppState;
 use crate::domain::NewPassword;
 use crate::passwords::Verdict;
+use crate::state::AppState;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(change_password))
@@ -72,7 +72,7 @@ async fn change_password(
     app.limits.check(&[&budget]).await?;
     let hash = app.passwords.hash(change.new_password.as_str()).await?;
     for sid in app.sessions.change_password(me.id, &hash, &me.session).await? {
-        app.tell_ended(&sid).await;
+        app.publish_revocation(&sid).await;
     }
     Ok(Json(PasswordChanged { message: "Password changed successfully" }))
 }

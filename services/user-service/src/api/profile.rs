@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::users::UserProfile;
-use crate::AppState;
 use crate::domain::{DisplayName, Edit, ImageUrl, ProfileEdit, StatusMessage};
+use crate::state::AppState;
 use crate::store::Profile;
 
 pub fn router() -> OpenApiRouter<AppState> {

@@ -10,10 +10,10 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::caller::Member;
+use super::caller::ExistingUser;
 use super::users::UserProfile;
-use crate::AppState;
 use crate::domain::Part;
+use crate::state::AppState;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(search))
@@ -56,7 +56,7 @@ struct Found {
         (status = 422, description = "One entry per broken parameter", body = ErrorBody),
     ),
 )]
-async fn search(State(app): State<AppState>, me: Member, Query(search): Query<Search>) -> Result<Json<Found>> {
+async fn search(State(app): State<AppState>, me: ExistingUser, Query(search): Query<Search>) -> Result<Json<Found>> {
     let _timer = app.metrics.search_seconds.start_timer();
     let matches = app.directory.find(&Part::of(&search.query.0), me.id).await?;
     let page: Vec<_> = matches.iter().take(search.limit.0 as usize).copied().collect();

@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::caller::Member;
-use crate::AppState;
+use super::caller::ExistingUser;
+use crate::state::AppState;
 use crate::store;
 
 pub fn router() -> OpenApiRouter<AppState> {
@@ -52,7 +52,7 @@ struct SessionEnded {
         (status = 404, description = "The account is gone", body = ErrorBody),
     ),
 )]
-async fn sessions(State(app): State<AppState>, me: CurrentUser, _: Member) -> Result<Json<Vec<Session>>> {
+async fn sessions(State(app): State<AppState>, me: CurrentUser, _: ExistingUser) -> Result<Json<Vec<Session>>> {
     let sessions = app.sessions.of(me.id).await?;
     Ok(Json(sessions.into_iter().map(|session| Session::of(session, &me)).collect()))
 }
@@ -80,7 +80,7 @@ async fn end_session(
     if !app.sessions.end(me.id, &sid).await? {
         return Err(not_found());
     }
-    app.tell_ended(&sid).await;
+    app.publish_revocation(&sid).await;
     Ok(Json(SessionEnded { message: "Session ended" }))
 }
 

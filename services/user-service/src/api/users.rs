@@ -13,8 +13,8 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::caller::Member;
-use crate::AppState;
+use super::caller::ExistingUser;
+use crate::state::AppState;
 use crate::store::Profile;
 
 /// People in one answer: what the callers of the original ask for at most.
@@ -91,7 +91,7 @@ struct Existence {
         (status = 422, description = "Not a positive integer", body = ErrorBody),
     ),
 )]
-async fn user(State(app): State<AppState>, _: Member, Path(id): Path<UserId>) -> Result<Json<UserProfile>> {
+async fn user(State(app): State<AppState>, _: ExistingUser, Path(id): Path<UserId>) -> Result<Json<UserProfile>> {
     let (profile, is_online) = app.profiles.one(id).await?;
     Ok(Json(UserProfile::of(profile, is_online)))
 }
@@ -110,7 +110,7 @@ async fn user(State(app): State<AppState>, _: Member, Path(id): Path<UserId>) ->
         (status = 422, description = "Not a positive integer", body = ErrorBody),
     ),
 )]
-async fn profile(app: State<AppState>, me: Member, id: Path<UserId>) -> Result<Json<UserProfile>> {
+async fn profile(app: State<AppState>, me: ExistingUser, id: Path<UserId>) -> Result<Json<UserProfile>> {
     user(app, me, id).await
 }
 
@@ -127,7 +127,11 @@ async fn profile(app: State<AppState>, me: Member, id: Path<UserId>) -> Result<J
         (status = 401, description = "Not authenticated", body = ErrorBody),
     ),
 )]
-async fn users(State(app): State<AppState>, _: Member, Query(wanted): Query<Wanted>) -> Result<Json<Vec<UserProfile>>> {
+async fn users(
+    State(app): State<AppState>,
+    _: ExistingUser,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Vec<UserProfile>>> {
     let ids = listed(wanted.user_ids.as_deref().unwrap_or_default())?;
     profiles(&app, ids).await
 }

@@ -3,7 +3,6 @@
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
 
-use super::Verdict;
 use crate::config::{PasswordConfig, Scheme};
 
 /// bcrypt ignores everything after so many bytes.
@@ -13,6 +12,15 @@ const BCRYPT_MAX_BYTES: usize = 72;
 const OUTPUT_BYTES: usize = 32;
 
 pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a password turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Wrong,
+    Right,
+    /// Right, but its hash is older or weaker than those we write.
+    Outdated,
+}
 
 /// What argon2 fills, kept from one hash to the next: 19 MiB that are not asked of the system each time.
 #[derive(Default)]

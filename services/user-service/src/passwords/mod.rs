@@ -6,6 +6,8 @@
 mod hash;
 mod pool;
 
+pub use hash::Verdict;
+
 use std::sync::Arc;
 
 use common::error::{Error, Result};
@@ -21,15 +23,6 @@ use pool::Pool;
 pub struct Passwords {
     hasher: Arc<Hasher>,
     pool: Arc<Pool>,
-}
-
-/// What a password turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Wrong,
-    Right,
-    /// Right, but its hash is older or weaker than those we write.
-    Outdated,
 }
 
 impl Passwords {

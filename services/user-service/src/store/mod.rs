@@ -3,7 +3,9 @@
 mod accounts;
 mod cache;
 mod directory;
+mod existing;
 mod limits;
+mod profile;
 mod profiles;
 mod sessions;
 mod status;
@@ -11,9 +13,11 @@ mod status;
 pub use accounts::{Accounts, Credentials, NewAccount, Registered};
 pub use cache::ProfileCache;
 pub use directory::Directory;
+pub use existing::ExistingAccounts;
 pub use limits::Limits;
-pub use profiles::{Profile, Profiles};
-pub use sessions::{Client, Opened, Refreshed, Session, Sessions};
+pub use profile::Profile;
+pub use profiles::Profiles;
+pub use sessions::{ClientInfo, Opened, Refreshed, Session, Sessions};
 pub use status::Status;
 
 use sqlx::{MySql, MySqlConnection, QueryBuilder};

@@ -2,18 +2,16 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use chrono::Utc;
 use sqlx::{MySqlConnection, MySqlPool, QueryBuilder};
 
 use common::error::{Error, Result};
-use common::events::user::UserProfileUpdated;
 use common::id::UserId;
 use common::mysql;
 use common::outbox::Outbox;
 
-use super::{ProfileCache, among, directory, lock_user};
-use crate::domain::{Edit, Names, ProfileEdit};
+use super::{Profile, ProfileCache, among, directory, lock_user};
+use crate::domain::ProfileEdit;
 
 /// The table `users`, as far as it is shown, behind the cache.
 #[derive(Clone)]
@@ -21,19 +19,6 @@ pub struct Profiles {
     pool: MySqlPool,
     outbox: Outbox,
     cache: ProfileCache,
-}
-
-/// A person as stored. Whether they are online is not: that is Redis' to say.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
-pub struct Profile {
-    pub id: UserId,
-    pub email: String,
-    pub username: String,
-    pub display_name: Option<String>,
-    pub status_message: Option<String>,
-    pub profile_image_url: Option<String>,
-    pub last_seen_at: Option<DateTime<Utc>>,
-    pub is_active: bool,
 }
 
 const SELECT: &str =
@@ -98,32 +83,6 @@ impl Profiles {
         self.outbox.wake();
         self.cache.forget(&[user]).await;
         Ok(())
-    }
-}
-
-impl Profile {
-    fn edited(mut self, edit: ProfileEdit) -> Self {
-        fn set<T: Into<String>>(field: &mut Option<String>, edit: Option<Edit<T>>) {
-            if let Some(edit) = edit {
-                *field = edit.into_option().map(Into::into);
-            }
-        }
-        set(&mut self.display_name, edit.display_name);
-        set(&mut self.status_message, edit.status_message);
-        set(&mut self.profile_image_url, edit.profile_image_url);
-        self
-    }
-
-    fn names(&self) -> Names<'_> {
-        Names { username: &self.username, display_name: self.display_name.as_deref() }
-    }
-
-    fn event(&self) -> UserProfileUpdated {
-        UserProfileUpdated {
-            user_id: self.id,
-            display_name: self.display_name.clone(),
-            status_message: self.status_message.clone(),
-        }
     }
 }
 

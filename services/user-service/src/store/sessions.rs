@@ -1,5 +1,6 @@
 //! Sessions in MySQL: from a login to a logout, or to the end of the last refresh token.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -27,9 +28,9 @@ pub struct Sessions {
 
 /// Who logs in, as far as their owner should later recognize them.
 #[derive(Clone, Debug, Default)]
-pub struct Client {
+pub struct ClientInfo {
+    pub address: Option<IpAddr>,
     pub user_agent: Option<String>,
-    pub ip: Option<String>,
 }
 
 /// A session that was begun or refreshed, and the token for the next time.
@@ -74,7 +75,7 @@ impl Sessions {
     }
 
     /// Begins a session; with it the person is online, and that is told if it was not so before.
-    pub async fn open(&self, account: &Credentials, client: &Client) -> Result<Opened> {
+    pub async fn open(&self, account: &Credentials, client: &ClientInfo) -> Result<Opened> {
         let opened = self.opened(Uuid::new_v4(), account.id, &account.email, &account.username);
         let mut tx = mysql::begin(&self.pool).await?;
         status::online(&mut tx, &self.outbox, &[account.id]).await?;
@@ -84,7 +85,7 @@ impl Sessions {
         Ok(opened)
     }
 
-    async fn insert(&self, tx: &mut MySqlConnection, opened: &Opened, client: &Client) -> Result<()> {
+    async fn insert(&self, tx: &mut MySqlConnection, opened: &Opened, client: &ClientInfo) -> Result<()> {
         let now = Utc::now();
         sqlx::query(
             "INSERT INTO user_sessions
@@ -95,7 +96,7 @@ impl Sessions {
         .bind(opened.user)
         .bind(opened.refresh_token.hash().0.as_slice())
         .bind(&client.user_agent)
-        .bind(&client.ip)
+        .bind(client.address.map(|address| address.to_string()))
         .bind(now)
         .bind(now)
         .bind(now + self.lifetime)
