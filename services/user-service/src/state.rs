@@ -6,7 +6,7 @@ use common::presence::Presence;
 
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
-use crate::store::{Accounts, Directory, ExistingAccounts, Limits, Profiles, Sessions};
+use crate::store::{Accounts, Directory, ExistingAccounts, Profiles, RateLimits, Sessions};
 
 /// Cheap to clone: every field is a handle.
 #[derive(Clone)]
@@ -14,7 +14,7 @@ pub struct AppState {
     pub auth: Auth,
     pub presence: Presence,
     pub passwords: Passwords,
-    pub limits: Limits,
+    pub limits: RateLimits,
     pub accounts: Accounts,
     pub existing: ExistingAccounts,
     pub sessions: Sessions,

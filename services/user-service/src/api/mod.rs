@@ -1,10 +1,11 @@
-//! The HTTP side: one file per resource.
+//! The HTTP API: one file for each resource.
 
 mod accounts;
 mod caller;
 mod login;
 mod password;
 mod profile;
+mod responses;
 mod search;
 mod sessions;
 mod users;
