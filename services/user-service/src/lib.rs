@@ -7,7 +7,8 @@
 //!   session id, and a row may change without a write to the search index.
 //! - A **session** begins with a login. It ends with a logout, with a revocation, or when its last refresh token
 //!   expires. Its id, `sid`, is a claim of its access tokens.
-//! - An **access token** is a signed JWT with a lifetime of hours. Every service verifies it without a query.
+//! - An **access token** is a signed JWT with a lifetime of hours. Every service verifies its signature and looks up
+//!   whether its session was revoked.
 //! - A **refresh token** is a random value that a client exchanges for a new access token and a new refresh token. It is
 //!   valid for one exchange and stored only as a hash. All refresh tokens of one session are its **refresh family**: one
 //!   of them is current, all others are used. A client that presents a used one shows that a copy exists, and the whole

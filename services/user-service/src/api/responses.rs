@@ -5,15 +5,18 @@
 use common::error::ErrorBody;
 use utoipa::IntoResponses;
 
+const UNAUTHENTICATED: &str = "The access token is missing, invalid, expired or revoked";
+const INVALID_INPUT: &str = "The input is invalid; the body has one entry for each invalid field";
+
 /// The caller is not authenticated.
 #[derive(IntoResponses)]
-#[response(status = 401, description = "The access token is missing, invalid, expired or revoked")]
+#[response(status = 401, description = UNAUTHENTICATED)]
 pub struct Unauthenticated(ErrorBody);
 
 /// The errors of operations on the caller's own account.
 #[derive(IntoResponses)]
 pub enum CallerErrors {
-    #[response(status = 401, description = "The access token is missing, invalid, expired or revoked")]
+    #[response(status = 401, description = UNAUTHENTICATED)]
     Unauthenticated(ErrorBody),
     #[response(status = 404, description = "The caller's account does not exist")]
     AccountNotFound(ErrorBody),
@@ -31,7 +34,7 @@ pub enum LoginErrors {
 /// The errors of operations on a user who is named in the path.
 #[derive(IntoResponses)]
 pub enum UserErrors {
-    #[response(status = 401, description = "The access token is missing, invalid, expired or revoked")]
+    #[response(status = 401, description = UNAUTHENTICATED)]
     Unauthenticated(ErrorBody),
     #[response(status = 404, description = "The user does not exist")]
     UserNotFound(ErrorBody),
@@ -44,13 +47,13 @@ pub enum UserErrors {
 pub enum ServiceErrors {
     #[response(status = 401, description = "The token is neither that of a service nor that of a user")]
     Unauthenticated(ErrorBody),
-    #[response(status = 422, description = "The input is invalid; the body has one entry for each invalid field")]
+    #[response(status = 422, description = INVALID_INPUT)]
     InvalidInput(ErrorBody),
 }
 
 /// A field of the body, the query or the path is invalid.
 #[derive(IntoResponses)]
-#[response(status = 422, description = "The input is invalid; the body has one entry for each invalid field")]
+#[response(status = 422, description = INVALID_INPUT)]
 pub struct InvalidInput(ErrorBody);
 
 /// The caller exceeded a rate limit.

@@ -27,7 +27,7 @@ struct Search {
     /// A part of a username or a display name, in upper or lower case. `%` and `_` have no special meaning.
     #[param(inline)]
     query: Text<1, 50>,
-    /// The maximum number of users in the answer.
+    /// The maximum number of users in the answer; 10 by default.
     #[deserr(default = Int(10))]
     #[param(inline, required = false)]
     limit: Int<1, 50>,
