@@ -113,7 +113,8 @@ impl PresenceSweeper {
         }
     }
 
-    /// Whether Redis is empty since the last call: true once after each loss of its data, and at the first call of all.
+    /// Sets a mark if Redis has none, and returns whether it did: once after each loss of all data in Redis, and once for a
+    /// new Redis.
     async fn is_redis_new(&self) -> Result<bool> {
         let mut set = redis::cmd("SET");
         set.arg(self.redis.key(format_args!("presence:known"))).arg("1").arg("NX");
@@ -130,6 +131,7 @@ impl PresenceSweeper {
         Ok(pipe.query_async(&mut self.redis.connection()).await?)
     }
 
+    /// Users whose last sign of life is at most [`RECENT`] ago.
     async fn recently_seen(&self) -> Result<Vec<UserId>> {
         let since = Utc::now().timestamp_millis() + self.ttl_ms() - RECENT.as_millis() as i64;
         let mut range = redis::cmd("ZRANGEBYSCORE");
