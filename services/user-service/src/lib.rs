@@ -9,18 +9,18 @@
 //!   expires. Its id, `sid`, is a claim of its access tokens.
 //! - An **access token** is a signed JWT with a lifetime of hours. Every service verifies its signature and looks up
 //!   whether its session was revoked.
-//! - A **refresh token** is a random value that a client exchanges for a new access token and a new refresh token. It is
-//!   valid for one exchange and stored only as a hash. All refresh tokens of one session are its **refresh family**: one
-//!   of them is current, all others are used. A client that presents a used one shows that a copy exists, and the whole
-//!   family is revoked with the session.
+//! - A **refresh token** is a random value that a client exchanges for a new access token and a new refresh token. It
+//!   is valid for one exchange and stored only as a hash. All refresh tokens of one session are its **refresh family**:
+//!   one of them is current, all others are used. A client that presents a used one shows that a copy exists, and the
+//!   whole family is revoked with the session.
 //! - A **revocation** ends a session or, when an operator deactivates an account, all sessions of a user before their
 //!   access tokens expire. MySQL holds the revocations; `tasks` copies them to Redis, where every service reads them.
 //!   A token of the original is revoked by its signature.
-//! - **Presence** is whether a user is online. Any authenticated request to any service is a sign of life and sets a key
-//!   in Redis that expires. `tasks` compares the keys with the column `is_online` and appends an event for each
+//! - **Presence** is whether a user is online. Any authenticated request to any service is a sign of life and sets a
+//!   key in Redis that expires. `tasks` compares the keys with the column `is_online` and appends an event for each
 //!   difference.
 
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should say where"))]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test panics where it fails"))]
 
 mod api;
 mod config;

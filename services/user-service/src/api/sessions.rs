@@ -65,7 +65,7 @@ async fn sessions(State(app): State<AppState>, me: CurrentUser, _: ExistingUser)
     security(("bearer" = []), ("password" = [])),
     params(("sid" = String, Path, description = "The id of the session, as in the list")),
     responses(
-        (status = 200, description = "The session has ended; all services refuse its tokens from then on", body = SessionEnded),
+        (status = 200, description = "The session has ended; all services refuse its tokens", body = SessionEnded),
         Unauthenticated,
         (status = 404, description = "The caller has no such live session", body = ErrorBody),
     ),

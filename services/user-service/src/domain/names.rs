@@ -1,7 +1,7 @@
 //! Substring search over names.
 //!
-//! Every substring of a name is a prefix of one of its suffixes: "minj" is in "kim_minjun" because "minjun" is a suffix.
-//! The index contains all suffixes, so a search reads one range of it, however many accounts match.
+//! Every substring of a name is a prefix of one of its suffixes: "minj" is in "kim_minjun" as "minjun" is a suffix. The
+//! index contains all suffixes, so a search reads one range of it, however many accounts match.
 
 use std::collections::BTreeSet;
 

@@ -47,7 +47,7 @@ impl Passwords {
         self.pool.run(move |memory| hasher.hash(&password, memory)).await?.map_err(Error::internal)
     }
 
-    /// Compares a password with a stored hash. Without one, the comparison takes the same time and the password is wrong.
+    /// Compares a password with a stored hash. Without one, the password is wrong after the same time.
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`] if the queue is full.

@@ -94,7 +94,7 @@ impl Accounts {
         Ok(account)
     }
 
-    /// The conflict to report. If both values are taken it is the e-mail address, whichever key the engine checks first.
+    /// The conflict to report. If both values are taken it names the e-mail address, in either order of the keys.
     async fn conflict(&self, email: &str) -> Result<Error> {
         Ok(match self.by_email(email).await? {
             Some(_) => Error::conflict("Email already registered"),

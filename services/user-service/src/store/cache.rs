@@ -103,7 +103,7 @@ impl ProfileCache {
             pipe.cmd("SET").arg(self.key(*user)).arg("").arg("EX").arg(TOMBSTONE_TTL.as_secs()).ignore();
         }
         if let Err(e) = pipe.query_async::<()>(&mut self.redis.connection()).await {
-            tracing::warn!(error = %e, "changed profiles may be shown in their old state until their cache entries expire");
+            tracing::warn!(error = %e, "stale profiles stay in the cache until they expire");
         }
     }
 

@@ -181,8 +181,8 @@ impl Sessions {
             Some(_) => drop(set_revoked(&mut tx, me.id, &me.session).await?),
             None => insert_ended_token(&mut tx, me).await?,
         }
-        // Under the lock of the row, which the presence sweep also takes: otherwise the sweep could read the key before it
-        // is deleted and mark the user online again.
+        // Under the lock of the row, which the presence sweep also takes: otherwise the sweep could read the key before
+        // it is deleted and mark the user online again.
         if let Err(e) = self.presence.clear(me.id).await {
             tracing::warn!(error = %e, "the presence key was not deleted at a logout, it expires");
         }

@@ -113,8 +113,8 @@ impl PresenceSweeper {
         }
     }
 
-    /// Sets a mark if Redis has none, and returns whether it did: once after each loss of all data in Redis, and once for a
-    /// new Redis.
+    /// Sets a mark if Redis has none, and returns whether it did: once after each loss of all data in Redis, and once
+    /// for a new Redis.
     async fn is_redis_new(&self) -> Result<bool> {
         let mut set = redis::cmd("SET");
         set.arg(self.redis.key(format_args!("presence:known"))).arg("1").arg("NX");

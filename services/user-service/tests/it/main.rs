@@ -1,6 +1,6 @@
 //! Service tests: HTTP to the real router and real engines, with a separate namespace in each engine for each test.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
 mod app;
 mod documents;
