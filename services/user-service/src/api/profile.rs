@@ -16,7 +16,7 @@ use super::responses::{CallerErrors, InvalidInput};
 use super::users::UserProfile;
 use crate::domain::{DisplayName, Edit, ImageUrl, ProfileEdit, StatusMessage};
 use crate::state::AppState;
-use crate::store::Profile;
+use crate::store::ProfileView;
 
 pub fn router() -> OpenApiRouter<AppState> {
     // The oldest clients call `/profile`.
@@ -68,8 +68,7 @@ impl Input for ProfileChange {
     ),
 )]
 async fn own(State(app): State<AppState>, me: CurrentUser) -> Result<Json<OwnProfile>> {
-    let (profile, is_online) = app.profiles.one(me.id).await?;
-    Ok(Json(OwnProfile::of(profile, is_online)))
+    Ok(Json(app.profiles.one(me.id).await?.into()))
 }
 
 /// Change the caller's profile.
@@ -92,8 +91,7 @@ async fn change(
 ) -> Result<Json<OwnProfile>> {
     let ProfileChange { display_name, status_message, profile_image_url } = change;
     app.profiles.edit(me.id, ProfileEdit { display_name, status_message, profile_image_url }).await?;
-    let (profile, is_online) = app.profiles.one(me.id).await?;
-    Ok(Json(OwnProfile::of(profile, is_online)))
+    Ok(Json(app.profiles.one(me.id).await?.into()))
 }
 
 /// Change the caller's profile; the same as PUT.
@@ -113,9 +111,9 @@ async fn change_some(app: State<AppState>, me: CurrentUser, input: Valid<Profile
     change(app, me, input).await
 }
 
-impl OwnProfile {
-    fn of(profile: Profile, is_online: bool) -> Self {
-        let nickname = profile.display_name.as_ref().unwrap_or(&profile.username).clone();
-        Self { email: profile.email.clone(), nickname, profile: UserProfile::of(profile, is_online) }
+impl From<ProfileView> for OwnProfile {
+    fn from(view: ProfileView) -> Self {
+        let nickname = view.profile.display_name.as_ref().unwrap_or(&view.profile.username).clone();
+        Self { email: view.profile.email.clone(), nickname, profile: view.into() }
     }
 }

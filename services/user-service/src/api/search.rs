@@ -63,7 +63,6 @@ async fn search(State(app): State<AppState>, me: ExistingUser, Query(search): Qu
     let page: Vec<_> = matches.iter().take(search.limit.0 as usize).copied().collect();
     let profiles = app.profiles.many(&page).await?;
     // The index follows a deactivation within seconds. Until then the profile shows it.
-    let active = profiles.into_iter().filter(|(profile, _)| profile.is_active);
-    let users = active.map(|(profile, is_online)| UserProfile::of(profile, is_online)).collect();
+    let users = profiles.into_iter().filter(|view| view.profile.is_active).map(UserProfile::from).collect();
     Ok(Json(Found { users, total_count: matches.len() }))
 }

@@ -16,7 +16,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::caller::ExistingUser;
 use super::responses::{ServiceErrors, Unauthenticated, UserErrors};
 use crate::state::AppState;
-use crate::store::Profile;
+use crate::store::ProfileView;
 
 /// The maximum number of users in one answer. The callers of the original ask for no more.
 const MAX_IDS: usize = 100;
@@ -91,8 +91,7 @@ struct Existence {
     ),
 )]
 async fn user(State(app): State<AppState>, _: ExistingUser, Path(id): Path<UserId>) -> Result<Json<UserProfile>> {
-    let (profile, is_online) = app.profiles.one(id).await?;
-    Ok(Json(UserProfile::of(profile, is_online)))
+    Ok(Json(app.profiles.one(id).await?.into()))
 }
 
 /// Get a user, at an older path.
@@ -173,8 +172,7 @@ async fn user_exists(State(app): State<AppState>, _: UserOrService, Path(id): Pa
 async fn profiles(app: &AppState, mut ids: Vec<UserId>) -> Result<Json<Vec<UserProfile>>> {
     let mut seen = std::collections::HashSet::new();
     ids.retain(|id| seen.insert(*id));
-    let profiles = app.profiles.many(&ids).await?;
-    Ok(Json(profiles.into_iter().map(|(profile, is_online)| UserProfile::of(profile, is_online)).collect()))
+    Ok(Json(app.profiles.many(&ids).await?.into_iter().map(UserProfile::from).collect()))
 }
 
 /// Parses `1,2,3`.
@@ -207,8 +205,8 @@ impl Deserr<Invalid> for Ids {
     }
 }
 
-impl UserProfile {
-    pub fn of(profile: Profile, is_online: bool) -> Self {
+impl From<ProfileView> for UserProfile {
+    fn from(ProfileView { profile, is_online }: ProfileView) -> Self {
         Self {
             id: profile.id,
             username: profile.username,

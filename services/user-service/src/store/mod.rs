@@ -16,7 +16,7 @@ pub use directory::Directory;
 pub use existing::ExistingAccounts;
 pub use limits::RateLimits;
 pub use online_status::OnlineStatus;
-pub use profile::Profile;
+pub use profile::{Profile, ProfileView};
 pub use profiles::Profiles;
 pub use sessions::{ClientInfo, RefreshOutcome, Session, SessionGrant, Sessions};
 

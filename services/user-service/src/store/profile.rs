@@ -21,6 +21,13 @@ pub struct Profile {
     pub is_active: bool,
 }
 
+/// A profile, and whether its user is online.
+#[derive(Clone, Debug)]
+pub struct ProfileView {
+    pub profile: Profile,
+    pub is_online: bool,
+}
+
 impl Profile {
     /// The profile after an edit.
     pub(super) fn edited(mut self, edit: ProfileEdit) -> Self {

@@ -10,7 +10,7 @@ use common::id::UserId;
 use common::mysql;
 use common::outbox::Outbox;
 
-use super::{Profile, ProfileCache, directory, lock_user, user_not_found, with_ids};
+use super::{Profile, ProfileCache, ProfileView, directory, lock_user, user_not_found, with_ids};
 use crate::domain::ProfileEdit;
 
 /// The columns of `users` that profiles show.
@@ -30,29 +30,29 @@ impl Profiles {
         Self { pool, outbox, cache }
     }
 
-    /// A profile, and whether its user is online.
+    /// The profile of a user.
     ///
     /// # Errors
     /// Returns a not-found error if the user does not exist.
-    pub async fn one(&self, user: UserId) -> Result<(Profile, bool)> {
+    pub async fn one(&self, user: UserId) -> Result<ProfileView> {
         self.many(&[user]).await?.pop().ok_or_else(user_not_found)
     }
 
-    /// The profiles of these users in this order, and whether each is online. Unknown users are left out.
+    /// The profiles of these users in this order. Unknown users are left out.
     ///
     /// Takes one round trip to the cache, and one query for the profiles that are not cached.
-    pub async fn many(&self, users: &[UserId]) -> Result<Vec<(Profile, bool)>> {
+    pub async fn many(&self, users: &[UserId]) -> Result<Vec<ProfileView>> {
         let lookups = self.cache.look_up(users).await;
         let missing: Vec<UserId> =
             users.iter().zip(&lookups).filter(|(_, lookup)| lookup.profile.is_none()).map(|(user, _)| *user).collect();
         let read = self.read(&missing).await?;
         self.cache.insert(read.clone());
         let mut read: HashMap<UserId, Profile> = read.into_iter().map(|profile| (profile.id, profile)).collect();
-        let profiles = users.iter().zip(lookups).filter_map(|(user, lookup)| {
+        let views = users.iter().zip(lookups).filter_map(|(user, lookup)| {
             let profile = lookup.profile.or_else(|| read.remove(user))?;
-            Some((profile, lookup.is_online))
+            Some(ProfileView { profile, is_online: lookup.is_online })
         });
-        Ok(profiles.collect())
+        Ok(views.collect())
     }
 
     /// Removes a profile from the cache after its account was changed outside of this type.
