@@ -1,4 +1,4 @@
-//! What user-service reads from the environment besides what all services read.
+//! The settings of user-service, from the environment. The settings that all services share are in `common::config`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const DAY_SECONDS: u64 = 24 * 3600;
 pub struct Config {
     pub passwords: PasswordConfig,
     pub limits: LimitConfig,
-    /// How long a session lives after it was last refreshed.
+    /// The lifetime of a refresh token. A session expires so long after its last refresh.
     pub refresh_lifetime: Duration,
     pub profile_cache_ttl: Duration,
     pub exists_cache_ttl: Duration,
@@ -20,25 +20,25 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct PasswordConfig {
     pub scheme: Scheme,
-    /// Memory of one hash, KiB.
+    /// Memory of one argon2 hash, KiB.
     pub memory_kib: u32,
     pub iterations: u32,
     pub parallelism: u32,
     pub bcrypt_cost: u32,
 }
 
-/// What new hashes are written as. The original reads bcrypt only.
+/// The scheme of new hashes. The original reads only bcrypt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     Argon2id,
     Bcrypt,
 }
 
-/// How much of what is bad in masses is borne in one window; 0 is without limit.
+/// The attempts that are allowed in one window of time; 0 is no limit.
 #[derive(Clone, Debug)]
 pub struct LimitConfig {
     pub window: Duration,
-    /// Wrong passwords and refresh tokens from one address.
+    /// Wrong passwords and refused refresh tokens from one address.
     pub address_failures: u64,
     /// Wrong passwords for one account.
     pub account_failures: u64,
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_named_in_one_line() {
+    fn an_invalid_value_is_reported_in_one_line_with_its_variable() {
         let problem = |name, value| read(name, value).unwrap_err().to_string();
         assert_eq!(problem("PASSWORD_SCHEME", "md5"), "PASSWORD_SCHEME: \"md5\" is neither argon2id nor bcrypt");
         assert_eq!(problem("ARGON2_MEMORY_KIB", "7"), "ARGON2_MEMORY_KIB: 7 is not between 8 and 1048576");
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn passwords_are_hashed_as_owasp_advises_unless_told_otherwise() {
+    fn the_default_parameters_are_those_that_owasp_recommends() {
         let passwords = read("APP_NAME", "BigTech Chat").unwrap().passwords;
         assert_eq!((passwords.memory_kib, passwords.iterations, passwords.parallelism), (19_456, 2, 1));
         assert_eq!(read("PASSWORD_SCHEME", "bcrypt").unwrap().passwords.scheme, Scheme::Bcrypt);

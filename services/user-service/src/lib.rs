@@ -1,17 +1,37 @@
-//! Accounts, sessions, profiles, the search of people, and who is online.
+//! user-service: accounts, sessions, profiles, the search for users, and presence.
+//!
+//! # Terms
+//!
+//! - **The original** is the FastAPI system that this workspace replaces. An operator replaces its services one by one,
+//!   on the same tables, tokens and topics, and can go back. So an account may have a bcrypt hash, a token may carry no
+//!   session id, and a row may change without a write to the search index.
+//! - A **session** begins with a login. It ends with a logout, with a revocation, or when its last refresh token
+//!   expires. Its id, `sid`, is a claim of its access tokens.
+//! - An **access token** is a signed JWT with a lifetime of hours. Every service verifies its signature and looks up
+//!   whether its session was revoked.
+//! - A **refresh token** is a random value that a client exchanges for a new access token and a new refresh token. It
+//!   is valid for one exchange and stored only as a hash. All refresh tokens of one session are its **refresh family**:
+//!   one of them is current, all others are used. A client that presents a used one shows that a copy exists, and the
+//!   whole family is revoked with the session.
+//! - A **revocation** ends a session or, when an operator deactivates an account, all sessions of a user before their
+//!   access tokens expire. MySQL holds the revocations; `tasks` copies them to Redis, where every service reads them.
+//!   A token of the original is revoked by its signature.
+//! - **Presence** is whether a user is online. Any authenticated request to any service is a sign of life and sets a
+//!   key in Redis that expires. `tasks` compares the keys with the column `is_online` and appends an event for each
+//!   difference.
 
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should say where"))]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test panics where it fails"))]
 
 mod api;
 mod config;
 mod domain;
 mod metrics;
 mod passwords;
+mod state;
 mod store;
 mod tasks;
 
 use axum::Router;
-use axum::extract::FromRef;
 use common::auth::Auth;
 use common::http::{Detail, Service};
 use common::kafka::producer::Producer;
@@ -23,37 +43,19 @@ use common::redis::Redis;
 
 pub use config::{Config, LimitConfig, PasswordConfig, Scheme};
 
-use crate::api::Accepted;
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
-use crate::store::{Accounts, Directory, Limits, ProfileCache, Profiles, Sessions, Status};
-use crate::tasks::{Keeper, Sweeper};
+use crate::state::AppState;
+use crate::store::{Accounts, Directory, ExistingAccounts, OnlineStatus, ProfileCache, Profiles, RateLimits, Sessions};
+use crate::tasks::{PresenceSweeper, RevocationSync};
 
 pub const SERVICE: Service =
     Service { name: "user-service", title: "User Service", port: 8005, refusals: Detail::Object, password_flow: true };
 
-/// What handlers work with.
-#[derive(Clone)]
-pub struct AppState {
-    auth: Auth,
-    presence: Presence,
-    passwords: Passwords,
-    limits: Limits,
-    accounts: Accounts,
-    sessions: Sessions,
-    profiles: Profiles,
-    directory: Directory,
-    accepted: Accepted,
-    metrics: Metrics,
-}
-
-impl FromRef<AppState> for Auth {
-    fn from_ref(state: &AppState) -> Self {
-        state.auth.clone()
-    }
-}
-
-/// Builds the service and starts its background work; no engine has to be there yet.
+/// Builds the service and starts its background tasks. The engines need not be reachable yet.
+///
+/// # Errors
+/// Returns an error if the configuration is invalid or a metric cannot be registered.
 pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> {
     let (base, shutdown) = (&platform.config, &platform.shutdown);
     let metrics = Metrics::register(&platform.metrics)?;
@@ -74,16 +76,17 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     let sessions = Sessions::new(pool.clone(), outbox.clone(), presence.clone(), config.refresh_lifetime);
     let profiles = Profiles::new(pool.clone(), outbox.clone(), cache.clone());
     let directory = Directory::new(pool.clone());
-    let status = Status::new(pool, outbox.clone(), redis.clone(), presence.clone(), cache);
+    let status = OnlineStatus::new(pool, outbox.clone(), redis.clone(), presence.clone(), cache);
 
     let stopping = shutdown.stopping_token();
     shutdown.spawn({
         let stopping = stopping.clone();
         async move { outbox.run(stopping).await }
     });
-    let sweeper = Sweeper::new(status, presence.clone(), redis.clone(), base.online_ttl, metrics.online_users.clone());
+    let sweeper =
+        PresenceSweeper::new(status, presence.clone(), redis.clone(), base.online_ttl, metrics.online_users.clone());
     shutdown.spawn(sweeper.run(stopping.clone()));
-    let keeper = Keeper::new(
+    let revocation_sync = RevocationSync::new(
         accounts.clone(),
         sessions.clone(),
         directory.clone(),
@@ -92,19 +95,19 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
         redis.clone(),
         auth.tokens().lifetime(),
     );
-    shutdown.spawn(keeper.run(stopping.clone()));
-    shutdown.spawn(tasks::index(directory.clone(), stopping));
+    shutdown.spawn(revocation_sync.run(stopping.clone()));
+    shutdown.spawn(tasks::backfill_search_index(directory.clone(), stopping));
 
     let state = AppState {
         auth,
         presence,
         passwords: Passwords::new(&config.passwords, &platform.metrics)?,
-        limits: Limits::new(redis, config.limits),
+        limits: RateLimits::new(redis, config.limits),
         accounts,
+        existing: ExistingAccounts::new(profiles.clone(), config.exists_cache_ttl),
         sessions,
         profiles,
         directory,
-        accepted: Accepted::new(config.exists_cache_ttl),
         metrics,
     };
     Ok(common::http::app(&platform, state, api::router()))

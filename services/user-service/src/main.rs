@@ -1,4 +1,4 @@
-//! user-service: accounts, sessions, profiles, search of people, presence.
+//! The binary of user-service: accounts, sessions, profiles, the search for users, presence.
 
 use std::process::ExitCode;
 

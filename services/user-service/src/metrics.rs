@@ -1,4 +1,4 @@
-//! What user-service counts besides requests (contract §11).
+//! The metrics that only user-service has. docs/metrics.md lists them.
 
 use common::telemetry;
 use prometheus::{Histogram, IntCounterVec, IntGauge};
@@ -15,7 +15,7 @@ impl Metrics {
     pub fn register(metrics: &telemetry::Metrics) -> Result<Self, prometheus::Error> {
         let registrations = metrics.counters("user_registration_total", "Registrations", &["status"])?;
         let logins = metrics.counters("user_login_total", "Logins", &["status"])?;
-        // A rate over a series that begins with its first event misses that event.
+        // Each series starts at 0: `rate` over a series that begins with its first event misses that event.
         for status in ["success", "failed"] {
             registrations.with_label_values(&[status]);
             logins.with_label_values(&[status]);
@@ -29,12 +29,12 @@ impl Metrics {
         })
     }
 
-    /// Counts a registration that was answered with this.
+    /// Counts a registration by its result.
     pub fn registered<T, E>(&self, result: &Result<T, E>) {
         self.registrations.with_label_values(&[status(result)]).inc();
     }
 
-    /// Counts a login that was answered with this.
+    /// Counts a login by its result.
     pub fn logged_in<T, E>(&self, result: &Result<T, E>) {
         self.logins.with_label_values(&[status(result)]).inc();
     }

@@ -1,4 +1,4 @@
-//! Registering.
+//! Registration.
 
 use axum::Json;
 use axum::extract::State;
@@ -14,10 +14,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::caller::Origin;
-use crate::AppState;
+use super::responses::{HashingUnavailable, InvalidInput, RateLimited};
 use crate::domain::{DisplayName, Edit, Email, NewPassword, Username};
-use crate::store::{NewAccount, Registered};
+use crate::state::AppState;
+use crate::store::{ClientInfo, NewAccount, RegisteredAccount};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(register))
@@ -27,9 +27,9 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[deserr(error = Invalid)]
 struct NewUser {
     email: Email,
-    /// Letters, digits, `_` and `-`, the first a letter or a digit. Older clients' `nickname` is read where it is absent.
+    /// Letters, digits, `_` and `-`; begins with a letter or a digit. Older clients may send `nickname` instead.
     username: Username,
-    /// With at least one letter, one digit and one special character.
+    /// Contains at least one letter, one digit and one special character.
     password: NewPassword,
     #[deserr(default)]
     #[schema(value_type = Option<DisplayName>)]
@@ -54,49 +54,49 @@ struct UserResponse {
     updated_at: DateTime<Utc>,
 }
 
-/// Make an account.
+/// Register an account.
 #[utoipa::path(
     post,
     path = "/auth/register",
     tag = "auth",
     request_body = NewUser,
     responses(
-        (status = 201, description = "Registered", body = UserResponse),
-        (status = 409, description = "The e-mail or the username is taken", body = ErrorBody),
-        (status = 422, description = "One entry per broken field", body = ErrorBody),
-        (status = 429, description = "Too many registrations from this address", body = ErrorBody),
-        (status = 503, description = "More passwords are to be hashed than the machine can", body = ErrorBody),
+        (status = 201, description = "The account was registered", body = UserResponse),
+        (status = 409, description = "The e-mail address or the username is taken", body = ErrorBody),
+        InvalidInput,
+        RateLimited,
+        HashingUnavailable,
     ),
 )]
 async fn register(
     State(app): State<AppState>,
-    origin: Origin,
+    client: ClientInfo,
     Valid(new): Valid<NewUser>,
 ) -> Result<(StatusCode, Json<UserResponse>)> {
-    let registered = make(&app, &origin, new).await;
+    let registered = create_account(&app, &client, new).await;
     app.metrics.registered(&registered);
     Ok((StatusCode::CREATED, Json(registered?.into())))
 }
 
-async fn make(app: &AppState, origin: &Origin, new: NewUser) -> Result<Registered> {
+async fn create_account(app: &AppState, client: &ClientInfo, new: NewUser) -> Result<RegisteredAccount> {
     if !app.passwords.can_hash(&new.password) {
         return Err(too_long_for_bcrypt("password"));
     }
-    app.limits.count(&[&app.limits.registrations(origin.address)]).await?;
+    app.limits.count(&[&app.limits.registrations(client.address)]).await?;
     let password_hash = app.passwords.hash(new.password.as_str()).await?;
     let display_name = new.display_name.and_then(Edit::into_option);
     app.accounts.register(NewAccount { email: new.email, username: new.username, display_name, password_hash }).await
 }
 
-/// Hashed as it is, the end of it would not count.
+/// The validation error for a password that bcrypt would truncate.
 pub(super) fn too_long_for_bcrypt(field: &'static str) -> Error {
     let at = ValuePointerRef::Origin;
     let invalid = Invalid::new("value_error", at.push_key(field), "Value error, password has more than 72 bytes");
     Error::Invalid(Rejected { source: "body", invalid, sent: Value::Null })
 }
 
-impl From<Registered> for UserResponse {
-    fn from(account: Registered) -> Self {
+impl From<RegisteredAccount> for UserResponse {
+    fn from(account: RegisteredAccount) -> Self {
         Self {
             id: account.id,
             email: account.email,

@@ -1,4 +1,4 @@
-//! Logging in and out, keeping a session alive, signs of life.
+//! Login, refresh, logout and heartbeat.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,11 +13,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::caller::{Member, Origin};
-use crate::AppState;
-use crate::domain::{Email, RefreshHash};
+use super::caller::ExistingUser;
+use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, LoginErrors, RateLimited};
+use crate::domain::{Email, RefreshTokenHash};
 use crate::passwords::Verdict;
-use crate::store::{Credentials, Opened, Refreshed};
+use crate::state::AppState;
+use crate::store::{ClientInfo, Credentials, RefreshOutcome, SessionGrant};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -28,7 +29,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(heartbeat))
 }
 
-/// A password that is only compared; its rules may have been others when it was set.
+/// A password to compare. The rules for new passwords do not apply: an older password may not satisfy them.
 type GivenPassword = Text<1, 1024>;
 
 #[derive(Deserr, ToSchema)]
@@ -39,16 +40,16 @@ struct Login {
     password: GivenPassword,
 }
 
-/// The form names the e-mail `username`, as OAuth2's password flow does.
+/// The form of OAuth2's password flow calls the e-mail address `username`.
 impl Input for Login {
     const ALIASES: &'static [(&'static str, &'static str)] = &[("username", "email")];
 }
 
-/// OAuth2's password flow.
+/// The form of OAuth2's password flow.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only described in the API document; the form is read as `Login`")]
 struct LoginForm {
-    /// The e-mail.
+    /// The e-mail address.
     #[schema(example = "minjun@example.com")]
     username: String,
     #[schema(example = "Passw0rd!", format = "password")]
@@ -64,18 +65,18 @@ struct Refresh {
 
 impl Input for Refresh {}
 
-/// What a client may do from now on, and for how long.
+/// The tokens of a session and their lifetimes.
 #[derive(Serialize, ToSchema)]
 struct Token {
     access_token: String,
     #[schema(example = "bearer")]
     token_type: &'static str,
-    /// Seconds.
+    /// The lifetime of the access token, seconds.
     #[schema(example = 7200)]
     expires_in: u64,
-    /// Good for one exchange.
+    /// Valid for one exchange.
     refresh_token: String,
-    /// Seconds.
+    /// The lifetime of the refresh token, seconds.
     refresh_expires_in: u64,
     user_id: UserId,
 }
@@ -94,20 +95,19 @@ struct LoggedOut {
     tag = "auth",
     request_body(content((LoginForm = "application/x-www-form-urlencoded"), (Login = "application/json"))),
     responses(
-        (status = 200, description = "Logged in", body = Token),
-        (status = 401, description = "No such account, or another password", body = ErrorBody),
-        (status = 403, description = "The account is deactivated", body = ErrorBody),
-        (status = 422, description = "One entry per broken field", body = ErrorBody),
-        (status = 429, description = "Too many failures from this address or for this account", body = ErrorBody),
-        (status = 503, description = "More passwords are to be checked than the machine can", body = ErrorBody),
+        (status = 200, description = "The tokens of a new session", body = Token),
+        LoginErrors,
+        InvalidInput,
+        RateLimited,
+        HashingUnavailable,
     ),
 )]
 async fn login(
     State(app): State<AppState>,
-    origin: Origin,
+    client: ClientInfo,
     FormOrJson(given): FormOrJson<Login>,
 ) -> Result<Json<Token>> {
-    log_in(&app, &origin, &given).await
+    log_in(&app, &client, &given).await
 }
 
 /// Log in with JSON.
@@ -117,100 +117,103 @@ async fn login(
     tag = "auth",
     request_body = Login,
     responses(
-        (status = 200, description = "Logged in", body = Token),
-        (status = 401, description = "No such account, or another password", body = ErrorBody),
-        (status = 403, description = "The account is deactivated", body = ErrorBody),
-        (status = 422, description = "One entry per broken field", body = ErrorBody),
-        (status = 429, description = "Too many failures from this address or for this account", body = ErrorBody),
-        (status = 503, description = "More passwords are to be checked than the machine can", body = ErrorBody),
+        (status = 200, description = "The tokens of a new session", body = Token),
+        LoginErrors,
+        InvalidInput,
+        RateLimited,
+        HashingUnavailable,
     ),
 )]
-async fn login_json(State(app): State<AppState>, origin: Origin, Valid(given): Valid<Login>) -> Result<Json<Token>> {
-    log_in(&app, &origin, &given).await
+async fn login_json(
+    State(app): State<AppState>,
+    client: ClientInfo,
+    Valid(given): Valid<Login>,
+) -> Result<Json<Token>> {
+    log_in(&app, &client, &given).await
 }
 
-/// Exchange a refresh token. Showing one twice ends the session: someone has a copy.
+/// Exchange a refresh token for new tokens. Presenting a used one revokes the session, because a copy of it exists.
 #[utoipa::path(
     post,
     path = "/auth/refresh",
     tag = "auth",
     request_body = Refresh,
     responses(
-        (status = 200, description = "New tokens; the shown one is used up", body = Token),
-        (status = 401, description = "Unknown, used, expired or revoked, or the account is deactivated", body = ErrorBody),
-        (status = 429, description = "Too many failures from this address", body = ErrorBody),
+        (status = 200, description = "New tokens; the presented refresh token is used", body = Token),
+        (
+            status = 401,
+            description = "The refresh token is unknown, used, expired or revoked, or the account is deactivated",
+            body = ErrorBody,
+        ),
+        RateLimited,
     ),
 )]
-async fn refresh(State(app): State<AppState>, origin: Origin, Valid(shown): Valid<Refresh>) -> Result<Json<Token>> {
-    let budget = app.limits.address(origin.address);
+async fn refresh(
+    State(app): State<AppState>,
+    client: ClientInfo,
+    Valid(presented): Valid<Refresh>,
+) -> Result<Json<Token>> {
+    let budget = app.limits.address(client.address);
     app.limits.check(&[&budget]).await?;
-    match app.sessions.refresh(RefreshHash::of(&shown.refresh_token.0)).await? {
-        Refreshed::Anew(opened) => {
-            app.presence.touch(opened.user).await;
-            return token(&app, opened);
+    match app.sessions.refresh(RefreshTokenHash::of(&presented.refresh_token.0)).await? {
+        RefreshOutcome::Rotated(grant) => {
+            app.presence.touch(grant.user).await;
+            return token(&app, grant);
         }
-        Refreshed::Stolen(sid) => {
-            tracing::warn!(sid, "a used refresh token was shown, its session is ended");
-            app.tell_ended(&sid).await;
+        RefreshOutcome::Reused(sid) => {
+            tracing::warn!(sid, "a used refresh token was presented, its session is revoked");
+            app.publish_revocation(&sid).await;
         }
-        Refreshed::Refused => {}
+        RefreshOutcome::Refused => {}
     }
     app.limits.count(&[&budget]).await?;
     Err(Error::unauthenticated("Invalid refresh token"))
 }
 
-/// End the session: its tokens count nowhere from now on.
+/// End the session. All services refuse its tokens from then on.
 #[utoipa::path(
     post,
     path = "/auth/logout",
     tag = "auth",
     security(("bearer" = []), ("password" = [])),
-    responses(
-        (status = 200, description = "Logged out", body = LoggedOut),
-        (status = 401, description = "Not authenticated", body = ErrorBody),
-        (status = 404, description = "The account is gone", body = ErrorBody),
-    ),
+    responses((status = 200, description = "The session has ended", body = LoggedOut), CallerErrors),
 )]
 async fn logout(State(app): State<AppState>, me: CurrentUser) -> Result<Json<LoggedOut>> {
     app.sessions.log_out(&me).await?;
-    app.tell_ended(&me.session).await;
-    app.profiles.forget(me.id).await;
+    app.publish_revocation(&me.session).await;
+    app.profiles.invalidate(me.id).await;
     Ok(Json(LoggedOut { message: "Successfully logged out", user_id: me.id }))
 }
 
-/// Say that one is still there.
+/// Show that the caller is still online.
 #[utoipa::path(
     post,
     path = "/auth/heartbeat",
     tag = "auth",
     security(("bearer" = []), ("password" = [])),
-    responses(
-        (status = 204, description = "Noted"),
-        (status = 401, description = "Not authenticated", body = ErrorBody),
-        (status = 404, description = "The account is gone", body = ErrorBody),
-    ),
+    responses((status = 204, description = "The sign of life was recorded"), CallerErrors),
 )]
-async fn heartbeat(_: Member) -> StatusCode {
-    // The token was read, and that is the sign of life.
+async fn heartbeat(_: ExistingUser) -> StatusCode {
+    // The extractor of the token has recorded the sign of life.
     StatusCode::NO_CONTENT
 }
 
-async fn log_in(app: &AppState, origin: &Origin, given: &Login) -> Result<Json<Token>> {
-    let account = authenticate(app, origin, given).await;
+async fn log_in(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Json<Token>> {
+    let account = authenticate(app, client, given).await;
     app.metrics.logged_in(&account);
     let account = account?;
-    // Before the session: the sweeper, which looks at the key, must not tell the opposite in between.
+    // Before the session is opened: a presence sweep in between must find the key, or it marks the user offline.
     if let Err(e) = app.presence.write(account.id).await {
-        tracing::warn!(error = %e, "presence not written at a login");
+        tracing::warn!(error = %e, "the presence key was not written at a login");
     }
-    let opened = app.sessions.open(&account, &origin.client()).await?;
-    token(app, opened)
+    let grant = app.sessions.open(&account, client).await?;
+    token(app, grant)
 }
 
-/// The account whose password this is. The same answer and the same work whether or not there is one.
-async fn authenticate(app: &AppState, origin: &Origin, given: &Login) -> Result<Credentials> {
+/// Returns the account if the password is right. The error and the time do not show whether the account exists.
+async fn authenticate(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Credentials> {
     let (email, password) = (given.email.as_str(), given.password.0.as_str());
-    let (address, account) = (app.limits.address(origin.address), app.limits.account(email));
+    let (address, account) = (app.limits.address(client.address), app.limits.account(email));
     app.limits.check(&[&address, &account]).await?;
     let found = app.accounts.by_email(email).await?;
     let verdict = app.passwords.verify(password, found.as_ref().map(|found| found.password_hash.as_str())).await?;
@@ -218,7 +221,7 @@ async fn authenticate(app: &AppState, origin: &Origin, given: &Login) -> Result<
         app.limits.count(&[&address, &account]).await?;
         return Err(Error::unauthenticated("Invalid email or password"));
     };
-    // Others that were made at once with this one may have used the budget up.
+    // Concurrent attempts may have used up a budget since the first check.
     app.limits.check(&[&address, &account]).await?;
     if !found.is_active {
         return Err(Error::forbidden("Account is deactivated"));
@@ -226,38 +229,30 @@ async fn authenticate(app: &AppState, origin: &Origin, given: &Login) -> Result<
     if verdict == Verdict::Outdated {
         rehash(app, &found, password).await;
     }
-    app.limits.forgive(&account).await;
+    app.limits.reset(&account).await;
     Ok(found)
 }
 
-/// Only now is the password known, so only now can its hash be made better. If not now, then at the next login.
+/// Replaces an outdated hash, which is possible only while the password is at hand. After a failure the next login
+/// tries again.
 async fn rehash(app: &AppState, account: &Credentials, password: &str) {
     let rehashed = async {
         let hash = app.passwords.hash(password).await?;
         app.accounts.rehash(account.id, &account.password_hash, &hash).await
     };
     if let Err(e) = rehashed.await {
-        tracing::warn!(error = %e, user_id = account.id.0, "a password stays in its old hash");
+        tracing::warn!(error = %e, user_id = account.id.0, "an outdated password hash was not replaced");
     }
 }
 
-fn token(app: &AppState, opened: Opened) -> Result<Json<Token>> {
+fn token(app: &AppState, grant: SessionGrant) -> Result<Json<Token>> {
     let tokens = app.auth.tokens();
     Ok(Json(Token {
-        access_token: tokens.issue(opened.user, &opened.email, &opened.username, opened.sid)?,
+        access_token: tokens.issue(grant.user, &grant.email, &grant.username, grant.sid)?,
         token_type: "bearer",
         expires_in: tokens.lifetime().as_secs(),
-        refresh_token: opened.refresh_token.into_string(),
-        refresh_expires_in: opened.refresh_lifetime.as_secs(),
-        user_id: opened.user,
+        refresh_token: grant.refresh_token.into_string(),
+        refresh_expires_in: grant.refresh_lifetime.as_secs(),
+        user_id: grant.user,
     }))
-}
-
-impl AppState {
-    /// Tells all services that a session has ended. What Redis misses now, the keeper writes later.
-    pub(super) async fn tell_ended(&self, session: &str) {
-        if let Err(e) = self.auth.revocations().revoke(session, self.auth.tokens().lifetime()).await {
-            tracing::warn!(error = %e, "an ended session is not yet told");
-        }
-    }
 }

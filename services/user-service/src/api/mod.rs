@@ -1,19 +1,18 @@
-//! The HTTP side: one file per resource.
+//! The HTTP API: one file for each resource.
 
 mod accounts;
 mod caller;
 mod login;
 mod password;
 mod profile;
+mod responses;
 mod search;
 mod sessions;
 mod users;
 
 use utoipa_axum::router::OpenApiRouter;
 
-pub use caller::Accepted;
-
-use crate::AppState;
+use crate::state::AppState;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()

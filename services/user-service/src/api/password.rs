@@ -1,4 +1,4 @@
-//! Changing one's password.
+//! Changing the password.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,9 +12,10 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::accounts::too_long_for_bcrypt;
-use crate::AppState;
+use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited};
 use crate::domain::NewPassword;
 use crate::passwords::Verdict;
+use crate::state::AppState;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(change_password))
@@ -36,7 +37,7 @@ struct PasswordChanged {
     message: &'static str,
 }
 
-/// Change one's password. All other sessions end.
+/// Change the caller's password. All other sessions of the caller end.
 #[utoipa::path(
     put,
     path = "/auth/password",
@@ -44,13 +45,12 @@ struct PasswordChanged {
     security(("bearer" = []), ("password" = [])),
     request_body = PasswordChange,
     responses(
-        (status = 200, description = "Changed", body = PasswordChanged),
-        (status = 400, description = "The current password is another one", body = ErrorBody),
-        (status = 401, description = "Not authenticated", body = ErrorBody),
-        (status = 404, description = "The account is gone", body = ErrorBody),
-        (status = 422, description = "One entry per broken field", body = ErrorBody),
-        (status = 429, description = "Too many failures for this account", body = ErrorBody),
-        (status = 503, description = "More passwords are to be hashed than the machine can", body = ErrorBody),
+        (status = 200, description = "The password was changed", body = PasswordChanged),
+        (status = 400, description = "The current password is wrong", body = ErrorBody),
+        CallerErrors,
+        InvalidInput,
+        RateLimited,
+        HashingUnavailable,
     ),
 )]
 async fn change_password(
@@ -72,7 +72,7 @@ async fn change_password(
     app.limits.check(&[&budget]).await?;
     let hash = app.passwords.hash(change.new_password.as_str()).await?;
     for sid in app.sessions.change_password(me.id, &hash, &me.session).await? {
-        app.tell_ended(&sid).await;
+        app.publish_revocation(&sid).await;
     }
     Ok(Json(PasswordChanged { message: "Password changed successfully" }))
 }

@@ -1,10 +1,10 @@
-//! One's own profile.
+//! The caller's own profile.
 
 use axum::Json;
 use axum::extract::State;
 use axum::routing::get;
 use common::auth::CurrentUser;
-use common::error::{ErrorBody, Result};
+use common::error::Result;
 use common::http::Valid;
 use common::input::{Input, Invalid};
 use deserr::Deserr;
@@ -12,31 +12,32 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::responses::{CallerErrors, InvalidInput};
 use super::users::UserProfile;
-use crate::AppState;
 use crate::domain::{DisplayName, Edit, ImageUrl, ProfileEdit, StatusMessage};
-use crate::store::Profile;
+use crate::state::AppState;
+use crate::store::ProfileView;
 
 pub fn router() -> OpenApiRouter<AppState> {
-    // The second path is what the oldest clients call.
+    // The oldest clients call `/profile`.
     OpenApiRouter::new()
         .routes(routes!(own, change, change_some))
         .route("/profile", get(own).put(change).patch(change_some))
 }
 
-/// A person as they see themselves.
+/// A profile as its owner sees it.
 #[derive(Serialize, ToSchema)]
 struct OwnProfile {
     #[serde(flatten)]
     profile: UserProfile,
     #[schema(example = "minjun@example.com")]
     email: String,
-    /// For older clients: the display name, else the username.
+    /// The display name, or the username if there is none. Older clients read it.
     #[schema(example = "김민준")]
     nickname: String,
 }
 
-/// What is absent or null stays; an empty text clears.
+/// The changes of a profile. An absent field or null keeps the value; an empty text clears it.
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct ProfileChange {
@@ -55,24 +56,22 @@ impl Input for ProfileChange {
     const ALIASES: &'static [(&'static str, &'static str)] = &[("nickname", "display_name")];
 }
 
-/// See one's own profile.
+/// Get the caller's profile.
 #[utoipa::path(
     get,
     path = "/profile/me",
     tag = "profile",
     security(("bearer" = []), ("password" = [])),
     responses(
-        (status = 200, description = "The profile", body = OwnProfile),
-        (status = 401, description = "Not authenticated", body = ErrorBody),
-        (status = 404, description = "The account is gone", body = ErrorBody),
+        (status = 200, description = "The caller's profile", body = OwnProfile),
+        CallerErrors,
     ),
 )]
 async fn own(State(app): State<AppState>, me: CurrentUser) -> Result<Json<OwnProfile>> {
-    let (profile, is_online) = app.profiles.one(me.id).await?;
-    Ok(Json(OwnProfile::of(profile, is_online)))
+    Ok(Json(app.profiles.one(me.id).await?.into()))
 }
 
-/// Change one's own profile.
+/// Change the caller's profile.
 #[utoipa::path(
     put,
     path = "/profile/me",
@@ -80,10 +79,9 @@ async fn own(State(app): State<AppState>, me: CurrentUser) -> Result<Json<OwnPro
     security(("bearer" = []), ("password" = [])),
     request_body = ProfileChange,
     responses(
-        (status = 200, description = "The profile as it is now", body = OwnProfile),
-        (status = 401, description = "Not authenticated", body = ErrorBody),
-        (status = 404, description = "The account is gone", body = ErrorBody),
-        (status = 422, description = "One entry per broken field", body = ErrorBody),
+        (status = 200, description = "The changed profile", body = OwnProfile),
+        CallerErrors,
+        InvalidInput,
     ),
 )]
 async fn change(
@@ -93,11 +91,10 @@ async fn change(
 ) -> Result<Json<OwnProfile>> {
     let ProfileChange { display_name, status_message, profile_image_url } = change;
     app.profiles.edit(me.id, ProfileEdit { display_name, status_message, profile_image_url }).await?;
-    let (profile, is_online) = app.profiles.one(me.id).await?;
-    Ok(Json(OwnProfile::of(profile, is_online)))
+    Ok(Json(app.profiles.one(me.id).await?.into()))
 }
 
-/// Change one's own profile: the same as PUT.
+/// Change the caller's profile; the same as PUT.
 #[utoipa::path(
     patch,
     path = "/profile/me",
@@ -105,19 +102,18 @@ async fn change(
     security(("bearer" = []), ("password" = [])),
     request_body = ProfileChange,
     responses(
-        (status = 200, description = "The profile as it is now", body = OwnProfile),
-        (status = 401, description = "Not authenticated", body = ErrorBody),
-        (status = 404, description = "The account is gone", body = ErrorBody),
-        (status = 422, description = "One entry per broken field", body = ErrorBody),
+        (status = 200, description = "The changed profile", body = OwnProfile),
+        CallerErrors,
+        InvalidInput,
     ),
 )]
-async fn change_some(app: State<AppState>, me: CurrentUser, wanted: Valid<ProfileChange>) -> Result<Json<OwnProfile>> {
-    change(app, me, wanted).await
+async fn change_some(app: State<AppState>, me: CurrentUser, input: Valid<ProfileChange>) -> Result<Json<OwnProfile>> {
+    change(app, me, input).await
 }
 
-impl OwnProfile {
-    fn of(profile: Profile, is_online: bool) -> Self {
-        let nickname = profile.display_name.as_ref().unwrap_or(&profile.username).clone();
-        Self { email: profile.email.clone(), nickname, profile: UserProfile::of(profile, is_online) }
+impl From<ProfileView> for OwnProfile {
+    fn from(view: ProfileView) -> Self {
+        let nickname = view.profile.display_name.as_ref().unwrap_or(&view.profile.username).clone();
+        Self { email: view.profile.email.clone(), nickname, profile: view.into() }
     }
 }

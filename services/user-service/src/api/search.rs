@@ -1,8 +1,8 @@
-//! Finding people by a part of a name.
+//! The search for users.
 
 use axum::Json;
 use axum::extract::State;
-use common::error::{ErrorBody, Result};
+use common::error::Result;
 use common::http::Query;
 use common::input::{Input, Int, Invalid, Text};
 use deserr::Deserr;
@@ -10,10 +10,11 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::caller::Member;
+use super::caller::ExistingUser;
+use super::responses::{InvalidInput, Unauthenticated};
 use super::users::UserProfile;
-use crate::AppState;
-use crate::domain::Part;
+use crate::domain::SearchTerm;
+use crate::state::AppState;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(search))
@@ -23,10 +24,10 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[deserr(error = Invalid)]
 #[into_params(parameter_in = Query)]
 struct Search {
-    /// A part of a username or a display name, in any case; `%` and `_` mean themselves.
+    /// A part of a username or a display name, in upper or lower case. `%` and `_` have no special meaning.
     #[param(inline)]
     query: Text<1, 50>,
-    /// 10 where it is absent.
+    /// The maximum number of users in the answer; 10 by default.
     #[deserr(default = Int(10))]
     #[param(inline, required = false)]
     limit: Int<1, 50>,
@@ -39,11 +40,11 @@ impl Input for Search {
 #[derive(Serialize, ToSchema)]
 struct Found {
     users: Vec<UserProfile>,
-    /// All matches; 1,000 where there are 1,000 or more.
+    /// The number of all matches, at most 1,000.
     total_count: usize,
 }
 
-/// Find people by a part of a name.
+/// Search users by a part of a name.
 #[utoipa::path(
     get,
     path = "/users/search",
@@ -51,18 +52,17 @@ struct Found {
     security(("bearer" = []), ("password" = [])),
     params(Search),
     responses(
-        (status = 200, description = "Active people, the caller not among them", body = Found),
-        (status = 401, description = "Not authenticated", body = ErrorBody),
-        (status = 422, description = "One entry per broken parameter", body = ErrorBody),
+        (status = 200, description = "Matching active users without the caller", body = Found),
+        Unauthenticated,
+        InvalidInput,
     ),
 )]
-async fn search(State(app): State<AppState>, me: Member, Query(search): Query<Search>) -> Result<Json<Found>> {
+async fn search(State(app): State<AppState>, me: ExistingUser, Query(search): Query<Search>) -> Result<Json<Found>> {
     let _timer = app.metrics.search_seconds.start_timer();
-    let matches = app.directory.find(&Part::of(&search.query.0), me.id).await?;
+    let matches = app.directory.find(&SearchTerm::of(&search.query.0), me.id).await?;
     let page: Vec<_> = matches.iter().take(search.limit.0 as usize).copied().collect();
     let profiles = app.profiles.many(&page).await?;
-    // The index follows a deactivation within seconds; until then it is seen here.
-    let active = profiles.into_iter().filter(|(profile, _)| profile.is_active);
-    let users = active.map(|(profile, is_online)| UserProfile::of(profile, is_online)).collect();
+    // The index follows a deactivation within seconds. Until then the profile shows it.
+    let users = profiles.into_iter().filter(|view| view.profile.is_active).map(UserProfile::from).collect();
     Ok(Json(Found { users, total_count: matches.len() }))
 }

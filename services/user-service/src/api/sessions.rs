@@ -1,4 +1,4 @@
-//! Where one is logged in.
+//! The caller's sessions.
 
 use axum::Json;
 use axum::extract::State;
@@ -11,8 +11,9 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::caller::Member;
-use crate::AppState;
+use super::caller::ExistingUser;
+use super::responses::{CallerErrors, Unauthenticated};
+use crate::state::AppState;
 use crate::store;
 
 pub fn router() -> OpenApiRouter<AppState> {
@@ -24,13 +25,13 @@ struct Session {
     #[schema(format = "uuid")]
     sid: String,
     created_at: DateTime<Utc>,
-    /// When it began, or was last refreshed.
+    /// The time of the login or of the last refresh.
     last_used_at: DateTime<Utc>,
     #[schema(example = "Mozilla/5.0")]
     user_agent: Option<String>,
     #[schema(example = "203.0.113.7")]
     ip: Option<String>,
-    /// Whether it is the one that asks.
+    /// Whether the request came from this session.
     current: bool,
 }
 
@@ -40,34 +41,33 @@ struct SessionEnded {
     message: &'static str,
 }
 
-/// List one's sessions.
+/// List the caller's live sessions.
 #[utoipa::path(
     get,
     path = "/auth/sessions",
     tag = "auth",
     security(("bearer" = []), ("password" = [])),
     responses(
-        (status = 200, description = "The latest used first", body = Vec<Session>),
-        (status = 401, description = "Not authenticated", body = ErrorBody),
-        (status = 404, description = "The account is gone", body = ErrorBody),
+        (status = 200, description = "The sessions, the most recently used first", body = Vec<Session>),
+        CallerErrors,
     ),
 )]
-async fn sessions(State(app): State<AppState>, me: CurrentUser, _: Member) -> Result<Json<Vec<Session>>> {
+async fn sessions(State(app): State<AppState>, me: CurrentUser, _: ExistingUser) -> Result<Json<Vec<Session>>> {
     let sessions = app.sessions.of(me.id).await?;
     Ok(Json(sessions.into_iter().map(|session| Session::of(session, &me)).collect()))
 }
 
-/// End one of one's sessions.
+/// End one of the caller's sessions.
 #[utoipa::path(
     delete,
     path = "/auth/sessions/{sid}",
     tag = "auth",
     security(("bearer" = []), ("password" = [])),
-    params(("sid" = String, Path, description = "As listed")),
+    params(("sid" = String, Path, description = "The id of the session, as in the list")),
     responses(
-        (status = 200, description = "Ended: its tokens count nowhere from now on", body = SessionEnded),
-        (status = 401, description = "Not authenticated", body = ErrorBody),
-        (status = 404, description = "No such session", body = ErrorBody),
+        (status = 200, description = "The session has ended; all services refuse its tokens", body = SessionEnded),
+        Unauthenticated,
+        (status = 404, description = "The caller has no such live session", body = ErrorBody),
     ),
 )]
 async fn end_session(
@@ -77,10 +77,10 @@ async fn end_session(
 ) -> Result<Json<SessionEnded>> {
     let not_found = || Error::not_found("Session not found");
     let sid = Uuid::parse_str(&sid).map_err(|_| not_found())?.to_string();
-    if !app.sessions.end(me.id, &sid).await? {
+    if !app.sessions.revoke(me.id, &sid).await? {
         return Err(not_found());
     }
-    app.tell_ended(&sid).await;
+    app.publish_revocation(&sid).await;
     Ok(Json(SessionEnded { message: "Session ended" }))
 }
 

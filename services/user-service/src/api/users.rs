@@ -1,4 +1,4 @@
-//! Looking at people by their ids.
+//! Profiles of users by their ids.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,11 +13,12 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::caller::Member;
-use crate::AppState;
-use crate::store::Profile;
+use super::caller::ExistingUser;
+use super::responses::{ServiceErrors, Unauthenticated, UserErrors};
+use crate::state::AppState;
+use crate::store::ProfileView;
 
-/// People in one answer: what the callers of the original ask for at most.
+/// The maximum number of users in one answer. The callers of the original ask for no more.
 const MAX_IDS: usize = 100;
 
 pub fn router() -> OpenApiRouter<AppState> {
@@ -29,7 +30,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(user_exists))
 }
 
-/// A person as others see them.
+/// A user as other users see them.
 #[derive(Serialize, ToSchema)]
 pub struct UserProfile {
     id: UserId,
@@ -48,14 +49,14 @@ pub struct UserProfile {
 #[derive(Deserr, IntoParams)]
 #[deserr(error = Invalid)]
 #[into_params(parameter_in = Query)]
-struct Wanted {
-    /// Ids with commas between them, 100 at most. `ids` is read too.
+struct UserIds {
+    /// 1 to 100 ids, separated by commas. `ids` is accepted as another name.
     #[deserr(default)]
     #[param(example = "1,2,3")]
     user_ids: Option<String>,
 }
 
-impl Input for Wanted {
+impl Input for UserIds {
     const ALIASES: &'static [(&'static str, &'static str)] = &[("ids", "user_ids")];
 }
 
@@ -77,7 +78,7 @@ struct Existence {
     exists: bool,
 }
 
-/// See a person.
+/// Get a user.
 #[utoipa::path(
     get,
     path = "/users/{user_id}",
@@ -85,18 +86,15 @@ struct Existence {
     security(("bearer" = []), ("password" = [])),
     params(("user_id" = UserId, Path)),
     responses(
-        (status = 200, description = "The person", body = UserProfile),
-        (status = 401, description = "Not authenticated", body = ErrorBody),
-        (status = 404, description = "No such person", body = ErrorBody),
-        (status = 422, description = "Not a positive integer", body = ErrorBody),
+        (status = 200, description = "The user", body = UserProfile),
+        UserErrors,
     ),
 )]
-async fn user(State(app): State<AppState>, _: Member, Path(id): Path<UserId>) -> Result<Json<UserProfile>> {
-    let (profile, is_online) = app.profiles.one(id).await?;
-    Ok(Json(UserProfile::of(profile, is_online)))
+async fn user(State(app): State<AppState>, _: ExistingUser, Path(id): Path<UserId>) -> Result<Json<UserProfile>> {
+    Ok(Json(app.profiles.one(id).await?.into()))
 }
 
-/// See a person, under the older path.
+/// Get a user, at an older path.
 #[utoipa::path(
     get,
     path = "/profile/{user_id}",
@@ -104,35 +102,37 @@ async fn user(State(app): State<AppState>, _: Member, Path(id): Path<UserId>) ->
     security(("bearer" = []), ("password" = [])),
     params(("user_id" = UserId, Path)),
     responses(
-        (status = 200, description = "The person", body = UserProfile),
-        (status = 401, description = "Not authenticated", body = ErrorBody),
-        (status = 404, description = "No such person", body = ErrorBody),
-        (status = 422, description = "Not a positive integer", body = ErrorBody),
+        (status = 200, description = "The user", body = UserProfile),
+        UserErrors,
     ),
 )]
-async fn profile(app: State<AppState>, me: Member, id: Path<UserId>) -> Result<Json<UserProfile>> {
+async fn profile(app: State<AppState>, me: ExistingUser, id: Path<UserId>) -> Result<Json<UserProfile>> {
     user(app, me, id).await
 }
 
-/// See several people.
+/// Get several users.
 #[utoipa::path(
     get,
     path = "/users",
     tag = "users",
     security(("bearer" = []), ("password" = [])),
-    params(Wanted),
+    params(UserIds),
     responses(
-        (status = 200, description = "In the order of the ids, unknown ones left out", body = Vec<UserProfile>),
-        (status = 400, description = "No ids, malformed ones, or more than 100", body = ErrorBody),
-        (status = 401, description = "Not authenticated", body = ErrorBody),
+        (status = 200, description = "The users in the order of the ids, without unknown ids", body = Vec<UserProfile>),
+        (status = 400, description = "There are no ids, malformed ids, or more than 100", body = ErrorBody),
+        Unauthenticated,
     ),
 )]
-async fn users(State(app): State<AppState>, _: Member, Query(wanted): Query<Wanted>) -> Result<Json<Vec<UserProfile>>> {
-    let ids = listed(wanted.user_ids.as_deref().unwrap_or_default())?;
+async fn users(
+    State(app): State<AppState>,
+    _: ExistingUser,
+    Query(query): Query<UserIds>,
+) -> Result<Json<Vec<UserProfile>>> {
+    let ids = parse_ids(query.user_ids.as_deref().unwrap_or_default())?;
     profiles(&app, ids).await
 }
 
-/// See several people: for the other services.
+/// Get several users; for other services.
 #[utoipa::path(
     post,
     path = "/users/batch",
@@ -140,9 +140,8 @@ async fn users(State(app): State<AppState>, _: Member, Query(wanted): Query<Want
     security(("bearer" = [])),
     request_body = Batch,
     responses(
-        (status = 200, description = "In the order of the ids, unknown ones left out", body = Vec<UserProfile>),
-        (status = 401, description = "Neither a service nor a user", body = ErrorBody),
-        (status = 422, description = "Not 1 to 100 ids", body = ErrorBody),
+        (status = 200, description = "The users in the order of the ids, without unknown ids", body = Vec<UserProfile>),
+        ServiceErrors,
     ),
 )]
 async fn users_batch(
@@ -153,7 +152,7 @@ async fn users_batch(
     profiles(&app, batch.user_ids.0).await
 }
 
-/// Whether there is such a person: for the other services.
+/// Report whether a user exists; for other services.
 #[utoipa::path(
     get,
     path = "/users/{user_id}/exists",
@@ -161,9 +160,8 @@ async fn users_batch(
     security(("bearer" = [])),
     params(("user_id" = UserId, Path)),
     responses(
-        (status = 200, description = "Whether there is", body = Existence),
-        (status = 401, description = "Neither a service nor a user", body = ErrorBody),
-        (status = 422, description = "Not a positive integer", body = ErrorBody),
+        (status = 200, description = "Whether the user exists", body = Existence),
+        ServiceErrors,
     ),
 )]
 async fn user_exists(State(app): State<AppState>, _: UserOrService, Path(id): Path<UserId>) -> Result<Json<Existence>> {
@@ -174,12 +172,11 @@ async fn user_exists(State(app): State<AppState>, _: UserOrService, Path(id): Pa
 async fn profiles(app: &AppState, mut ids: Vec<UserId>) -> Result<Json<Vec<UserProfile>>> {
     let mut seen = std::collections::HashSet::new();
     ids.retain(|id| seen.insert(*id));
-    let profiles = app.profiles.many(&ids).await?;
-    Ok(Json(profiles.into_iter().map(|(profile, is_online)| UserProfile::of(profile, is_online)).collect()))
+    Ok(Json(app.profiles.many(&ids).await?.into_iter().map(UserProfile::from).collect()))
 }
 
-/// `1,2,3`
-fn listed(text: &str) -> Result<Vec<UserId>> {
+/// Parses `1,2,3`.
+fn parse_ids(text: &str) -> Result<Vec<UserId>> {
     let ids = text.split(',').map(str::trim).filter(|id| !id.is_empty());
     let ids: Result<Vec<UserId>, _> = ids.map(str::parse).collect();
     let ids = ids.map_err(|_| Error::business("Invalid user ID format"))?;
@@ -208,8 +205,8 @@ impl Deserr<Invalid> for Ids {
     }
 }
 
-impl UserProfile {
-    pub fn of(profile: Profile, is_online: bool) -> Self {
+impl From<ProfileView> for UserProfile {
+    fn from(ProfileView { profile, is_online }: ProfileView) -> Self {
         Self {
             id: profile.id,
             username: profile.username,
@@ -227,8 +224,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_come_with_commas_between_them() {
-        assert_eq!(listed(" 3, 1,,2 ").unwrap(), [UserId(3), UserId(1), UserId(2)]);
+    fn ids_are_separated_by_commas() {
+        assert_eq!(parse_ids(" 3, 1,,2 ").unwrap(), [UserId(3), UserId(1), UserId(2)]);
         for (text, problem) in [
             ("", "At least one user ID is required"),
             (" , ", "At least one user ID is required"),
@@ -237,10 +234,10 @@ mod tests {
             ("-1", "Invalid user ID format"),
             ("0", "Invalid user ID format"),
         ] {
-            assert_eq!(listed(text).unwrap_err().to_string(), problem, "{text}");
+            assert_eq!(parse_ids(text).unwrap_err().to_string(), problem, "{text}");
         }
         let ids = |n: i64| (1..=n).map(|id| id.to_string()).collect::<Vec<_>>().join(",");
-        assert_eq!(listed(&ids(100)).unwrap().len(), 100);
-        assert!(listed(&ids(101)).is_err());
+        assert_eq!(parse_ids(&ids(100)).unwrap().len(), 100);
+        assert!(parse_ids(&ids(101)).is_err());
     }
 }

@@ -1,13 +1,14 @@
-//! Addresses that people log in with.
+//! E-mail addresses of accounts.
 
 use common::input::Breach;
 
 use super::rule::{Rule, input};
 
-/// What RFC 5321 allows before the @.
+/// The limit of RFC 5321 for the part before the @.
 const MAX_LOCAL_BYTES: usize = 64;
 
-/// Compared without regard to case; the table's key decides. The domain is kept in lower case, as the original keeps it.
+/// A valid e-mail address with its domain in lower case, as the original stores it. The collation of the table compares
+/// addresses without regard to case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email(String);
 input!(Email, "minjun@example.com");
@@ -33,7 +34,7 @@ impl Rule for Email {
             return Err(Breach("The email address is not valid. The part after the @-sign is malformed."));
         }
         let email = format!("{local}@{}", domain.to_lowercase());
-        // Lower case can be longer: "İ" becomes two characters.
+        // Lower case can be longer than the input: "İ" becomes two characters.
         if email.chars().count() > Self::MAX {
             return Err(Breach("The email address is too long."));
         }
@@ -45,7 +46,7 @@ fn is_local(local: &str) -> bool {
     local.len() <= MAX_LOCAL_BYTES && local.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atom_text))
 }
 
-/// The characters of RFC 5322, and letters and digits of every script.
+/// Whether RFC 5322 allows the character in an atom, or it is a letter or digit of another script.
 fn is_atom_text(c: char) -> bool {
     if c.is_ascii() { c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) } else { c.is_alphanumeric() }
 }
@@ -68,7 +69,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn addresses_of_people_are_taken() {
+    fn valid_addresses_are_accepted() {
         for email in ["ann@example.com", "a.b+c@x-y.co.kr", "민준@예시.한국", "o'hara@a.io", " ann@example.com "]
         {
             assert!(accepts::<Email>(email), "{email}");
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_ones_are_not() {
+    fn malformed_addresses_are_rejected() {
         let long = format!("a@{}.com", "b.".repeat(130));
         for email in [
             "",
@@ -107,13 +108,13 @@ mod tests {
     }
 
     #[test]
-    fn the_domain_is_kept_in_lower_case() {
+    fn the_domain_becomes_lower_case() {
         assert_eq!(Email::parse("Ann@Example.COM".into()).unwrap().as_str(), "Ann@example.com");
     }
 
     proptest! {
         #[test]
-        fn whatever_is_taken_has_one_at_sign_a_dot_after_it_and_no_blank(email in "\\PC{0,20}(@\\PC{0,20})?|\\w{1,9}@\\w{1,9}\\.\\w{1,9}") {
+        fn an_accepted_address_has_one_at_sign_a_dot_after_it_and_no_white_space(email in "\\PC{0,20}(@\\PC{0,20})?|\\w{1,9}@\\w{1,9}\\.\\w{1,9}") {
             if accepts::<Email>(&email) {
                 let (local, domain) = email.trim().split_once('@').unwrap();
                 prop_assert!(!local.is_empty() && domain.contains('.') && !domain.contains('@'));
@@ -122,7 +123,7 @@ mod tests {
         }
 
         #[test]
-        fn plain_addresses_are_always_taken(email in "[a-z0-9]{1,20}(\\.[a-z0-9]{1,20})?@[a-z0-9]{1,20}\\.[a-z]{2,10}") {
+        fn every_plain_address_is_accepted(email in "[a-z0-9]{1,20}(\\.[a-z0-9]{1,20})?@[a-z0-9]{1,20}\\.[a-z]{2,10}") {
             prop_assert!(accepts::<Email>(&email));
         }
     }

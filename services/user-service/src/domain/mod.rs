@@ -1,4 +1,4 @@
-//! The rules of accounts: what may be a name, an address, a password. No I/O.
+//! The rules for names, e-mail addresses, passwords and refresh tokens. No I/O.
 
 mod email;
 mod names;
@@ -9,9 +9,9 @@ mod rule;
 mod username;
 
 pub use email::Email;
-pub use names::{Names, Part};
+pub use names::{Names, SearchTerm};
 pub use password::NewPassword;
 pub use profile::{DisplayName, Edit, ImageUrl, ProfileEdit, StatusMessage};
-pub use refresh::{RefreshHash, RefreshToken};
+pub use refresh::{RefreshToken, RefreshTokenHash};
 pub use rule::Rule;
 pub use username::Username;

@@ -1,14 +1,14 @@
-//! How people are found by any part of a name.
+//! Substring search over names.
 //!
-//! A part of a name is the beginning of one of its endings: "minj" is in "kim_minjun" because one ending is "minjun".
-//! So all endings stand in an index, and a search is one range of it, however common or rare the part.
+//! Every substring of a name is a prefix of one of its suffixes: "minj" is in "kim_minjun" as "minjun" is a suffix. The
+//! index contains all suffixes, so a search reads one range of it, however many accounts match.
 
 use std::collections::BTreeSet;
 
-/// The longest part that can be asked for, and so the longest ending that is kept.
-const MAX_PART_CHARS: usize = 50;
+/// The maximum length of a search term, and therefore of an indexed suffix.
+const MAX_TERM_CHARS: usize = 50;
 
-/// The names of one account, as far as others can search them.
+/// The names under which an account is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names<'a> {
     pub username: &'a str,
@@ -16,13 +16,13 @@ pub struct Names<'a> {
 }
 
 impl Names<'_> {
-    /// All endings, each once. All folded alike: upper and lower case are one.
+    /// The distinct suffixes of both names, case-folded, in UTF-8.
     pub fn suffixes(&self) -> BTreeSet<Vec<u8>> {
         let names = [Some(self.username), self.display_name];
         names.into_iter().flatten().flat_map(suffixes).collect()
     }
 
-    /// The names in one text, from which one sees whether an index is up to date.
+    /// Both names in one text. The index stores it, and a difference shows that the suffixes are out of date.
     pub fn joined(&self) -> String {
         match self.display_name {
             Some(display_name) => format!("{}\n{display_name}", self.username),
@@ -31,16 +31,16 @@ impl Names<'_> {
     }
 }
 
-/// A part of a name that is searched for.
+/// A case-folded text to search for in names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part(Vec<u8>);
+pub struct SearchTerm(Vec<u8>);
 
-impl Part {
+impl SearchTerm {
     pub fn of(query: &str) -> Self {
         Self(bytes(&fold(query)))
     }
 
-    /// The first ending that begins with the part, and the first after all that do: no UTF-8 has the byte 0xFF.
+    /// The half-open range of the suffixes that begin with the term. UTF-8 never contains the byte 0xFF.
     pub fn range(&self) -> (Vec<u8>, Vec<u8>) {
         (self.0.clone(), [self.0.as_slice(), &[0xFF]].concat())
     }
@@ -51,13 +51,13 @@ fn suffixes(name: &str) -> Vec<Vec<u8>> {
     (0..folded.len()).map(|start| bytes(&folded[start..])).collect()
 }
 
-/// Upper and then lower case: that also makes one of "ß" and "SS", and of the two forms of the Greek sigma.
+/// Folds case: upper and then lower case, which also equates "ß" with "SS" and the two forms of the Greek sigma.
 fn fold(text: &str) -> Vec<char> {
     text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
 fn bytes(chars: &[char]) -> Vec<u8> {
-    chars.iter().take(MAX_PART_CHARS).collect::<String>().into_bytes()
+    chars.iter().take(MAX_TERM_CHARS).collect::<String>().into_bytes()
 }
 
 #[cfg(test)]
@@ -66,12 +66,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn found(query: &str, username: &str, display_name: Option<&str>) -> bool {
-        let (from, to) = Part::of(query).range();
+        let (from, to) = SearchTerm::of(query).range();
         Names { username, display_name }.suffixes().range(from..to).next().is_some()
     }
 
     #[test]
-    fn any_part_of_either_name_finds() {
+    fn every_part_of_either_name_matches() {
         for query in ["kim_minjun", "KIM", "minj", "n", "_", "김민준", "민준", "준"] {
             assert!(found(query, "kim_minjun", Some("김민준")), "{query}");
         }
@@ -89,19 +89,19 @@ mod tests {
     }
 
     #[test]
-    fn one_emoji_is_not_another() {
+    fn different_emojis_do_not_match() {
         assert!(found("🎧", "oh_yuna", Some("오유나 🎧")) && !found("🎉", "oh_yuna", Some("오유나 🎧")));
     }
 
     proptest! {
         #[test]
-        fn exactly_the_substrings_are_found(query in "[abAB가나 %_]{1,4}", name in "[abAB가나 %_]{1,12}") {
+        fn exactly_the_substrings_match(query in "[abAB가나 %_]{1,4}", name in "[abAB가나 %_]{1,12}") {
             let expected = name.to_lowercase().contains(&query.to_lowercase());
             prop_assert_eq!(found(&query, &name, None), expected);
         }
 
         #[test]
-        fn every_part_of_a_name_finds_it(name in "\\PC{1,100}", from in 0..100usize, length in 1..=50usize) {
+        fn every_part_of_any_name_matches(name in "\\PC{1,100}", from in 0..100usize, length in 1..=50usize) {
             let part: String = name.chars().skip(from).take(length).collect();
             prop_assert!(part.is_empty() || found(&part, "xyz", Some(&name)));
         }

@@ -1,4 +1,4 @@
-//! Passwords that people choose.
+//! The rules for new passwords.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use common::input::Breach;
 
 use super::rule::{Rule, input};
 
-/// A password that may be set. Never printed.
+/// A password that satisfies the rules. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewPassword(String);
 input!(NewPassword, "Passw0rd!");
@@ -50,7 +50,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_letter_a_digit_and_a_special_character_are_needed() {
+    fn a_password_needs_a_letter_a_digit_and_a_special_character() {
         for password in ["Passw0rd!", "Test1234!@", "비밀번호일이삼사1!", &format!("a1!{}", "x".repeat(125))] {
             assert!(accepts::<NewPassword>(password), "{password}");
         }
@@ -61,20 +61,20 @@ mod tests {
     }
 
     #[test]
-    fn it_is_never_printed() {
+    fn debug_does_not_print_the_password() {
         assert_eq!(format!("{:?}", NewPassword::parse("Passw0rd!".into()).unwrap()), "***");
     }
 
     proptest! {
         #[test]
-        fn exactly_the_rule_decides(password in "\\PC{0,140}|[a-z0-9!]{0,20}") {
+        fn exactly_the_passwords_that_satisfy_the_rules_are_accepted(password in "\\PC{0,140}|[a-z0-9!]{0,20}") {
             let all: Vec<char> = password.chars().collect();
             let has = |kind: fn(&char) -> bool| all.iter().any(kind);
-            let kept = (8..=128).contains(&all.len())
+            let expected = (8..=128).contains(&all.len())
                 && has(|c| c.is_alphabetic())
                 && has(|c| c.is_numeric())
                 && has(|c| !c.is_alphanumeric() && !c.is_whitespace() && !c.is_control());
-            prop_assert_eq!(accepts::<NewPassword>(&password), kept);
+            prop_assert_eq!(accepts::<NewPassword>(&password), expected);
         }
     }
 }

@@ -1,32 +1,33 @@
-//! What people show of themselves, and how they change it.
+//! The fields of a profile and their edits.
 
 use common::input::{Breach, Invalid};
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 
 use super::rule::{Rule, input};
 
-/// The name that others see in the place of the username.
+/// The name that others see in place of the username.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DisplayName(String);
 input!(DisplayName, "김민준");
 
+/// A free text that others see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusMessage(String);
 input!(StatusMessage, "In a meeting");
 
-/// Where a picture of the person is to be had.
+/// The https URL of a profile image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageUrl(String);
 input!(ImageUrl, "https://example.com/me.png");
 
-/// A field that may be cleared: an empty text does that.
+/// A change of one optional field. In a request an empty or blank text means `Clear`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit<T> {
     Clear,
     Set(T),
 }
 
-/// What is to change of a profile; nothing where there is no edit.
+/// The changes of a profile. A field without an edit keeps its value.
 #[derive(Clone, Debug, Default)]
 pub struct ProfileEdit {
     pub display_name: Option<Edit<DisplayName>>,
@@ -70,7 +71,7 @@ impl Rule for ImageUrl {
 }
 
 impl<T> Edit<T> {
-    /// What the field holds afterwards.
+    /// The value of the field after the edit.
     pub fn into_option(self) -> Option<T> {
         match self {
             Self::Clear => None,
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_or_blank_text_clears() {
+    fn an_empty_or_blank_text_clears_the_field() {
         for blank in ["", "  ", "\t\n", "\u{3000}"] {
             assert_eq!(edit(json!(blank)).unwrap(), None);
         }
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_come_over_https() {
+    fn an_image_url_must_use_https() {
         assert!(accepts::<ImageUrl>("https://example.com/a.png?x=1#y"));
         for url in ["http://a.b/c", "https://", "https:///c", "javascript:alert(1)", "https://a b", "ftp://a"] {
             assert!(!accepts::<ImageUrl>(url), "{url}");
@@ -139,14 +140,14 @@ mod tests {
         #[test]
         fn a_display_name_is_trimmed_short_and_free_of_control_characters(name in "(?s).{0,110}") {
             let trimmed = name.trim();
-            let kept = (1..=100).contains(&trimmed.chars().count()) && !trimmed.chars().any(char::is_control);
-            prop_assert_eq!(accepts::<DisplayName>(&name), kept);
+            let expected = (1..=100).contains(&trimmed.chars().count()) && !trimmed.chars().any(char::is_control);
+            prop_assert_eq!(accepts::<DisplayName>(&name), expected);
         }
 
         #[test]
-        fn a_status_message_is_only_bounded(message in "(?s).{0,510}") {
-            let kept = (1..=500).contains(&message.chars().count());
-            prop_assert_eq!(accepts::<StatusMessage>(&message), kept);
+        fn a_status_message_is_limited_only_in_length(message in "(?s).{0,510}") {
+            let expected = (1..=500).contains(&message.chars().count());
+            prop_assert_eq!(accepts::<StatusMessage>(&message), expected);
         }
     }
 }

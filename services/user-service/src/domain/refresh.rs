@@ -1,27 +1,27 @@
-//! Tokens that keep a session alive: random, told once, and stored only as a hash.
+//! Refresh tokens: random values of which only a hash is stored.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// 256 bits that nobody guesses; so a plain hash protects them as well as a slow one.
+/// 256 random bits cannot be guessed, so a fast hash protects them as well as a slow one.
 const BYTES: usize = 32;
 
-/// What a client shows to get new tokens. Never printed.
+/// A new refresh token as its client receives it. `Debug` does not print it.
 pub struct RefreshToken(String);
 
-/// What is stored of it.
+/// The SHA-256 hash of a refresh token, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RefreshHash(pub [u8; 32]);
+pub struct RefreshTokenHash(pub [u8; 32]);
 
 impl RefreshToken {
     pub fn generate() -> Self {
         let bytes: [u8; BYTES] = rand::random();
-        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(hex::encode(bytes))
     }
 
-    pub fn hash(&self) -> RefreshHash {
-        RefreshHash::of(&self.0)
+    pub fn hash(&self) -> RefreshTokenHash {
+        RefreshTokenHash::of(&self.0)
     }
 
     pub fn into_string(self) -> String {
@@ -29,7 +29,7 @@ impl RefreshToken {
     }
 }
 
-impl RefreshHash {
+impl RefreshTokenHash {
     pub fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
     }
@@ -46,9 +46,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_tokens_are_alike_and_the_hash_finds_its_own() {
+    fn tokens_differ_and_each_has_its_own_hash() {
         let (one, two) = (RefreshToken::generate(), RefreshToken::generate());
         assert_ne!(one.hash(), two.hash());
-        assert_eq!(one.hash(), RefreshHash::of(&one.into_string()));
+        assert_eq!(one.hash(), RefreshTokenHash::of(&one.into_string()));
     }
 }

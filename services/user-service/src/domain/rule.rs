@@ -1,20 +1,23 @@
-//! Texts that keep a rule: once such a value exists, the rule has been kept.
+//! Validated texts: a value of such a type satisfies its rule.
 
 use common::input::{Breach, Invalid, text};
 use deserr::{IntoValue, Value, ValuePointerRef};
 
-/// A text of bounded length, in code points, and what else must be true of it.
+/// A text with a length between `MIN` and `MAX` code points and further conditions.
 pub trait Rule: Sized {
     const MIN: usize;
     const MAX: usize;
-    /// Whether white space around it is the client's carelessness.
+    /// Whether surrounding white space is removed before validation.
     const TRIMMED: bool = true;
 
-    /// Takes a text of the right length.
+    /// Checks the conditions besides the length, which the caller has checked.
+    ///
+    /// # Errors
+    /// Returns the message for the client.
     fn parse(text: String) -> Result<Self, Breach>;
 }
 
-/// Reads a value that must keep a rule.
+/// Deserializes and validates a text.
 pub fn read<R: Rule, V: IntoValue>(value: Value<V>, at: ValuePointerRef) -> Result<R, Invalid> {
     let value = match value {
         Value::String(text) if R::TRIMMED => Value::<V>::String(text.trim().to_owned()),
@@ -24,7 +27,7 @@ pub fn read<R: Rule, V: IntoValue>(value: Value<V>, at: ValuePointerRef) -> Resu
     R::parse(text).map_err(|Breach(broken)| Invalid::new("value_error", at, format!("Value error, {broken}")))
 }
 
-/// Lets requests name the type, and the API document show its bounds.
+/// Implements deserialization in request bodies and the OpenAPI schema, with an example, for a [`Rule`].
 macro_rules! input {
     ($rule:ident, $example:literal) => {
         impl deserr::Deserr<common::input::Invalid> for $rule {
@@ -58,7 +61,7 @@ pub(super) use input;
 pub(super) mod tests {
     use super::*;
 
-    /// Whether a client may send this text.
+    /// Whether a request with this text is accepted.
     pub fn accepts<R: Rule>(text: &str) -> bool {
         let value = Value::<serde_json::Value>::String(text.to_owned());
         read::<R, _>(value, ValuePointerRef::Origin).is_ok()

@@ -1,10 +1,10 @@
-//! Names that people find each other by.
+//! Usernames.
 
 use common::input::Breach;
 
 use super::rule::{Rule, input};
 
-/// Unique without regard to case; the table's key decides.
+/// A valid username. The unique key of the table compares usernames without regard to case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Username(String);
 input!(Username, "kim_minjun");
@@ -38,7 +38,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn letters_digits_hyphens_and_underscores_make_a_name() {
+    fn a_username_consists_of_letters_digits_hyphens_and_underscores() {
         for name in ["kim_minjun", "seo-jin", "Ann", "007", "a-_"] {
             assert!(accepts::<Username>(name), "{name}");
         }
@@ -49,7 +49,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_else_does(name in "\\PC{0,60}|[a-zA-Z0-9_-]{0,60}") {
+        fn every_other_text_is_rejected(name in "\\PC{0,60}|[a-zA-Z0-9_-]{0,60}") {
             let length = name.chars().count();
             let letters = name.chars().all(|c| matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '-'));
             let first = name.chars().next().is_some_and(|c| c != '_' && c != '-');

@@ -1,12 +1,11 @@
-//! The two schemes: argon2id, and bcrypt, which the original reads.
+//! The two hash schemes: argon2id, and bcrypt, which the original can read.
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
 
-use super::Verdict;
 use crate::config::{PasswordConfig, Scheme};
 
-/// bcrypt ignores everything after so many bytes.
+/// bcrypt ignores the rest of a longer password.
 const BCRYPT_MAX_BYTES: usize = 72;
 
 /// Length of an argon2 hash, bytes.
@@ -14,7 +13,16 @@ const OUTPUT_BYTES: usize = 32;
 
 pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// What argon2 fills, kept from one hash to the next: 19 MiB that are not asked of the system each time.
+/// The result of comparing a password with a stored hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Wrong,
+    Right,
+    /// Right, but the hash should be replaced: it is weaker than new hashes, or has other parameters.
+    Outdated,
+}
+
+/// The working memory of argon2, 19 MiB by default. Reusing it saves an allocation for each hash.
 #[derive(Default)]
 pub(super) struct Memory(Vec<Block>);
 
@@ -22,12 +30,12 @@ pub(super) struct Hasher {
     scheme: Scheme,
     params: Params,
     bcrypt_cost: u32,
-    /// A hash that no password has, checked where there is no account.
-    nobodys: String,
+    /// A hash that no password matches. A login without an account is compared with it and takes the same time.
+    dummy_hash: String,
 }
 
 impl Memory {
-    /// As much as these parameters need.
+    /// Memory of the size that these parameters need.
     fn of(&mut self, params: &Params) -> &mut [Block] {
         self.0.resize(params.block_count(), Block::default());
         &mut self.0
@@ -37,16 +45,16 @@ impl Memory {
 impl Hasher {
     pub(super) fn new(config: &PasswordConfig) -> Result<Self, Error> {
         let params = Params::new(config.memory_kib, config.iterations, config.parallelism, Some(OUTPUT_BYTES))?;
-        let nobodys = match config.scheme {
+        let dummy_hash = match config.scheme {
             Scheme::Argon2id => phc(&params, Salt::generate(), &rand::random::<[u8; OUTPUT_BYTES]>())?,
             // 22 characters of salt and 31 of hash, in bcrypt's own alphabet.
             Scheme::Bcrypt => format!("$2b${:02}${}", config.bcrypt_cost, "O".repeat(22 + 31)),
         };
-        Ok(Self { scheme: config.scheme, params, bcrypt_cost: config.bcrypt_cost, nobodys })
+        Ok(Self { scheme: config.scheme, params, bcrypt_cost: config.bcrypt_cost, dummy_hash })
     }
 
-    pub(super) fn nobodys(&self) -> &str {
-        &self.nobodys
+    pub(super) fn dummy_hash(&self) -> &str {
+        &self.dummy_hash
     }
 
     pub(super) fn can_hash(&self, password: &str) -> bool {
@@ -75,27 +83,27 @@ impl Hasher {
             };
         }
         match verify_argon2(password, stored, memory) {
-            Ok(Some(params)) if self.scheme == Scheme::Argon2id && self.weaker(&params) => Verdict::Outdated,
+            Ok(Some(params)) if self.scheme == Scheme::Argon2id && self.differs(&params) => Verdict::Outdated,
             Ok(Some(_)) => Verdict::Right,
             Ok(None) => Verdict::Wrong,
             Err(e) => {
-                tracing::error!(error = %e, "a stored password hash cannot be read");
+                tracing::error!(error = %e, "a stored password hash is malformed");
                 Verdict::Wrong
             }
         }
     }
 
-    fn weaker(&self, params: &Params) -> bool {
+    fn differs(&self, params: &Params) -> bool {
         let cost = |p: &Params| (p.m_cost(), p.t_cost(), p.p_cost());
         cost(params) != cost(&self.params)
     }
 }
 
-/// The parameters of the stored hash if the password is the right one.
+/// The parameters of the stored hash if it matches the password.
 fn verify_argon2(password: &str, stored: &str, memory: &mut Memory) -> Result<Option<Params>, Error> {
     let stored = PasswordHash::new(stored)?;
     let (Some(salt), Some(expected)) = (stored.salt, stored.hash) else {
-        return Err("no salt or no hash in it".into());
+        return Err("the salt or the hash is missing".into());
     };
     if stored.algorithm != ARGON2ID_IDENT {
         return Err(format!("algorithm {} is not argon2id", stored.algorithm).into());
@@ -112,7 +120,7 @@ fn argon2(params: &Params, password: &str, salt: &[u8], output: &mut [u8], memor
     Ok(argon2.hash_password_into_with_memory(password.as_bytes(), salt, output, memory.of(params))?)
 }
 
-/// `$argon2id$v=19$m=…,t=…,p=…$salt$hash`
+/// Formats a hash as `$argon2id$v=19$m=…,t=…,p=…$salt$hash`.
 fn phc(params: &Params, salt: Salt, output: &[u8]) -> Result<String, Error> {
     let hash = PasswordHash {
         algorithm: ARGON2ID_IDENT,
@@ -138,27 +146,27 @@ mod tests {
     }
 
     #[test]
-    fn a_password_fits_its_hash_and_no_other_does() {
+    fn a_hash_matches_its_password_and_no_other() {
         for scheme in [Scheme::Argon2id, Scheme::Bcrypt] {
             let hasher = hasher(scheme, 1);
             let stored = hasher.hash("Passw0rd!", &mut Memory::default()).unwrap();
             assert_eq!(verify(&hasher, "Passw0rd!", &stored), Verdict::Right);
             assert_eq!(verify(&hasher, "passw0rd!", &stored), Verdict::Wrong);
-            assert_eq!(verify(&hasher, "Passw0rd!", hasher.nobodys()), Verdict::Wrong);
+            assert_eq!(verify(&hasher, "Passw0rd!", hasher.dummy_hash()), Verdict::Wrong);
         }
     }
 
     #[test]
-    fn hashes_of_other_programs_are_read() {
+    fn a_hash_of_the_reference_implementation_matches() {
         let hasher = hasher(Scheme::Argon2id, 1);
-        // Made by the reference implementation: argon2 somesalt -id -t 2 -m 8 -p 1 (password "password").
+        // From the reference implementation: argon2 somesalt -id -t 2 -m 8 -p 1 (password "password").
         let reference = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
         assert_eq!(verify(&hasher, "password", reference), Verdict::Outdated);
         assert_eq!(verify(&hasher, "Password", reference), Verdict::Wrong);
     }
 
     #[test]
-    fn bcrypt_of_every_version_verifies_and_is_outdated_for_argon2() {
+    fn bcrypt_hashes_of_every_version_match_and_are_outdated_for_argon2() {
         let argon2 = hasher(Scheme::Argon2id, 1);
         let stored = bcrypt::hash("Test1234!@", 4).unwrap();
         for version in ["$2a$", "$2b$", "$2y$"] {
@@ -169,20 +177,20 @@ mod tests {
     }
 
     #[test]
-    fn raised_parameters_make_a_hash_outdated() {
+    fn changed_parameters_make_a_hash_outdated() {
         let stored = hasher(Scheme::Argon2id, 1).hash("Passw0rd!", &mut Memory::default()).unwrap();
         assert_eq!(verify(&hasher(Scheme::Argon2id, 2), "Passw0rd!", &stored), Verdict::Outdated);
     }
 
     #[test]
-    fn what_bcrypt_would_cut_off_is_refused_in_its_mode() {
+    fn bcrypt_rejects_passwords_that_it_would_truncate() {
         let (bcrypt, argon2) = (hasher(Scheme::Bcrypt, 1), hasher(Scheme::Argon2id, 1));
         assert!(bcrypt.can_hash(&"x".repeat(72)) && !bcrypt.can_hash(&"x".repeat(73)));
         assert!(argon2.can_hash(&"x".repeat(128)));
     }
 
     #[test]
-    fn a_hash_that_cannot_be_read_is_no_entry() {
+    fn a_malformed_hash_matches_no_password() {
         for broken in ["", "x", "$2b$12$short", "$argon2i$v=19$m=64,t=1,p=1$c29tc2FsdA$AAAAAAAAAAAAAAAA", "plaintext"] {
             assert_eq!(verify(&hasher(Scheme::Argon2id, 1), "plaintext", broken), Verdict::Wrong, "{broken}");
         }

@@ -1,10 +1,12 @@
-//! Hashing and checking passwords: slow by intent, and so on threads of its own with a queue that ends.
+//! Hashing and comparing passwords, on dedicated threads with a bounded queue.
 //!
-//! Requests never hash on the runtime's threads. When more is asked for than the cores can do, the next one is
-//! answered 503 at once instead of waiting longer than its client does.
+//! A hash is slow by design, so requests never compute one on the threads of the runtime. When the queue is full, a
+//! request fails at once with 503, instead of waiting longer than its client does.
 
 mod hash;
 mod pool;
+
+pub use hash::Verdict;
 
 use std::sync::Arc;
 
@@ -16,20 +18,11 @@ use crate::domain::NewPassword;
 use hash::Hasher;
 use pool::Pool;
 
-/// Cheap to clone.
+/// The configured hash scheme and its threads. Cheap to clone.
 #[derive(Clone)]
 pub struct Passwords {
     hasher: Arc<Hasher>,
     pool: Arc<Pool>,
-}
-
-/// What a password turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Wrong,
-    Right,
-    /// Right, but its hash is older or weaker than those we write.
-    Outdated,
 }
 
 impl Passwords {
@@ -40,18 +33,24 @@ impl Passwords {
         Ok(Self { hasher: Arc::new(hasher), pool: Arc::new(pool) })
     }
 
-    /// Whether the scheme can hash the whole of this password: bcrypt reads 72 bytes and stops at a NUL.
+    /// Whether the configured scheme hashes the whole password: bcrypt reads at most 72 bytes and stops at a NUL.
     pub fn can_hash(&self, password: &NewPassword) -> bool {
         self.hasher.can_hash(password.as_str())
     }
 
-    /// The hash to store.
+    /// Hashes a password with the configured scheme.
+    ///
+    /// # Errors
+    /// Returns [`Error::Unavailable`] if the queue is full.
     pub async fn hash(&self, password: &str) -> Result<String> {
         let (hasher, password) = (self.hasher.clone(), password.to_owned());
         self.pool.run(move |memory| hasher.hash(&password, memory)).await?.map_err(Error::internal)
     }
 
-    /// Compares with a stored hash. Where there is no account the work is the same, and the password wrong.
+    /// Compares a password with a stored hash. Without one, the password is wrong after the same time.
+    ///
+    /// # Errors
+    /// Returns [`Error::Unavailable`] if the queue is full.
     pub async fn verify(&self, password: &str, stored: Option<&str>) -> Result<Verdict> {
         let (hasher, password) = (self.hasher.clone(), password.to_owned());
         let stored = stored.map(str::to_owned);
@@ -59,7 +58,7 @@ impl Passwords {
             .run(move |memory| match stored {
                 Some(stored) => hasher.verify(&password, &stored, memory),
                 None => {
-                    hasher.verify(&password, hasher.nobodys(), memory);
+                    hasher.verify(&password, hasher.dummy_hash(), memory);
                     Verdict::Wrong
                 }
             })

@@ -1,29 +1,30 @@
-//! As many threads as cores, each with memory that it keeps.
+//! Threads for password hashing, as many as cores, each with its own working memory.
 
 use std::num::NonZero;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use common::error::{Error, Result};
+use parking_lot::Mutex;
 use prometheus::IntGauge;
 use tokio::sync::oneshot;
 
 use super::hash::Memory;
 
-/// What may wait for one thread: at 25 ms a hash, as long as a client is willing to wait.
+/// The length of the queue for each thread. At 25 ms a hash, a job waits at most about 3 s.
 const WAITING_PER_THREAD: usize = 128;
 
 type Job = Box<dyn FnOnce(&mut Memory) + Send>;
 
-/// Ends with its last handle.
+/// The threads end when the pool is dropped.
 pub(super) struct Pool {
     jobs: SyncSender<Job>,
     waiting: IntGauge,
 }
 
 impl Pool {
-    /// `waiting` is the length of the queue.
+    /// Starts the threads. The gauge `waiting` shows the length of the queue.
     pub(super) fn start(waiting: IntGauge) -> Result<Self> {
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         let (jobs, queue) = sync_channel(threads * WAITING_PER_THREAD);
@@ -36,7 +37,10 @@ impl Pool {
         Ok(Self { jobs, waiting })
     }
 
-    /// Runs a job when a thread is free. Refused when too many wait; dropped when nobody waits for it any more.
+    /// Runs a job as soon as a thread is free. A job whose caller is gone by then is skipped.
+    ///
+    /// # Errors
+    /// Returns [`Error::Unavailable`] if the queue is full.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Memory) -> T + Send + 'static,
@@ -49,7 +53,7 @@ impl Pool {
                 let _ = reply.send(job(memory));
             }
         });
-        // Before it is sent: it may be taken at once.
+        // Incremented before the send, because a thread may take the job at once.
         self.waiting.inc();
         self.jobs.try_send(job).map_err(|e| {
             self.waiting.dec();
@@ -65,7 +69,7 @@ impl Pool {
 fn work(queue: &Mutex<Receiver<Job>>) {
     let mut memory = Memory::default();
     loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let next = queue.lock().recv();
         let Ok(job) = next else { return };
         job(&mut memory);
     }
@@ -78,13 +82,13 @@ mod tests {
     use std::task::Poll;
 
     #[tokio::test]
-    async fn a_full_queue_refuses_at_once() {
+    async fn a_full_queue_rejects_jobs_at_once() {
         let queued = IntGauge::new("queued", "Jobs").unwrap();
         let pool = Pool::start(queued.clone()).unwrap();
         let threads = thread::available_parallelism().unwrap().get();
         let (open, gate) = mpsc::channel::<()>();
         let gate = Arc::new(Mutex::new(gate));
-        let wait = |gate: Arc<Mutex<Receiver<()>>>| move |_: &mut Memory| gate.lock().unwrap().recv().is_ok();
+        let wait = |gate: Arc<Mutex<Receiver<()>>>| move |_: &mut Memory| gate.lock().recv().is_ok();
         let (mut waiting, mut refused) = (Vec::new(), 0);
 
         for _ in 0..threads * (WAITING_PER_THREAD + 2) {

@@ -1,4 +1,4 @@
-//! Accounts in MySQL: who may log in.
+//! Accounts in MySQL: registration and the credentials of a login.
 
 use chrono::{DateTime, SubsecRound, Utc};
 use sqlx::MySqlPool;
@@ -12,14 +12,14 @@ use common::outbox::Outbox;
 use super::directory;
 use crate::domain::{DisplayName, Email, Names, Username};
 
-/// The table `users`, as far as it is about logging in.
+/// The columns of `users` that authentication needs.
 #[derive(Clone)]
 pub struct Accounts {
     pool: MySqlPool,
     outbox: Outbox,
 }
 
-/// An account to be.
+/// The input of a registration.
 pub struct NewAccount {
     pub email: Email,
     pub username: Username,
@@ -27,8 +27,8 @@ pub struct NewAccount {
     pub password_hash: String,
 }
 
-/// An account that has just been made.
-pub struct Registered {
+/// An account as its registration created it.
+pub struct RegisteredAccount {
     pub id: UserId,
     pub email: String,
     pub username: String,
@@ -36,7 +36,7 @@ pub struct Registered {
     pub created_at: DateTime<Utc>,
 }
 
-/// What a login is checked against.
+/// The stored values against which a login is checked.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Credentials {
     pub id: UserId,
@@ -51,11 +51,13 @@ impl Accounts {
         Self { pool, outbox }
     }
 
-    /// Makes an account, its entry in the search, and the event.
+    /// Inserts an account, its entries in the search index and its event in one transaction.
     ///
-    /// The unique keys decide who is first, so racing registrations end in one account.
-    pub async fn register(&self, new: NewAccount) -> Result<Registered> {
-        let account = Registered {
+    /// # Errors
+    /// Returns a conflict if the e-mail address or the username is taken. The unique keys decide, so concurrent
+    /// registrations create one account.
+    pub async fn register(&self, new: NewAccount) -> Result<RegisteredAccount> {
+        let account = RegisteredAccount {
             id: UserId(0),
             email: new.email.as_str().to_owned(),
             username: new.username.as_str().to_owned(),
@@ -80,11 +82,11 @@ impl Accounts {
             Ok(inserted) => UserId(inserted.last_insert_id() as i64),
             Err(e) if e.as_database_error().is_some_and(|e| e.is_unique_violation()) => {
                 tx.rollback().await?;
-                return Err(self.taken(&account.email).await?);
+                return Err(self.conflict(&account.email).await?);
             }
             Err(e) => return Err(e.into()),
         };
-        let account = Registered { id, ..account };
+        let account = RegisteredAccount { id, ..account };
         directory::index(&mut tx, id, account.names()).await?;
         self.outbox.append(&mut tx, &account.event()).await?;
         tx.commit().await?;
@@ -92,8 +94,8 @@ impl Accounts {
         Ok(account)
     }
 
-    /// Which of the two is taken; the e-mail where both are, whichever key the engine looked at first.
-    async fn taken(&self, email: &str) -> Result<Error> {
+    /// The conflict to report. If both values are taken it names the e-mail address, in either order of the keys.
+    async fn conflict(&self, email: &str) -> Result<Error> {
         Ok(match self.by_email(email).await? {
             Some(_) => Error::conflict("Email already registered"),
             None => Error::conflict("Username already taken"),
@@ -110,7 +112,7 @@ impl Accounts {
         Ok(found.bind(id).fetch_optional(&self.pool).await?)
     }
 
-    /// Replaces a hash by a better one of the same password, unless the password was changed meanwhile.
+    /// Replaces a hash by another one of the same password. A password that was changed in the meantime stays.
     pub async fn rehash(&self, id: UserId, old: &str, new: &str) -> Result<()> {
         let update = sqlx::query("UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?");
         update.bind(new).bind(id).bind(old).execute(&self.pool).await?;
@@ -123,7 +125,7 @@ impl Accounts {
     }
 }
 
-impl Registered {
+impl RegisteredAccount {
     fn names(&self) -> Names<'_> {
         Names { username: &self.username, display_name: self.display_name.as_deref() }
     }

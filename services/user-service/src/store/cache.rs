@@ -1,6 +1,7 @@
-//! Copies of profiles in Redis, read together with presence in one round trip.
+//! The profile cache in Redis. One round trip reads cached profiles and presence keys.
 //!
-//! A change leaves a tombstone for a moment: a reader who began before the change cannot put the old profile back.
+//! Invalidation replaces a profile with a tombstone for a moment, so that a reader that queried MySQL before the change
+//! cannot cache the old profile.
 
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use common::telemetry::{self, Metrics};
 use super::Profile;
 
 /// Longer than a reader takes from its query to its write.
-const TOMBSTONE: Duration = Duration::from_secs(5);
+const TOMBSTONE_TTL: Duration = Duration::from_secs(5);
 
-/// Goes up with the shape of what is kept, so that replicas of two versions do not misread each other.
-const SHAPE: u8 = 1;
+/// Increases with every change of the cached JSON, so that replicas of two versions do not misread each other.
+const SCHEMA_VERSION: u8 = 1;
 
 /// The keys `cache:user:{id}`.
 #[derive(Clone)]
@@ -27,39 +28,40 @@ pub struct ProfileCache {
     redis: Redis,
     presence: Presence,
     ttl: Duration,
-    asked: telemetry::Cache,
+    lookups: telemetry::Cache,
 }
 
-/// A profile as far as it is known, and whether the person is online.
+/// The cached profile of a user, if there is one, and whether the user is online.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct CacheLookup {
     pub profile: Option<Profile>,
     pub is_online: bool,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Kept<P> {
-    shape: u8,
+struct CacheEntry<P> {
+    #[serde(rename = "shape")]
+    schema_version: u8,
     profile: P,
 }
 
 impl ProfileCache {
     pub fn new(redis: Redis, presence: Presence, ttl: Duration, metrics: &Metrics) -> Self {
-        Self { redis, presence, ttl, asked: metrics.cache("profiles") }
+        Self { redis, presence, ttl, lookups: metrics.cache("profiles") }
     }
 
-    /// What is known of these people, in their order. Without Redis: nothing, and nobody is online.
-    pub async fn look_up(&self, users: &[UserId]) -> Vec<Known> {
-        let known = self.read(users).await.unwrap_or_else(|e| {
-            tracing::debug!(error = %e, "profiles cannot be read from the cache");
-            vec![Known::default(); users.len()]
+    /// Looks these users up, in their order. Without Redis no profile is cached and no user is online.
+    pub async fn look_up(&self, users: &[UserId]) -> Vec<CacheLookup> {
+        let lookups = self.read(users).await.unwrap_or_else(|e| {
+            tracing::debug!(error = %e, "the profile cache cannot be read");
+            vec![CacheLookup::default(); users.len()]
         });
-        let hits = known.iter().filter(|known| known.profile.is_some()).count();
-        self.asked.looked_up_many(hits, known.len() - hits);
-        known
+        let hits = lookups.iter().filter(|lookup| lookup.profile.is_some()).count();
+        self.lookups.looked_up_many(hits, lookups.len() - hits);
+        lookups
     }
 
-    async fn read(&self, users: &[UserId]) -> Result<Vec<Known>> {
+    async fn read(&self, users: &[UserId]) -> Result<Vec<CacheLookup>> {
         if users.is_empty() {
             return Ok(Vec::new());
         }
@@ -67,12 +69,12 @@ impl ProfileCache {
         let values: Vec<Option<Vec<u8>>> = self.redis.connection().mget(keys).await?;
         let pairs = values.chunks_exact(2);
         Ok(pairs
-            .map(|pair| Known { profile: pair[0].as_deref().and_then(parse), is_online: pair[1].is_some() })
+            .map(|pair| CacheLookup { profile: pair[0].as_deref().and_then(parse), is_online: pair[1].is_some() })
             .collect())
     }
 
-    /// Keeps what was read from MySQL, where neither a copy nor a tombstone is there. Nobody waits for it.
-    pub fn keep(&self, profiles: Vec<Profile>) {
+    /// Caches profiles that were read from MySQL, in the background. Existing entries and tombstones stay.
+    pub fn insert(&self, profiles: Vec<Profile>) {
         if profiles.is_empty() {
             return;
         }
@@ -87,20 +89,21 @@ impl ProfileCache {
     async fn write(&self, profiles: &[Profile]) -> Result<()> {
         let mut pipe = redis::pipe();
         for profile in profiles {
-            let Ok(kept) = serde_json::to_vec(&Kept { shape: SHAPE, profile }) else { continue };
-            pipe.cmd("SET").arg(self.key(profile.id)).arg(kept).arg("EX").arg(self.ttl.as_secs()).arg("NX").ignore();
+            let entry = CacheEntry { schema_version: SCHEMA_VERSION, profile };
+            let Ok(entry) = serde_json::to_vec(&entry) else { continue };
+            pipe.cmd("SET").arg(self.key(profile.id)).arg(entry).arg("EX").arg(self.ttl.as_secs()).arg("NX").ignore();
         }
         Ok(pipe.query_async(&mut self.redis.connection()).await?)
     }
 
-    /// Drops the copies of profiles that were changed.
-    pub async fn forget(&self, users: &[UserId]) {
+    /// Replaces the entries of changed profiles with tombstones.
+    pub async fn invalidate(&self, users: &[UserId]) {
         let mut pipe = redis::pipe();
         for user in users {
-            pipe.cmd("SET").arg(self.key(*user)).arg("").arg("EX").arg(TOMBSTONE.as_secs()).ignore();
+            pipe.cmd("SET").arg(self.key(*user)).arg("").arg("EX").arg(TOMBSTONE_TTL.as_secs()).ignore();
         }
         if let Err(e) = pipe.query_async::<()>(&mut self.redis.connection()).await {
-            tracing::warn!(error = %e, "changed profiles may be shown as they were until their copies expire");
+            tracing::warn!(error = %e, "stale profiles stay in the cache until they expire");
         }
     }
 
@@ -109,7 +112,7 @@ impl ProfileCache {
     }
 }
 
-fn parse(kept: &[u8]) -> Option<Profile> {
-    let kept: Kept<Profile> = serde_json::from_slice(kept).ok()?;
-    (kept.shape == SHAPE).then_some(kept.profile)
+fn parse(entry: &[u8]) -> Option<Profile> {
+    let entry: CacheEntry<Profile> = serde_json::from_slice(entry).ok()?;
+    (entry.schema_version == SCHEMA_VERSION).then_some(entry.profile)
 }

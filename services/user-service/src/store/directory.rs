@@ -1,4 +1,4 @@
-//! The search index: every ending of every name of active accounts.
+//! The search index in MySQL: every suffix of every name of active accounts.
 
 use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool, QueryBuilder};
 
@@ -6,16 +6,16 @@ use common::error::Result;
 use common::id::UserId;
 use common::mysql;
 
-use super::among;
-use crate::domain::{Names, Part};
+use super::with_ids;
+use crate::domain::{Names, SearchTerm};
 
-/// How many matches are counted; beyond it the number says "at least".
+/// The largest number of matches that a search counts.
 const MAX_COUNTED: u32 = 1_000;
 
-/// Accounts that are looked at in one step of the indexing.
-const INDEX_STEP: u32 = 1_000;
+/// Accounts that one step of the backfill compares with the index.
+const BACKFILL_STEP: u32 = 1_000;
 
-/// Accounts that are indexed in one transaction, which locks them for its length.
+/// Accounts that one transaction indexes. Their rows are locked until it ends.
 const INDEX_BATCH: usize = 100;
 
 /// The tables `user_name_suffixes` and `user_indexed_names`.
@@ -24,9 +24,9 @@ pub struct Directory {
     pool: MySqlPool,
 }
 
-/// An account that others may find.
+/// The names of an active account.
 #[derive(sqlx::FromRow)]
-struct Findable {
+struct NamesRow {
     id: UserId,
     username: String,
     display_name: Option<String>,
@@ -37,27 +37,30 @@ impl Directory {
         Self { pool }
     }
 
-    /// Who else has this part in a name: at most 1,000, those whose name ends soonest after it first.
-    pub async fn find(&self, part: &Part, but: UserId) -> Result<Vec<UserId>> {
-        let (from, to) = part.range();
+    /// At most 1,000 accounts with the term in a name, without `except`, in the order of the index: matches whose name
+    /// ends soonest after the term come first.
+    pub async fn find(&self, term: &SearchTerm, except: UserId) -> Result<Vec<UserId>> {
+        let (from, to) = term.range();
         let found: Vec<UserId> = sqlx::query_scalar(
             "SELECT DISTINCT user_id FROM user_name_suffixes
              WHERE suffix >= ? AND suffix < ? AND user_id <> ? LIMIT ?",
         )
         .bind(from)
         .bind(to)
-        .bind(but)
+        .bind(except)
         .bind(MAX_COUNTED)
         .fetch_all(&self.pool)
         .await?;
         Ok(found)
     }
 
-    /// Indexes what an original wrote, after `after`. Returns where to go on, nothing at the end.
-    pub async fn catch_up(&self, after: UserId) -> Result<Option<UserId>> {
+    /// Brings the index up to date for the next accounts above `after`, in the order of their ids.
+    ///
+    /// Returns the last id of the step, or `None` when no account is left.
+    pub async fn backfill(&self, after: UserId) -> Result<Option<UserId>> {
         let ids: Vec<UserId> = sqlx::query_scalar("SELECT id FROM users WHERE id > ? ORDER BY id LIMIT ?")
             .bind(after)
-            .bind(INDEX_STEP)
+            .bind(BACKFILL_STEP)
             .fetch_all(&self.pool)
             .await?;
         let Some(last) = ids.last().copied() else { return Ok(None) };
@@ -67,7 +70,7 @@ impl Directory {
         Ok(Some(last))
     }
 
-    /// Accounts in this range whose index differs from their names, or from whether they are active.
+    /// Accounts in this range of ids whose index entries do not match their names or their activation.
     async fn stale(&self, after: UserId, last: UserId) -> Result<Vec<UserId>> {
         let stale = sqlx::query_scalar(
             "SELECT u.id FROM users u LEFT JOIN user_indexed_names i ON i.user_id = u.id
@@ -78,43 +81,44 @@ impl Directory {
         Ok(stale.bind(after).bind(last).fetch_all(&self.pool).await?)
     }
 
-    /// Indexes accounts as they are now; those that are deactivated or gone are found no more.
+    /// Indexes accounts under their current names. Deactivated and deleted accounts leave the index.
     pub async fn reindex(&self, users: &[UserId]) -> Result<()> {
         let mut tx = mysql::begin(&self.pool).await?;
         let select = QueryBuilder::new("SELECT id, username, display_name FROM users WHERE is_active AND id IN ");
-        let mut select = among(select, users);
+        let mut select = with_ids(select, users);
         select.push(" ORDER BY id FOR UPDATE");
-        let found: Vec<Findable> = select.build_query_as().persistent(false).fetch_all(&mut *tx).await?;
-        let found: Vec<_> = found.iter().map(|user| (user.id, user.names())).collect();
-        replace(&mut tx, users, &found).await?;
+        let active: Vec<NamesRow> = select.build_query_as().persistent(false).fetch_all(&mut *tx).await?;
+        let active: Vec<_> = active.iter().map(|user| (user.id, user.names())).collect();
+        replace(&mut tx, users, &active).await?;
         Ok(tx.commit().await?)
     }
 }
 
-impl Findable {
+impl NamesRow {
     fn names(&self) -> Names<'_> {
         Names { username: &self.username, display_name: self.display_name.as_deref() }
     }
 }
 
-/// Makes an account findable by these names and no others, in the transaction that changes them.
+/// Indexes an account under these names only, in the transaction that changes them.
 pub(super) async fn index(tx: &mut MySqlConnection, user: UserId, names: Names<'_>) -> Result<()> {
     replace(tx, &[user], &[(user, names)]).await
 }
 
-/// Takes `users` out of the index and puts these in: all in one round trip.
+/// Removes `users` from the index and inserts `entries`, in one round trip.
 ///
-/// Numbers and hexadecimal text need no binding, which for thousands of values takes longer than the inserting.
-async fn replace(tx: &mut MySqlConnection, users: &[UserId], found: &[(UserId, Names<'_>)]) -> Result<()> {
+/// The statement contains only numbers and hexadecimal text. Binding thousands of values takes longer than inserting
+/// them.
+async fn replace(tx: &mut MySqlConnection, users: &[UserId], entries: &[(UserId, Names<'_>)]) -> Result<()> {
     let ids = users.iter().map(UserId::to_string).collect::<Vec<_>>().join(",");
     let mut sql = format!(
         "DELETE FROM user_name_suffixes WHERE user_id IN ({ids}); DELETE FROM user_indexed_names WHERE user_id IN ({ids})"
     );
-    if !found.is_empty() {
-        let suffixes = found.iter().flat_map(|(user, names)| {
-            names.suffixes().into_iter().map(move |suffix| format!("(x'{}',{user})", hex(&suffix)))
+    if !entries.is_empty() {
+        let suffixes = entries.iter().flat_map(|(user, names)| {
+            names.suffixes().into_iter().map(move |suffix| format!("(x'{}',{user})", hex::encode(suffix)))
         });
-        let names = found.iter().map(|(user, names)| format!("({user},x'{}')", hex(names.joined().as_bytes())));
+        let names = entries.iter().map(|(user, names)| format!("({user},x'{}')", hex::encode(names.joined())));
         sql += "; INSERT INTO user_name_suffixes (suffix, user_id) VALUES ";
         sql += &suffixes.collect::<Vec<_>>().join(",");
         sql += "; INSERT INTO user_indexed_names (user_id, names) VALUES ";
@@ -122,23 +126,4 @@ async fn replace(tx: &mut MySqlConnection, users: &[UserId], found: &[(UserId, N
     }
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(tx).await?;
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(digit.into(), 16).unwrap_or_default());
-        }
-        text
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hexadecimal_is_two_digits_a_byte() {
-        assert_eq!(hex(&[0, 10, 255]), "000aff");
-    }
 }

@@ -1,12 +1,14 @@
-//! How often an address or an account may fail in one window of time: counters in Redis.
+//! Rate limits on failed logins, failed refreshes and registrations: counters in Redis.
 //!
-//! Only failures count, so honest crowds behind one address never meet a limit. An attempt is looked at before *and*
-//! after its password was checked: of many made at once, no more are told right or wrong than the limit allows.
-//! Without Redis there is no limit; the hashing queue still bounds the guesses.
+//! Logins and refreshes count only when they fail, so many honest users behind one address never reach a limit. A
+//! password attempt is checked before *and* after its hash is compared: of concurrent attempts, no more learn whether
+//! the password was right than the limit allows. Without Redis there is no limit; the queue for password hashing still
+//! bounds the number of attempts.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
+use redis::AsyncCommands;
 use sha2::{Digest, Sha256};
 
 use common::error::{Error, Result};
@@ -15,24 +17,24 @@ use common::redis::Redis;
 use crate::config::LimitConfig;
 
 #[derive(Clone)]
-pub struct Limits {
+pub struct RateLimits {
     redis: Redis,
     config: LimitConfig,
 }
 
-/// What is counted, and up to where.
+/// A counter and its largest allowed value; 0 is no limit.
 #[derive(Clone, Debug)]
 pub struct Budget {
     key: String,
     limit: u64,
 }
 
-impl Limits {
+impl RateLimits {
     pub fn new(redis: Redis, config: LimitConfig) -> Self {
         Self { redis, config }
     }
 
-    /// Failures from an address.
+    /// The budget for failures from an address.
     pub fn address(&self, address: Option<IpAddr>) -> Budget {
         let key = match address {
             Some(address) => self.redis.key(format_args!("rate_limit:{}", address.to_canonical())),
@@ -41,31 +43,36 @@ impl Limits {
         Budget { key, limit: self.config.address_failures }
     }
 
-    /// Failures for an account, known or not.
+    /// The budget for failures for an e-mail address, whether or not it has an account.
     pub fn account(&self, email: &str) -> Budget {
-        // Hashed: a key of bounded length that shows nobody's address.
+        // The hash bounds the length of the key and hides the address.
         let digest = Sha256::digest(email.to_lowercase().as_bytes());
-        let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let name = hex::encode(&digest[..16]);
         Budget { key: self.redis.key(format_args!("rate_limit:account:{name}")), limit: self.config.account_failures }
     }
 
-    /// Registrations from an address.
+    /// The budget for registrations from an address.
     pub fn registrations(&self, address: Option<IpAddr>) -> Budget {
         let Budget { key, .. } = self.address(address);
         Budget { key: format!("{key}:register"), limit: self.config.registrations }
     }
 
-    /// Refuses when one of the budgets is used up.
+    /// Checks that each budget allows one more attempt.
+    ///
+    /// # Errors
+    /// Returns [`Error::TooMany`] if one of the budgets is used up.
     pub async fn check(&self, budgets: &[&Budget]) -> Result<()> {
         let mut pipe = redis::pipe();
         for budget in budgets {
             pipe.cmd("GET").arg(&budget.key).cmd("PTTL").arg(&budget.key);
         }
-        // The next one would be one more than was counted.
-        self.within(budgets, pipe, 1).await
+        self.enforce(budgets, pipe, 1).await
     }
 
-    /// Takes one from each budget. Refuses when one of them was used up already.
+    /// Counts one attempt against each budget.
+    ///
+    /// # Errors
+    /// Returns [`Error::TooMany`] if one of the budgets was used up before.
     pub async fn count(&self, budgets: &[&Budget]) -> Result<()> {
         let mut pipe = redis::pipe();
         for budget in budgets {
@@ -73,16 +80,17 @@ impl Limits {
             pipe.cmd("EXPIRE").arg(&budget.key).arg(self.config.window.as_secs()).arg("NX").ignore();
             pipe.cmd("PTTL").arg(&budget.key);
         }
-        self.within(budgets, pipe, 0).await
+        self.enforce(budgets, pipe, 0).await
     }
 
-    /// Asks for the count and the rest of the window of each budget, and whether `more` still fit.
-    async fn within(&self, budgets: &[&Budget], ask: redis::Pipeline, more: i64) -> Result<()> {
-        let answers: Result<Vec<(Option<i64>, i64)>, _> = ask.query_async(&mut self.redis.connection()).await;
-        let counts = match answers {
+    /// Reads the count and the rest of the window (milliseconds) of each budget. Fails if a count plus `more` exceeds
+    /// its budget.
+    async fn enforce(&self, budgets: &[&Budget], read: redis::Pipeline, more: i64) -> Result<()> {
+        let counts: Result<Vec<(Option<i64>, i64)>, _> = read.query_async(&mut self.redis.connection()).await;
+        let counts = match counts {
             Ok(counts) => counts,
             Err(e) => {
-                tracing::warn!(error = %e, "failures cannot be counted");
+                tracing::warn!(error = %e, "rate limits are not enforced");
                 return Ok(());
             }
         };
@@ -91,11 +99,11 @@ impl Limits {
         wait.map_or(Ok(()), |retry_after| Err(Error::TooMany { retry_after }))
     }
 
-    /// Gives a budget back whole.
-    pub async fn forgive(&self, budget: &Budget) {
-        let deleted = redis::AsyncCommands::del(&mut self.redis.connection(), &budget.key).await;
-        if let Err::<(), _>(e) = deleted {
-            tracing::debug!(error = %e, "failures stay counted");
+    /// Restores the whole budget.
+    pub async fn reset(&self, budget: &Budget) {
+        let deleted: Result<(), _> = self.redis.connection().del(&budget.key).await;
+        if let Err(e) = deleted {
+            tracing::debug!(error = %e, "a rate limit was not reset");
         }
     }
 }

@@ -1,35 +1,46 @@
-//! Accounts, sessions and names in MySQL; copies, counters and presence in Redis.
+//! Accounts, sessions, profiles and the search index in MySQL; cached profiles and rate limits in Redis.
 
 mod accounts;
 mod cache;
 mod directory;
+mod existing;
 mod limits;
+mod online_status;
+mod profile;
 mod profiles;
 mod sessions;
-mod status;
 
-pub use accounts::{Accounts, Credentials, NewAccount, Registered};
+pub use accounts::{Accounts, Credentials, NewAccount, RegisteredAccount};
 pub use cache::ProfileCache;
 pub use directory::Directory;
-pub use limits::Limits;
-pub use profiles::{Profile, Profiles};
-pub use sessions::{Client, Opened, Refreshed, Session, Sessions};
-pub use status::Status;
+pub use existing::ExistingAccounts;
+pub use limits::RateLimits;
+pub use online_status::OnlineStatus;
+pub use profile::{Profile, ProfileView};
+pub use profiles::Profiles;
+pub use sessions::{ClientInfo, RefreshOutcome, Session, SessionGrant, Sessions};
 
 use sqlx::{MySql, MySqlConnection, QueryBuilder};
 
-use common::error::Result;
+use common::error::{Error, Result};
 use common::id::UserId;
 
-/// Makes changes of one account take turns. False where there is no such account.
-async fn lock_user(tx: &mut MySqlConnection, user: UserId) -> Result<bool> {
+/// Locks an account's row, so that concurrent changes of one account are serialized.
+///
+/// # Errors
+/// Returns a not-found error if the account does not exist.
+async fn lock_user(tx: &mut MySqlConnection, user: UserId) -> Result<()> {
     let found: Option<UserId> =
         sqlx::query_scalar("SELECT id FROM users WHERE id = ? FOR UPDATE").bind(user).fetch_optional(tx).await?;
-    Ok(found.is_some())
+    found.map(drop).ok_or_else(user_not_found)
 }
 
-/// Goes on with `(?, ?, …)`.
-fn among(mut query: QueryBuilder<MySql>, users: &[UserId]) -> QueryBuilder<MySql> {
+fn user_not_found() -> Error {
+    Error::not_found("User not found")
+}
+
+/// Appends the list `(?, ?, …)` of these ids to a query.
+fn with_ids(mut query: QueryBuilder<MySql>, users: &[UserId]) -> QueryBuilder<MySql> {
     query.push("(");
     let mut list = query.separated(", ");
     for user in users {

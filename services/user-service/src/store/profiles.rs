@@ -1,39 +1,24 @@
-//! Profiles: what people see of each other.
+//! Profiles in MySQL, behind the profile cache.
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use chrono::Utc;
 use sqlx::{MySqlConnection, MySqlPool, QueryBuilder};
 
-use common::error::{Error, Result};
-use common::events::user::UserProfileUpdated;
+use common::error::Result;
 use common::id::UserId;
 use common::mysql;
 use common::outbox::Outbox;
 
-use super::{ProfileCache, among, directory, lock_user};
-use crate::domain::{Edit, Names, ProfileEdit};
+use super::{Profile, ProfileCache, ProfileView, directory, lock_user, user_not_found, with_ids};
+use crate::domain::ProfileEdit;
 
-/// The table `users`, as far as it is shown, behind the cache.
+/// The columns of `users` that profiles show.
 #[derive(Clone)]
 pub struct Profiles {
     pool: MySqlPool,
     outbox: Outbox,
     cache: ProfileCache,
-}
-
-/// A person as stored. Whether they are online is not: that is Redis' to say.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
-pub struct Profile {
-    pub id: UserId,
-    pub email: String,
-    pub username: String,
-    pub display_name: Option<String>,
-    pub status_message: Option<String>,
-    pub profile_image_url: Option<String>,
-    pub last_seen_at: Option<DateTime<Utc>>,
-    pub is_active: bool,
 }
 
 const SELECT: &str =
@@ -45,46 +30,52 @@ impl Profiles {
         Self { pool, outbox, cache }
     }
 
-    /// A person and whether they are online.
-    pub async fn one(&self, user: UserId) -> Result<(Profile, bool)> {
-        self.many(&[user]).await?.pop().ok_or_else(not_found)
+    /// The profile of a user.
+    ///
+    /// # Errors
+    /// Returns a not-found error if the user does not exist.
+    pub async fn one(&self, user: UserId) -> Result<ProfileView> {
+        self.many(&[user]).await?.pop().ok_or_else(user_not_found)
     }
 
-    /// These people in this order, unknown ones left out: one look into the cache, one query for the rest.
-    pub async fn many(&self, users: &[UserId]) -> Result<Vec<(Profile, bool)>> {
-        let known = self.cache.look_up(users).await;
+    /// The profiles of these users in this order. Unknown users are left out.
+    ///
+    /// Takes one round trip to the cache, and one query for the profiles that are not cached.
+    pub async fn many(&self, users: &[UserId]) -> Result<Vec<ProfileView>> {
+        let lookups = self.cache.look_up(users).await;
         let missing: Vec<UserId> =
-            users.iter().zip(&known).filter(|(_, known)| known.profile.is_none()).map(|(user, _)| *user).collect();
+            users.iter().zip(&lookups).filter(|(_, lookup)| lookup.profile.is_none()).map(|(user, _)| *user).collect();
         let read = self.read(&missing).await?;
-        self.cache.keep(read.clone());
+        self.cache.insert(read.clone());
         let mut read: HashMap<UserId, Profile> = read.into_iter().map(|profile| (profile.id, profile)).collect();
-        let profiles = users.iter().zip(known).filter_map(|(user, known)| {
-            let profile = known.profile.or_else(|| read.remove(user))?;
-            Some((profile, known.is_online))
+        let views = users.iter().zip(lookups).filter_map(|(user, lookup)| {
+            let profile = lookup.profile.or_else(|| read.remove(user))?;
+            Some(ProfileView { profile, is_online: lookup.is_online })
         });
-        Ok(profiles.collect())
+        Ok(views.collect())
     }
 
-    /// Drops the copy of a profile that was changed elsewhere.
-    pub async fn forget(&self, user: UserId) {
-        self.cache.forget(&[user]).await;
+    /// Removes a profile from the cache after its account was changed outside of this type.
+    pub async fn invalidate(&self, user: UserId) {
+        self.cache.invalidate(&[user]).await;
     }
 
     async fn read(&self, users: &[UserId]) -> Result<Vec<Profile>> {
         if users.is_empty() {
             return Ok(Vec::new());
         }
-        let mut query = among(QueryBuilder::new(SELECT), users);
+        let mut query = with_ids(QueryBuilder::new(SELECT), users);
         Ok(query.build_query_as().fetch_all(&self.pool).await?)
     }
 
-    /// Changes a profile, and tells it if anything others are told of has changed.
+    /// Applies an edit and appends its event in one transaction. An edit that changes nothing appends no event.
+    ///
+    /// # Errors
+    /// Returns a not-found error if the user does not exist.
     pub async fn edit(&self, user: UserId, edit: ProfileEdit) -> Result<()> {
         let mut tx = mysql::begin(&self.pool).await?;
-        if !lock_user(&mut tx, user).await? {
-            return Err(not_found());
-        }
-        let before: Profile = among(QueryBuilder::new(SELECT), &[user]).build_query_as().fetch_one(&mut *tx).await?;
+        lock_user(&mut tx, user).await?;
+        let before: Profile = with_ids(QueryBuilder::new(SELECT), &[user]).build_query_as().fetch_one(&mut *tx).await?;
         let after = before.clone().edited(edit);
         if after == before {
             return Ok(());
@@ -96,34 +87,8 @@ impl Profiles {
         self.outbox.append(&mut tx, &after.event()).await?;
         tx.commit().await?;
         self.outbox.wake();
-        self.cache.forget(&[user]).await;
+        self.cache.invalidate(&[user]).await;
         Ok(())
-    }
-}
-
-impl Profile {
-    fn edited(mut self, edit: ProfileEdit) -> Self {
-        fn set<T: Into<String>>(field: &mut Option<String>, edit: Option<Edit<T>>) {
-            if let Some(edit) = edit {
-                *field = edit.into_option().map(Into::into);
-            }
-        }
-        set(&mut self.display_name, edit.display_name);
-        set(&mut self.status_message, edit.status_message);
-        set(&mut self.profile_image_url, edit.profile_image_url);
-        self
-    }
-
-    fn names(&self) -> Names<'_> {
-        Names { username: &self.username, display_name: self.display_name.as_deref() }
-    }
-
-    fn event(&self) -> UserProfileUpdated {
-        UserProfileUpdated {
-            user_id: self.id,
-            display_name: self.display_name.clone(),
-            status_message: self.status_message.clone(),
-        }
     }
 }
 
@@ -139,8 +104,4 @@ async fn update(tx: &mut MySqlConnection, profile: &Profile) -> Result<()> {
     .execute(tx)
     .await?;
     Ok(())
-}
-
-fn not_found() -> Error {
-    Error::not_found("User not found")
 }

@@ -1,9 +1,9 @@
-//! Background work: presence, ended sessions, the search index.
+//! Background tasks: presence, revocations, the search index.
 
-mod indexing;
 mod presence;
-mod revocations;
+mod revocation_sync;
+mod search_index;
 
-pub use indexing::index;
-pub use presence::Sweeper;
-pub use revocations::Keeper;
+pub use presence::PresenceSweeper;
+pub use revocation_sync::RevocationSync;
+pub use search_index::backfill_search_index;

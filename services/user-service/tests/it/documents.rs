@@ -1,15 +1,15 @@
-//! The API document, and what every service answers.
+//! The OpenAPI document and the endpoints that every service has.
 
 use serde_json::json;
 use testkit::described;
 
-use crate::stage::Stage;
+use crate::app::TestApp;
 
 #[tokio::test]
-async fn every_endpoint_is_described_with_its_errors() {
-    let stage = Stage::start().await;
+async fn every_endpoint_is_documented_with_its_errors() {
+    let app = TestApp::start().await;
 
-    let document = stage.stranger().get("/openapi.json").await.expect(200);
+    let document = app.anonymous().get("/openapi.json").await.expect(200);
 
     assert_eq!(
         described(&document),
@@ -38,16 +38,20 @@ async fn every_endpoint_is_described_with_its_errors() {
     assert_eq!(schemes["bearer"]["scheme"], "bearer");
     assert_eq!(schemes["password"]["flows"]["password"]["tokenUrl"], "/auth/login");
     let security = &document["paths"]["/profile/me"]["get"]["security"];
-    assert_eq!(security, &json!([{"bearer": []}, {"password": []}]), "Authorize counts for it either way");
+    assert_eq!(
+        security,
+        &json!([{"bearer": []}, {"password": []}]),
+        "Swagger's Authorize button works with either scheme"
+    );
 }
 
 #[tokio::test]
-async fn the_service_says_who_it_is() {
-    let stage = Stage::start().await;
-    let anyone = stage.stranger();
+async fn the_service_reports_its_name_and_status() {
+    let app = TestApp::start().await;
+    let anonymous = app.anonymous();
 
-    assert_eq!(anyone.get("/health").await.expect(200), json!({"status": "healthy", "service": "User Service"}));
-    assert_eq!(anyone.get("/").await.expect(200)["status"], "running");
-    assert_eq!(anyone.get("/nothing").await.expect(404)["detail"], "Not Found");
-    anyone.delete("/auth/login").await.expect(405);
+    assert_eq!(anonymous.get("/health").await.expect(200), json!({"status": "healthy", "service": "User Service"}));
+    assert_eq!(anonymous.get("/").await.expect(200)["status"], "running");
+    assert_eq!(anonymous.get("/nothing").await.expect(404)["detail"], "Not Found");
+    anonymous.delete("/auth/login").await.expect(405);
 }

@@ -1,7 +1,8 @@
-//! Service tests: HTTP to the real router, real engines, a space of its own for each test.
+//! Service tests: HTTP to the real router and real engines, with a separate namespace in each engine for each test.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
+mod app;
 mod documents;
 mod limits;
 mod login;
@@ -11,6 +12,5 @@ mod profile;
 mod register;
 mod search;
 mod sessions;
-mod stage;
 mod takeover;
 mod users;

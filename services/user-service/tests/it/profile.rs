@@ -1,41 +1,58 @@
-//! One's own profile.
+//! The caller's own profile.
 
+use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use crate::app::TestApp;
 
 #[tokio::test]
-async fn a_profile_shows_its_owner_the_e_mail_too() {
-    let stage = Stage::start().await;
-    let ann = stage.person("ann").await;
+async fn the_own_profile_contains_the_e_mail_address() {
+    let app = TestApp::start().await;
+    let ann = app.person("ann").await;
 
-    for path in ["/profile/me", "/api/profile/me", "/profile/me/", "/profile"] {
-        let profile = ann.client.get(path).await.expect(200);
-        assert_eq!(profile["id"], ann.id, "{path}");
-        assert_eq!(profile["email"], "ann@example.com");
-        assert_eq!(profile["nickname"], "ann");
-        assert_eq!(profile["is_online"], true);
-        for field in ["display_name", "status_message", "profile_image_url", "last_seen_at"] {
-            assert_eq!(profile[field], Value::Null, "{field}");
-            assert!(profile.as_object().unwrap().contains_key(field));
-        }
+    let profile = ann.client.get("/profile/me").await.expect(200);
+
+    assert_eq!(profile["id"], ann.id);
+    assert_json_snapshot!(profile, {".id" => "[id]"}, @r#"
+    {
+      "display_name": null,
+      "email": "ann@example.com",
+      "id": "[id]",
+      "is_online": true,
+      "last_seen_at": null,
+      "nickname": "ann",
+      "profile_image_url": null,
+      "status_message": null,
+      "username": "ann"
+    }
+    "#);
+    for path in ["/api/profile/me", "/profile/me/", "/profile"] {
+        assert_eq!(ann.client.get(path).await.expect(200), profile, "{path}");
     }
 }
 
 #[tokio::test]
-async fn what_is_absent_or_null_stays_and_an_empty_text_clears() {
-    let stage = Stage::start().await;
-    let ann = stage.person("ann").await;
+async fn an_absent_field_or_null_keeps_the_value_and_an_empty_text_clears_it() {
+    let app = TestApp::start().await;
+    let ann = app.person("ann").await;
     let all =
         json!({"display_name": " 앤 ", "status_message": "회의 중", "profile_image_url": "https://a.example/b.png"});
 
     let profile = ann.client.put("/profile/me", all).await.expect(200);
-    assert_eq!(profile["display_name"], "앤");
-    assert_eq!(profile["status_message"], "회의 중");
-    assert_eq!(profile["profile_image_url"], "https://a.example/b.png");
-
-    let profile = ann.client.patch("/profile/me", json!({"display_name": null})).await.expect(200);
-    assert_eq!(profile["display_name"], "앤");
+    assert_json_snapshot!(profile, {".id" => "[id]"}, @r#"
+    {
+      "display_name": "앤",
+      "email": "ann@example.com",
+      "id": "[id]",
+      "is_online": true,
+      "last_seen_at": null,
+      "nickname": "앤",
+      "profile_image_url": "https://a.example/b.png",
+      "status_message": "회의 중",
+      "username": "ann"
+    }
+    "#);
+    assert_eq!(ann.client.patch("/profile/me", json!({"display_name": null})).await.expect(200), profile);
 
     let cleared = json!({"display_name": "", "status_message": "", "profile_image_url": ""});
     let profile = ann.client.put("/api/profile/me", cleared).await.expect(200);
@@ -46,14 +63,14 @@ async fn what_is_absent_or_null_stays_and_an_empty_text_clears() {
 }
 
 #[tokio::test]
-async fn every_broken_field_is_named() {
-    let stage = Stage::start().await;
-    let ann = stage.person("ann").await;
-    let broken = json!({
+async fn every_invalid_field_is_reported() {
+    let app = TestApp::start().await;
+    let ann = app.person("ann").await;
+    let invalid = json!({
         "display_name": "x".repeat(101), "status_message": "x".repeat(501), "profile_image_url": "http://a.example",
     });
 
-    let body = ann.client.put("/profile/me", broken).await.expect(422);
+    let body = ann.client.put("/profile/me", invalid).await.expect(422);
 
     let mut kinds: Vec<_> = body["detail"].as_array().unwrap().iter().map(|e| e["type"].as_str().unwrap()).collect();
     kinds.sort_unstable();
@@ -61,15 +78,15 @@ async fn every_broken_field_is_named() {
 }
 
 #[tokio::test]
-async fn a_change_is_seen_at_once_on_every_replica() {
-    let stage = Stage::start().await;
-    let other = stage.replica().await;
-    let ann = stage.person("ann").await;
+async fn a_change_is_visible_at_once_on_every_replica() {
+    let app = TestApp::start().await;
+    let other = app.replica().await;
+    let ann = app.person("ann").await;
     let elsewhere = other.client(ann.client.token());
 
     for n in 0..20 {
         let name = format!("Ann {n}");
-        // A read that may be on its way into the cache when the change comes.
+        // A concurrent read may cache the old profile.
         let before = elsewhere.get("/profile/me");
         let change = ann.client.put("/profile/me", json!({"display_name": name}));
         let (_, changed) = tokio::join!(before, change);
@@ -80,27 +97,51 @@ async fn a_change_is_seen_at_once_on_every_replica() {
 }
 
 #[tokio::test]
-async fn a_change_is_told_and_no_change_is_not() {
-    let stage = Stage::with_events(&[]).await;
-    let ann = stage.person("ann").await;
+async fn an_edit_publishes_an_event_only_if_it_changes_something() {
+    let app = TestApp::start_with_events(&[]).await;
+    let ann = app.person("ann").await;
 
     ann.client.put("/profile/me", json!({"status_message": "hi"})).await.expect(200);
     ann.client.put("/profile/me", json!({"status_message": "hi"})).await.expect(200);
     ann.client.put("/profile/me", json!({"display_name": "Annie"})).await.expect(200);
 
-    let told = stage.user_events().expect("UserProfileUpdated", 2).await;
-    assert_eq!(told.len(), 2);
-    assert_eq!(told[0]["user_id"], ann.id);
-    assert_eq!(told[0]["status_message"], "hi");
-    assert_eq!(told[0]["display_name"], Value::Null);
-    assert_eq!(told[1]["display_name"], "Annie");
-    assert!(told[0]["version"].as_u64() < told[1]["version"].as_u64());
+    let events = app.user_events().expect("UserProfileUpdated", 2).await;
+    assert!(events.iter().all(|event| event["user_id"] == ann.id));
+    assert!(events[0]["version"].as_u64() < events[1]["version"].as_u64());
+    assert_json_snapshot!(events, {
+        "[].user_id" => "[id]", "[].event_id" => "[id]", "[].timestamp" => "[time]", "[].version" => "[version]",
+    }, @r#"
+    [
+      {
+        "__event_type__": "UserProfileUpdated",
+        "display_name": null,
+        "event_id": "[id]",
+        "event_type": "UserProfileUpdated",
+        "schema_version": 1,
+        "status_message": "hi",
+        "timestamp": "[time]",
+        "user_id": "[id]",
+        "version": "[version]"
+      },
+      {
+        "__event_type__": "UserProfileUpdated",
+        "display_name": "Annie",
+        "event_id": "[id]",
+        "event_type": "UserProfileUpdated",
+        "schema_version": 1,
+        "status_message": "hi",
+        "timestamp": "[time]",
+        "user_id": "[id]",
+        "version": "[version]"
+      }
+    ]
+    "#);
 }
 
 #[tokio::test]
-async fn the_oldest_clients_change_a_nickname() {
-    let stage = Stage::start().await;
-    let ann = stage.person("ann").await;
+async fn the_oldest_clients_change_the_display_name_as_nickname() {
+    let app = TestApp::start().await;
+    let ann = app.person("ann").await;
 
     for (path, name) in [("/profile", "One"), ("/profile/me", "Two")] {
         let profile = ann.client.put(path, json!({"nickname": name})).await.expect(200);

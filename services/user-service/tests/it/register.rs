@@ -1,48 +1,69 @@
-//! Registering.
+//! Registration.
 
 use futures_util::future::join_all;
+use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
-use crate::stage::{Stage, registration};
+use crate::app::{TestApp, registration};
 
 #[tokio::test]
-async fn an_account_is_answered_as_its_owner_sees_it() {
-    let stage = Stage::start().await;
+async fn a_registration_returns_the_account() {
+    let app = TestApp::start().await;
     let mut new = registration("ann");
     new["display_name"] = json!("  앤 😀 ");
 
-    let made = stage.stranger().post("/api/auth/register", new).await.expect(201);
+    let account = app.anonymous().post("/api/auth/register", new).await.expect(201);
 
-    assert_eq!(made["email"], "ann@example.com");
-    assert_eq!(made["username"], "ann");
-    assert_eq!(made["display_name"], "앤 😀");
-    assert!(made["id"].as_i64().unwrap() > 0);
-    assert!(made["created_at"].as_str().unwrap().ends_with('Z'));
-    assert_eq!(made["created_at"], made["updated_at"]);
-    assert!(made.get("password").is_none() && made.get("password_hash").is_none());
+    assert_json_snapshot!(account, {".id" => "[id]", ".created_at" => "[time]", ".updated_at" => "[time]"}, @r#"
+    {
+      "created_at": "[time]",
+      "display_name": "앤 😀",
+      "email": "ann@example.com",
+      "id": "[id]",
+      "updated_at": "[time]",
+      "username": "ann"
+    }
+    "#);
+    assert!(account["id"].as_i64().unwrap() > 0);
+    assert!(account["created_at"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(account["created_at"], account["updated_at"]);
 }
 
 #[tokio::test]
-async fn a_registration_is_told_once_with_the_username_in_the_place_of_a_missing_name() {
-    let stage = Stage::with_events(&[]).await;
-    let id = stage.register("ann").await["id"].clone();
+async fn a_registration_publishes_one_event_with_the_username_as_default_display_name() {
+    let app = TestApp::start_with_events(&[]).await;
+    let id = app.register("ann").await["id"].clone();
 
-    let told = stage.user_events().expect("UserRegistered", 1).await;
+    let events = app.user_events().expect("UserRegistered", 1).await;
 
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0]["user_id"], id);
-    assert_eq!(told[0]["email"], "ann@example.com");
-    assert_eq!(told[0]["display_name"], "ann");
-    assert_eq!(told[0]["__event_type__"], "UserRegistered");
-    assert!(told[0]["version"].as_u64().unwrap() > 0);
+    assert_eq!(events[0]["user_id"], id);
+    assert!(events[0]["version"].as_u64().unwrap() > 0);
+    assert_json_snapshot!(events, {
+        "[].user_id" => "[id]", "[].event_id" => "[id]", "[].timestamp" => "[time]", "[].version" => "[version]",
+    }, @r#"
+    [
+      {
+        "__event_type__": "UserRegistered",
+        "display_name": "ann",
+        "email": "ann@example.com",
+        "event_id": "[id]",
+        "event_type": "UserRegistered",
+        "schema_version": 1,
+        "timestamp": "[time]",
+        "user_id": "[id]",
+        "username": "ann",
+        "version": "[version]"
+      }
+    ]
+    "#);
 }
 
 #[tokio::test]
-async fn every_broken_field_is_named_and_no_password_is_echoed() {
-    let stage = Stage::start().await;
-    let broken = json!({"email": "x", "username": "-a", "password": "secret", "display_name": "a\u{7}b"});
+async fn every_invalid_field_is_reported_and_no_password_is_echoed() {
+    let app = TestApp::start().await;
+    let invalid = json!({"email": "x", "username": "-a", "password": "secret", "display_name": "a\u{7}b"});
 
-    let answer = stage.stranger().post("/auth/register", broken).await;
+    let answer = app.anonymous().post("/auth/register", invalid).await;
 
     assert!(!answer.text.contains("secret"), "{}", answer.text);
     let body = answer.expect(422);
@@ -54,10 +75,10 @@ async fn every_broken_field_is_named_and_no_password_is_echoed() {
 }
 
 #[tokio::test]
-async fn missing_and_mistyped_fields_are_named() {
-    let stage = Stage::start().await;
+async fn missing_and_mistyped_fields_are_reported() {
+    let app = TestApp::start().await;
 
-    let body = stage.stranger().post("/auth/register", json!({"username": 5, "password": null})).await.expect(422);
+    let body = app.anonymous().post("/auth/register", json!({"username": 5, "password": null})).await.expect(422);
 
     let mut kinds: Vec<_> = body["detail"].as_array().unwrap().iter().map(|e| e["type"].as_str().unwrap()).collect();
     kinds.sort_unstable();
@@ -65,12 +86,12 @@ async fn missing_and_mistyped_fields_are_named() {
 }
 
 #[tokio::test]
-async fn e_mail_and_username_are_unique_whatever_their_case() {
-    let stage = Stage::start().await;
-    stage.register("ann").await;
+async fn e_mail_and_username_are_unique_in_any_case() {
+    let app = TestApp::start().await;
+    app.register("ann").await;
     let taken = async |email: &str, username: &str| {
         let new = json!({"email": email, "username": username, "password": "Passw0rd!"});
-        stage.stranger().post("/auth/register", new).await.expect(409)["message"].clone()
+        app.anonymous().post("/auth/register", new).await.expect(409)["message"].clone()
     };
 
     assert_eq!(taken("ANN@example.com", "other").await, "Email already registered");
@@ -79,10 +100,10 @@ async fn e_mail_and_username_are_unique_whatever_their_case() {
 }
 
 #[tokio::test]
-async fn of_fifty_who_race_for_one_e_mail_one_is_first() {
-    let stage = Stage::start().await;
+async fn of_fifty_concurrent_registrations_of_one_e_mail_one_succeeds() {
+    let app = TestApp::start().await;
     let race = (0..50).map(|n| {
-        let client = stage.stranger();
+        let client = app.anonymous();
         let new = json!({"email": "ann@example.com", "username": format!("ann{n}"), "password": "Passw0rd!"});
         async move { client.post("/auth/register", new).await.status }
     });
@@ -95,10 +116,10 @@ async fn of_fifty_who_race_for_one_e_mail_one_is_first() {
 }
 
 #[tokio::test]
-async fn of_fifty_who_race_for_one_username_one_is_first() {
-    let stage = Stage::start().await;
+async fn of_fifty_concurrent_registrations_of_one_username_one_succeeds() {
+    let app = TestApp::start().await;
     let race = (0..50).map(|n| {
-        let client = stage.stranger();
+        let client = app.anonymous();
         let new = json!({"email": format!("ann{n}@example.com"), "username": "ann", "password": "Passw0rd!"});
         async move { client.post("/auth/register", new).await.status }
     });
@@ -110,18 +131,18 @@ async fn of_fifty_who_race_for_one_username_one_is_first() {
 }
 
 #[tokio::test]
-async fn the_oldest_clients_call_the_username_nickname() {
-    let stage = Stage::start().await;
+async fn the_oldest_clients_send_the_username_as_nickname() {
+    let app = TestApp::start().await;
     let new = json!({"email": "ann@example.com", "nickname": "ann", "password": "Passw0rd!"});
 
-    assert_eq!(stage.stranger().post("/auth/register", new).await.expect(201)["username"], "ann");
+    assert_eq!(app.anonymous().post("/auth/register", new).await.expect(201)["username"], "ann");
 }
 
 #[tokio::test]
-async fn a_blank_display_name_is_none() {
-    let stage = Stage::start().await;
+async fn a_blank_display_name_becomes_null() {
+    let app = TestApp::start().await;
     let mut new = registration("ann");
     new["display_name"] = json!(" \t ");
 
-    assert_eq!(stage.stranger().post("/auth/register", new).await.expect(201)["display_name"], Value::Null);
+    assert_eq!(app.anonymous().post("/auth/register", new).await.expect(201)["display_name"], Value::Null);
 }

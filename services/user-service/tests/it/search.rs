@@ -1,9 +1,9 @@
-//! Finding people by a part of a name.
+//! The search for users.
 
 use serde_json::{Value, json};
 use testkit::Client;
 
-use crate::stage::{Stage, registration};
+use crate::app::{TestApp, registration};
 
 async fn found(client: &Client, query: &[(&str, &str)]) -> (Vec<String>, i64) {
     let request = client.request(reqwest::Method::GET, "/users/search").query(query);
@@ -14,19 +14,19 @@ async fn found(client: &Client, query: &[(&str, &str)]) -> (Vec<String>, i64) {
     (names, body["total_count"].as_i64().unwrap())
 }
 
-async fn named(stage: &Stage, username: &str, display_name: &str) {
+async fn register_named(app: &TestApp, username: &str, display_name: &str) {
     let mut new = registration(username);
     new["display_name"] = json!(display_name);
-    stage.stranger().post("/auth/register", new).await.expect(201);
+    app.anonymous().post("/auth/register", new).await.expect(201);
 }
 
 #[tokio::test]
-async fn any_part_of_either_name_finds_in_any_case() {
-    let stage = Stage::start().await;
-    let me = stage.person("searcher").await;
-    named(&stage, "kim_minjun", "김민준").await;
-    named(&stage, "bob_1", "100%_bob").await;
-    named(&stage, "oh_yuna", "오유나 🎧").await;
+async fn every_part_of_either_name_matches_in_any_case() {
+    let app = TestApp::start().await;
+    let me = app.person("searcher").await;
+    register_named(&app, "kim_minjun", "김민준").await;
+    register_named(&app, "bob_1", "100%_bob").await;
+    register_named(&app, "oh_yuna", "오유나 🎧").await;
 
     for (query, expected) in [
         ("kim", vec!["kim_minjun"]),
@@ -51,11 +51,11 @@ async fn any_part_of_either_name_finds_in_any_case() {
 }
 
 #[tokio::test]
-async fn a_page_is_bounded_and_the_count_is_not() {
-    let stage = Stage::start().await;
-    let me = stage.person("me_1").await;
+async fn the_limit_bounds_the_page_and_not_the_count() {
+    let app = TestApp::start().await;
+    let me = app.person("me_1").await;
     for n in 0..12 {
-        stage.register(&format!("user{n:02}")).await;
+        app.register(&format!("user{n:02}")).await;
     }
 
     let page = async |limit: &str| found(&me.client, &[("query", "user"), ("limit", limit)]).await;
@@ -66,33 +66,32 @@ async fn a_page_is_bounded_and_the_count_is_not() {
 }
 
 #[tokio::test]
-async fn the_count_ends_at_a_thousand() {
-    let stage = Stage::start().await;
-    let me = stage.person("searcher").await;
-    stage
-        .execute(
-            "INSERT INTO users (email, password_hash, username, is_online, is_active)
+async fn the_count_is_capped_at_a_thousand() {
+    let app = TestApp::start().await;
+    let me = app.person("searcher").await;
+    app.execute(
+        "INSERT INTO users (email, password_hash, username, is_online, is_active)
              WITH RECURSIVE n AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM n WHERE n < 1000)
              SELECT CONCAT('crowd', n, '@example.com'), 'x', CONCAT('crowd', n), FALSE, TRUE FROM n",
-        )
-        .await;
+    )
+    .await;
 
-    let replica = stage.replica().await;
+    let replica = app.replica().await;
     let client = replica.client(me.client.token());
-    testkit::eventually("all are indexed", || async {
+    testkit::eventually("all accounts are indexed", || async {
         (found(&client, &[("query", "CROWD")]).await.1 == 1_000).then_some(())
     })
     .await;
-    stage.register("crowd-1001").await;
+    app.register("crowd-1001").await;
 
     assert_eq!(found(&client, &[("query", "crowd")]).await.1, 1_000);
     assert_eq!(found(&client, &[("query", "crowd99")]).await.1, 11);
 }
 
 #[tokio::test]
-async fn a_changed_name_is_found_and_the_old_one_no_more() {
-    let stage = Stage::start().await;
-    let (me, ann) = (stage.person("searcher").await, stage.person("ann").await);
+async fn a_new_name_is_found_and_the_old_one_is_not() {
+    let app = TestApp::start().await;
+    let (me, ann) = (app.person("searcher").await, app.person("ann").await);
     ann.client.put("/profile/me", json!({"display_name": "First"})).await.expect(200);
     ann.client.put("/profile/me", json!({"display_name": "Second"})).await.expect(200);
 
@@ -104,9 +103,9 @@ async fn a_changed_name_is_found_and_the_old_one_no_more() {
 }
 
 #[tokio::test]
-async fn broken_parameters_are_named() {
-    let stage = Stage::start().await;
-    let me = stage.person("searcher").await;
+async fn invalid_parameters_are_reported() {
+    let app = TestApp::start().await;
+    let me = app.person("searcher").await;
     let long = "x".repeat(51);
 
     for (query, field) in [
@@ -124,14 +123,14 @@ async fn broken_parameters_are_named() {
 }
 
 #[tokio::test]
-async fn what_an_original_changed_meanwhile_is_indexed_at_the_next_start() {
-    let stage = Stage::start().await;
-    let me = stage.person("searcher").await;
-    stage.register("ann").await;
-    stage.execute("UPDATE users SET display_name = '새이름' WHERE username = 'ann'").await;
+async fn names_that_the_original_changed_are_indexed_at_the_next_start() {
+    let app = TestApp::start().await;
+    let me = app.person("searcher").await;
+    app.register("ann").await;
+    app.execute("UPDATE users SET display_name = '새이름' WHERE username = 'ann'").await;
     assert_eq!(found(&me.client, &[("query", "새이름")]).await.1, 0);
 
-    let restarted = stage.replica().await;
+    let restarted = app.replica().await;
 
     let client = restarted.client(me.client.token());
     testkit::eventually("the new name is found", || async {

@@ -1,29 +1,38 @@
-//! Looking at people by their ids.
+//! Profiles of users by their ids.
 
+use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use crate::app::TestApp;
 
 #[tokio::test]
-async fn a_person_is_seen_without_their_e_mail() {
-    let stage = Stage::start().await;
-    let (ann, bob) = (stage.person("ann").await, stage.register("bob").await);
+async fn the_profile_of_another_user_has_no_e_mail_address() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person("ann").await, app.register("bob").await);
     let id = bob["id"].as_i64().unwrap();
 
-    for path in [format!("/users/{id}"), format!("/profile/{id}"), format!("/api/users/{id}")] {
-        let answer = ann.client.get(&path).await;
-        assert!(!answer.text.contains("example.com"), "{path}");
-        let person = answer.expect(200);
-        assert_eq!(person["username"], "bob");
-        assert_eq!(person["is_online"], false);
-        assert_eq!(person["last_seen_at"], Value::Null);
+    let profile = ann.client.get(&format!("/users/{id}")).await.expect(200);
+
+    assert_json_snapshot!(profile, {".id" => "[id]"}, @r#"
+    {
+      "display_name": null,
+      "id": "[id]",
+      "is_online": false,
+      "last_seen_at": null,
+      "profile_image_url": null,
+      "status_message": null,
+      "username": "bob"
+    }
+    "#);
+    for path in [format!("/profile/{id}"), format!("/api/users/{id}")] {
+        assert_eq!(ann.client.get(&path).await.expect(200), profile, "{path}");
     }
 }
 
 #[tokio::test]
-async fn unknown_and_malformed_ids_are_refused() {
-    let stage = Stage::start().await;
-    let ann = stage.person("ann").await;
+async fn unknown_and_malformed_ids_are_rejected() {
+    let app = TestApp::start().await;
+    let ann = app.person("ann").await;
 
     assert_eq!(ann.client.get("/users/999999").await.expect(404)["message"], "User not found");
     ann.client.get("/users/9223372036854775807").await.expect(404);
@@ -34,14 +43,14 @@ async fn unknown_and_malformed_ids_are_refused() {
 }
 
 #[tokio::test]
-async fn several_people_are_seen_in_the_order_of_their_ids() {
-    let stage = Stage::start().await;
-    let (ann, bob) = (stage.person("ann").await, stage.person("bob").await);
+async fn several_users_are_returned_in_the_order_of_the_ids() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person("ann").await, app.person("bob").await);
 
     let list = format!("{},999999,{},{}", bob.id, ann.id, bob.id);
     for path in [format!("/users?user_ids={list}"), format!("/api/users?ids={list}")] {
-        let people = ann.client.get(&path).await.expect(200);
-        let names: Vec<_> = people.as_array().unwrap().iter().map(|p| p["username"].clone()).collect();
+        let users = ann.client.get(&path).await.expect(200);
+        let names: Vec<_> = users.as_array().unwrap().iter().map(|p| p["username"].clone()).collect();
         assert_eq!(names, ["bob", "ann"].map(Value::from));
     }
     let many: Vec<_> = (1..=101).map(|id| id.to_string()).collect();
@@ -56,29 +65,29 @@ async fn several_people_are_seen_in_the_order_of_their_ids() {
 }
 
 #[tokio::test]
-async fn services_look_people_up_with_a_token_of_theirs() {
-    let stage = Stage::start().await;
-    let ann = stage.person("ann").await;
-    let service = stage.server.client(&stage.space.service_token("friend-service"));
+async fn services_look_users_up_with_their_own_token() {
+    let app = TestApp::start().await;
+    let ann = app.person("ann").await;
+    let service = app.server.client(&app.space.service_token("friend-service"));
     let ids = json!({"user_ids": [ann.id, 999_999]});
     let exists = |id: i64| format!("/users/{id}/exists");
 
     for client in [&service, &ann.client] {
-        let people = client.post("/api/users/batch", ids.clone()).await.expect(200);
-        assert_eq!(people.as_array().unwrap().len(), 1);
-        assert_eq!(people[0]["username"], "ann");
+        let users = client.post("/api/users/batch", ids.clone()).await.expect(200);
+        assert_eq!(users.as_array().unwrap().len(), 1);
+        assert_eq!(users[0]["username"], "ann");
         assert_eq!(client.get(&exists(ann.id)).await.expect(200), json!({"user_id": ann.id, "exists": true}));
         assert_eq!(client.get(&exists(999_999)).await.expect(200), json!({"user_id": 999_999, "exists": false}));
     }
     service.get("/profile/me").await.expect(401);
-    stage.stranger().post("/users/batch", ids).await.expect(401);
-    stage.stranger().get(&exists(ann.id)).await.expect(401);
+    app.anonymous().post("/users/batch", ids).await.expect(401);
+    app.anonymous().get(&exists(ann.id)).await.expect(401);
 }
 
 #[tokio::test]
 async fn a_batch_has_one_to_a_hundred_ids() {
-    let stage = Stage::start().await;
-    let service = stage.server.client(&stage.space.service_token("chat-service"));
+    let app = TestApp::start().await;
+    let service = app.server.client(&app.space.service_token("chat-service"));
     let batch = async |ids: Value| service.post("/users/batch", json!({"user_ids": ids})).await;
 
     batch(json!((1..=100).collect::<Vec<_>>())).await.expect(200);
@@ -95,14 +104,14 @@ async fn a_batch_has_one_to_a_hundred_ids() {
 }
 
 #[tokio::test]
-async fn an_original_service_may_call_without_credentials_where_it_is_said() {
-    let stage = Stage::with(&[("ALLOW_ANONYMOUS_SERVICE_CALLS", "true")]).await;
-    let ann = stage.register("ann").await;
+async fn anonymous_service_calls_are_allowed_if_configured() {
+    let app = TestApp::start_with(&[("ALLOW_ANONYMOUS_SERVICE_CALLS", "true")]).await;
+    let ann = app.register("ann").await;
 
-    let people = stage.stranger().post("/api/users/batch", json!({"user_ids": [ann["id"]]})).await.expect(200);
+    let users = app.anonymous().post("/api/users/batch", json!({"user_ids": [ann["id"]]})).await.expect(200);
 
-    assert_eq!(people[0]["username"], "ann");
-    stage.stranger().get(&format!("/users/{}", ann["id"])).await.expect(401);
-    let metrics = stage.stranger().get("/metrics").await.text;
+    assert_eq!(users[0]["username"], "ann");
+    app.anonymous().get(&format!("/users/{}", ann["id"])).await.expect(401);
+    let metrics = app.anonymous().get("/metrics").await.text;
     assert!(metrics.contains(r#"anonymous_service_calls_total{service="user-service"} 1"#), "{metrics}");
 }

@@ -1,4 +1,4 @@
-//! What every test stands on: a user-service of its own, and people in it.
+//! The harness of the tests: a running user-service with stores of its own, and its users.
 
 use common::config::Env;
 use serde_json::{Value, json};
@@ -7,10 +7,10 @@ use testkit::{Client, Events, Server, Space};
 
 pub const PASSWORD: &str = "Passw0rd!";
 
-/// Hashing that takes no time.
+/// The cheapest parameters for password hashing.
 const CHEAP: [(&str, &str); 3] = [("ARGON2_MEMORY_KIB", "8"), ("ARGON2_ITERATIONS", "1"), ("BCRYPT_COST", "4")];
 
-pub struct Stage {
+pub struct TestApp {
     pub server: Server,
     pub space: Space,
     pub pool: MySqlPool,
@@ -18,7 +18,7 @@ pub struct Stage {
     settings: Vec<(&'static str, String)>,
 }
 
-/// Someone who has registered and logged in.
+/// A user who has registered and logged in.
 pub struct Person {
     pub id: i64,
     pub email: String,
@@ -26,51 +26,51 @@ pub struct Person {
     pub token: Value,
 }
 
-impl Stage {
+impl TestApp {
     pub async fn start() -> Self {
-        Self::with(&[]).await
+        Self::start_with(&[]).await
     }
 
-    pub async fn with(settings: &[(&'static str, &str)]) -> Self {
+    pub async fn start_with(settings: &[(&'static str, &str)]) -> Self {
         let space = Space::new();
         let mysql_url = space.schema("user").await;
-        Self::over(space, mysql_url, settings).await
+        Self::start_in(space, mysql_url, settings).await
     }
 
-    /// A service whose events can be read.
-    pub async fn with_events(settings: &[(&'static str, &str)]) -> Self {
+    /// Starts a service with Kafka topics, so that a test can read its events.
+    pub async fn start_with_events(settings: &[(&'static str, &str)]) -> Self {
         let space = Space::new();
         space.create_topics().await;
         let mysql_url = space.schema("user").await;
-        Self::over(space, mysql_url, settings).await
+        Self::start_in(space, mysql_url, settings).await
     }
 
-    /// A service over a schema that something is in already.
-    pub async fn over(space: Space, mysql_url: String, settings: &[(&'static str, &str)]) -> Self {
+    /// Starts a service in a schema that may already have tables.
+    pub async fn start_in(space: Space, mysql_url: String, settings: &[(&'static str, &str)]) -> Self {
         let settings = CHEAP.iter().chain(settings).map(|(name, value)| (*name, (*value).to_owned())).collect();
         let pool = MySqlPool::connect_lazy(&mysql_url).unwrap();
         let server = serve(&space, &mysql_url, &settings).await;
         Self { server, space, pool, mysql_url, settings }
     }
 
-    /// One more replica of the service.
+    /// Starts another replica.
     pub async fn replica(&self) -> Server {
         serve(&self.space, &self.mysql_url, &self.settings).await
     }
 
-    /// One more replica, configured otherwise.
+    /// Starts another replica with other settings.
     pub async fn replica_with(&self, settings: &[(&'static str, &str)]) -> Server {
         let more = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
         serve(&self.space, &self.mysql_url, &self.settings.iter().cloned().chain(more).collect()).await
     }
 
-    /// Someone without a token.
-    pub fn stranger(&self) -> Client {
+    /// A client without a token.
+    pub fn anonymous(&self) -> Client {
         self.server.client("")
     }
 
     pub async fn register(&self, name: &str) -> Value {
-        self.stranger().post("/auth/register", registration(name)).await.expect(201)
+        self.anonymous().post("/auth/register", registration(name)).await.expect(201)
     }
 
     /// Registers and logs in.
@@ -82,7 +82,7 @@ impl Stage {
     pub async fn log_in(&self, name: &str) -> Person {
         let email = format!("{name}@example.com");
         let login = json!({"email": email, "password": PASSWORD});
-        let token = self.stranger().post("/auth/login/json", login).await.expect(200);
+        let token = self.anonymous().post("/auth/login/json", login).await.expect(200);
         let client = self.server.client(token["access_token"].as_str().unwrap());
         Person { id: token["user_id"].as_i64().unwrap(), email, client, token }
     }
@@ -91,16 +91,17 @@ impl Stage {
         sqlx::raw_sql(sql).execute(&self.pool).await.unwrap();
     }
 
-    /// What was told of people's presence.
+    /// The events of presence changes.
     pub fn status_events(&self) -> Events {
         Events::of(&self.space.topics().user_online_status)
     }
 
+    /// The events of registrations and profile changes.
     pub fn user_events(&self) -> Events {
         Events::of(&self.space.topics().user_events)
     }
 
-    /// The test's keys of Redis go.
+    /// Deletes all keys of this test in Redis.
     pub async fn wipe_redis(&self) {
         let config = &self.server.platform().config;
         let client = redis::Client::open(config.redis_url.expose()).unwrap();

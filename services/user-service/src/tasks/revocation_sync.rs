@@ -1,0 +1,150 @@
+//! Copies revocations from MySQL, which holds the truth, to Redis, which all services read.
+//!
+//! A logout writes to both. This task repeats writes that failed, restores all revocations after Redis lost its data,
+//! and follows an operator who deactivates an account in MySQL. Each takes effect within one or two seconds.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use futures_util::future::try_join_all;
+use redis::AsyncCommands;
+use tokio_util::sync::CancellationToken;
+
+use common::auth::Revocations;
+use common::error::Result;
+use common::id::UserId;
+use common::redis::Redis;
+use common::task::every;
+
+use crate::store::{Accounts, Directory, Profiles, Sessions};
+
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A commit becomes visible some time after the timestamp in its row.
+const COMMIT_DELAY: Duration = Duration::from_secs(10);
+
+/// Services accept a token for a moment after its expiry, and clocks differ.
+const CLOCK_SKEW: Duration = Duration::from_secs(60);
+
+/// Concurrent writes to Redis.
+const BATCH: usize = 100;
+
+const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
+
+pub struct RevocationSync {
+    accounts: Accounts,
+    sessions: Sessions,
+    directory: Directory,
+    profiles: Profiles,
+    revocations: Revocations,
+    redis: Redis,
+    /// The lifetime of an access token. A revocation must stay in Redis for as long.
+    token_lifetime: Duration,
+    /// Revocations before this time are in Redis. `None` before the first copy.
+    copied_until: Option<DateTime<Utc>>,
+    /// The deactivated accounts that are in Redis.
+    deactivated: HashSet<UserId>,
+    /// When the copy of all deactivated accounts began.
+    deactivated_since: Instant,
+    pruned_at: Option<Instant>,
+}
+
+impl RevocationSync {
+    pub fn new(
+        accounts: Accounts,
+        sessions: Sessions,
+        directory: Directory,
+        profiles: Profiles,
+        revocations: Revocations,
+        redis: Redis,
+        token_lifetime: Duration,
+    ) -> Self {
+        Self {
+            accounts,
+            sessions,
+            directory,
+            profiles,
+            revocations,
+            redis,
+            token_lifetime,
+            copied_until: None,
+            deactivated: HashSet::new(),
+            deactivated_since: Instant::now(),
+            pruned_at: None,
+        }
+    }
+
+    /// Keeps Redis up to date until the shutdown.
+    pub async fn run(mut self, stop: CancellationToken) {
+        every(PAUSE, "revocations", &stop, &mut self, Self::sync).await;
+    }
+
+    async fn sync(&mut self) -> Result<()> {
+        if self.is_redis_new().await? || self.deactivated_since.elapsed() > self.token_lifetime / 2 {
+            self.copied_until = None;
+            self.deactivated.clear();
+            self.deactivated_since = Instant::now();
+        }
+        self.copy_revocations().await?;
+        self.copy_deactivations().await?;
+        self.mark_redis().await?;
+        self.prune().await
+    }
+
+    async fn copy_revocations(&mut self) -> Result<()> {
+        let now = Utc::now();
+        let since = self.copied_until.map_or(now - self.token_lifetime - CLOCK_SKEW, |until| until - COMMIT_DELAY);
+        let revoked = self.sessions.revoked_since(since).await?;
+        for batch in revoked.chunks(BATCH) {
+            try_join_all(batch.iter().map(|session| self.revocations.revoke(session, self.token_lifetime))).await?;
+        }
+        self.copied_until = Some(now);
+        Ok(())
+    }
+
+    /// Revokes the tokens of deactivated accounts and removes the accounts from the search; restores reactivated ones.
+    async fn copy_deactivations(&mut self) -> Result<()> {
+        let now: HashSet<UserId> = self.accounts.deactivated().await?.into_iter().collect();
+        for user in now.difference(&self.deactivated) {
+            self.revocations.revoke_user(*user, self.token_lifetime).await?;
+            self.refresh_copies(*user).await?;
+        }
+        for user in self.deactivated.difference(&now) {
+            self.revocations.restore_user(*user).await?;
+            self.refresh_copies(*user).await?;
+        }
+        self.deactivated = now;
+        Ok(())
+    }
+
+    /// Updates the copies of an account's state: the search index and the cached profile.
+    async fn refresh_copies(&self, user: UserId) -> Result<()> {
+        self.directory.reindex(&[user]).await?;
+        self.profiles.invalidate(user).await;
+        Ok(())
+    }
+
+    /// Whether no replica has completed a copy since Redis was last empty.
+    async fn is_redis_new(&self) -> Result<bool> {
+        let mark: Option<String> = self.redis.connection().get(self.mark()).await?;
+        Ok(mark.is_none())
+    }
+
+    /// Marks the copy as complete. Runs last: if a replica dies earlier, another one repeats the whole copy.
+    async fn mark_redis(&self) -> Result<()> {
+        Ok(self.redis.connection().set(self.mark(), "1").await?)
+    }
+
+    fn mark(&self) -> String {
+        self.redis.key(format_args!("session:known"))
+    }
+
+    async fn prune(&mut self) -> Result<()> {
+        if self.pruned_at.is_none_or(|at| at.elapsed() > PRUNE_INTERVAL) {
+            self.sessions.prune().await?;
+            self.pruned_at = Some(Instant::now());
+        }
+        Ok(())
+    }
+}
