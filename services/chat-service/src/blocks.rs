@@ -1,7 +1,7 @@
-//! Who has blocked whom: loaded from friend-service at start, then kept by its events.
+//! Blocks between users: loaded from friend-service at start, then updated by its events.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -9,38 +9,39 @@ use backon::{ExponentialBuilder, Retryable};
 use common::auth::ServiceTokens;
 use common::error::{Error, Result};
 use common::id::UserId;
+use parking_lot::RwLock;
 use serde::Deserialize;
 
 use crate::domain::Room;
 
-/// As many as friend-service gives at once.
-const PART: usize = 1_000;
+/// The page size, which is friend-service's limit.
+const PAGE: usize = 1_000;
 
-/// Blocks in memory; a pair takes about 50 bytes.
+/// All blocks, in memory; a pair takes about 50 bytes.
 #[derive(Clone, Default)]
 pub struct Blocks {
-    known: Arc<RwLock<Known>>,
+    state: Arc<RwLock<State>>,
 }
 
-/// (who, whom)
+/// The blocking and the blocked user.
 type Pair = (UserId, UserId);
 
 #[derive(Default)]
-struct Known {
+struct State {
     loaded: HashSet<Pair>,
-    /// What events say counts more, whenever the load they fall into ends: the newest version of each.
-    told: HashMap<Pair, (u64, bool)>,
+    /// The newest version of each event and its state. It takes precedence over `loaded`, whenever the load ends.
+    changed: HashMap<Pair, (u64, bool)>,
 }
 
-/// Where blocks are loaded from.
-pub struct Source {
+/// The access to friend-service for the load.
+pub struct BlockSource {
     pub http: reqwest::Client,
     pub friend_service_url: String,
     pub tokens: Option<ServiceTokens>,
 }
 
 #[derive(Deserialize)]
-struct Part {
+struct BlocksPage {
     blocks: Vec<Block>,
     next_since_id: Option<i64>,
 }
@@ -52,8 +53,11 @@ struct Block {
 }
 
 impl Blocks {
-    /// Refuses a message in the direct room of two of whom one has blocked the other.
-    pub fn admit(&self, room: &Room) -> Result<()> {
+    /// Checks that no block exists between the members of a direct room.
+    ///
+    /// # Errors
+    /// Refuses with `BLOCKED` if one of the two has blocked the other.
+    pub fn check(&self, room: &Room) -> Result<()> {
         match room.kind.pair() {
             Some(pair) if self.has(pair.low, pair.high) || self.has(pair.high, pair.low) => {
                 Err(Error::refused(StatusCode::FORBIDDEN, "BLOCKED", "Messages between these users are blocked"))
@@ -62,25 +66,25 @@ impl Blocks {
         }
     }
 
-    fn has(&self, who: UserId, whom: UserId) -> bool {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let pair = (who, whom);
-        known.told.get(&pair).map_or_else(|| known.loaded.contains(&pair), |(_, blocked)| *blocked)
+    fn has(&self, user: UserId, blocked: UserId) -> bool {
+        let state = self.state.read();
+        let pair = (user, blocked);
+        state.changed.get(&pair).map_or_else(|| state.loaded.contains(&pair), |(_, is_blocked)| *is_blocked)
     }
 
-    /// Takes what an event says, unless a newer one was heard.
-    pub fn tell(&self, who: UserId, whom: UserId, blocked: bool, version: u64) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let newest = known.told.entry((who, whom)).or_insert((version, blocked));
+    /// Applies an event, unless a newer one was applied.
+    pub fn apply(&self, user: UserId, blocked: UserId, is_blocked: bool, version: u64) {
+        let mut state = self.state.write();
+        let newest = state.changed.entry((user, blocked)).or_insert((version, is_blocked));
         if version >= newest.0 {
-            *newest = (version, blocked);
+            *newest = (version, is_blocked);
         }
     }
 
-    /// Loads all blocks, as soon as friend-service answers. An original has none to give.
-    pub async fn load(self, source: Source) {
+    /// Loads all blocks as soon as friend-service answers. A friend-service of the original has no such endpoint.
+    pub async fn load(self, source: BlockSource) {
         let Some(tokens) = &source.tokens else {
-            return tracing::warn!("no service secret, so blocks are known only from events");
+            return tracing::warn!("SERVICE_SECRET_KEY is not set, blocks come from events only");
         };
         let forever = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
@@ -90,33 +94,33 @@ impl Blocks {
         let loaded = (|| source.all(tokens))
             .retry(forever)
             .when(|e| !e.status().is_some_and(|status| status.is_client_error()))
-            .notify(|e, _| tracing::debug!(error = %e, "blocks have to wait"))
+            .notify(|e, _| tracing::debug!(error = %e, "cannot load blocks, retrying"))
             .await;
         match loaded {
             Ok(blocks) => {
                 tracing::info!(blocks = blocks.len(), "blocks loaded");
-                self.known.write().unwrap_or_else(PoisonError::into_inner).loaded = blocks;
+                self.state.write().loaded = blocks;
             }
-            Err(e) => tracing::warn!(error = %e, "friend-service has no blocks to give"),
+            Err(e) => tracing::warn!(error = %e, "friend-service does not provide blocks"),
         }
     }
 }
 
-impl Source {
+impl BlockSource {
     async fn all(&self, tokens: &ServiceTokens) -> Result<HashSet<Pair>, reqwest::Error> {
         let mut all = HashSet::new();
         let mut since = Some(0);
         while let Some(id) = since {
-            let part = self.part(id, tokens).await?;
-            all.extend(part.blocks.iter().map(|block| (block.user_id, block.blocked_user_id)));
-            since = part.next_since_id;
+            let page = self.page(id, tokens).await?;
+            all.extend(page.blocks.iter().map(|block| (block.user_id, block.blocked_user_id)));
+            since = page.next_since_id;
         }
         Ok(all)
     }
 
-    async fn part(&self, since_id: i64, tokens: &ServiceTokens) -> Result<Part, reqwest::Error> {
+    async fn page(&self, since_id: i64, tokens: &ServiceTokens) -> Result<BlocksPage, reqwest::Error> {
         let url = format!("{}/api/friends/blocks", self.friend_service_url);
-        let request = self.http.get(url).query(&[("since_id", since_id), ("limit", PART as i64)]);
+        let request = self.http.get(url).query(&[("since_id", since_id), ("limit", PAGE as i64)]);
         let request = request.bearer_auth(tokens.issue().unwrap_or_default());
         request.send().await?.error_for_status()?.json().await
     }
@@ -130,20 +134,20 @@ mod tests {
     const BOB: UserId = UserId(2);
 
     #[test]
-    fn the_newest_event_counts_in_whatever_order_they_come() {
+    fn the_newest_event_wins_in_any_order() {
         let blocks = Blocks::default();
-        blocks.tell(ANN, BOB, false, 7);
-        blocks.tell(ANN, BOB, true, 5);
+        blocks.apply(ANN, BOB, false, 7);
+        blocks.apply(ANN, BOB, true, 5);
         assert!(!blocks.has(ANN, BOB));
-        blocks.tell(ANN, BOB, true, 9);
+        blocks.apply(ANN, BOB, true, 9);
         assert!(blocks.has(ANN, BOB) && !blocks.has(BOB, ANN));
     }
 
     #[test]
-    fn an_event_during_the_load_counts_more_than_the_load() {
+    fn an_event_during_the_load_takes_precedence() {
         let blocks = Blocks::default();
-        blocks.tell(ANN, BOB, false, 3);
-        blocks.known.write().unwrap().loaded = HashSet::from([(ANN, BOB), (BOB, ANN)]);
+        blocks.apply(ANN, BOB, false, 3);
+        blocks.state.write().loaded = HashSet::from([(ANN, BOB), (BOB, ANN)]);
         assert!(!blocks.has(ANN, BOB) && blocks.has(BOB, ANN));
     }
 }

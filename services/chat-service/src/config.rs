@@ -1,4 +1,4 @@
-//! What chat-service reads from the environment besides what all services read.
+//! The settings of chat-service, in addition to those of all services.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ pub struct Config {
     pub mongo_database: String,
     pub user_service_url: String,
     pub friend_service_url: String,
-    /// How long a name is remembered.
+    /// Lifetime of a cached profile.
     pub user_cache_ttl: Duration,
-    /// Between two comments that keep an idle stream open.
+    /// Interval of the comments that keep idle streams open.
     pub keep_alive: Duration,
 }
 

@@ -1,33 +1,40 @@
-//! Rooms, messages, reads, and the live streams.
+//! chat-service: rooms, messages, reads, and the live streams.
 //!
-//! A room is a log: everything that happens in it takes the next position. [`writer`] appends to it, [`store`] reads
-//! it, [`live`] tells it to those who listen, [`events`] tells it to the other services.
+//! A *room* is a log. Every entry (a message, an edit, a deletion, a reaction) takes the next *position*: 1, 2, 3 … in commit
+//! order, without gaps. The *head* of a room holds its last position and its counts. A *read marker* is the position up to
+//! which a member has read a room. The [`writer`] appends entries, [`store`] reads them, [`live`] sends them to open streams
+//! through the *hub*, which keeps a *window* of the newest positions of each room, and the [`outbox`] publishes them to Kafka.
+//!
+//! *The original* is the FastAPI system that this workspace replaces. It may run beside these services, or before and after
+//! them, on the same data, topics and token secret.
 
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should say where"))]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot continue should say where"))]
 
+mod activity;
 mod api;
 mod blocks;
 mod config;
+mod consumer;
 mod domain;
-mod events;
 mod live;
 mod membership;
 mod metrics;
+mod outbox;
+mod receipts;
 mod search;
+mod state;
 mod store;
 mod tickets;
 mod typing;
+mod wire;
 mod writer;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::FromRef;
-use common::auth::{Auth, CurrentUser};
+use common::auth::Auth;
 use common::clients::user::UserClient;
-use common::error::Result;
 use common::http::{Detail, Service};
-use common::id::RoomId;
 use common::kafka::live::Tail;
 use common::kafka::producer::Producer;
 use common::outbox::Outbox;
@@ -38,14 +45,19 @@ use common::{mongo, mysql};
 
 pub use config::Config;
 
-use crate::blocks::{Blocks, Source};
-use crate::domain::Room;
-use crate::events::{Ears, Relay};
-use crate::live::{Hub, Post, Streams};
+use crate::activity::RoomActivity;
+use crate::blocks::{BlockSource, Blocks};
+use crate::consumer::EventConsumer;
+use crate::live::{Hub, Subscribers};
 use crate::membership::Membership;
 use crate::metrics::Metrics;
+use crate::outbox::Relay;
+use crate::receipts::Receipts;
 use crate::search::Search;
-use crate::store::{Adoption, Changes, LOG, Log, Marks, Messages, READS, Rooms, Snapshots, UnsentEvents};
+use crate::state::AppState;
+use crate::store::{
+    LOG, LegacyBackfill, Log, MembershipLog, Messages, OutboxCollection, READS, ReadMarkers, Rooms, Snapshots,
+};
 use crate::tickets::Tickets;
 use crate::typing::Typing;
 use crate::writer::Writer;
@@ -53,57 +65,10 @@ use crate::writer::Writer;
 pub const SERVICE: Service =
     Service { name: "chat-service", title: "Chat Service", port: 8002, refusals: Detail::Object, password_flow: false };
 
-/// What handlers work with.
-#[derive(Clone)]
-pub struct AppState {
-    auth: Auth,
-    users: UserClient,
-    blocks: Blocks,
-    rooms: Rooms,
-    membership: Membership,
-    adoption: Adoption,
-    messages: Messages,
-    search: Search,
-    log: Log,
-    marks: Marks,
-    read_relay: Relay,
-    writer: Writer,
-    hub: Hub,
-    post: Post,
-    streams: Streams,
-    snapshots: Snapshots,
-    tickets: Tickets,
-    typing: Typing,
-    metrics: Arc<Metrics>,
-    keep_alive: std::time::Duration,
-}
-
-impl AppState {
-    /// A room, for one of its members, all of whose messages have their positions.
-    async fn room(&self, room: RoomId, me: &CurrentUser) -> Result<Arc<Room>> {
-        let room = self.rooms.of_member(room, me.id).await?;
-        self.adoption.ensure(&[room.id]).await?;
-        Ok(room)
-    }
-
-    /// Someone's name: in our tokens; the original's have none.
-    async fn username(&self, user: &CurrentUser) -> Option<String> {
-        if user.username.is_some() {
-            return user.username.clone();
-        }
-        self.users.profiles_at_hand(&[user.id]).await.get(&user.id).map(|profile| profile.username.clone())
-    }
-}
-
-impl FromRef<AppState> for Auth {
-    fn from_ref(state: &AppState) -> Self {
-        state.auth.clone()
-    }
-}
-
-/// Builds the service and starts its background work; no engine has to be there yet.
+/// Builds the service and starts its background tasks. No dependency has to be available yet.
 pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> {
     let (base, shutdown) = (&platform.config, &platform.shutdown);
+    let stopping = shutdown.stopping_token();
     let metrics = Arc::new(Metrics::register(&platform.metrics)?);
 
     let redis = Redis::new(&base.redis_url, &base.redis_prefix, &platform.metrics)?;
@@ -111,8 +76,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     let pool = mysql::pool(&base.mysql_url, base.mysql_pool_size, &platform.metrics)?;
     mysql::prepare(&pool, &platform.health, "chat", || sqlx::migrate!());
     let database = |pool| mongo::database(&config.mongo_url, &config.mongo_database, pool, &platform.metrics);
-    // However many read, what is sent does not queue up behind them: a batch needs a connection six times.
-    let (mongo, mongo_of_writer) = (database("mongodb").await?, database("mongodb_writer").await?);
+    // The writer has connections of its own, because a batch needs six round trips and must not queue behind reads.
+    let (mongo, writer_mongo) = (database("mongodb").await?, database("mongodb_writer").await?);
     store::prepare(&mongo, &platform.health);
 
     let presence = Presence::new(redis.clone(), base.online_ttl);
@@ -121,49 +86,47 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
         UserClient::new(config.user_service_url, base.http_timeout, config.user_cache_ttl, &auth, &platform.metrics)?;
     let producer = Producer::new(&base.kafka, platform.metrics.registry())?;
     let outbox = Outbox::new(pool.clone(), "chat", producer.clone(), base.kafka.topics.clone(), &platform.metrics);
-
-    let log = Log::new(&mongo);
-    let messages = Messages::new(&mongo);
-    let rooms = Rooms::new(pool.clone(), outbox.clone());
-    let hub = Hub::new(log.clone(), messages.clone(), metrics.delivery.clone());
     let relay = |collection| {
-        let unsent = UnsentEvents::of(&mongo_of_writer, collection);
-        Relay::start(unsent, producer.clone(), base.kafka.topics.clone(), platform.metrics.clone())
+        let outbox = OutboxCollection::new(&writer_mongo, collection);
+        Relay::start(outbox, producer.clone(), base.kafka.topics.clone(), platform.metrics.clone())
     };
     let (log_relay, read_relay) = (relay(LOG), relay(READS));
-    let queries = platform.metrics.queries("mongodb");
-    let writer = Writer::start(&mongo_of_writer, log_relay.clone(), hub.clone(), rooms.clone(), queries, shutdown);
-    metrics::watch(&platform.metrics, &writer, &hub)?;
-    let post = Post::default();
-    let membership = Membership::new(Changes::new(pool), rooms.clone(), post.clone(), writer.clone());
-    let tickets = Tickets::new(redis.clone(), auth.clone());
-    let typing = Typing::new(redis, hub.clone());
-    let streams = Streams::new(auth.clone(), presence, metrics.sse_connections.clone(), shutdown.draining_token());
 
-    let stopping = shutdown.stopping_token();
+    let (log, messages) = (Log::new(&mongo), Messages::new(&mongo));
+    let rooms = Rooms::new(pool.clone(), outbox.clone());
+    let (markers, snapshots) = (ReadMarkers::new(&mongo), Snapshots::new(&mongo));
+    let hub = Hub::new(log.clone(), messages.clone(), metrics.delivery.clone());
+    let subscribers = Subscribers::new(metrics.sse_connections.clone(), shutdown.draining_token());
+    let (activity, write_activity) = RoomActivity::new(rooms.clone());
+    let queries = platform.metrics.queries("mongodb");
+    let writer = Writer::start(&writer_mongo, log_relay.clone(), hub.clone(), activity, queries, shutdown);
+    let membership = Membership::new(MembershipLog::new(pool), rooms.clone(), subscribers.clone(), writer.clone());
+    let typing = Typing::new(redis.clone(), hub.clone());
+    let blocks = Blocks::default();
+    metrics::register_gauges(&platform.metrics, &writer, &hub)?;
+
     let topics = &base.kafka.topics;
-    let heard = [
+    let topics = [
         &*topics.message_events,
         &topics.chat_events,
         &topics.friend_events,
         &topics.user_events,
         &topics.user_online_status,
     ];
-    let tail = Tail::start(&base.kafka, &producer, &heard, stopping.clone())?;
-    let ears = Ears {
+    let tail = Tail::start(&base.kafka, &producer, &topics, stopping.clone())?;
+    let consumer = EventConsumer {
         hub: hub.clone(),
-        post: post.clone(),
+        subscribers: subscribers.clone(),
         membership: membership.clone(),
-        blocks: Blocks::default(),
+        blocks: blocks.clone(),
         users: users.clone(),
     };
-    let source = Source {
+    let source = BlockSource {
         http: reqwest::Client::builder().no_proxy().timeout(base.http_timeout).build()?,
         friend_service_url: config.friend_service_url,
         tokens: auth.service_tokens().cloned(),
     };
-    let blocks = ears.blocks.clone();
-    // After the tail has begun, so that nothing falls in between.
+    // After the start of the tail, so that no block falls between the load and the events.
     tokio::spawn(blocks.clone().load(source));
     shutdown.spawn({
         let (outbox, stopping) = (outbox.clone(), stopping.clone());
@@ -171,38 +134,33 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     });
     shutdown.spawn(log_relay.sweep(stopping.clone()));
     shutdown.spawn(read_relay.clone().sweep(stopping.clone()));
-    shutdown.spawn(ears.listen(tail));
+    shutdown.spawn(write_activity);
+    shutdown.spawn(consumer.run(tail));
     shutdown.spawn(hub.clone().watch_heads(stopping.clone()));
-    shutdown.spawn(streams.clone().watch());
-    shutdown.spawn(membership.clone().watch(stopping.clone()));
-    shutdown.spawn(typing.clone().listen(stopping));
+    shutdown.spawn(subscribers.clone().watch_sessions(auth.clone(), presence));
+    shutdown.spawn(membership.clone().run(stopping.clone()));
+    shutdown.spawn(typing.clone().receive(stopping));
 
-    let adoption = Adoption::new(&mongo);
-    let marks = Marks::new(&mongo);
-    let snapshots = Snapshots::new(&mongo);
-    let search = Search::new(messages.clone(), snapshots.clone());
-    let keep_alive = config.keep_alive;
     let state = AppState {
+        receipts: Receipts::new(markers.clone(), hub.clone(), read_relay),
+        search: Search::new(messages.clone(), snapshots.clone()),
+        tickets: Tickets::new(redis, auth.clone()),
+        backfill: LegacyBackfill::new(&mongo),
+        keep_alive: config.keep_alive,
         auth,
         users,
         blocks,
         rooms,
         membership,
-        adoption,
         messages,
-        search,
         log,
-        marks,
-        read_relay,
+        markers,
         writer,
         hub,
-        post,
-        streams,
+        subscribers,
         snapshots,
-        tickets,
         typing,
         metrics,
-        keep_alive,
     };
     Ok(common::http::app(&platform, state, api::router()))
 }

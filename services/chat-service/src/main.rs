@@ -1,4 +1,4 @@
-//! chat-service: rooms, messages, reads, and the live stream.
+//! The program of chat-service.
 
 use std::process::ExitCode;
 

@@ -1,10 +1,8 @@
-//! Who comes and goes: what is remembered of rooms follows it, streams follow it, and the rooms' logs are told of it.
+//! Membership changes: every replica applies them to its cache and its streams, and writes the system messages.
 //!
-//! A change of members and its row in `chat_room_changes` commit together; everything here follows from that row, on
-//! every replica: a look every two seconds, and at once when an event hints at something or this replica did it.
-//!
-//! The system message of a change has its id from the row, so it is written once, whoever comes to it: the replica that
-//! made the change, or after its death another.
+//! A change of members and its record in `chat_room_changes` commit together. Every replica reads new records every two seconds,
+//! and at once after an event or a change of its own. The id of a record's system message is part of the record, so the message
+//! is written once, whether by the replica that made the change or, after a crash, by another.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -16,226 +14,233 @@ use common::id::{RoomId, UserId};
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Message, Move};
-use crate::live::{Post, Standing, frame};
-use crate::store::{Change, Changes, Rooms, What};
-use crate::writer::{Act, Writer};
+use crate::domain::{Message, RosterChange};
+use crate::live::{MembershipChange, Subscribers};
+use crate::store::{MembershipEvent, MembershipLog, MembershipRecord, Rooms};
+use crate::wire::frame;
+use crate::writer::{Command, Writer};
 
-/// The end of a membership reaches every replica within 5 s, whatever is heard.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Interval at which new records are read. The contract allows 5 s from the end of a membership to its effect everywhere.
+const READ_INTERVAL: Duration = Duration::from_secs(2);
 
-/// When a change waits to be told in its room's log.
-const LOOK_SOON: Duration = Duration::from_millis(100);
+/// Pause before the next read while a system message is missing in its room's log.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Whoever made a change tells the log of it at once; what is left for longer was left by a crash.
-const LEFT_BEHIND: Duration = Duration::from_secs(2);
+/// A replica announces its changes at once. A change that is unannounced for longer was left by a crash.
+const ABANDONED: Duration = Duration::from_secs(2);
 
-/// No transaction is on its way for longer: once a change is so old, all before it are visible.
+/// No transaction takes longer: once a record has this age, all records before it are visible.
 const SETTLED: Duration = Duration::from_secs(30);
 
-/// How often what is too old for anyone is removed, in looks.
-const FORGET_EVERY: u32 = 300;
+/// Number of reads between two prunings of the log.
+const PRUNE_EVERY: u32 = 300;
 
-/// A handle on what this replica knows of changes.
+/// A handle on the membership changes that this replica has applied.
 #[derive(Clone)]
 pub struct Membership {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    changes: Changes,
+    log: MembershipLog,
     rooms: Rooms,
-    post: Post,
+    subscribers: Subscribers,
     writer: Writer,
-    hint: Notify,
-    followed: Mutex<Option<Followed>>,
-    /// The changes of a room are told in their order.
-    telling: Mutex<()>,
+    wake: Notify,
+    /// Held while records are applied, so that they are applied in order. `None` before the start.
+    progress: Mutex<Option<Progress>>,
+    /// Held while system messages are written, so that those of a room are in the order of their records.
+    announcing: Mutex<()>,
 }
 
-/// How far the changes were followed.
+/// The records that were applied.
 #[derive(Default)]
-struct Followed {
-    /// Everything up to this one.
+struct Progress {
+    /// All records up to this id.
     up_to: u64,
-    /// Some after it.
+    /// Some records after it.
     beyond: BTreeSet<u64>,
 }
 
 impl Membership {
-    pub fn new(changes: Changes, rooms: Rooms, post: Post, writer: Writer) -> Self {
-        let (hint, followed, telling) = (Notify::new(), Mutex::default(), Mutex::default());
-        Self { shared: Arc::new(Shared { changes, rooms, post, writer, hint, followed, telling }) }
+    pub fn new(log: MembershipLog, rooms: Rooms, subscribers: Subscribers, writer: Writer) -> Self {
+        let (wake, progress, announcing) = (Notify::new(), Mutex::default(), Mutex::default());
+        Self { shared: Arc::new(Shared { log, rooms, subscribers, writer, wake, progress, announcing }) }
     }
 
-    /// Something may have changed.
-    pub fn hint(&self) {
-        self.shared.hint.notify_one();
+    /// Reads new records soon.
+    pub fn wake(&self) {
+        self.shared.wake.notify_one();
     }
 
-    /// Sees to it that a change that was just made in a room counts on this replica from now on.
-    pub async fn made(&self, room: RoomId) -> Result<()> {
-        if let Err(e) = self.tell_log(room).await {
-            // It will be told; the change itself counts already.
-            tracing::warn!(error = %e, %room, "a change of members is not in the room's log yet");
+    /// Announces a change that this replica has just made in a room, and applies it.
+    pub async fn apply_own_change(&self, room: RoomId) -> Result<()> {
+        if let Err(e) = self.announce(room).await {
+            // The change is in effect. The system message follows.
+            tracing::warn!(error = %e, %room, "cannot write the system message of a membership change yet");
         }
-        self.follow().await.map(|_| ())
+        self.catch_up().await.map(|_| ())
     }
 
-    /// Resolves when changes are followed: from then on a stream is told of each.
+    /// Resolves when this replica follows the log. A stream that is registered then receives every later change.
     pub async fn ready(&self) -> Result<()> {
-        let mut followed = self.shared.followed.lock().await;
-        if followed.is_none() {
-            *followed = Some(self.begin().await?);
+        let mut progress = self.shared.progress.lock().await;
+        if progress.is_none() {
+            *progress = Some(self.start().await?);
         }
         Ok(())
     }
 
-    /// Writes what the log of a room does not tell yet.
-    pub async fn tell_log(&self, room: RoomId) -> Result<()> {
-        let _turn = self.shared.telling.lock().await;
-        for change in self.shared.changes.unsaid(room).await? {
-            let Some(message) = message(&change) else { continue };
-            let written = self.shared.writer.write(change.by, Act::Send(Box::new(message))).await?;
-            let position = written.message.seq.ok_or_else(|| Error::internal("a message without position"))?;
-            self.shared.changes.said(&change, position).await?;
+    /// Writes the missing system messages of a room.
+    pub async fn announce(&self, room: RoomId) -> Result<()> {
+        let _guard = self.shared.announcing.lock().await;
+        for record in self.shared.log.unannounced(room).await? {
+            let Some(message) = system_message(&record) else { continue };
+            let written = self.shared.writer.write(record.by, Command::Send(Box::new(message))).await?;
+            let position = written.message.seq.ok_or_else(|| Error::internal("a written message has no position"))?;
+            self.shared.log.set_position(&record, position).await?;
         }
         Ok(())
     }
 
-    /// Takes in what changed since the last look; whether something waits to be told first.
-    pub async fn follow(&self) -> Result<bool> {
+    /// Applies the records since the last read. Returns whether a record waits for its system message.
+    async fn catch_up(&self) -> Result<bool> {
         self.ready().await?;
-        let mut followed = self.shared.followed.lock().await;
-        let Some(followed) = followed.as_mut() else { return Ok(false) };
-        let (mut after, mut untold) = (followed.up_to, HashSet::new());
+        let mut progress = self.shared.progress.lock().await;
+        let Some(progress) = progress.as_mut() else { return Ok(false) };
+        let (mut after, mut waiting) = (progress.up_to, HashSet::new());
         loop {
-            let (changes, more) = self.shared.changes.after(after).await?;
-            for change in &changes {
-                after = change.id;
-                if !followed.beyond.contains(&change.id) && self.apply(change, &mut untold).await {
-                    followed.beyond.insert(change.id);
+            let (records, more) = self.shared.log.after(after).await?;
+            for record in &records {
+                after = record.id;
+                if !progress.beyond.contains(&record.id) && self.apply(record, &mut waiting).await {
+                    progress.beyond.insert(record.id);
                 }
             }
-            followed.settle(&changes);
+            progress.settle(&records);
             if !more {
-                return Ok(!untold.is_empty());
+                return Ok(!waiting.is_empty());
             }
         }
     }
 
-    /// What came before the first look concerns no stream of this replica.
-    async fn begin(&self) -> Result<Followed> {
-        let mut followed = Followed { up_to: self.shared.changes.settled(SETTLED).await?, beyond: BTreeSet::new() };
-        let mut after = followed.up_to;
+    /// Skips the existing records: they concern no stream of this replica.
+    async fn start(&self) -> Result<Progress> {
+        let up_to = self.shared.log.newest_before(SETTLED).await?;
+        let mut progress = Progress { up_to, beyond: BTreeSet::new() };
+        let mut after = up_to;
         loop {
-            let (changes, more) = self.shared.changes.after(after).await?;
-            followed.beyond.extend(changes.iter().map(|change| change.id));
-            after = changes.last().map_or(after, |change| change.id);
+            let (records, more) = self.shared.log.after(after).await?;
+            progress.beyond.extend(records.iter().map(|record| record.id));
+            after = records.last().map_or(after, |record| record.id);
             if !more {
-                return Ok(followed);
+                return Ok(progress);
             }
         }
     }
 
-    /// Takes in one change; false if it has to wait until the room's log tells of it, and what follows it in the room.
-    async fn apply(&self, change: &Change, untold: &mut HashSet<RoomId>) -> bool {
-        match &change.what {
-            What::Created { direct, members } => self.open(change, *direct, members),
-            What::Moved { moved, said } => {
-                self.shared.rooms.follow(change.room, moved, change.version).await;
-                match said.position {
-                    _ if untold.contains(&change.room) => return false,
-                    None if moved.joined => {
-                        untold.insert(change.room);
+    /// Applies one record. Returns false for a join without a system message, and for the records after it in its room.
+    async fn apply(&self, record: &MembershipRecord, waiting: &mut HashSet<RoomId>) -> bool {
+        match &record.event {
+            MembershipEvent::RoomCreated { direct, members } => self.add_room(record, *direct, members),
+            MembershipEvent::RosterChanged { change, message } => {
+                self.shared.rooms.apply_to_cache(record.room, change, record.version).await;
+                match message.position {
+                    _ if waiting.contains(&record.room) => return false,
+                    None if change.joined => {
+                        waiting.insert(record.room);
                         return false;
                     }
-                    position => self.stand(change.room, moved, position.unwrap_or(0)),
+                    position => self.change_roster(record.room, change, position.unwrap_or(0)),
                 }
             }
         }
         true
     }
 
-    fn open(&self, change: &Change, direct: bool, members: &[UserId]) {
-        let created = frame::chat_room_created(change.room, direct, change.by, members, change.at);
-        let standing = Standing::In { after: 0, created: Some(created) };
+    fn add_room(&self, record: &MembershipRecord, direct: bool, members: &[UserId]) {
+        let created = frame::chat_room_created(record.room, direct, record.by, members, record.at);
+        let change = MembershipChange::Joined { after: 0, created: Some(created) };
         for member in members {
-            self.shared.post.stands(*member, change.room, &standing);
+            self.shared.subscribers.set_membership(*member, record.room, &change);
         }
         if let ([one, other], true) = (members, direct) {
-            self.shared.post.acquaint(*one, *other);
-            self.shared.post.acquaint(*other, *one);
+            self.shared.subscribers.watch(*one, *other);
+            self.shared.subscribers.watch(*other, *one);
         }
     }
 
-    fn stand(&self, room: RoomId, moved: &Move, position: i64) {
-        let standing = if moved.joined { Standing::In { after: position - 1, created: None } } else { Standing::Out };
-        for user in &moved.users {
-            self.shared.post.stands(*user, room, &standing);
+    fn change_roster(&self, room: RoomId, change: &RosterChange, position: i64) {
+        let membership = if change.joined {
+            MembershipChange::Joined { after: position - 1, created: None }
+        } else {
+            MembershipChange::Left
+        };
+        for user in &change.users {
+            self.shared.subscribers.set_membership(*user, room, &membership);
         }
     }
 
-    /// Follows until the shutdown.
-    pub async fn watch(self, stopping: CancellationToken) {
-        let mut ticks = tokio::time::interval(LOOK_EVERY);
+    /// Follows the log until the shutdown.
+    pub async fn run(self, stopping: CancellationToken) {
+        let mut ticks = tokio::time::interval(READ_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut looks = 0_u32;
+        let mut reads = 0_u32;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {
-                    looks = looks.wrapping_add(1);
-                    if let Err(e) = self.clear_up(looks).await {
-                        tracing::warn!(error = %e, "changes of members are not told");
+                    reads = reads.wrapping_add(1);
+                    if let Err(e) = self.maintain(reads).await {
+                        tracing::warn!(error = %e, "cannot announce membership changes");
                     }
                 }
-                () = self.shared.hint.notified() => {}
+                () = self.shared.wake.notified() => {}
                 () = stopping.cancelled() => return,
             }
-            match self.follow().await {
-                Ok(true) => self.hint_soon(),
+            match self.catch_up().await {
+                Ok(true) => self.wake_soon(),
                 Ok(false) => {}
-                Err(e) => tracing::warn!(error = %e, "changes of members cannot be read"),
+                Err(e) => tracing::warn!(error = %e, "cannot read membership changes"),
             }
         }
     }
 
-    fn hint_soon(&self) {
+    fn wake_soon(&self) {
         let membership = self.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(LOOK_SOON).await;
-            membership.hint();
+            tokio::time::sleep(RETRY_PAUSE).await;
+            membership.wake();
         });
     }
 
-    /// Tells what a crash left untold, and removes what is too old for anyone.
-    async fn clear_up(&self, looks: u32) -> Result<()> {
-        for room in self.shared.changes.rooms_with_unsaid(LEFT_BEHIND).await? {
-            self.tell_log(room).await?;
+    /// Announces the changes of killed replicas, and prunes the log now and then.
+    async fn maintain(&self, reads: u32) -> Result<()> {
+        for room in self.shared.log.rooms_with_unannounced(ABANDONED).await? {
+            self.announce(room).await?;
         }
-        if looks.is_multiple_of(FORGET_EVERY) {
-            self.shared.changes.forget().await?;
+        if reads.is_multiple_of(PRUNE_EVERY) {
+            self.shared.log.prune().await?;
         }
         Ok(())
     }
 }
 
-impl Followed {
-    /// Whatever is old enough need not be looked at again.
-    fn settle(&mut self, changes: &[Change]) {
-        let old = Utc::now() - TimeDelta::from_std(SETTLED).unwrap_or_default();
-        for change in changes {
-            if change.at > old || !self.beyond.remove(&change.id) {
+impl Progress {
+    /// Advances past applied records that are old enough for all records before them to be visible.
+    fn settle(&mut self, records: &[MembershipRecord]) {
+        let settled = Utc::now() - TimeDelta::from_std(SETTLED).unwrap_or_default();
+        for record in records {
+            if record.at > settled || !self.beyond.remove(&record.id) {
                 return;
             }
-            self.up_to = change.id;
+            self.up_to = record.id;
         }
     }
 }
 
-/// What the system says of a change; nothing of a room that is new.
-fn message(change: &Change) -> Option<Message> {
-    let What::Moved { moved, said } = &change.what else { return None };
-    let (content, username) = (said.content.clone(), said.by_name.clone());
-    Some(Message::of_system(said.message, change.room, change.by, username, content, moved.clone(), change.at))
+/// The system message of a record; `None` for a new room.
+fn system_message(record: &MembershipRecord) -> Option<Message> {
+    let MembershipEvent::RosterChanged { change, message } = &record.event else { return None };
+    let (content, username) = (message.content.clone(), message.by_name.clone());
+    Some(Message::system(message.id, record.room, record.by, username, content, change.clone(), record.at))
 }

@@ -1,4 +1,4 @@
-//! What chat-service counts.
+//! The metrics of chat-service.
 
 use common::telemetry;
 use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGauge};
@@ -19,7 +19,7 @@ impl Metrics {
     pub fn register(metrics: &telemetry::Metrics) -> Result<Self, prometheus::Error> {
         let sent = metrics.counters("message_sent_total", "Messages accepted", &["message_type"])?;
         let rooms = metrics.counters("chat_room_created_total", "Rooms created", &["room_type"])?;
-        // Counted from zero, so that a rate over the first one is seen.
+        // The series start at zero, so that a rate includes the first increment.
         for message_type in [MessageType::Text, MessageType::Image, MessageType::File, MessageType::System] {
             sent.with_label_values(&[message_type.as_str()]);
         }
@@ -28,7 +28,7 @@ impl Metrics {
         }
         let delivery = metrics.durations(
             "message_delivery_duration_seconds",
-            "Time from a message's arrival until the readers of this replica can have it",
+            "Time from a message's arrival until the streams of this replica can send it",
             &[],
         )?;
         Ok(Self {
@@ -45,11 +45,9 @@ impl Metrics {
     }
 }
 
-/// What is read when it is asked for.
-pub fn watch(metrics: &telemetry::Metrics, writer: &Writer, hub: &Hub) -> Result<(), prometheus::Error> {
+/// Registers the gauges that are computed at each scrape.
+pub fn register_gauges(metrics: &telemetry::Metrics, writer: &Writer, hub: &Hub) -> Result<(), prometheus::Error> {
     let hub = hub.clone();
-    metrics.gauge_of("message_queue_length", "Changes of rooms that wait for the writer", writer.waiting())?;
-    metrics.gauge_of("active_chat_rooms", "Rooms to which someone listens on this replica", move || {
-        hub.listened_rooms() as i64
-    })
+    metrics.gauge_of("message_queue_length", "Requests in the queue of the writer", writer.queue_length())?;
+    metrics.gauge_of("active_chat_rooms", "Rooms with open streams on this replica", move || hub.room_count() as i64)
 }

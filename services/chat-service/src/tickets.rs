@@ -1,4 +1,4 @@
-//! Tickets for streams: browsers' EventSource can send no header.
+//! Tickets for streams: a browser's EventSource cannot send the header `Authorization`.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// A page takes a ticket when it is about to open its stream.
+/// A client requests a ticket immediately before it opens a stream.
 pub const LIFETIME: Duration = Duration::from_secs(30);
 
-/// Issues and takes tickets. They stand in Redis, only as hashes, and are never printed.
+/// Issues and redeems tickets. Redis stores only their hashes, and no log contains them.
 #[derive(Clone)]
 pub struct Tickets {
     redis: Redis,
     auth: Auth,
 }
 
-/// Whom a ticket lets in: what their access token said.
+/// The claims of the access token with which a ticket was requested.
 #[derive(Serialize, Deserialize)]
 struct Holder {
     id: UserId,
@@ -38,7 +38,7 @@ impl Tickets {
         Self { redis, auth }
     }
 
-    /// A ticket for someone, as long as their session and their token last.
+    /// Issues a ticket. It is valid no longer than the user's session and access token.
     pub async fn issue(&self, user: &CurrentUser) -> Result<String> {
         let secret: [u8; 32] = rand::random();
         let ticket = BASE64_URL_SAFE_NO_PAD.encode(secret);
@@ -55,15 +55,18 @@ impl Tickets {
         Ok(ticket)
     }
 
-    /// Whom a ticket lets in; it is used up with it.
-    pub async fn take(&self, ticket: &str) -> Result<CurrentUser> {
-        let held: Option<String> = self.redis.connection().get_del(self.key(ticket)).await?;
-        let holder = held.and_then(|held| serde_json::from_str::<Holder>(&held).ok());
+    /// Redeems a ticket, which becomes invalid.
+    ///
+    /// # Errors
+    /// Returns 401 for an unknown, redeemed or expired ticket.
+    pub async fn redeem(&self, ticket: &str) -> Result<CurrentUser> {
+        let holder: Option<String> = self.redis.connection().get_del(self.key(ticket)).await?;
+        let holder = holder.and_then(|holder| serde_json::from_str::<Holder>(&holder).ok());
         let Holder { id, username, session, expires_at, sid } = holder.ok_or_else(Error::not_authenticated)?;
         self.auth.admit(CurrentUser { id, username, session: session.into(), expires_at, sid }).await
     }
 
-    /// 256 bits that nobody guesses; so a plain hash protects them.
+    /// A ticket has 256 random bits, so a plain hash protects it.
     fn key(&self, ticket: &str) -> String {
         let hash = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(ticket.as_bytes()));
         self.redis.key(format_args!("chat:ticket:{hash}"))

@@ -1,4 +1,4 @@
-//! Who is writing just now: told to those who listen, on whichever replica, and kept nowhere.
+//! Typing notifications: sent to the streams of a room on all replicas, and stored nowhere.
 
 use std::time::Duration;
 
@@ -11,23 +11,24 @@ use redis::AsyncCommands;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::live::{Hub, frame};
+use crate::live::Hub;
+use crate::wire::frame;
 
-/// Someone tells a room at most once in this time, through one replica.
-const QUIET: Duration = Duration::from_secs(1);
+/// Minimum time between two notifications of a user in a room through one replica.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Those who told lately; one entry takes about 100 bytes.
-const MAX_REMEMBERED: u64 = 100_000;
+/// Capacity of the cache of recent notifications; an entry takes about 100 bytes.
+const CACHE_CAPACITY: u64 = 100_000;
 
 #[derive(Clone)]
 pub struct Typing {
     redis: Redis,
     hub: Hub,
-    lately: Cache<(RoomId, UserId), ()>,
+    recent: Cache<(RoomId, UserId), ()>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Typed {
+struct Notification {
     room: RoomId,
     user: UserId,
     username: String,
@@ -35,43 +36,46 @@ struct Typed {
 
 impl Typing {
     pub fn new(redis: Redis, hub: Hub) -> Self {
-        let lately = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(QUIET).build();
-        Self { redis, hub, lately }
+        let recent = Cache::builder().max_capacity(CACHE_CAPACITY).time_to_live(MIN_INTERVAL).build();
+        Self { redis, hub, recent }
     }
 
-    /// Tells those who listen to the room. Without Redis only those on this replica.
-    pub async fn tell(&self, room: RoomId, user: UserId, username: String) -> Result<()> {
-        if !self.lately.entry((room, user)).or_insert(()).await.is_fresh() {
-            return Err(Error::TooMany { retry_after: QUIET });
+    /// Publishes a notification to all replicas. Without Redis, only the streams of this replica receive it.
+    ///
+    /// # Errors
+    /// Returns 429 within [`MIN_INTERVAL`] of the last notification.
+    pub async fn publish(&self, room: RoomId, user: UserId, username: String) -> Result<()> {
+        if !self.recent.entry((room, user)).or_insert(()).await.is_fresh() {
+            return Err(Error::TooMany { retry_after: MIN_INTERVAL });
         }
-        let typed = Typed { room, user, username };
-        let message = serde_json::to_string(&typed).map_err(Error::internal)?;
-        let told: redis::RedisResult<()> = self.redis.connection().publish(self.channel(), message).await;
-        if let Err(e) = told {
-            tracing::debug!(error = %e, "typing is told on this replica only");
-            self.pass(&typed);
+        let notification = Notification { room, user, username };
+        let message = serde_json::to_string(&notification).map_err(Error::internal)?;
+        let published: redis::RedisResult<()> = self.redis.connection().publish(self.channel(), message).await;
+        if let Err(e) = published {
+            tracing::debug!(error = %e, "typing notification stays on this replica");
+            self.broadcast(&notification);
         }
         Ok(())
     }
 
-    /// Hears what all replicas tell, this one among them, until the shutdown.
-    pub async fn listen(self, stopping: CancellationToken) {
+    /// Receives the notifications of all replicas, this one included, until the shutdown.
+    pub async fn receive(self, stopping: CancellationToken) {
         let mut messages = std::pin::pin!(self.redis.subscribe(self.channel()));
         loop {
             let message = tokio::select! {
                 message = messages.next() => message,
                 () = stopping.cancelled() => return,
             };
-            match message.as_deref().map(serde_json::from_str::<Typed>) {
-                Some(Ok(typed)) => self.pass(&typed),
-                Some(Err(e)) => tracing::debug!(error = %e, "unreadable typing skipped"),
+            match message.as_deref().map(serde_json::from_str::<Notification>) {
+                Some(Ok(notification)) => self.broadcast(&notification),
+                Some(Err(e)) => tracing::debug!(error = %e, "skipping an unreadable typing notification"),
                 None => return,
             }
         }
     }
 
-    fn pass(&self, typed: &Typed) {
-        self.hub.pass(typed.room, frame::typing(typed.room, typed.user, &typed.username));
+    fn broadcast(&self, Notification { room, user, username }: &Notification) {
+        self.hub.broadcast(*room, frame::typing(*room, *user, username));
     }
 
     fn channel(&self) -> String {

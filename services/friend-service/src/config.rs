@@ -1,4 +1,4 @@
-//! What friend-service reads from the environment besides what all services read.
+//! The settings of friend-service, in addition to those of all services.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use common::config::{self, ConfigError, Env};
 #[derive(Clone, Debug)]
 pub struct Config {
     pub user_service_url: String,
-    /// How long a profile is remembered, unless an event says that it changed.
+    /// Lifetime of a cached profile. An event ends it earlier.
     pub profile_ttl: Duration,
-    /// How long someone is remembered to exist.
+    /// Lifetime of a cached confirmation that a user exists.
     pub existence_ttl: Duration,
 }
 

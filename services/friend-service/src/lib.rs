@@ -1,18 +1,22 @@
-//! Requests, friendships and blocks: how two people relate.
+//! friend-service: friend requests, friendships and blocks.
 //!
-//! A change locks the pair's row ([`store::Pairs`]), is judged by the rules ([`domain`]), and commits together with its
-//! event. Who people are is user-service's to say; [`events`] keeps what we remember of it fresh.
+//! A *pair* is two users in ascending order of their ids. Their *relationship* is the live friendship or request between them, and
+//! their blocks. A change locks the pair's row ([`store::Pairs`]), is checked against the rules ([`domain`]), and commits together
+//! with its event. user-service owns the users; [`events`] keeps the cached profiles and the *projection* of their names current.
+//!
+//! *The original* is the FastAPI system that this workspace replaces. It may run beside these services, or before and after
+//! them, on the same data, topics and token secret.
 
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should say where"))]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot continue should say where"))]
 
 mod api;
 mod config;
 mod domain;
 mod events;
+mod state;
 mod store;
 
 use axum::Router;
-use axum::extract::FromRef;
 
 use common::auth::Auth;
 use common::clients::user::UserClient;
@@ -27,6 +31,7 @@ use prometheus::IntCounterVec;
 
 pub use config::Config;
 
+use crate::state::AppState;
 use crate::store::{Blocks, Friendships, Names, Pairs};
 
 pub const SERVICE: Service = Service {
@@ -37,25 +42,7 @@ pub const SERVICE: Service = Service {
     password_flow: false,
 };
 
-/// What handlers work with.
-#[derive(Clone)]
-pub struct AppState {
-    auth: Auth,
-    users: UserClient,
-    presence: Presence,
-    friendships: Friendships,
-    blocks: Blocks,
-    names: Names,
-    requests: IntCounterVec,
-}
-
-impl FromRef<AppState> for Auth {
-    fn from_ref(state: &AppState) -> Self {
-        state.auth.clone()
-    }
-}
-
-/// Builds the service and starts its background work; no engine has to be there yet.
+/// Builds the service and starts its background tasks. No dependency has to be available yet.
 pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> {
     let (base, registry) = (&platform.config, platform.metrics.registry());
     let redis = Redis::new(&base.redis_url, &base.redis_prefix, &platform.metrics)?;
@@ -74,7 +61,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     let names = Names::new(pool.clone());
 
     events::start(&platform, &producer, names.clone(), users.clone())?;
-    platform.shutdown.spawn(store::tell_of_merged(pool.clone(), platform.shutdown.stopping_token()));
+    platform.shutdown.spawn(store::log_merged(pool.clone(), platform.shutdown.stopping_token()));
     platform.shutdown.spawn({
         let (outbox, stopping) = (outbox.clone(), platform.shutdown.stopping_token());
         async move { outbox.run(stopping).await }
@@ -86,10 +73,9 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     Ok(common::http::app(&platform, state, api::router()))
 }
 
-/// Counted from zero, so that a rate over the first request is seen.
+/// The series start at zero, so that a rate includes the first request.
 fn request_counter(platform: &Platform) -> Result<IntCounterVec, Failure> {
-    let requests =
-        platform.metrics.counters("friend_request_total", "Friend requests by what became of them", &["status"])?;
+    let requests = platform.metrics.counters("friend_request_total", "Friend requests by outcome", &["status"])?;
     for status in ["sent", "accepted", "rejected", "cancelled"] {
         requests.with_label_values(&[status]);
     }

@@ -1,4 +1,4 @@
-//! friend-service: how two people relate.
+//! The program of friend-service.
 
 use std::process::ExitCode;
 

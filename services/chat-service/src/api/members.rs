@@ -1,4 +1,4 @@
-//! Who is in a group: bringing people in, sending them away, leaving.
+//! Members of a group: adding, removing and leaving.
 
 use std::collections::HashMap;
 
@@ -16,9 +16,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::rooms::{RoomBody, described, existing};
-use crate::AppState;
-use crate::store::Actor;
+use super::responses::UnverifiedUsers;
+use super::rooms::{RoomBody, described, existing_users};
+use crate::state::AppState;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(add)).routes(routes!(remove))
@@ -32,7 +32,7 @@ struct NewMembers {
 
 impl Input for NewMembers {}
 
-/// Bring people into a group. They see its history.
+/// Add users to a group. They see its history.
 #[utoipa::path(
     post,
     operation_id = "add_members",
@@ -42,11 +42,11 @@ impl Input for NewMembers {}
     params(("room_id" = i64, Path)),
     request_body = NewMembers,
     responses(
-        (status = 200, description = "The group, unchanged for those who are in already", body = RoomBody),
-        (status = 403, description = "Not the creator, or not a member any more", body = ErrorBody),
-        (status = 404, description = "No such room, or no such person", body = ErrorBody),
-        (status = 422, description = "A direct room, or more than 500 members", body = ErrorBody),
-        (status = 503, description = "It cannot be verified that there are such people", body = ErrorBody),
+        (status = 200, description = "The group. Users who are members remain so", body = RoomBody),
+        (status = 403, description = "The caller is not the creator, or no longer a member", body = ErrorBody),
+        (status = 404, description = "The room or a user does not exist", body = ErrorBody),
+        (status = 422, description = "The room is a direct room, or would have more than 500 members", body = ErrorBody),
+        UnverifiedUsers,
     ),
 )]
 async fn add(
@@ -55,18 +55,18 @@ async fn add(
     Path(room): Path<RoomId>,
     Valid(NewMembers { user_ids }): Valid<NewMembers>,
 ) -> Result<Json<RoomBody>> {
-    let current = app.rooms.of_member_now(room, me.id).await?;
+    let current = app.rooms.for_member_uncached(room, me.id).await?;
     let new = current.newcomers(me.id, &user_ids)?;
-    let profiles = existing(&app, &new).await?;
-    let names: HashMap<UserId, String> = profiles.iter().map(|(id, them)| (*id, them.username.clone())).collect();
-    if app.rooms.add(room, &actor(&app, &me).await, &new, &names).await?.is_some() {
-        app.membership.made(room).await?;
+    let profiles = existing_users(&app, &new).await?;
+    let names: HashMap<UserId, String> = profiles.iter().map(|(id, profile)| (*id, profile.username.clone())).collect();
+    if app.rooms.add(room, &app.actor(&me).await, &new, &names).await?.is_some() {
+        app.membership.apply_own_change(room).await?;
     }
-    let room = app.rooms.of_member_now(room, me.id).await?;
+    let room = app.rooms.for_member_uncached(room, me.id).await?;
     described(&app, &me, (*room).clone()).await
 }
 
-/// Where the path names a member of a group.
+/// The parameters of a path that names a member.
 #[derive(Debug, Deserr)]
 #[deserr(error = Invalid)]
 struct MemberPath {
@@ -79,21 +79,21 @@ struct Left {
     message: &'static str,
 }
 
-/// Leave a group, or send a member away.
+/// Leave a group, or remove a member from it.
 ///
-/// Whoever leaves gets a message, the creator who sends someone away the group.
+/// A caller who leaves gets a message. A creator who removes a member gets the group.
 #[utoipa::path(
     delete,
     operation_id = "remove_member",
     path = "/chat-rooms/{room_id}/members/{user_id}",
     tag = "rooms",
     security(("bearer" = [])),
-    params(("room_id" = i64, Path), ("user_id" = i64, Path, description = "Oneself, or a member")),
+    params(("room_id" = i64, Path), ("user_id" = i64, Path, description = "The caller, or another member")),
     responses(
-        (status = 200, body = RoomBody),
-        (status = 403, description = "Another than oneself, and not the creator; or not a member", body = ErrorBody),
-        (status = 404, description = "No such room, or no such member", body = ErrorBody),
-        (status = 422, description = "A direct room", body = ErrorBody),
+        (status = 200, description = "The user is no longer a member", body = RoomBody),
+        (status = 403, description = "The caller is not a member, or removes another member without being the creator", body = ErrorBody),
+        (status = 404, description = "The room or the member does not exist", body = ErrorBody),
+        (status = 422, description = "The room is a direct room", body = ErrorBody),
     ),
 )]
 async fn remove(
@@ -101,19 +101,14 @@ async fn remove(
     me: CurrentUser,
     Path(MemberPath { room_id: room, user_id: user }): Path<MemberPath>,
 ) -> Result<Response> {
-    app.rooms.of_member_now(room, me.id).await?.may_remove(me.id, user)?;
-    let known = app.users.profiles_at_hand(&[user]).await;
-    let name = known.get(&user).map(|them| them.username.clone());
-    app.rooms.remove(room, &actor(&app, &me).await, user, name.as_ref()).await?;
-    app.membership.made(room).await?;
+    app.rooms.for_member_uncached(room, me.id).await?.may_remove(me.id, user)?;
+    let profiles = app.users.profiles_at_hand(&[user]).await;
+    let name = profiles.get(&user).map(|profile| profile.username.clone());
+    app.rooms.remove(room, &app.actor(&me).await, user, name.as_ref()).await?;
+    app.membership.apply_own_change(room).await?;
     if user == me.id {
         return Ok(Json(Left { message: "You have left the group" }).into_response());
     }
-    let room = app.rooms.of_member_now(room, me.id).await?;
+    let room = app.rooms.for_member_uncached(room, me.id).await?;
     Ok(described(&app, &me, (*room).clone()).await?.into_response())
-}
-
-/// The caller, by the name that is in our tokens; the original's have none.
-async fn actor(app: &AppState, me: &CurrentUser) -> Actor {
-    Actor { id: me.id, name: app.username(me).await }
 }

@@ -1,15 +1,16 @@
-//! HTTP, one file per resource.
+//! HTTP: one file per resource.
 
 mod members;
-pub mod messages;
+mod messages;
 mod reads;
+mod responses;
 mod rooms;
 mod stream;
 mod typing;
 
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::AppState;
+use crate::state::AppState;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()

@@ -1,4 +1,4 @@
-//! Rooms: the list, one of them, and opening one with others.
+//! Rooms: listing, showing and creating them.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -20,36 +20,37 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::AppState;
+use super::responses::{InvalidInput, UnverifiedUsers};
 use crate::domain::{DirectPair, MessageType, Room, RoomKind, others};
-use crate::store::{Head, Last};
+use crate::state::AppState;
+use crate::store::{self, Head};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list, open)).routes(routes!(check)).routes(routes!(detail))
 }
 
-/// A room as its members see it.
+/// A room as a member sees it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RoomBody {
     id: RoomId,
-    /// Null in a group, as is the other.
+    /// Null in a group, as is `user_2_id`.
     user_1_id: Option<UserId>,
     user_2_id: Option<UserId>,
     /// `direct` or `group`.
     #[schema(example = "direct")]
     room_type: &'static str,
-    /// Of a group, where it has one.
+    /// The name of a group, if it has one.
     name: Option<String>,
-    /// Who adds and removes members of a group, while a member.
+    /// The user who adds and removes members of a group, as long as they are a member.
     creator_id: Option<UserId>,
     member_count: usize,
     created_at: DateTime<Utc>,
-    /// The last activity.
+    /// The time of the last activity.
     updated_at: DateTime<Utc>,
-    /// Of a direct room the caller first.
+    /// The members, the caller first.
     participants: Vec<Participant>,
     last_message: Option<LastMessage>,
-    /// Messages of others that the caller has not read; exact to 1,000 and capped there.
+    /// The number of messages of other members that the caller has not read, at most 1,000.
     unread_count: i64,
 }
 
@@ -92,30 +93,30 @@ impl Input for Page {}
     tag = "rooms",
     security(("bearer" = [])),
     params(Page),
-    responses((status = 200, body = [RoomBody]), (status = 422, body = ErrorBody)),
+    responses((status = 200, description = "A page of the rooms", body = [RoomBody]), InvalidInput),
 )]
 async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<Page>) -> Result<Json<Vec<RoomBody>>> {
     let rooms: Vec<Room> = app.rooms.of_user(me.id).await?.into_iter().map(|own| own.room).collect();
     let ids: Vec<RoomId> = rooms.iter().map(|room| room.id).collect();
-    app.adoption.ensure(&ids).await?;
+    app.backfill.ensure(&ids).await?;
     let heads = app.log.heads(&ids).await?;
     let page = app.rooms.with_members(newest_first(rooms, &heads, page)).await?;
     Ok(Json(describe(&app, &me, page, &heads).await?))
 }
 
-/// Find the direct room with someone, or create it.
+/// Find the direct room with a user, or create it.
 #[utoipa::path(
     get,
     operation_id = "find_or_create_direct_room",
     path = "/chat-rooms/check/{participant_id}",
     tag = "rooms",
     security(("bearer" = [])),
-    params(("participant_id" = i64, Path, description = "Whom to chat with")),
+    params(("participant_id" = i64, Path, description = "The other user")),
     responses(
-        (status = 200, description = "The one room of the two, from whichever side it is asked for", body = RoomBody),
-        (status = 404, description = "No such person", body = ErrorBody),
-        (status = 422, description = "`CANNOT_CHAT_SELF`, or no id", body = ErrorBody),
-        (status = 503, description = "It cannot be verified that there is such a person", body = ErrorBody),
+        (status = 200, description = "The direct room of the two users", body = RoomBody),
+        (status = 404, description = "The user does not exist", body = ErrorBody),
+        (status = 422, description = "`CANNOT_CHAT_SELF`, or an invalid id", body = ErrorBody),
+        UnverifiedUsers,
     ),
 )]
 async fn check(
@@ -123,12 +124,12 @@ async fn check(
     me: CurrentUser,
     Path(participant): Path<UserId>,
 ) -> Result<Json<RoomBody>> {
-    let (room, _) = direct(&app, &me, participant).await?;
+    let (room, _) = direct_room(&app, &me, participant).await?;
     described(&app, &me, room).await
 }
 
-/// The direct room with someone, and whether it is new.
-async fn direct(app: &AppState, me: &CurrentUser, other: UserId) -> Result<(Room, bool)> {
+/// Finds or creates a direct room. Returns whether it is new.
+async fn direct_room(app: &AppState, me: &CurrentUser, other: UserId) -> Result<(Room, bool)> {
     let pair = DirectPair::of(me.id, other)?;
     if let Some(room) = app.rooms.direct(pair).await? {
         return Ok((room, false));
@@ -136,9 +137,9 @@ async fn direct(app: &AppState, me: &CurrentUser, other: UserId) -> Result<(Room
     if !app.users.exists(other).await? {
         return Err(no_such_user());
     }
-    let (room, new) = app.rooms.open_direct(pair, me.id).await?;
+    let (room, new) = app.rooms.create_direct(pair, me.id).await?;
     if new {
-        opened(app, &room);
+        created(app, &room);
     }
     Ok((room, new))
 }
@@ -146,16 +147,16 @@ async fn direct(app: &AppState, me: &CurrentUser, other: UserId) -> Result<(Room
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct NewRoom {
-    /// Of a group; trimmed, and none where it is blank.
+    /// The name of a group. White space at its ends is removed; a blank name counts as none.
     #[deserr(default)]
     name: Option<Text<0, 100>>,
-    /// One other makes a direct room, two or more a group. Repeats and the caller's own id are dropped.
+    /// The other members: one for a direct room, more for a group. Repeats and the caller's own id are dropped.
     participant_ids: Vec<UserId>,
 }
 
 impl Input for NewRoom {}
 
-/// Open a room: the direct room with one other, or a group.
+/// Create a room: a direct room with one other user, or a group.
 #[utoipa::path(
     post,
     operation_id = "open_room",
@@ -164,11 +165,11 @@ impl Input for NewRoom {}
     security(("bearer" = [])),
     request_body = NewRoom,
     responses(
-        (status = 201, body = RoomBody),
-        (status = 200, description = "The direct room that the two have already", body = RoomBody),
-        (status = 404, description = "No such person", body = ErrorBody),
-        (status = 422, description = "Nobody left but the caller, or more than 500 members", body = ErrorBody),
-        (status = 503, description = "It cannot be verified that there are such people", body = ErrorBody),
+        (status = 201, description = "The new room", body = RoomBody),
+        (status = 200, description = "The existing direct room of the two users", body = RoomBody),
+        (status = 404, description = "The user does not exist", body = ErrorBody),
+        (status = 422, description = "No other user, or more than 500 members", body = ErrorBody),
+        UnverifiedUsers,
     ),
 )]
 async fn open(
@@ -177,7 +178,7 @@ async fn open(
     Valid(NewRoom { name, participant_ids }): Valid<NewRoom>,
 ) -> Result<(StatusCode, Json<RoomBody>)> {
     let (room, new) = match *others(me.id, &participant_ids)? {
-        [other] => direct(&app, &me, other).await?,
+        [other] => direct_room(&app, &me, other).await?,
         ref others => (group(&app, &me, name, others).await?, true),
     };
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
@@ -185,15 +186,18 @@ async fn open(
 }
 
 async fn group(app: &AppState, me: &CurrentUser, name: Option<Text<0, 100>>, others: &[UserId]) -> Result<Room> {
-    existing(app, others).await?;
+    existing_users(app, others).await?;
     let name = name.map(|Text(name)| name.trim().to_owned()).filter(|name| !name.is_empty());
-    let room = app.rooms.open_group(me.id, name.as_deref(), others).await?;
-    opened(app, &room);
+    let room = app.rooms.create_group(me.id, name.as_deref(), others).await?;
+    created(app, &room);
     Ok(room)
 }
 
-/// Those people, if all of them exist.
-pub async fn existing(app: &AppState, users: &[UserId]) -> Result<HashMap<UserId, Arc<UserProfile>>> {
+/// The profiles of users.
+///
+/// # Errors
+/// Refuses the whole list if one of them does not exist.
+pub async fn existing_users(app: &AppState, users: &[UserId]) -> Result<HashMap<UserId, Arc<UserProfile>>> {
     let found = app.users.profiles(users).await?;
     if users.iter().any(|user| !found.contains_key(user)) {
         return Err(no_such_user());
@@ -205,12 +209,12 @@ fn no_such_user() -> Error {
     Error::not_found("User not found")
 }
 
-fn opened(app: &AppState, room: &Room) {
+fn created(app: &AppState, room: &Room) {
     app.metrics.rooms_created.with_label_values(&[room.kind.as_str()]).inc();
-    app.membership.hint();
+    app.membership.wake();
 }
 
-/// A room of the caller.
+/// Show a room of the caller.
 #[utoipa::path(
     get,
     operation_id = "get_room",
@@ -219,51 +223,52 @@ fn opened(app: &AppState, room: &Room) {
     security(("bearer" = [])),
     params(("room_id" = i64, Path)),
     responses(
-        (status = 200, body = RoomBody),
-        (status = 403, description = "Not a member", body = ErrorBody),
-        (status = 404, body = ErrorBody),
+        (status = 200, description = "The room", body = RoomBody),
+        (status = 403, description = "The caller is not a member of the room", body = ErrorBody),
+        (status = 404, description = "The room does not exist", body = ErrorBody),
     ),
 )]
 async fn detail(State(app): State<AppState>, me: CurrentUser, room: Result<Path<RoomId>>) -> Result<Json<RoomBody>> {
-    // The original's clients read a 404 here, whatever they asked for.
+    // The original answers 404 for a malformed id, too.
     let Path(room) = room.map_err(|_| Error::not_found("Chat room not found"))?;
-    let room = app.rooms.of_member(room, me.id).await?;
+    let room = app.rooms.for_member(room, me.id).await?;
     described(&app, &me, (*room).clone()).await
 }
 
 fn newest_first(mut rooms: Vec<Room>, heads: &HashMap<RoomId, Head>, page: Page) -> Vec<Room> {
-    // The id settles what happened at the same moment, so that pages do not overlap.
+    // The id orders rooms with equal times, so that pages do not overlap.
     rooms.sort_by_cached_key(|room| Reverse((last_activity(room, heads.get(&room.id)), room.id)));
     let (skip, limit) = (usize::try_from(page.skip.0).unwrap_or(usize::MAX), page.limit.0 as usize);
     rooms.into_iter().skip(skip).take(limit).collect()
 }
 
 fn last_activity(room: &Room, head: Option<&Head>) -> DateTime<Utc> {
-    // MySQL's time is written for all rooms of a second together, so it orders only rooms in which nothing was said.
+    // MySQL's time is written for all rooms of a second together, so it orders only rooms without messages.
     head.and_then(|head| head.updated_at).unwrap_or(room.updated_at)
 }
 
-/// A room with all that is shown of it.
+/// The body of one room.
 pub async fn described(app: &AppState, me: &CurrentUser, room: Room) -> Result<Json<RoomBody>> {
-    app.adoption.ensure(&[room.id]).await?;
+    app.backfill.ensure(&[room.id]).await?;
     let heads = app.log.heads(&[room.id]).await?;
     let body = describe(app, me, vec![room], &heads).await?.pop();
-    body.map(Json).ok_or_else(|| Error::internal("a room without description"))
+    body.map(Json).ok_or_else(|| Error::internal("the description of a room is missing"))
 }
 
-/// Rooms with all that a list shows: a constant number of round trips, whatever their number.
+/// The bodies of rooms, in a constant number of round trips.
 async fn describe(
     app: &AppState,
     me: &CurrentUser,
     rooms: Vec<Room>,
     heads: &HashMap<RoomId, Head>,
 ) -> Result<Vec<RoomBody>> {
-    // Where nothing was said nothing is unread.
-    let spoken: Vec<&Room> = rooms.iter().filter(|room| heads.contains_key(&room.id)).collect();
-    let mut people: Vec<UserId> = rooms.iter().flat_map(|room| room.members.iter().copied()).collect();
-    people.sort_unstable();
-    people.dedup();
-    let (unread, profiles) = tokio::join!(app.marks.unread(me.id, &spoken), app.users.profiles_at_hand(&people));
+    // Rooms without messages have no unread ones.
+    let with_messages: Vec<&Room> = rooms.iter().filter(|room| heads.contains_key(&room.id)).collect();
+    let mut users: Vec<UserId> = rooms.iter().flat_map(|room| room.members.iter().copied()).collect();
+    users.sort_unstable();
+    users.dedup();
+    let (unread, profiles) =
+        tokio::join!(app.markers.unread(me.id, &with_messages), app.users.profiles_at_hand(&users));
     let unread = unread?;
     let body = |room: Room| {
         let head = heads.get(&room.id);
@@ -308,13 +313,13 @@ impl RoomBody {
 }
 
 fn name(id: UserId, me: &CurrentUser, profiles: &HashMap<UserId, Arc<UserProfile>>) -> String {
-    let known = profiles.get(&id).map(|profile| profile.username.as_str());
+    let cached = profiles.get(&id).map(|profile| profile.username.as_str());
     let own = me.username.as_deref().filter(|_| id == me.id);
-    known.or(own).unwrap_or(UNKNOWN_USERNAME).to_owned()
+    cached.or(own).unwrap_or(UNKNOWN_USERNAME).to_owned()
 }
 
 impl LastMessage {
-    fn of(last: &Last) -> Self {
+    fn of(last: &store::LastMessage) -> Self {
         Self {
             id: last.id.to_hex(),
             user_id: last.user_id,

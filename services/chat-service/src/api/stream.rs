@@ -1,4 +1,4 @@
-//! The live streams: of a room, and of all rooms of someone.
+//! The live streams: of one room, and of all rooms of a user.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -22,11 +22,13 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::live::{AllRooms, RoomReader, Scope};
-use crate::store::{Joined, Own};
-use crate::{AppState, tickets};
+use super::responses::{InvalidInput, RoomErrors};
+use crate::live::{AllRoomsReader, RoomReader, Scope};
+use crate::state::AppState;
+use crate::store::{Joined, OwnRoom};
+use crate::tickets;
 
-/// How soon a reader whose stream broke comes back.
+/// The time after which a client reconnects when its stream ends.
 const RETRY: Duration = Duration::from_secs(1);
 
 pub fn router() -> OpenApiRouter<AppState> {
@@ -36,136 +38,140 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[derive(Debug, Deserr, IntoParams)]
 #[deserr(error = Invalid)]
 #[into_params(parameter_in = Query)]
-struct Since {
-    /// As the header `Last-Event-ID`, for those who cannot send one; the header wins.
+struct StreamQuery {
+    /// Replaces the header `Last-Event-ID` for clients that cannot send it. The header takes precedence.
     #[deserr(default)]
     last_event_id: Option<String>,
-    /// Instead of the header `Authorization`, for those who cannot send one.
+    /// Replaces the header `Authorization` for clients that cannot send it.
     #[deserr(default)]
     ticket: Option<String>,
 }
 
-impl Input for Since {}
+impl Input for StreamQuery {}
 
-/// Who opens a stream, by their token or by a ticket, and the place from which on.
-struct Listener {
+/// The user who opens a stream, authenticated by a token or a ticket, and the id of the last event they have.
+struct StreamClient {
     user: CurrentUser,
-    since: Option<String>,
+    last_event_id: Option<String>,
 }
 
-impl FromRequestParts<AppState> for Listener {
+impl FromRequestParts<AppState> for StreamClient {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self> {
-        let query = Query::<Since>::from_request_parts(parts, app).await;
-        let ticket = query.as_ref().ok().and_then(|Query(since)| since.ticket.clone());
+        let query = Query::<StreamQuery>::from_request_parts(parts, app).await;
+        let ticket = query.as_ref().ok().and_then(|Query(query)| query.ticket.clone());
         let user = match ticket.filter(|_| !parts.headers.contains_key(header::AUTHORIZATION)) {
-            Some(ticket) => app.tickets.take(&ticket).await?,
+            Some(ticket) => app.tickets.redeem(&ticket).await?,
             None => CurrentUser::from_request_parts(parts, app).await?,
         };
-        let Query(since) = query?;
-        let named = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-        Ok(Self { user, since: named.or(since.last_event_id) })
+        let Query(query) = query?;
+        let header = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+        Ok(Self { user, last_event_id: header.or(query.last_event_id) })
     }
 }
 
-/// Listen to a room.
+/// Stream the events of a room.
 ///
-/// Server-sent events: `connected` first, then `new_message`, `message_edited`, `message_deleted` and
-/// `reaction_changed`, each with the position in the room's log as its id, and without one `messages_read` and `typing`.
-/// Whoever comes back with `Last-Event-ID` gets what came after it, exactly once and in order, on whichever replica;
-/// `resync` says that there is no such position. The stream ends with the membership, the session and the token.
+/// The stream is in the format of server-sent events. It starts with `connected`. The id of `new_message`, `message_edited`,
+/// `message_deleted` and `reaction_changed` is the position in the room's log; `messages_read` and `typing` have no id. A client
+/// that reconnects with `Last-Event-ID` receives all later events exactly once and in order, on every replica. `resync` tells the
+/// client that the room has no such position. The stream ends with the membership, the session or the token.
 #[utoipa::path(
     get,
     operation_id = "listen_to_room",
     path = "/messages/stream/{room_id}",
     tag = "stream",
     security(("bearer" = [])),
-    params(("room_id" = i64, Path), Since, ("Last-Event-ID" = Option<String>, Header)),
+    params(("room_id" = i64, Path), StreamQuery, ("Last-Event-ID" = Option<String>, Header)),
     responses(
         (status = 200, description = "The stream", content_type = "text/event-stream", body = String),
-        (status = 403, description = "Not a member", body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 422, body = ErrorBody),
+        RoomErrors,
     ),
 )]
 async fn room(
     State(app): State<AppState>,
-    Listener { user: me, since }: Listener,
+    StreamClient { user: me, last_event_id }: StreamClient,
     Path(room): Path<RoomId>,
 ) -> Result<Response> {
-    // Before it is asked who is a member, so that whoever stops being one meanwhile is told.
-    let address = app.post.open(me.id, Scope::Room(room));
+    // Before the membership is checked, so that the stream receives the end of a membership in between.
+    let subscription = app.subscribers.open(&me, Scope::Room(room));
+    let ended = subscription.ended();
     app.membership.ready().await?;
-    app.rooms.of_member_now(room, me.id).await?;
-    app.adoption.ensure(&[room]).await?;
-    let reader = RoomReader::start(&app.hub, address, room, since.as_deref()).await?;
+    app.rooms.for_member_uncached(room, me.id).await?;
+    app.backfill.ensure(&[room]).await?;
+    let reader = RoomReader::start(&app.hub, subscription, room, last_event_id.as_deref()).await?;
     let message = format!("Connected to room {room}");
     let hello = json!({"message": message, "room_id": room, "user_id": me.id});
     let mut first = vec![connected(&hello, &reader.position().to_string())];
-    if reader.lost {
+    if reader.needs_resync {
         first.push(resync(&json!({"room_id": room})));
     }
-    Ok(respond(&app, &me, first, reader.events()))
+    Ok(respond(&app, first, reader.events(), ended))
 }
 
-/// Listen to all rooms of the caller.
+/// Stream the events of all rooms of the caller.
 ///
-/// As on the stream of a room, and in order within each. The ids are opaque and good for 7 days. Rooms that the caller
-/// comes into begin where they came in, and those that they leave end. Besides, and without id: `chat_room_created`,
-/// `presence` of people with whom the caller shares a direct room, and `friend_request`.
+/// The events are those of the rooms' own streams, in order within each room. The ids are opaque and valid for 7 days. A room
+/// that the caller joins starts at the join, and a room that the caller leaves ends. `chat_room_created`, `presence` of users who
+/// share a direct room with the caller, and `friend_request` have no id.
 #[utoipa::path(
     get,
     operation_id = "listen_to_all_rooms",
     path = "/messages/stream",
     tag = "stream",
     security(("bearer" = [])),
-    params(Since, ("Last-Event-ID" = Option<String>, Header)),
+    params(StreamQuery, ("Last-Event-ID" = Option<String>, Header)),
     responses(
         (status = 200, description = "The stream", content_type = "text/event-stream", body = String),
-        (status = 422, body = ErrorBody),
-        (status = 503, description = "The stores cannot be asked", body = ErrorBody),
+        InvalidInput,
+        (status = 503, description = "A store is unavailable", body = ErrorBody),
     ),
 )]
-async fn all_rooms(State(app): State<AppState>, Listener { user: me, since }: Listener) -> Result<Response> {
-    let address = app.post.open(me.id, Scope::AllRooms);
+async fn all_rooms(
+    State(app): State<AppState>,
+    StreamClient { user: me, last_event_id }: StreamClient,
+) -> Result<Response> {
+    let subscription = app.subscribers.open(&me, Scope::AllRooms);
+    let ended = subscription.ended();
     app.membership.ready().await?;
     let own = own_rooms(&app, &me).await?;
-    let reader = AllRooms::start(&app.hub, &app.snapshots, address, &own, since.as_deref()).await?;
+    let reader = AllRoomsReader::start(&app.hub, &app.snapshots, subscription, &own, last_event_id.as_deref()).await?;
     let hello = json!({"message": "Connected to all rooms", "user_id": me.id});
     let mut first = vec![connected(&hello, &reader.id())];
-    if reader.lost {
+    if reader.needs_resync {
         first.push(resync(&json!({})));
     }
-    Ok(respond(&app, &me, first, reader.events()))
+    Ok(respond(&app, first, reader.events(), ended))
 }
 
-/// The caller's rooms, all of whose messages have their positions, and where the caller came in.
-async fn own_rooms(app: &AppState, me: &CurrentUser) -> Result<Vec<Own>> {
+/// The caller's rooms with the positions of the joins. All messages of the rooms have positions.
+async fn own_rooms(app: &AppState, me: &CurrentUser) -> Result<Vec<OwnRoom>> {
     let mut own = app.rooms.of_user(me.id).await?;
-    let untold: Vec<RoomId> = own.iter().filter(|own| own.joined == Joined::Untold).map(|own| own.room.id).collect();
-    for room in &untold {
-        app.membership.tell_log(*room).await?;
+    let unannounced = own.iter().filter(|own| own.joined == Joined::Unannounced);
+    let unannounced: Vec<RoomId> = unannounced.map(|own| own.room.id).collect();
+    for room in &unannounced {
+        app.membership.announce(*room).await?;
     }
-    if !untold.is_empty() {
+    if !unannounced.is_empty() {
         own = app.rooms.of_user(me.id).await?;
     }
     let ids: Vec<RoomId> = own.iter().map(|own| own.room.id).collect();
-    app.adoption.ensure(&ids).await?;
+    app.backfill.ensure(&ids).await?;
     Ok(own)
 }
 
 #[derive(Serialize, ToSchema)]
 struct Ticket {
     ticket: String,
-    /// Seconds.
+    /// The lifetime in seconds.
     #[schema(example = 30)]
     expires_in: u64,
 }
 
-/// Take a ticket for a stream.
+/// Issue a ticket for a stream.
 ///
-/// For browsers' EventSource, which can send no header: `?ticket=` on either stream, once.
+/// A browser's EventSource cannot send headers. It opens one stream with `?ticket=` instead.
 #[utoipa::path(
     post,
     operation_id = "take_stream_ticket",
@@ -173,8 +179,8 @@ struct Ticket {
     tag = "stream",
     security(("bearer" = [])),
     responses(
-        (status = 200, body = Ticket),
-        (status = 503, description = "Tickets cannot be kept just now", body = ErrorBody),
+        (status = 200, description = "The ticket", body = Ticket),
+        (status = 503, description = "Redis is unavailable", body = ErrorBody),
     ),
 )]
 async fn ticket(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Ticket>> {
@@ -182,19 +188,18 @@ async fn ticket(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Tic
     Ok(Json(Ticket { ticket, expires_in: tickets::LIFETIME.as_secs() }))
 }
 
-/// Events until their end, the session's, the token's or the service's.
+/// Streams events until they end, or the subscription does.
 fn respond(
     app: &AppState,
-    me: &CurrentUser,
     first: Vec<Event>,
     events: impl Stream<Item = Result<Event>> + Send + 'static,
+    ended: impl Future<Output = ()> + Send + 'static,
 ) -> Response {
-    let open = app.streams.open(me);
     let stream = async_stream::stream! {
         for event in first {
             yield Ok::<_, Infallible>(event);
         }
-        let (mut events, mut ended) = (std::pin::pin!(events), std::pin::pin!(open.ended()));
+        let (mut events, mut ended) = (std::pin::pin!(events), std::pin::pin!(ended));
         loop {
             let event = tokio::select! {
                 () = &mut ended => break,
@@ -203,7 +208,7 @@ fn respond(
             match event {
                 Some(Ok(event)) => yield Ok(event),
                 Some(Err(error)) => {
-                    tracing::warn!(%error, "a stream ends");
+                    tracing::warn!(%error, "ending a stream");
                     yield Ok(Event::default().event("error").data(r#"{"message":"Stream error occurred"}"#));
                     break;
                 }
@@ -224,7 +229,7 @@ fn resync(data: &Value) -> Event {
     Event::default().event("resync").data(data.to_string())
 }
 
-/// Proxies pass every event on at once.
+/// Headers that make proxies forward each event at once.
 fn unbuffered() -> [(HeaderName, HeaderValue); 2] {
     [
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),

@@ -1,4 +1,4 @@
-//! Saying that one is writing.
+//! Typing notifications.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,13 +10,13 @@ use common::id::RoomId;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::AppState;
+use crate::state::AppState;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(typing))
 }
 
-/// Tell those who listen to a room that one is writing: live only, and once in a second at most.
+/// Notify the streams of a room that the caller is typing, at most once per second.
 #[utoipa::path(
     post,
     operation_id = "tell_typing",
@@ -25,17 +25,17 @@ pub fn router() -> OpenApiRouter<AppState> {
     security(("bearer" = [])),
     params(("id" = i64, Path, description = "The room")),
     responses(
-        (status = 202, description = "Told to those who listen"),
-        (status = 403, description = "Not a member, or `BLOCKED`", body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 422, body = ErrorBody),
-        (status = 429, description = "Told a moment ago", body = ErrorBody),
+        (status = 202, description = "The notification was sent to open streams; it is not stored"),
+        (status = 403, description = "The caller is not a member of the room, or `BLOCKED`", body = ErrorBody),
+        (status = 404, description = "The room does not exist", body = ErrorBody),
+        (status = 422, description = "The id is invalid", body = ErrorBody),
+        (status = 429, description = "The last notification is less than a second old", body = ErrorBody),
     ),
 )]
 async fn typing(State(app): State<AppState>, me: CurrentUser, Path(room): Path<RoomId>) -> Result<StatusCode> {
-    let room = app.rooms.of_member(room, me.id).await?;
-    app.blocks.admit(&room)?;
+    let room = app.rooms.for_member(room, me.id).await?;
+    app.blocks.check(&room)?;
     let username = app.username(&me).await.unwrap_or_else(|| UNKNOWN_USERNAME.to_owned());
-    app.typing.tell(room.id, me.id, username).await?;
+    app.typing.publish(room.id, me.id, username).await?;
     Ok(StatusCode::ACCEPTED)
 }

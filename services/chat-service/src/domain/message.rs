@@ -1,19 +1,21 @@
-//! A message, and what may be done to it.
+//! A message and the changes that its rules allow.
 
 use axum::http::StatusCode;
+use bson::oid::ObjectId;
+use bson::serde_helpers::datetime::FromChrono04DateTime;
 use chrono::{DateTime, Utc};
 use common::error::{Error, Result};
 use common::id::{RoomId, UserId};
 use common::input::Invalid;
 use deserr::Deserr;
-use mongodb::bson::oid::ObjectId;
 use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 use utoipa::ToSchema;
 
-use crate::domain::{Move, Room};
-use crate::store::time;
+use super::reaction::{Reaction, ReactionChange, add_reaction, remove_reaction};
+use super::room::{Room, RosterChange};
 
-/// What a message carries. Clients may send all but `system`.
+/// The content type of a message. Clients may send all but `system`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Deserr, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[deserr(error = Invalid, rename_all = lowercase)]
@@ -36,7 +38,9 @@ impl MessageType {
     }
 }
 
-/// A message in its latest state, as the collection `messages` holds it. The original's lack the last six fields.
+/// A message in its latest state, as the collection `messages` stores it. Messages of the original lack the last five
+/// fields.
+#[serde_as]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Message {
     #[serde(rename = "_id")]
@@ -53,20 +57,23 @@ pub struct Message {
     pub file_type: Option<String>,
     #[serde(default)]
     pub is_deleted: bool,
-    #[serde(default, with = "time::optional")]
+    #[serde_as(as = "Option<FromChrono04DateTime>")]
+    #[serde(default)]
     pub deleted_at: Option<DateTime<Utc>>,
     pub deleted_by: Option<UserId>,
     #[serde(default)]
     pub is_edited: bool,
-    #[serde(default, with = "time::optional")]
+    #[serde_as(as = "Option<FromChrono04DateTime>")]
+    #[serde(default)]
     pub edited_at: Option<DateTime<Utc>>,
+    /// The content before the first edit.
     pub original_content: Option<String>,
     pub reply_to: Option<String>,
-    #[serde(with = "time")]
+    #[serde_as(as = "FromChrono04DateTime")]
     pub created_at: DateTime<Utc>,
-    #[serde(with = "time")]
+    #[serde_as(as = "FromChrono04DateTime")]
     pub updated_at: DateTime<Utc>,
-    /// The position of its birth in the room's log.
+    /// The position in the room's log at which the message was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,58 +82,40 @@ pub struct Message {
     pub client_message_id: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reactions: Vec<Reaction>,
-    /// Who came or went, where the system tells of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub moved: Option<Move>,
+    /// The change of members that a system message announces.
+    #[serde(default, rename = "moved", skip_serializing_if = "Option::is_none")]
+    pub roster_change: Option<RosterChange>,
 }
 
-/// Different emoji under one message.
-const MAX_REACTIONS: usize = 20;
-
-/// Who reacted with one emoji, in the order in which they did.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Reaction {
-    pub emoji: String,
-    pub count: u64,
-    pub user_ids: Vec<UserId>,
-}
-
-/// What took a position in a room's log.
+/// The kind of an entry in a room's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum EntryKind {
     Sent,
     Edited,
     Deleted,
     Reacted,
 }
 
-/// A change of a message that is there.
+/// A change of an existing message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum MessageChange {
     Edit { content: String },
     Delete,
-    React(Reacted),
+    React(ReactionChange),
 }
 
-/// One emoji, given or taken back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reacted {
-    pub emoji: String,
-    pub added: bool,
-}
-
-impl Change {
-    pub fn kind(&self) -> Kind {
+impl MessageChange {
+    pub fn kind(&self) -> EntryKind {
         match self {
-            Self::Edit { .. } => Kind::Edited,
-            Self::Delete => Kind::Deleted,
-            Self::React(_) => Kind::Reacted,
+            Self::Edit { .. } => EntryKind::Edited,
+            Self::Delete => EntryKind::Deleted,
+            Self::React(_) => EntryKind::Reacted,
         }
     }
 }
 
-/// What the sender says of a new message.
+/// The part of a new message that its sender chooses.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
     pub content: String,
@@ -136,26 +125,27 @@ pub struct Draft {
 }
 
 impl Message {
-    /// A new message; it has no position yet.
+    /// A new message. It gets its position when the writer commits it.
     pub fn new(room: &Room, by: UserId, username: Option<String>, draft: Draft, at: DateTime<Utc>) -> Self {
-        Self::blank(room.id, room.message_kind(), by, username, draft, at)
+        Self::from_draft(room.id, room.message_kind(), by, username, draft, at)
     }
 
-    /// What the system says of someone who came into a group, or went. Its id was made with the change it tells of.
-    pub fn of_system(
+    /// The system message that announces a change of a group's members. `id` was chosen together with the change.
+    pub fn system(
         id: ObjectId,
         group: RoomId,
         by: UserId,
         username: Option<String>,
         content: String,
-        moved: Move,
+        roster_change: RosterChange,
         at: DateTime<Utc>,
     ) -> Self {
         let draft = Draft { content, message_type: MessageType::System, ..Draft::default() };
-        Self { id, moved: Some(moved), ..Self::blank(group, "group", by, username, draft, at) }
+        let message = Self::from_draft(group, "group", by, username, draft, at);
+        Self { id, roster_change: Some(roster_change), ..message }
     }
 
-    fn blank(
+    fn from_draft(
         room: RoomId,
         room_type: &str,
         by: UserId,
@@ -187,21 +177,24 @@ impl Message {
             username,
             client_message_id: draft.client_message_id,
             reactions: Vec::new(),
-            moved: None,
+            roster_change: None,
         }
     }
 
-    /// Changes the message, if `by` may; whether there was something to change.
-    pub fn apply(&mut self, change: &Change, by: UserId, at: DateTime<Utc>) -> Result<bool> {
+    /// Applies a change. Returns false if the message is already in the requested state.
+    ///
+    /// # Errors
+    /// Refuses a change that `by` may not make, and every change of a deleted message.
+    pub fn apply(&mut self, change: &MessageChange, by: UserId, at: DateTime<Utc>) -> Result<bool> {
         match change {
-            Change::Edit { content } => self.edit(content, by, at).map(|()| true),
-            Change::Delete => self.delete(by, at).map(|()| true),
-            Change::React(reacted) => self.react(reacted, by),
+            MessageChange::Edit { content } => self.edit(content, by, at).map(|()| true),
+            MessageChange::Delete => self.delete(by, at).map(|()| true),
+            MessageChange::React(reaction) => self.react(reaction, by),
         }
     }
 
     fn edit(&mut self, content: &str, by: UserId, at: DateTime<Utc>) -> Result<()> {
-        self.own(by, "You can only edit your own messages")?;
+        self.require_author(by, "You can only edit your own messages")?;
         if self.is_deleted {
             return Err(already_deleted("Cannot edit a deleted message"));
         }
@@ -214,7 +207,7 @@ impl Message {
     }
 
     fn delete(&mut self, by: UserId, at: DateTime<Utc>) -> Result<()> {
-        self.own(by, "You can only delete your own messages")?;
+        self.require_author(by, "You can only delete your own messages")?;
         if self.is_deleted {
             return Err(already_deleted("Message is already deleted"));
         }
@@ -225,47 +218,22 @@ impl Message {
         Ok(())
     }
 
-    fn react(&mut self, Reacted { emoji, added }: &Reacted, by: UserId) -> Result<bool> {
+    fn react(&mut self, ReactionChange { emoji, added }: &ReactionChange, by: UserId) -> Result<bool> {
         if self.message_type == MessageType::System {
-            return Err(Error::forbidden("Nobody reacts to what the system says"));
+            return Err(Error::forbidden("System messages cannot take reactions"));
         }
         if self.is_deleted {
             return Err(already_deleted("Cannot react to a deleted message"));
         }
-        if *added { self.add_reaction(emoji, by) } else { Ok(self.take_reaction_back(emoji, by)) }
-    }
-
-    fn add_reaction(&mut self, emoji: &str, by: UserId) -> Result<bool> {
-        let different = self.reactions.len();
-        match self.reactions.iter_mut().find(|reaction| reaction.emoji == emoji) {
-            Some(reaction) if reaction.user_ids.contains(&by) => return Ok(false),
-            Some(reaction) => {
-                reaction.user_ids.push(by);
-                reaction.count += 1;
-            }
-            None if different >= MAX_REACTIONS => {
-                return Err(Error::business("A message has at most 20 different reactions"));
-            }
-            None => self.reactions.push(Reaction { emoji: emoji.to_owned(), count: 1, user_ids: vec![by] }),
+        if *added {
+            add_reaction(&mut self.reactions, emoji, by)
+        } else {
+            Ok(remove_reaction(&mut self.reactions, emoji, by))
         }
-        Ok(true)
     }
 
-    fn take_reaction_back(&mut self, emoji: &str, by: UserId) -> bool {
-        let Some(at) = self.reactions.iter().position(|r| r.emoji == emoji && r.user_ids.contains(&by)) else {
-            return false;
-        };
-        let reaction = &mut self.reactions[at];
-        reaction.user_ids.retain(|user| *user != by);
-        reaction.count -= 1;
-        if reaction.user_ids.is_empty() {
-            self.reactions.remove(at);
-        }
-        true
-    }
-
-    /// What the system said belongs to nobody.
-    fn own(&self, by: UserId, refusal: &'static str) -> Result<()> {
+    /// System messages have no author who could change them.
+    fn require_author(&self, by: UserId, refusal: &'static str) -> Result<()> {
         if self.user_id == by && self.message_type != MessageType::System {
             return Ok(());
         }
@@ -277,12 +245,7 @@ fn already_deleted(message: &'static str) -> Error {
     Error::refused(StatusCode::BAD_REQUEST, "MESSAGE_ALREADY_DELETED", message)
 }
 
-/// One emoji in its full form: `❤` and `❤️` are the same. None for what is no emoji, or several.
-pub fn emoji(text: &str) -> Option<String> {
-    emojis::get(text).map(|emoji| emoji.as_str().to_owned())
-}
-
-/// A text that someone can read: white space alone says nothing.
+/// Refuses content that consists of white space alone.
 pub fn readable(content: String) -> Result<String> {
     if content.trim().is_empty() {
         let message = "Message content cannot be empty";
@@ -306,12 +269,16 @@ mod tests {
         Message::new(&room, ANN, None, Draft { content: "first".into(), ..Draft::default() }, now)
     }
 
-    fn edit(content: &str) -> Change {
-        Change::Edit { content: content.into() }
+    fn edit(content: &str) -> MessageChange {
+        MessageChange::Edit { content: content.into() }
+    }
+
+    fn react(emoji: &str, added: bool) -> MessageChange {
+        MessageChange::React(ReactionChange { emoji: emoji.into(), added })
     }
 
     #[test]
-    fn the_first_text_is_kept_through_all_edits() {
+    fn the_first_content_survives_all_edits() {
         let mut message = message();
         message.apply(&edit("second"), ANN, Utc::now()).unwrap();
         message.apply(&edit("third"), ANN, Utc::now()).unwrap();
@@ -319,40 +286,36 @@ mod tests {
     }
 
     #[test]
-    fn nobody_changes_what_another_wrote() {
-        for change in [edit("mine"), Change::Delete] {
+    fn only_the_author_edits_and_deletes() {
+        for change in [edit("mine"), MessageChange::Delete] {
             assert!(message().apply(&change, BOB, Utc::now()).is_err());
         }
     }
 
     #[test]
-    fn what_is_deleted_stays_as_it_is() {
+    fn a_deleted_message_cannot_change() {
         let mut message = message();
-        message.apply(&Change::Delete, ANN, Utc::now()).unwrap();
-        for change in [edit("again"), Change::Delete] {
+        message.apply(&MessageChange::Delete, ANN, Utc::now()).unwrap();
+        for change in [edit("again"), MessageChange::Delete] {
             assert!(message.apply(&change, ANN, Utc::now()).is_err());
         }
     }
 
     #[test]
-    fn nobody_changes_what_the_system_said() {
+    fn a_system_message_cannot_change() {
         let mut message = Message { message_type: MessageType::System, ..message() };
-        for change in [Change::Delete, edit("mine"), react("👍", true)] {
+        for change in [MessageChange::Delete, edit("mine"), react("👍", true)] {
             assert!(message.apply(&change, ANN, Utc::now()).is_err());
         }
     }
 
-    fn react(emoji: &str, added: bool) -> Change {
-        Change::React(Reacted { emoji: emoji.into(), added })
-    }
-
     #[test]
-    fn a_reaction_counts_once_for_each_and_is_gone_with_its_last() {
+    fn a_reaction_counts_once_per_user_and_vanishes_with_its_last_user() {
         let mut message = message();
         let mut apply = |change, by| message.apply(&change, by, Utc::now()).unwrap();
         assert!(apply(react("👍", true), ANN) && apply(react("👍", true), BOB));
-        assert!(!apply(react("👍", true), BOB), "once more changes nothing");
-        assert!(!apply(react("🎉", false), BOB), "nor does taking back what is not there");
+        assert!(!apply(react("👍", true), BOB), "a repeated reaction changes nothing");
+        assert!(!apply(react("🎉", false), BOB), "removing a missing reaction changes nothing");
         assert!(apply(react("👍", false), ANN));
         assert_eq!(message.reactions, [Reaction { emoji: "👍".into(), count: 1, user_ids: vec![BOB] }]);
         assert!(message.apply(&react("👍", false), BOB, Utc::now()).unwrap());
@@ -360,31 +323,19 @@ mod tests {
     }
 
     #[test]
-    fn twenty_different_reactions_are_enough() {
+    fn a_message_takes_twenty_different_reactions() {
         let mut message = message();
         let mut different = emojis::iter().take(21).map(|emoji| react(emoji.as_str(), true));
         for change in different.by_ref().take(20) {
             message.apply(&change, ANN, Utc::now()).unwrap();
         }
         assert!(message.apply(&different.next().unwrap(), ANN, Utc::now()).is_err());
-        let there = message.reactions[0].emoji.clone();
-        assert!(message.apply(&react(&there, true), BOB, Utc::now()).unwrap(), "one that is there is no new one");
+        let existing = message.reactions[0].emoji.clone();
+        assert!(message.apply(&react(&existing, true), BOB, Utc::now()).unwrap(), "an existing emoji is not a new one");
     }
 
     #[test]
-    fn an_emoji_is_one_whatever_it_is_made_of() {
-        for one in ["👍", "👍🏽", "👨‍👩‍👧‍👦", "🇰🇷", "1️⃣", "🏴󠁧󠁢󠁳󠁣󠁴󠁿"]
-        {
-            assert_eq!(emoji(one).as_deref(), Some(one));
-        }
-        assert_eq!(emoji("❤"), emoji("❤️"));
-        for none in ["", "a", "1", "👍👍", "가", ":+1:", "🇰", " 👍"] {
-            assert_eq!(emoji(none), None, "{none}");
-        }
-    }
-
-    #[test]
-    fn white_space_alone_says_nothing() {
+    fn white_space_alone_is_refused() {
         assert!(readable(" \n\t\u{3000}".into()).is_err());
         assert_eq!(readable(" a ".into()).unwrap(), " a ");
     }

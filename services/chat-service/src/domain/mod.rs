@@ -1,7 +1,12 @@
 //! Rooms and messages as rules: plain types and functions, no I/O.
 
+mod actor;
 mod message;
+mod reaction;
 mod room;
+pub mod time;
 
-pub use message::{Change, Draft, Kind, Message, MessageType, Reacted, Reaction, emoji, readable};
-pub use room::{DirectPair, Move, Room, RoomKind, others, said_of_leaver, said_of_newcomers};
+pub use actor::Actor;
+pub use message::{Draft, EntryKind, Message, MessageChange, MessageType, readable};
+pub use reaction::{Reaction, ReactionChange, emoji};
+pub use room::{DirectPair, Room, RoomKind, RosterChange, joined_message, left_message, others};

@@ -1,4 +1,4 @@
-//! Who is in a room, and who may change that.
+//! A room, its members, and the rules for changing them.
 
 use std::collections::HashSet;
 
@@ -8,10 +8,10 @@ use common::error::{Error, Result};
 use common::id::{RoomId, UserId};
 use serde::{Deserialize, Serialize};
 
-/// A group has no more members: a message to it is told to all of them.
+/// Limit on the members of a group. Each message of a group goes to all of them.
 pub const MAX_MEMBERS: usize = 500;
 
-/// Two people in one order: the key under which their direct room is unique.
+/// Two users in ascending order of their ids. The direct room of two users is unique under this key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirectPair {
     pub low: UserId,
@@ -19,7 +19,8 @@ pub struct DirectPair {
 }
 
 impl DirectPair {
-    /// Fails for one person twice.
+    /// # Errors
+    /// Refuses two equal ids with `CANNOT_CHAT_SELF`.
     pub fn of(a: UserId, b: UserId) -> Result<Self> {
         if a == b {
             let (status, code) = (StatusCode::UNPROCESSABLE_ENTITY, "CANNOT_CHAT_SELF");
@@ -28,25 +29,25 @@ impl DirectPair {
         Ok(Self { low: a.min(b), high: a.max(b) })
     }
 
-    /// The one of the two who is not `user`.
+    /// The user of the pair who is not `user`.
     pub fn other(self, user: UserId) -> UserId {
         if user == self.low { self.high } else { self.low }
     }
 }
 
-/// Direct rooms are for two, for ever; groups have a list of members.
+/// A direct room has two fixed members. A group has a list of members that changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RoomKind {
     Direct(DirectPair),
     Group {
         name: Option<String>,
-        /// Adds and removes, while a member.
+        /// The user who adds and removes members, as long as they are a member.
         creator: Option<UserId>,
     },
 }
 
 impl RoomKind {
-    /// The two of a direct room.
+    /// The pair of a direct room; `None` for a group.
     pub fn pair(&self) -> Option<DirectPair> {
         match self {
             Self::Direct(pair) => Some(*pair),
@@ -54,41 +55,42 @@ impl RoomKind {
         }
     }
 
-    /// As the rooms' answers call it.
+    /// The value of `room_type` in answers about rooms.
     pub fn as_str(&self) -> &'static str {
         if self.pair().is_some() { "direct" } else { "group" }
     }
 }
 
-/// A room and who is in it.
+/// A room and its members.
 #[derive(Clone, Debug)]
 pub struct Room {
     pub id: RoomId,
     pub kind: RoomKind,
-    /// In the order in which they came.
+    /// In the order of joining.
     pub members: Vec<UserId>,
-    /// The version of the last event that told of its members.
+    /// The version of the last event about its members.
     pub version: u64,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
-/// Who came into a room, or went.
+/// Users who joined or left a group together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Move {
+pub struct RosterChange {
     pub joined: bool,
     pub users: Vec<UserId>,
 }
 
-impl Move {
-    /// Whether it brings this one in, or out; none for everybody else.
-    pub fn of(&self, user: UserId) -> Option<bool> {
+impl RosterChange {
+    /// True if the user joined, false if they left, `None` if the change does not concern them.
+    pub fn joined(&self, user: UserId) -> Option<bool> {
         self.users.contains(&user).then_some(self.joined)
     }
 }
 
 impl Room {
-    /// Only members read or write.
+    /// # Errors
+    /// Refuses everyone who is not a member.
     pub fn admit(&self, user: UserId) -> Result<()> {
         if self.members.contains(&user) {
             return Ok(());
@@ -96,31 +98,35 @@ impl Room {
         Err(Error::forbidden("Access denied to this chat room"))
     }
 
-    /// As messages call the kind of their room.
+    /// The value of `room_type` in messages.
     pub fn message_kind(&self) -> &'static str {
         if self.kind.pair().is_some() { "private" } else { "group" }
     }
 
-    /// Which of these would come in anew, if `by` may bring them in.
+    /// The users among `users` who are not members yet.
+    ///
+    /// # Errors
+    /// Refuses everyone but the creator, and more than [`MAX_MEMBERS`] members.
     pub fn newcomers(&self, by: UserId, users: &[UserId]) -> Result<Vec<UserId>> {
         self.admit(by)?;
         if self.creator()? != Some(by) {
-            return Err(Error::forbidden("Only the creator of the group adds members"));
+            return Err(Error::forbidden("Only the creator of the group can add members"));
         }
-        let known: HashSet<UserId> = self.members.iter().copied().collect();
-        let new = once_each(users).into_iter().filter(|user| !known.contains(user)).collect::<Vec<_>>();
+        let members: HashSet<UserId> = self.members.iter().copied().collect();
+        let new = distinct(users).into_iter().filter(|user| !members.contains(user)).collect::<Vec<_>>();
         if self.members.len() + new.len() > MAX_MEMBERS {
             return Err(too_many());
         }
         Ok(new)
     }
 
-    /// Whether `by` may bring `user` out; everybody may go.
+    /// # Errors
+    /// Refuses the removal of another member by anyone but the creator. Every member may leave.
     pub fn may_remove(&self, by: UserId, user: UserId) -> Result<()> {
         self.admit(by)?;
         let creator = self.creator()?;
         if by != user && creator != Some(by) {
-            return Err(Error::forbidden("Only the creator of the group removes members"));
+            return Err(Error::forbidden("Only the creator of the group can remove members"));
         }
         if !self.members.contains(&user) {
             return Err(Error::not_found("No such member"));
@@ -131,24 +137,27 @@ impl Room {
     fn creator(&self) -> Result<Option<UserId>> {
         match &self.kind {
             RoomKind::Group { creator, .. } => Ok(*creator),
-            RoomKind::Direct(_) => Err(refused("A direct room has no other members")),
+            RoomKind::Direct(_) => Err(refused("The members of a direct room cannot change")),
         }
     }
 
-    /// The room after a move.
-    pub fn after(&self, moved: &Move, version: u64) -> Self {
+    /// The room after a change of its members.
+    pub fn after(&self, change: &RosterChange, version: u64) -> Self {
         let mut room = Self { version, ..self.clone() };
-        room.members.retain(|member| !moved.users.contains(member));
-        if moved.joined {
-            room.members.extend(&moved.users);
+        room.members.retain(|member| !change.users.contains(member));
+        if change.joined {
+            room.members.extend(&change.users);
         }
         room
     }
 }
 
-/// Whom someone opens a room with: repeats and they themselves count for nothing.
+/// The other users of a new room: repeats and the caller's own id are dropped.
+///
+/// # Errors
+/// Refuses an empty list, and more than [`MAX_MEMBERS`] members.
 pub fn others(me: UserId, users: &[UserId]) -> Result<Vec<UserId>> {
-    let mut others = once_each(users);
+    let mut others = distinct(users);
     others.retain(|user| *user != me);
     if others.is_empty() {
         return Err(refused("A chat room needs at least one other participant"));
@@ -159,7 +168,7 @@ pub fn others(me: UserId, users: &[UserId]) -> Result<Vec<UserId>> {
     Ok(others)
 }
 
-fn once_each(users: &[UserId]) -> Vec<UserId> {
+fn distinct(users: &[UserId]) -> Vec<UserId> {
     let mut seen = HashSet::new();
     users.iter().copied().filter(|user| seen.insert(*user)).collect()
 }
@@ -172,20 +181,20 @@ fn refused(message: &'static str) -> Error {
     Error::refused(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_INPUT", message)
 }
 
-/// How many people a system message names; of more it says the number.
-const NAMED: usize = 10;
+/// Limit on the users that a system message names. It gives the number of the others.
+const MAX_NAMED: usize = 10;
 
-/// What the system says in a room of people that someone brought in.
-pub fn said_of_newcomers(by: &str, names: &[&str]) -> String {
+/// The text of the system message about users who were added.
+pub fn joined_message(by: &str, names: &[&str]) -> String {
     match names {
         [one] => format!("{by} added {one}"),
-        [first @ .., last] if names.len() <= NAMED => format!("{by} added {} and {last}", first.join(", ")),
-        many => format!("{by} added {} and {} others", many[..NAMED].join(", "), many.len() - NAMED),
+        [first @ .., last] if names.len() <= MAX_NAMED => format!("{by} added {} and {last}", first.join(", ")),
+        many => format!("{by} added {} and {} others", many[..MAX_NAMED].join(", "), many.len() - MAX_NAMED),
     }
 }
 
-/// What the system says of someone who went, or was sent.
-pub fn said_of_leaver(by: &str, removed: Option<&str>) -> String {
+/// The text of the system message about a user who left or was removed.
+pub fn left_message(by: &str, removed: Option<&str>) -> String {
     match removed {
         Some(name) => format!("{by} removed {name}"),
         None => format!("{by} left"),
@@ -214,12 +223,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_is_the_same_from_both_sides() {
+    fn a_pair_does_not_depend_on_argument_order() {
         assert_eq!(DirectPair::of(UserId(7), UserId(3)).unwrap(), DirectPair::of(UserId(3), UserId(7)).unwrap());
     }
 
     #[test]
-    fn nobody_chats_with_themselves() {
+    fn a_room_needs_another_user() {
         assert!(DirectPair::of(UserId(7), UserId(7)).is_err());
         assert!(others(ANN, &[ANN, ANN]).is_err());
     }
@@ -232,36 +241,36 @@ mod tests {
     }
 
     #[test]
-    fn the_creator_adds_whoever_is_not_in_yet() {
+    fn the_creator_adds_users_who_are_not_members() {
         assert_eq!(group().newcomers(ANN, &[BOB, EVE, EVE]).unwrap(), [EVE]);
         assert!(group().newcomers(BOB, &[EVE]).is_err() && group().newcomers(EVE, &[EVE]).is_err());
-        let left = group().after(&Move { joined: false, users: vec![ANN] }, 2);
-        assert!(left.newcomers(ANN, &[EVE]).is_err(), "who left adds nobody");
+        let left = group().after(&RosterChange { joined: false, users: vec![ANN] }, 2);
+        assert!(left.newcomers(ANN, &[EVE]).is_err(), "a creator who left adds nobody");
     }
 
     #[test]
-    fn the_creator_removes_and_everybody_may_leave() {
+    fn the_creator_removes_members_and_every_member_may_leave() {
         assert!(group().may_remove(ANN, BOB).is_ok());
         assert!(group().may_remove(ANN, ANN).is_ok() && group().may_remove(BOB, BOB).is_ok());
         assert!(group().may_remove(BOB, ANN).is_err() && group().may_remove(ANN, EVE).is_err());
     }
 
     #[test]
-    fn a_direct_room_stays_as_it_is() {
+    fn the_members_of_a_direct_room_do_not_change() {
         assert!(direct().newcomers(ANN, &[EVE]).is_err() && direct().may_remove(ANN, ANN).is_err());
     }
 
     #[test]
-    fn a_group_is_full_with_five_hundred() {
+    fn a_group_has_at_most_five_hundred_members() {
         let users = |n: i64| (10..10 + n).map(UserId).collect::<Vec<_>>();
         assert!(group().newcomers(ANN, &users(498)).is_ok() && group().newcomers(ANN, &users(499)).is_err());
         assert!(others(ANN, &users(499)).is_ok() && others(ANN, &users(500)).is_err());
     }
 
     #[test]
-    fn a_system_message_names_ten_at_most() {
-        assert_eq!(said_of_newcomers("ann", &["bob"]), "ann added bob");
-        assert_eq!(said_of_newcomers("ann", &["bob", "eve", "joe"]), "ann added bob, eve and joe");
-        assert!(said_of_newcomers("ann", &["x"; 12]).ends_with(" and 2 others"));
+    fn a_system_message_names_at_most_ten_users() {
+        assert_eq!(joined_message("ann", &["bob"]), "ann added bob");
+        assert_eq!(joined_message("ann", &["bob", "eve", "joe"]), "ann added bob, eve and joe");
+        assert!(joined_message("ann", &["x"; 12]).ends_with(" and 2 others"));
     }
 }

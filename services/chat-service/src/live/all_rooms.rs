@@ -1,10 +1,10 @@
-//! The stream of all rooms of someone.
+//! The reader of the stream of all rooms of a user.
 //!
-//! Each room is read as on its own stream: exactly once and in order. What the log says of the reader's own coming and
-//! going decides which of it is theirs: nothing between the two. What the store says of it decides whether they get
-//! anything at all.
+//! Each room is read as on its own stream: exactly once and in order. The system messages in the log decide which entries the
+//! reader may see: none between a leave and the next join. The membership in MySQL decides whether the reader gets entries
+//! of the room at all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use axum::response::sse::Event;
 use common::error::Result;
@@ -12,155 +12,167 @@ use common::id::RoomId;
 use futures_util::Stream;
 
 use super::cursor::Cursor;
-use super::frame::Frame;
 use super::hub::Hub;
-use super::mailbox::{Mail, Standing};
-use super::part::Part;
-use super::post::Address;
-use crate::store::{Joined, Own, Positions, Snapshots};
+use super::mailbox::{MembershipChange, Pending};
+use super::room_subscription::RoomSubscription;
+use super::subscribers::Subscription;
+use crate::store::{Joined, OwnRoom, Positions, Snapshots};
+use crate::wire::Frame;
 
-/// A reader of all rooms.
-pub struct AllRooms {
+pub struct AllRoomsReader {
     hub: Hub,
-    address: Address,
+    subscription: Subscription,
     cursor: Cursor,
-    rooms: HashMap<RoomId, Place>,
-    /// What the client named as its place is none: it begins at the live edge of every room.
-    pub lost: bool,
+    rooms: HashMap<RoomId, RoomState>,
+    /// Rooms that may have frames at hand, without a notification.
+    ready: BTreeSet<RoomId>,
+    /// The client's id names no cursor of the reader. The reader starts at the live edge of every room.
+    pub needs_resync: bool,
 }
 
-/// A reader's place in a room.
-struct Place {
-    part: Part,
-    /// The log tells of a time in which the reader was no member.
+struct RoomState {
+    subscription: RoomSubscription,
+    /// The reader is not a member at the current position of the log.
     absent: bool,
 }
 
-impl AllRooms {
-    /// Begins after `since`, or at the live edge of every room. `own` is read after the address was opened.
+impl AllRoomsReader {
+    /// Starts after the cursor in `last_event_id`, or at the live edge of every room. `own` was read after the subscription
+    /// was opened, so that no change of membership is missed.
     pub async fn start(
         hub: &Hub,
         snapshots: &Snapshots,
-        address: Address,
-        own: &[Own],
-        since: Option<&str>,
+        subscription: Subscription,
+        own: &[OwnRoom],
+        last_event_id: Option<&str>,
     ) -> Result<Self> {
-        let user = address.user;
-        address.watch(own.iter().filter_map(|own| own.room.kind.pair().map(|pair| pair.other(user))));
+        let user = subscription.user;
+        subscription.watch(own.iter().filter_map(|own| own.room.kind.pair().map(|pair| pair.other(user))));
         let ids: Vec<RoomId> = own.iter().map(|own| own.room.id).collect();
-        let mut parts = Part::start_all(hub, &ids, &address).await?;
-        let known = match since {
+        let mut rooms = RoomSubscription::start(hub, &ids, &subscription).await?;
+        let stored = match last_event_id {
             Some(id) => Cursor::read(snapshots, user, id).await?,
             None => None,
         };
-        let resumed = match known {
-            Some(cursor) => resume(hub, cursor, own, &mut parts).await?,
+        let resumed = match stored {
+            Some(cursor) => resume(hub, cursor, own, &mut rooms).await?,
             None => None,
         };
-        let lost = since.is_some() && resumed.is_none();
+        let needs_resync = last_event_id.is_some() && resumed.is_none();
         let cursor = match resumed {
             Some(cursor) => cursor,
-            None => Cursor::at(snapshots, user, stand_of(&parts)).await?,
+            None => Cursor::at(snapshots, user, positions_of(&rooms)).await?,
         };
-        let rooms = parts.into_iter().map(|part| (part.room(), Place { part, absent: false })).collect();
-        Ok(Self { hub: hub.clone(), address, cursor, rooms, lost })
+        let state = |subscription: RoomSubscription| (subscription.room(), RoomState { subscription, absent: false });
+        let rooms: HashMap<RoomId, RoomState> = rooms.into_iter().map(state).collect();
+        let ready = rooms.keys().copied().collect();
+        Ok(Self { hub: hub.clone(), subscription, cursor, rooms, ready, needs_resync })
     }
 
-    /// The id of the place where the stream starts.
+    /// The id of the position at which the stream starts.
     pub fn id(&self) -> String {
         self.cursor.id()
     }
 
-    /// What happens, in order within each room.
+    /// The events of all rooms, in order within each room.
     pub fn events(mut self) -> impl Stream<Item = Result<Event>> {
         async_stream::try_stream! {
             loop {
-                let Mail { standing, moved, passing } = self.address.take();
-                for (room, standing) in standing {
-                    if let Some(created) = self.stand(room, standing).await? {
+                let Pending { memberships, advanced, events } = self.subscription.take();
+                for (room, change) in memberships {
+                    if let Some(created) = self.apply(room, change).await? {
                         yield created;
                     }
                 }
-                for room in moved {
+                self.ready.extend(advanced);
+                for room in std::mem::take(&mut self.ready) {
                     let frames = match self.rooms.get_mut(&room) {
-                        Some(place) => place.part.next().await?,
+                        Some(state) => state.subscription.next().await?,
                         None => continue,
                     };
+                    if !frames.is_empty() {
+                        self.ready.insert(room);
+                    }
                     for frame in frames {
-                        if self.is_theirs(room, &frame) {
-                            let id = self.cursor.move_to(room, frame.position).await?;
+                        if self.is_visible(room, &frame) {
+                            let id = self.cursor.advance(room, frame.position).await?;
                             yield frame.event.clone().id(id);
                         }
                     }
                 }
-                for event in passing {
+                for event in events {
                     yield event;
                 }
-                self.address.arrived().await;
+                if self.ready.is_empty() {
+                    self.subscription.arrived().await;
+                }
             }
         }
     }
 
-    /// Follows the reader into a room or out of it. Returns what is told of a room that is new to them.
-    async fn stand(&mut self, room: RoomId, standing: Standing) -> Result<Option<Event>> {
-        match standing {
-            Standing::Out => {
+    /// Adds or removes a room. Returns the event that announces a new room.
+    async fn apply(&mut self, room: RoomId, change: MembershipChange) -> Result<Option<Event>> {
+        match change {
+            MembershipChange::Left => {
                 self.rooms.remove(&room);
                 Ok(None)
             }
-            Standing::In { .. } if self.rooms.contains_key(&room) => Ok(None),
-            Standing::In { after, created } => {
-                if let Some(mut part) = Part::start(&self.hub, room, &self.address).await? {
-                    // Who was here before goes on where they left, and the log says what they missed by right.
-                    part.go_to(self.cursor.position(room).unwrap_or(after));
-                    self.rooms.insert(room, Place { part, absent: false });
+            MembershipChange::Joined { .. } if self.rooms.contains_key(&room) => Ok(None),
+            MembershipChange::Joined { after, created } => {
+                if let Some(mut subscription) =
+                    RoomSubscription::start(&self.hub, &[room], &self.subscription).await?.pop()
+                {
+                    // A returning member continues at their last position. The log hides the entries of their absence.
+                    subscription.seek(self.cursor.position(room).unwrap_or(after));
+                    self.rooms.insert(room, RoomState { subscription, absent: false });
+                    self.ready.insert(room);
                 }
                 Ok(created)
             }
         }
     }
 
-    fn is_theirs(&mut self, room: RoomId, frame: &Frame) -> bool {
-        let user = self.address.user;
-        let Some(place) = self.rooms.get_mut(&room) else { return false };
-        if let Some(joined) = frame.moved.as_ref().and_then(|moved| moved.of(user)) {
-            place.absent = !joined;
+    fn is_visible(&mut self, room: RoomId, frame: &Frame) -> bool {
+        let user = self.subscription.user;
+        let Some(state) = self.rooms.get_mut(&room) else { return false };
+        if let Some(joined) = frame.roster_change.as_ref().and_then(|change| change.joined(user)) {
+            state.absent = !joined;
         }
-        !place.absent
+        !state.absent
     }
 }
 
-/// Sends every part to its place; none if the cursor names a position that a room does not have.
-async fn resume(hub: &Hub, cursor: Cursor, own: &[Own], parts: &mut [Part]) -> Result<Option<Cursor>> {
+/// Moves every room to its position in the cursor; `None` if the cursor names a position that a room does not have.
+async fn resume(hub: &Hub, cursor: Cursor, own: &[OwnRoom], rooms: &mut [RoomSubscription]) -> Result<Option<Cursor>> {
     let joined: HashMap<RoomId, Joined> = own.iter().map(|own| (own.room.id, own.joined)).collect();
-    let known = cursor.positions();
-    let place = |part: &Part| known.get(&part.room()).copied().unwrap_or_else(|| beginning(joined.get(&part.room())));
-    let ahead: Vec<RoomId> = parts.iter().filter(|part| place(part) > part.position()).map(Part::room).collect();
-    let stand = hub.positions(&ahead).await?;
-    for part in parts.iter().filter(|part| ahead.contains(&part.room())) {
-        let stands_at = stand.get(&part.room()).copied().unwrap_or(0);
-        if place(part) > stands_at {
+    let stored = cursor.positions();
+    let start_of = |room: &RoomSubscription| {
+        stored.get(&room.room()).copied().unwrap_or_else(|| before_join(joined.get(&room.room())))
+    };
+    let ahead: Vec<RoomId> =
+        rooms.iter().filter(|room| start_of(room) > room.position()).map(RoomSubscription::room).collect();
+    let newest = hub.history().positions(&ahead).await?;
+    for room in rooms.iter().filter(|room| ahead.contains(&room.room())) {
+        let newest = newest.get(&room.room()).copied().unwrap_or(0);
+        if start_of(room) > newest {
             return Ok(None);
         }
-        part.hint(stands_at);
+        room.hint(newest);
     }
-    for part in parts {
-        let place = place(part);
-        if place != part.position() {
-            part.go_to(place);
-        }
+    for room in rooms {
+        room.seek(start_of(room));
     }
     Ok(Some(cursor))
 }
 
-/// Where a room begins that someone came into since they last read.
-fn beginning(joined: Option<&Joined>) -> i64 {
+/// The position before the join of a user who joined the room since the cursor was issued.
+fn before_join(joined: Option<&Joined>) -> i64 {
     match joined {
         Some(Joined::At(position)) => position - 1,
         _ => 0,
     }
 }
 
-fn stand_of(parts: &[Part]) -> Positions {
-    Positions(parts.iter().map(|part| (part.room(), part.position())).collect())
+fn positions_of(rooms: &[RoomSubscription]) -> Positions {
+    Positions(rooms.iter().map(|room| (room.room(), room.position())).collect())
 }

@@ -1,4 +1,4 @@
-//! The place of a reader of all rooms, in a short id: a snapshot in the store, and the rooms that moved since.
+//! The cursor of an all-rooms stream: a short id that names a stored snapshot and the rooms that have advanced since.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,69 +10,69 @@ use common::id::{RoomId, UserId};
 
 use crate::store::{Positions, SnapshotId, Snapshots};
 
-/// A snapshot that is in use is kept for longer, this often.
-const PROLONG_EVERY: Duration = Duration::from_secs(3_600);
+/// Interval at which the lifetime of a snapshot in use is renewed.
+const RENEW_INTERVAL: Duration = Duration::from_secs(3_600);
 
 pub struct Cursor {
     snapshots: Snapshots,
     user: UserId,
     snapshot: SnapshotId,
-    prolonged: Instant,
-    at_the_snapshot: Positions,
-    since: Positions,
+    renewed: Instant,
+    at_snapshot: Positions,
+    since_snapshot: Positions,
 }
 
 impl Cursor {
-    /// A new one, which stands at these positions.
+    /// A new cursor at these positions.
     pub async fn at(snapshots: &Snapshots, user: UserId, positions: Positions) -> Result<Self> {
-        let snapshot = snapshots.take(user, &positions).await?;
+        let snapshot = snapshots.insert(user, &positions).await?;
         Ok(Self {
             snapshots: snapshots.clone(),
             user,
             snapshot,
-            prolonged: Instant::now(),
-            at_the_snapshot: positions,
-            since: Positions::default(),
+            renewed: Instant::now(),
+            at_snapshot: positions,
+            since_snapshot: Positions::default(),
         })
     }
 
-    /// The one that an id names; none for an id that is too old, another's, or made up.
+    /// The cursor that an id names; `None` for an id that is expired, forged or another user's.
     pub async fn read(snapshots: &Snapshots, user: UserId, id: &str) -> Result<Option<Self>> {
-        let Some((snapshot, since)) = decode(id) else { return Ok(None) };
-        let Some(at_the_snapshot) = snapshots.open(snapshot, user).await? else { return Ok(None) };
-        let (snapshots, prolonged) = (snapshots.clone(), Instant::now());
-        Ok(Some(Self { snapshots, user, snapshot, prolonged, at_the_snapshot, since }))
+        let Some((snapshot, since_snapshot)) = decode(id) else { return Ok(None) };
+        let Some(at_snapshot) = snapshots.get(snapshot, user).await? else { return Ok(None) };
+        let (snapshots, renewed) = (snapshots.clone(), Instant::now());
+        Ok(Some(Self { snapshots, user, snapshot, renewed, at_snapshot, since_snapshot }))
     }
 
-    /// Where the reader stands in a room, if it ever read it.
+    /// The position in a room, if the stream has read it.
     pub fn position(&self, room: RoomId) -> Option<i64> {
-        self.since.0.get(&room).or_else(|| self.at_the_snapshot.0.get(&room)).copied()
+        self.since_snapshot.0.get(&room).or_else(|| self.at_snapshot.0.get(&room)).copied()
     }
 
-    /// Moves on in a room. Returns the id of the new place.
-    pub async fn move_to(&mut self, room: RoomId, position: i64) -> Result<String> {
-        self.since.0.insert(room, position);
-        let mut since = self.since.encode();
-        if since.len() > Positions::SHORT {
+    /// Advances in a room. Returns the id of the new cursor.
+    pub async fn advance(&mut self, room: RoomId, position: i64) -> Result<String> {
+        self.since_snapshot.0.insert(room, position);
+        let mut since = self.since_snapshot.encode();
+        if since.len() > Positions::MAX_INLINE_BYTES {
             since.clear();
-            self.at_the_snapshot.0.append(&mut self.since.0);
-            self.snapshot = self.snapshots.take(self.user, &self.at_the_snapshot).await?;
-            self.prolonged = Instant::now();
-        } else if self.prolonged.elapsed() > PROLONG_EVERY {
-            self.snapshots.touch(self.snapshot).await?;
-            self.prolonged = Instant::now();
+            self.at_snapshot.0.append(&mut self.since_snapshot.0);
+            self.snapshot = self.snapshots.insert(self.user, &self.at_snapshot).await?;
+            self.renewed = Instant::now();
+        } else if self.renewed.elapsed() > RENEW_INTERVAL {
+            self.snapshots.renew(self.snapshot).await?;
+            self.renewed = Instant::now();
         }
         Ok(encode(self.snapshot, &since))
     }
 
     pub fn id(&self) -> String {
-        encode(self.snapshot, &self.since.encode())
+        encode(self.snapshot, &self.since_snapshot.encode())
     }
 
-    /// Everywhere it stands.
+    /// The positions in all rooms.
     pub fn positions(&self) -> BTreeMap<RoomId, i64> {
-        let mut positions = self.at_the_snapshot.0.clone();
-        positions.extend(&self.since.0);
+        let mut positions = self.at_snapshot.0.clone();
+        positions.extend(&self.since_snapshot.0);
         positions
     }
 }
@@ -93,12 +93,12 @@ mod tests {
 
     #[test]
     fn an_id_stays_below_a_kilobyte() {
-        let most = BASE64_URL_SAFE_NO_PAD.encode(vec![0; Positions::SHORT + 16]);
+        let most = BASE64_URL_SAFE_NO_PAD.encode(vec![0; Positions::MAX_INLINE_BYTES + 16]);
         assert!(most.len() < 1_024, "{}", most.len());
     }
 
     #[test]
-    fn what_is_no_id_names_no_place() {
+    fn a_malformed_id_is_refused() {
         for id in ["", "0", "17", "not base64!", "AAAA", &"A".repeat(3_000)] {
             assert!(decode(id).is_none(), "{id}");
         }

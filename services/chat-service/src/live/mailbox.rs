@@ -1,92 +1,91 @@
-//! What waits for one stream: bounded by the number of its rooms, however slowly it is read.
+//! The mailbox of one stream: pending notifications, bounded by the number of its rooms however slowly the client reads.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::response::sse::Event;
 use common::id::{RoomId, UserId};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Live events without a position that a reader may lag behind; of more the oldest are lost.
-const PASSING: usize = 64;
+/// Limit on pending events without a position. Beyond it, the oldest is dropped.
+const MAX_EVENTS: usize = 64;
 
-/// Of what a stream tells.
+/// The rooms of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     Room(RoomId),
     AllRooms,
 }
 
-/// How its reader stands to a room from now on.
+/// A change of the reader's membership in a room.
 #[derive(Clone, Debug)]
-pub enum Standing {
-    /// A member: who did not know the room reads it from after this position on, and is told of it first.
-    In { after: i64, created: Option<Event> },
-    /// No member any more.
-    Out,
+pub enum MembershipChange {
+    /// The reader is a member. A stream without the room sends `created`, if there is one, and then the room's entries after
+    /// the position.
+    Joined { after: i64, created: Option<Event> },
+    /// The reader is no longer a member.
+    Left,
 }
 
 #[derive(Debug)]
 pub struct Mailbox {
-    /// Among those of this replica.
+    /// Unique on this replica.
     pub id: u64,
     pub user: UserId,
     pub scope: Scope,
-    mail: Mutex<Mail>,
+    pending: Mutex<Pending>,
     arrived: Notify,
 }
 
-/// What came since it was last asked for.
+/// The notifications since the last [`Mailbox::take`].
 #[derive(Debug, Default)]
-pub struct Mail {
-    pub standing: BTreeMap<RoomId, Standing>,
-    /// Rooms in which something happened.
-    pub moved: BTreeSet<RoomId>,
-    /// What is told once and never again.
-    pub passing: VecDeque<Event>,
+pub struct Pending {
+    pub memberships: BTreeMap<RoomId, MembershipChange>,
+    /// Rooms whose feed has advanced.
+    pub advanced: BTreeSet<RoomId>,
+    /// Events that are sent once and never stored.
+    pub events: VecDeque<Event>,
 }
 
 impl Mailbox {
     pub fn new(id: u64, user: UserId, scope: Scope) -> Self {
-        Self { id, user, scope, mail: Mutex::default(), arrived: Notify::new() }
+        Self { id, user, scope, pending: Mutex::default(), arrived: Notify::new() }
     }
 
-    /// Something happened in a room.
-    pub fn moved(&self, room: RoomId) {
-        self.mail().moved.insert(room);
+    /// Adds a room whose feed has advanced.
+    pub fn notify(&self, room: RoomId) {
+        self.pending.lock().advanced.insert(room);
         self.arrived.notify_one();
     }
 
-    /// Its reader came into a room, or went; of a room it does not tell of, nothing is kept.
-    pub fn stands(&self, room: RoomId, standing: Standing) {
+    /// Adds a change of membership, unless it concerns a room outside of the scope.
+    pub fn set_membership(&self, room: RoomId, change: MembershipChange) {
         if self.scope == Scope::AllRooms || self.scope == Scope::Room(room) {
-            self.mail().standing.insert(room, standing);
+            self.pending.lock().memberships.insert(room, change);
             self.arrived.notify_one();
         }
     }
 
-    /// What is live only.
-    pub fn pass(&self, event: Event) {
-        let mut mail = self.mail();
-        if mail.passing.len() == PASSING {
-            mail.passing.pop_front();
+    /// Adds an event that is never stored.
+    pub fn push(&self, event: Event) {
+        let mut pending = self.pending.lock();
+        if pending.events.len() == MAX_EVENTS {
+            pending.events.pop_front();
         }
-        mail.passing.push_back(event);
-        drop(mail);
+        pending.events.push_back(event);
+        drop(pending);
         self.arrived.notify_one();
     }
 
-    pub fn take(&self) -> Mail {
-        std::mem::take(&mut *self.mail())
+    /// Removes and returns all notifications.
+    pub fn take(&self) -> Pending {
+        std::mem::take(&mut *self.pending.lock())
     }
 
-    /// Resolves when there may be something; at once when something came since it last did.
+    /// Waits for a notification. Returns at once if one has arrived since the last wait, so none is missed between a
+    /// [`take`](Self::take) and a wait.
     pub async fn arrived(&self) {
         self.arrived.notified().await;
-    }
-
-    fn mail(&self) -> MutexGuard<'_, Mail> {
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,21 +94,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_that_nobody_reads_holds_a_bounded_amount() {
+    fn a_stream_without_a_reader_holds_a_bounded_number_of_notifications() {
         let mailbox = Mailbox::new(1, UserId(1), Scope::AllRooms);
         for n in 0..10_000 {
-            mailbox.moved(RoomId(n % 5));
-            mailbox.stands(RoomId(n % 5), Standing::Out);
-            mailbox.pass(Event::default());
+            mailbox.notify(RoomId(n % 5));
+            mailbox.set_membership(RoomId(n % 5), MembershipChange::Left);
+            mailbox.push(Event::default());
         }
-        let mail = mailbox.take();
-        assert_eq!((mail.moved.len(), mail.standing.len(), mail.passing.len()), (5, 5, PASSING));
+        let pending = mailbox.take();
+        assert_eq!((pending.advanced.len(), pending.memberships.len(), pending.events.len()), (5, 5, MAX_EVENTS));
     }
 
     #[test]
-    fn the_stream_of_a_room_hears_of_no_other() {
+    fn the_stream_of_a_room_ignores_changes_of_other_rooms() {
         let mailbox = Mailbox::new(1, UserId(1), Scope::Room(RoomId(7)));
-        mailbox.stands(RoomId(8), Standing::Out);
-        assert!(mailbox.take().standing.is_empty());
+        mailbox.set_membership(RoomId(8), MembershipChange::Left);
+        assert!(mailbox.take().memberships.is_empty());
     }
 }

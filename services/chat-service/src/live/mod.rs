@@ -1,28 +1,37 @@
-//! The live stream: the log is the truth, everything else a hint that there is more of it.
+//! The live streams.
 //!
-//! A stream has a [`Part`] for each of its rooms, which is a position: it replays from the store up to the live edge and
-//! then follows the [`Hub`], which keeps the newest positions of each room that someone listens to. Own writes enter it
-//! right after their commit, those of other replicas by Kafka. What is missing in between is read from the log, once per
-//! room. Should every hint fail, the heads are looked at every two seconds. So delivery is exact and in order, although
-//! every hop is at least once.
+//! The log of a room is the truth. Everything else only indicates that the log has new entries. Delivery is exact and in
+//! order although each hop delivers at least once:
 //!
-//! What waits for a stream waits in its [`Mailbox`](mailbox::Mailbox), which holds a bounded amount however slowly it is
-//! read; the [`Post`] knows whose it is.
+//! - A stream has a [`RoomSubscription`](room_subscription::RoomSubscription) for each of its rooms: a position that replays
+//!   the log up to the live edge and then follows the room's [`Feed`](feed::Feed).
+//! - The [`Hub`] has one feed for each room with subscribers on this replica. The feed's [`Window`](window::Window) keeps the
+//!   newest positions in order. Entries of this replica enter it after their commit, entries of other replicas through Kafka.
+//! - A feed reads entries that are missing in its window from the log, once per room. If Kafka is unavailable, the hub reads
+//!   the heads of all rooms with subscribers every two seconds.
+//! - Each stream has a [`Mailbox`](mailbox::Mailbox), which holds a bounded number of notifications however slowly the client
+//!   reads. The registry [`Subscribers`] holds the mailboxes of this replica.
+//!
+//! # Locks
+//!
+//! A feed has one lock for its window, one for its set of mailboxes and one for the ids of recent events. A mailbox has one
+//! lock, the registry has one lock, and so has the map of feeds. No lock is held across an `await`, and none while another
+//! one is taken, with one exception: a feed locks a mailbox while it holds the lock on its set of mailboxes. A mailbox never
+//! calls back, so no deadlock is possible.
 
 mod all_rooms;
 mod cursor;
-pub mod frame;
+mod feed;
+mod history;
 mod hub;
 mod mailbox;
-mod part;
-mod post;
-mod room;
-mod streams;
+mod room_reader;
+mod room_subscription;
+mod subscribers;
 mod window;
 
-pub use all_rooms::AllRooms;
+pub use all_rooms::AllRoomsReader;
 pub use hub::Hub;
-pub use mailbox::{Scope, Standing};
-pub use post::Post;
-pub use room::RoomReader;
-pub use streams::Streams;
+pub use mailbox::{MembershipChange, Scope};
+pub use room_reader::RoomReader;
+pub use subscribers::Subscribers;

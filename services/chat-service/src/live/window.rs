@@ -1,40 +1,44 @@
-//! The newest positions of one room, in order and without holes.
+//! The window of one room: its newest positions, in order and without gaps.
+//!
+//! A window is plain data behind the lock of its feed; every method takes the lock's guard and returns without waiting. The
+//! *edge* is the last position up to which no frame is missing. Frames behind the edge are readable. Frames that arrive before
+//! their predecessor are early: they wait, unreadable, until the gap is filled.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::frame::Frame;
+use crate::wire::Frame;
 
-/// Frames that are kept for readers; who lags further behind reads the store. With 300 code points in each they take
-/// at most half a megabyte.
-const KEPT: usize = 256;
+/// Limit on readable frames; readers that lag further behind read the store. With 300 code points in each frame they take at
+/// most half a megabyte.
+const MAX_FRAMES: usize = 256;
 
-/// Frames that wait for a predecessor; beyond it the store is the shorter way.
-const EARLY: usize = 256;
+/// Limit on early frames. Beyond it, reading the store is cheaper.
+const MAX_EARLY: usize = 256;
 
 #[derive(Debug, Default)]
 pub struct Window {
-    /// The last position up to which nothing is missing; none before it is known where the room stands.
+    /// `None` until the room's position is known.
     edge: Option<i64>,
     frames: VecDeque<Arc<Frame>>,
     early: BTreeMap<i64, Arc<Frame>>,
-    /// The highest position known to exist.
-    known: i64,
+    /// The highest position that is known to exist.
+    newest: i64,
 }
 
-/// What a reader at some position finds.
+/// The frames after a reader's position.
 #[derive(Debug)]
 pub enum Next {
     Frames(Vec<Arc<Frame>>),
-    /// It has everything.
+    /// The reader stands at the edge.
     Nothing,
-    /// What it needs is not kept any more.
+    /// The window no longer holds the next frame.
     InStore,
 }
 
 impl Window {
-    /// Begins at a position; what came before it was known is taken over.
-    pub fn begin(&mut self, position: i64) {
+    /// Sets the edge to the room's position. Early frames after it remain.
+    pub fn start(&mut self, position: i64) {
         if self.edge.is_none() {
             self.edge = Some(position);
             self.early = self.early.split_off(&(position + 1));
@@ -46,29 +50,29 @@ impl Window {
         self.edge
     }
 
-    /// Takes a frame, in whatever order they come.
+    /// Takes a frame; frames may arrive in any order and repeatedly.
     pub fn offer(&mut self, frame: Frame) {
-        self.known = self.known.max(frame.position);
+        self.newest = self.newest.max(frame.position);
         let new = self.edge.is_none_or(|edge| frame.position > edge);
-        if new && (self.early.len() < EARLY || self.edge.is_some_and(|edge| frame.position == edge + 1)) {
+        if new && (self.early.len() < MAX_EARLY || self.edge.is_some_and(|edge| frame.position == edge + 1)) {
             self.early.insert(frame.position, Arc::new(frame));
             self.advance();
         }
     }
 
-    /// The frames up to the edge that came after a position, as far as they are kept.
+    /// The readable frames after a position, newest first.
     pub fn since(&self, position: i64) -> impl Iterator<Item = &Arc<Frame>> {
         self.frames.iter().rev().take_while(move |frame| frame.position > position)
     }
 
     /// Learns that a position exists.
     pub fn hint(&mut self, position: i64) {
-        self.known = self.known.max(position);
+        self.newest = self.newest.max(position);
     }
 
-    /// Whether something is known to be missing.
-    pub fn behind(&self) -> bool {
-        self.edge.is_some_and(|edge| edge < self.known)
+    /// Whether a position beyond the edge is known to exist.
+    pub fn is_behind(&self) -> bool {
+        self.edge.is_some_and(|edge| edge < self.newest)
     }
 
     fn advance(&mut self) {
@@ -78,8 +82,8 @@ impl Window {
             edge += 1;
         }
         self.edge = Some(edge);
-        self.known = self.known.max(edge);
-        let surplus = self.frames.len().saturating_sub(KEPT);
+        self.newest = self.newest.max(edge);
+        let surplus = self.frames.len().saturating_sub(MAX_FRAMES);
         self.frames.drain(..surplus);
     }
 
@@ -105,7 +109,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn frame(position: i64) -> Frame {
-        Frame { position, event: Event::default(), sent_at: None, moved: None }
+        Frame { position, event: Event::default(), sent_at: None, roster_change: None }
     }
 
     fn read_all(window: &Window, mut position: i64) -> Vec<i64> {
@@ -120,39 +124,39 @@ mod tests {
     #[test]
     fn a_reader_waits_for_the_missing_predecessor() {
         let mut window = Window::default();
-        window.begin(4);
+        window.start(4);
         window.offer(frame(6));
-        assert!(window.behind() && read_all(&window, 4).is_empty());
+        assert!(window.is_behind() && read_all(&window, 4).is_empty());
         window.offer(frame(5));
         assert_eq!(read_all(&window, 4), [5, 6]);
-        assert!(!window.behind());
+        assert!(!window.is_behind());
     }
 
     #[test]
-    fn what_is_not_kept_is_in_the_store() {
+    fn frames_beyond_the_limit_are_in_the_store() {
         let mut window = Window::default();
-        window.begin(0);
-        (1..=KEPT as i64 + 10).for_each(|position| window.offer(frame(position)));
+        window.start(0);
+        (1..=MAX_FRAMES as i64 + 10).for_each(|position| window.offer(frame(position)));
         assert!(matches!(window.after(9, 1), Next::InStore));
         assert!(matches!(window.after(10, 1), Next::Frames(_)));
     }
 
     #[test]
-    fn what_came_before_the_beginning_was_known_is_not_lost() {
+    fn frames_that_arrive_before_the_start_are_not_lost() {
         let mut window = Window::default();
         [8, 7, 5].into_iter().for_each(|position| window.offer(frame(position)));
-        window.begin(6);
+        window.start(6);
         assert_eq!(read_all(&window, 6), [7, 8]);
     }
 
     proptest! {
         #[test]
-        fn in_whatever_order_and_however_often_frames_come_they_are_read_once_and_in_order(
+        fn frames_in_any_order_with_repeats_are_read_once_and_in_order(
             start in 0_i64..5,
             mut arrivals in prop::collection::vec(1_i64..60, 0..120),
         ) {
             let mut window = Window::default();
-            window.begin(start);
+            window.start(start);
             arrivals.extend(start + 1..60);
             arrivals.into_iter().for_each(|position| window.offer(frame(position)));
             prop_assert_eq!(read_all(&window, start), (start + 1..60).collect::<Vec<_>>());

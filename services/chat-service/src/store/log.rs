@@ -1,85 +1,108 @@
-//! The rooms' logs and their heads. Read with majority: what is visible but not yet safe may vanish with its server.
+//! The rooms' logs and their heads.
+//!
+//! All reads use read concern majority: an entry that is visible before it is journaled on a majority may vanish when its
+//! server is killed.
 
 use std::collections::HashMap;
 
+use bson::oid::ObjectId;
+use bson::serde_helpers::datetime::FromChrono04DateTime;
+use bson::{Bson, doc};
 use chrono::{DateTime, Utc};
 use common::error::Result;
 use common::id::{RoomId, UserId};
 use futures_util::TryStreamExt;
-use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{self, Bson, doc};
 use mongodb::options::{CollectionOptions, ReadConcern};
 use mongodb::{Collection, Database};
 use serde::{Deserialize, Serialize};
+use serde_with::serde_as;
 
-use super::{HEADS, LOG, Pending, time};
-use crate::domain::{Kind, MessageType, Reacted};
+use super::outbox_collection::OutboxEvent;
+use super::schema::{HEADS, LOG};
+use crate::domain::{EntryKind, Message, MessageType, ReactionChange};
 
-/// Where something stands: `_id` of an entry.
+/// A position in the log of a room: the `_id` of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct LogPosition {
     pub room: RoomId,
-    /// 1, 2, 3 … in commit order.
-    pub at: i64,
+    /// 1, 2, 3 … in commit order, without gaps.
+    #[serde(rename = "at")]
+    pub position: i64,
 }
 
-impl Place {
-    /// As it is stored.
-    pub fn id(self) -> Bson {
-        doc! {"room": self.room.0, "at": self.at}.into()
+impl LogPosition {
+    /// The stored form.
+    pub fn to_bson(self) -> Bson {
+        doc! {"room": self.room.0, "at": self.position}.into()
     }
 }
 
-/// One thing that happened in a room.
+/// An entry of a room's log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Entry {
     #[serde(rename = "_id")]
-    pub place: Place,
-    pub kind: Kind,
+    pub id: LogPosition,
+    pub kind: EntryKind,
     pub message_id: ObjectId,
-    /// Who did it.
+    /// The user who made the change.
     pub by: UserId,
     pub event_id: bson::Uuid,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reacted: Option<Reacted>,
-    /// The event, until Kafka has it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pending: Option<Pending>,
+    #[serde(default, rename = "reacted", skip_serializing_if = "Option::is_none")]
+    pub reaction: Option<ReactionChange>,
+    /// The event, until Kafka has acknowledged it.
+    #[serde(default, rename = "pending", skip_serializing_if = "Option::is_none")]
+    pub event: Option<OutboxEvent>,
 }
 
-/// What is known of a room without looking at its messages.
+/// The summary of a room, which needs no look at its messages.
+#[serde_as]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Head {
     #[serde(rename = "_id")]
     pub room: RoomId,
-    /// The last position taken.
+    /// The position of the newest entry.
     pub position: i64,
+    /// The number of messages, deleted ones included.
     #[serde(default)]
     pub messages: i64,
     #[serde(default)]
     pub deleted: i64,
     /// The newest message that is not deleted.
-    pub last: Option<Last>,
-    #[serde(default, with = "time::optional")]
+    pub last: Option<LastMessage>,
+    #[serde_as(as = "Option<FromChrono04DateTime>")]
+    #[serde(default)]
     pub updated_at: Option<DateTime<Utc>>,
 }
 
 impl Head {
-    /// Messages that are not deleted.
+    /// The number of messages that are not deleted.
     pub fn total(&self) -> i64 {
         self.messages - self.deleted
     }
 }
 
-/// The message that a room list shows.
+/// The message that a list of rooms shows.
+#[serde_as]
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Last {
+pub struct LastMessage {
     pub id: ObjectId,
     pub user_id: UserId,
     pub content: String,
     pub message_type: MessageType,
-    #[serde(with = "time")]
+    #[serde_as(as = "FromChrono04DateTime")]
     pub created_at: DateTime<Utc>,
+}
+
+impl From<&Message> for LastMessage {
+    fn from(message: &Message) -> Self {
+        Self {
+            id: message.id,
+            user_id: message.user_id,
+            content: message.content.clone(),
+            message_type: message.message_type,
+            created_at: message.created_at,
+        }
+    }
 }
 
 /// The collections `room_log` and `room_heads`.
@@ -98,12 +121,12 @@ impl Log {
         }
     }
 
-    /// The head of a room; none where nothing has happened yet.
+    /// The head of a room; `None` before its first entry.
     pub async fn head(&self, room: RoomId) -> Result<Option<Head>> {
         Ok(self.heads.find_one(doc! {"_id": room.0}).await?)
     }
 
-    /// The heads of many rooms: one round trip.
+    /// The heads of many rooms, in one round trip.
     pub async fn heads(&self, rooms: &[RoomId]) -> Result<HashMap<RoomId, Head>> {
         if rooms.is_empty() {
             return Ok(HashMap::new());
@@ -113,10 +136,10 @@ impl Log {
         Ok(heads.map_ok(|head| (head.room, head)).try_collect().await?)
     }
 
-    /// The last positions of rooms in which something has happened: one round trip.
+    /// The newest positions of those rooms that have entries, in one round trip.
     pub async fn positions(&self, rooms: &[RoomId]) -> Result<HashMap<RoomId, i64>> {
         #[derive(Deserialize)]
-        struct Position {
+        struct HeadPosition {
             #[serde(rename = "_id")]
             room: RoomId,
             position: i64,
@@ -125,12 +148,12 @@ impl Log {
             return Ok(HashMap::new());
         }
         let ids: Vec<i64> = rooms.iter().map(|room| room.0).collect();
-        let heads = self.heads.clone_with_type::<Position>();
+        let heads = self.heads.clone_with_type::<HeadPosition>();
         let heads = heads.find(doc! {"_id": {"$in": ids}}).projection(doc! {"position": 1}).await?;
         Ok(heads.map_ok(|head| (head.room, head.position)).try_collect().await?)
     }
 
-    /// What happened in a room after a position, in order, at most `limit`.
+    /// The entries of a room after a position, in order, at most `limit`, without their events.
     pub async fn after(&self, room: RoomId, position: i64, limit: i64) -> Result<Vec<Entry>> {
         // `_id` is a document: a range over it is a range of positions within the room.
         let (from, to) = (doc! {"room": room.0, "at": position}, doc! {"room": room.0, "at": i64::MAX});
@@ -144,7 +167,7 @@ impl Log {
         Ok(entries.try_collect().await?)
     }
 
-    /// The entries of events that are still marked as pending.
+    /// The entries of these events that still hold their event.
     pub async fn pending(&self, events: &[bson::Uuid]) -> Result<Vec<Entry>> {
         let filter = doc! {"event_id": {"$in": events}, "pending": {"$exists": true}};
         Ok(self.entries.find(filter).await?.try_collect().await?)

@@ -1,16 +1,16 @@
-//! Reading messages. They are written by the writer alone.
+//! Reads of messages. Only the writer and the backfill change them.
 
 use std::collections::HashMap;
 
+use bson::oid::ObjectId;
+use bson::{Document, doc};
 use common::error::{Error, Result};
 use common::id::RoomId;
 use futures_util::TryStreamExt;
-use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{Document, doc};
 use mongodb::options::{CollectionOptions, ReadConcern};
 use mongodb::{Collection, Database};
 
-use super::MESSAGES;
+use super::schema::MESSAGES;
 use crate::domain::Message;
 
 /// The collection `messages`.
@@ -19,14 +19,14 @@ pub struct Messages {
     all: Collection<Message>,
 }
 
-/// Which part of a room's messages is asked for.
+/// The part of a room's messages that a list returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cursor {
-    /// The newest ones after leaving out so many.
+pub enum ListCursor {
+    /// The newest messages, after this number of even newer ones.
     Skip(u64),
-    /// The ones next to a position, before it.
+    /// The messages directly before a position.
     Before(i64),
-    /// The ones next to a position, after it.
+    /// The messages directly after a position.
     After(i64),
 }
 
@@ -36,16 +36,16 @@ impl Messages {
         Self { all: database.collection_with_options(MESSAGES, majority) }
     }
 
-    /// Messages of a room that are not deleted, oldest first, at most `limit`.
-    pub async fn list(&self, room: RoomId, cursor: Cursor, limit: i64) -> Result<Vec<Message>> {
+    /// The messages of a room that are not deleted, oldest first, at most `limit`.
+    pub async fn list(&self, room: RoomId, cursor: ListCursor, limit: i64) -> Result<Vec<Message>> {
         let mut filter = doc! {"room_id": room.0, "is_deleted": {"$ne": true}};
         let (skip, newest_first) = match cursor {
-            Cursor::Skip(n) => (n, true),
-            Cursor::Before(position) => {
+            ListCursor::Skip(n) => (n, true),
+            ListCursor::Before(position) => {
                 filter.insert("seq", doc! {"$lt": position});
                 (0, true)
             }
-            Cursor::After(position) => {
+            ListCursor::After(position) => {
                 filter.insert("seq", doc! {"$gt": position});
                 (0, false)
             }
@@ -59,13 +59,16 @@ impl Messages {
         Ok(messages)
     }
 
-    /// All messages of a room before a position, deleted ones too, newest first, at most `limit`.
+    /// All messages of a room before a position, deleted ones included, newest first, at most `limit`.
     pub async fn before(&self, room: RoomId, position: i64, limit: usize) -> Result<Vec<Message>> {
         let found = self.all.find(doc! {"room_id": room.0, "seq": {"$lt": position}});
         Ok(found.sort(doc! {"seq": -1}).limit(limit as i64).await?.try_collect().await?)
     }
 
-    /// A message by the id of a path or a cursor; what is no id names no message.
+    /// The message with an id from a path or a cursor.
+    ///
+    /// # Errors
+    /// Refuses an unknown or malformed id as not found.
     pub async fn get(&self, id: &str) -> Result<Message> {
         let found = match ObjectId::parse_str(id) {
             Ok(id) => self.all.find_one(doc! {"_id": id}).await?,
@@ -74,18 +77,18 @@ impl Messages {
         found.ok_or_else(|| Error::not_found("Message not found"))
     }
 
-    /// Messages by their ids: one round trip.
+    /// Messages by their ids, in one round trip.
     pub async fn by_ids(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Message>> {
         self.find(doc! {"_id": {"$in": ids}}).await
     }
 
-    /// Messages by ids as clients write them; what is no id names no message.
+    /// Messages by ids in hexadecimal form. Malformed ids are skipped.
     pub async fn by_hex_ids(&self, ids: &[String]) -> Result<HashMap<ObjectId, Message>> {
         let ids: Vec<ObjectId> = ids.iter().filter_map(|id| ObjectId::parse_str(id).ok()).collect();
         self.by_ids(&ids).await
     }
 
-    /// Messages by any condition, by their ids.
+    /// The messages that match a filter, by their ids.
     pub async fn find(&self, filter: Document) -> Result<HashMap<ObjectId, Message>> {
         let found = self.all.find(filter).await?;
         Ok(found.map_ok(|message| (message.id, message)).try_collect().await?)

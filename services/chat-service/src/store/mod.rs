@@ -1,22 +1,23 @@
 //! MySQL holds the rooms, MongoDB everything that happens in them.
 
-mod adoption;
-mod changes;
+mod legacy_backfill;
 mod log;
-mod marks;
+mod membership_log;
 mod messages;
+mod outbox_collection;
+mod positions;
+mod read_markers;
 mod rooms;
 mod schema;
 mod snapshots;
-pub mod time;
-mod unsent;
 
-pub use adoption::Adoption;
-pub use changes::{Change, Changes, What};
-pub use log::{Entry, Head, Last, Log, Place};
-pub use marks::{Mark, Marks, Read};
-pub use messages::{Cursor, Messages};
-pub use rooms::{Actor, Joined, Own, Rooms};
+pub use legacy_backfill::LegacyBackfill;
+pub use log::{Entry, Head, LastMessage, Log, LogPosition};
+pub use membership_log::{MembershipEvent, MembershipLog, MembershipRecord};
+pub use messages::{ListCursor, Messages};
+pub use outbox_collection::{OutboxCollection, OutboxEntry, OutboxEvent};
+pub use positions::Positions;
+pub use read_markers::{Read, ReadMarker, ReadMarkers};
+pub use rooms::{Joined, OwnRoom, Rooms};
 pub use schema::{HEADS, LOG, MESSAGES, READS, prepare};
-pub use snapshots::{Positions, SnapshotId, Snapshots};
-pub use unsent::{Pending, Unsent, UnsentEvents};
+pub use snapshots::{SnapshotId, Snapshots};

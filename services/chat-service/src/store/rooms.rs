@@ -1,4 +1,4 @@
-//! Rooms in MySQL, and who is in them.
+//! Rooms and their members in MySQL.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use moka::future::Cache;
 use moka::ops::compute::Op;
 use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool, QueryBuilder};
 
-use super::changes::{self, Change, NewChange};
-use crate::domain::{DirectPair, Move, Room, RoomKind, said_of_leaver, said_of_newcomers};
+use super::membership_log::{self, MembershipRecord, NewRecord};
+use crate::domain::{Actor, DirectPair, Room, RoomKind, RosterChange, joined_message, left_message};
 
-/// A permission is remembered no longer than 5 s, whatever is heard or not; the fifth second is for the reading.
-const REMEMBERED: Duration = Duration::from_secs(4);
+/// A permission is cached for less than 5 s, with or without events; the rest of the time is for the query.
+const CACHE_TTL: Duration = Duration::from_secs(4);
 
-/// Members of all rooms that are remembered at once, a room counting as much as 20 of them: about 20 MB.
-const MAX_REMEMBERED: u64 = 2_000_000;
+/// Capacity of the cache in members, a room counting as 20 of them: about 20 MB.
+const CACHE_CAPACITY: u64 = 2_000_000;
 const ROOM_WEIGHT: usize = 20;
 
 /// The tables `chat_rooms` and `room_members`.
@@ -30,7 +30,7 @@ const ROOM_WEIGHT: usize = 20;
 pub struct Rooms {
     pool: MySqlPool,
     outbox: Outbox,
-    known: Cache<RoomId, Arc<Room>>,
+    cache: Cache<RoomId, Arc<Room>>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -45,7 +45,7 @@ struct Row {
     updated_at: DateTime<Utc>,
 }
 
-/// A room with one of its members, or none.
+/// A room and one of its members; `None` for a room without rows of members.
 #[derive(sqlx::FromRow)]
 struct MemberRow {
     #[sqlx(flatten)]
@@ -53,7 +53,7 @@ struct MemberRow {
     member: Option<UserId>,
 }
 
-/// A room of someone, and since when it is theirs.
+/// A room of a user, and the join of that user.
 #[derive(sqlx::FromRow)]
 struct OwnRow {
     #[sqlx(flatten)]
@@ -62,27 +62,20 @@ struct OwnRow {
     joined_position: Option<i64>,
 }
 
-/// A room of someone; of a group the other members are not read yet.
-pub struct Own {
+/// A room of a user. The other members of a group are not loaded.
+pub struct OwnRoom {
     pub room: Room,
     pub joined: Joined,
 }
 
-/// The position in a room's log at which someone came in.
+/// The position in a room's log at which a user joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Joined {
-    /// With the room itself.
-    AtTheBeginning,
+    /// The user is a member since the creation of the room.
+    AtCreation,
     At(i64),
-    /// The log does not tell of it yet.
-    Untold,
-}
-
-/// Who changes a room.
-#[derive(Clone, Debug)]
-pub struct Actor {
-    pub id: UserId,
-    pub name: Option<String>,
+    /// The log does not contain the join yet.
+    Unannounced,
 }
 
 impl From<Row> for Room {
@@ -97,12 +90,12 @@ impl From<Row> for Room {
     }
 }
 
-impl From<OwnRow> for Own {
+impl From<OwnRow> for OwnRoom {
     fn from(row: OwnRow) -> Self {
         let joined = match (row.joined_by, row.joined_position) {
-            (None, _) => Joined::AtTheBeginning,
+            (None, _) => Joined::AtCreation,
             (Some(_), Some(position)) => Joined::At(position),
-            (Some(_), None) => Joined::Untold,
+            (Some(_), None) => Joined::Unannounced,
         };
         Self { room: row.room.into(), joined }
     }
@@ -111,49 +104,55 @@ impl From<OwnRow> for Own {
 impl Rooms {
     pub fn new(pool: MySqlPool, outbox: Outbox) -> Self {
         let weigher = |_: &RoomId, room: &Arc<Room>| (ROOM_WEIGHT + room.members.len()) as u32;
-        let known = Cache::builder().max_capacity(MAX_REMEMBERED).weigher(weigher).time_to_live(REMEMBERED).build();
-        Self { pool, outbox, known }
+        let cache = Cache::builder().max_capacity(CACHE_CAPACITY).weigher(weigher).time_to_live(CACHE_TTL).build();
+        Self { pool, outbox, cache }
     }
 
-    /// The room, for one of its members, as it was some seconds ago at worst.
-    pub async fn of_member(&self, room: RoomId, user: UserId) -> Result<Arc<Room>> {
-        let room = match self.known.get(&room).await {
-            Some(known) => known,
-            None => self.read(room).await?,
+    /// The room, as it was at most 5 s ago.
+    ///
+    /// # Errors
+    /// Refuses everyone who is not a member.
+    pub async fn for_member(&self, room: RoomId, user: UserId) -> Result<Arc<Room>> {
+        let room = match self.cache.get(&room).await {
+            Some(cached) => cached,
+            None => self.load_into_cache(room).await?,
         };
         room.admit(user)?;
         Ok(room)
     }
 
-    /// The room, for one of its members, as it is now.
-    pub async fn of_member_now(&self, room: RoomId, user: UserId) -> Result<Arc<Room>> {
-        let room = self.read(room).await?;
+    /// The room in its current state.
+    ///
+    /// # Errors
+    /// Refuses everyone who is not a member.
+    pub async fn for_member_uncached(&self, room: RoomId, user: UserId) -> Result<Arc<Room>> {
+        let room = self.load_into_cache(room).await?;
         room.admit(user)?;
         Ok(room)
     }
 
-    async fn read(&self, room: RoomId) -> Result<Arc<Room>> {
-        let found = Arc::new(load(&self.pool, room).await?);
-        // Whoever changed the room meanwhile remembers it in a newer version.
-        let read = found.clone();
-        let remembered = self.known.entry(room).and_compute_with(|known| {
-            let older = known.is_none_or(|known| known.value().version <= read.version);
-            std::future::ready(if older { Op::Put(read) } else { Op::Nop })
+    async fn load_into_cache(&self, room: RoomId) -> Result<Arc<Room>> {
+        let loaded = Arc::new(load(&self.pool, room).await?);
+        // A concurrent change may have put a newer version into the cache.
+        let candidate = loaded.clone();
+        let entry = self.cache.entry(room).and_compute_with(|cached| {
+            let older = cached.is_none_or(|cached| cached.value().version <= candidate.version);
+            std::future::ready(if older { Op::Put(candidate) } else { Op::Nop })
         });
-        Ok(remembered.await.into_entry().map_or(found, |entry| entry.into_value()))
+        Ok(entry.await.into_entry().map_or(loaded, |entry| entry.into_value()))
     }
 
-    /// What is remembered of a room follows a move in it.
-    pub async fn follow(&self, room: RoomId, moved: &Move, version: u64) {
-        let follow = self.known.entry(room).and_compute_with(|known| {
-            let known = known.filter(|known| known.value().version < version);
-            let moved = known.map(|known| Arc::new(known.value().after(moved, version)));
-            std::future::ready(moved.map_or(Op::Nop, Op::Put))
+    /// Applies a change of members to the cached room, unless the cache has a newer version.
+    pub async fn apply_to_cache(&self, room: RoomId, change: &RosterChange, version: u64) {
+        let applied = self.cache.entry(room).and_compute_with(|cached| {
+            let cached = cached.filter(|cached| cached.value().version < version);
+            let changed = cached.map(|cached| Arc::new(cached.value().after(change, version)));
+            std::future::ready(changed.map_or(Op::Nop, Op::Put))
         });
-        follow.await;
+        applied.await;
     }
 
-    /// The direct room of two people, if they have one.
+    /// The direct room of a pair, if it exists.
     pub async fn direct(&self, pair: DirectPair) -> Result<Option<Room>> {
         let row: Option<Row> = sqlx::query_as(concat!(
             "SELECT id, user_1_id, user_2_id, name, creator_id, members_version, created_at, updated_at ",
@@ -166,10 +165,10 @@ impl Rooms {
         Ok(row.map(Room::from))
     }
 
-    /// Opens the direct room of two people, and tells of it; whether it is new.
+    /// Creates the direct room of a pair and its event. Returns the room and whether it is new.
     ///
-    /// The key on the pair decides, so of racing calls one opens it and the others find it.
-    pub async fn open_direct(&self, pair: DirectPair, creator: UserId) -> Result<(Room, bool)> {
+    /// The unique key on the pair decides: of concurrent calls, one creates the room and the others find it.
+    pub async fn create_direct(&self, pair: DirectPair, creator: UserId) -> Result<(Room, bool)> {
         match self.insert_direct(pair, creator).await {
             Ok(room) => {
                 self.outbox.wake();
@@ -177,7 +176,7 @@ impl Rooms {
             }
             Err(Error::Refused { code: TAKEN, .. }) => {
                 let room = self.direct(pair).await?;
-                Ok((room.ok_or_else(|| Error::internal("a room that was there is gone"))?, false))
+                Ok((room.ok_or_else(|| Error::internal("an existing direct room was not found"))?, false))
             }
             Err(e) => Err(e),
         }
@@ -192,13 +191,13 @@ impl Rooms {
             .await
             .on_duplicate("chat_rooms_pair", taken)?
             .last_insert_id() as i64;
-        let room = self.tell_of_new(&mut tx, RoomId(id), true, creator, vec![pair.low, pair.high]).await?;
+        let room = self.append_created(&mut tx, RoomId(id), true, creator, vec![pair.low, pair.high]).await?;
         tx.commit().await?;
         Ok(room)
     }
 
-    /// Opens a group, and tells of it.
-    pub async fn open_group(&self, creator: UserId, name: Option<&str>, others: &[UserId]) -> Result<Room> {
+    /// Creates a group and its event.
+    pub async fn create_group(&self, creator: UserId, name: Option<&str>, others: &[UserId]) -> Result<Room> {
         let mut tx = mysql::begin(&self.pool).await?;
         let id = sqlx::query("INSERT INTO chat_rooms (name, creator_id) VALUES (?, ?)")
             .bind(name)
@@ -208,13 +207,14 @@ impl Rooms {
             .last_insert_id() as i64;
         let members: Vec<UserId> = std::iter::once(creator).chain(others.iter().copied()).collect();
         insert_members(&mut tx, RoomId(id), &members, None).await?;
-        let room = self.tell_of_new(&mut tx, RoomId(id), false, creator, members).await?;
+        let room = self.append_created(&mut tx, RoomId(id), false, creator, members).await?;
         tx.commit().await?;
         self.outbox.wake();
         Ok(room)
     }
 
-    async fn tell_of_new(
+    /// Appends the event and the record of a new room.
+    async fn append_created(
         &self,
         tx: &mut MySqlConnection,
         room: RoomId,
@@ -227,18 +227,18 @@ impl Rooms {
         let created = ChatRoomCreated { room_id: room, room_type, creator_id: creator, participant_ids };
         let version = self.outbox.append(tx, &created).await?;
         set_version(tx, room, version).await?;
-        changes::append(tx, NewChange::created(room, direct, creator, &members, version)).await?;
+        membership_log::append(tx, NewRecord::room_created(room, direct, creator, &members, version)).await?;
         load(&mut *tx, room).await
     }
 
-    /// Brings people into a group, and tells of it; none for those who are in. `names` are for what the system says.
+    /// Adds users to a group, with events and a system message that uses `names`. Returns `None` if all are members.
     pub async fn add(
         &self,
         room: RoomId,
         by: &Actor,
         users: &[UserId],
         names: &HashMap<UserId, String>,
-    ) -> Result<Option<Change>> {
+    ) -> Result<Option<MembershipRecord>> {
         let mut tx = mysql::begin(&self.pool).await?;
         let current = lock(&mut tx, room).await?;
         let new = current.newcomers(by.id, users)?;
@@ -252,17 +252,24 @@ impl Rooms {
         }
         set_version(&mut tx, room, version).await?;
         let named: Vec<&str> = new.iter().map(|user| name_of(names.get(user))).collect();
-        let content = said_of_newcomers(name_of(by.name.as_ref()), &named);
-        let moved = Move { joined: true, users: new.clone() };
-        let change = changes::append(&mut tx, NewChange::moved(room, by, moved, version, content)).await?;
-        insert_members(&mut tx, room, &new, Some(change.id)).await?;
+        let content = joined_message(name_of(by.name.as_ref()), &named);
+        let change = RosterChange { joined: true, users: new.clone() };
+        let record = NewRecord::roster_changed(room, by, change, version, content);
+        let record = membership_log::append(&mut tx, record).await?;
+        insert_members(&mut tx, room, &new, Some(record.id)).await?;
         tx.commit().await?;
         self.outbox.wake();
-        Ok(Some(change))
+        Ok(Some(record))
     }
 
-    /// Brings someone out of a group, themselves perhaps, and tells of it. `name` is for what the system says.
-    pub async fn remove(&self, room: RoomId, by: &Actor, user: UserId, name: Option<&String>) -> Result<Change> {
+    /// Removes a user from a group, with an event and a system message that uses `name`.
+    pub async fn remove(
+        &self,
+        room: RoomId,
+        by: &Actor,
+        user: UserId,
+        name: Option<&String>,
+    ) -> Result<MembershipRecord> {
         let mut tx = mysql::begin(&self.pool).await?;
         lock(&mut tx, room).await?.may_remove(by.id, user)?;
         let deleted = sqlx::query("DELETE FROM room_members WHERE chat_room_id = ? AND user_id = ?");
@@ -271,17 +278,18 @@ impl Rooms {
         let version = self.outbox.append(&mut tx, &left).await?;
         set_version(&mut tx, room, version).await?;
         let removed = (by.id != user).then(|| name_of(name));
-        let content = said_of_leaver(name_of(by.name.as_ref()), removed);
-        let moved = Move { joined: false, users: vec![user] };
-        let change = changes::append(&mut tx, NewChange::moved(room, by, moved, version, content)).await?;
+        let content = left_message(name_of(by.name.as_ref()), removed);
+        let change = RosterChange { joined: false, users: vec![user] };
+        let record = NewRecord::roster_changed(room, by, change, version, content);
+        let record = membership_log::append(&mut tx, record).await?;
         tx.commit().await?;
         self.outbox.wake();
-        Ok(change)
+        Ok(record)
     }
 
-    /// All rooms of a user: one round trip.
-    pub async fn of_user(&self, user: UserId) -> Result<Vec<Own>> {
-        // Three index lookups; an OR over two columns would be one scan.
+    /// All rooms of a user, in one round trip.
+    pub async fn of_user(&self, user: UserId) -> Result<Vec<OwnRoom>> {
+        // Three index lookups. An OR over two columns would scan the table.
         let rows: Vec<OwnRow> = sqlx::query_as(
             "SELECT id, user_1_id, user_2_id, name, creator_id, members_version, created_at, updated_at,
                     CAST(NULL AS UNSIGNED) AS joined_by, CAST(NULL AS SIGNED) AS joined_position
@@ -301,10 +309,10 @@ impl Rooms {
         .bind(user)
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(Own::from).collect())
+        Ok(rows.into_iter().map(OwnRoom::from).collect())
     }
 
-    /// Reads the members of those rooms that are groups: one round trip, none without groups.
+    /// Loads the members of all groups among the rooms, in one round trip; without groups, in none.
     pub async fn with_members(&self, mut rooms: Vec<Room>) -> Result<Vec<Room>> {
         let mut groups: HashMap<RoomId, &mut Room> =
             rooms.iter_mut().filter(|room| room.kind.pair().is_none()).map(|room| (room.id, room)).collect();
@@ -326,7 +334,7 @@ impl Rooms {
         Ok(rooms)
     }
 
-    /// Moves rooms to their last activity, for the original, which orders its lists by it: one statement.
+    /// Sets the time of the last activity, by which the original orders its lists, in one statement.
     pub async fn touch(&self, active: &HashMap<RoomId, DateTime<Utc>>) -> Result<()> {
         let Some(latest) = active.values().max() else { return Ok(()) };
         let mut update = QueryBuilder::new("UPDATE chat_rooms SET updated_at = ");
@@ -341,7 +349,7 @@ impl Rooms {
     }
 }
 
-/// A room with its members: one round trip, whatever it is.
+/// Loads a room with its members in one round trip.
 async fn load<'c>(from: impl MySqlExecutor<'c>, room: RoomId) -> Result<Room> {
     let rows: Vec<MemberRow> = sqlx::query_as(
         "SELECT room.id, user_1_id, user_2_id, name, creator_id, members_version, room.created_at, room.updated_at,
@@ -359,7 +367,7 @@ async fn load<'c>(from: impl MySqlExecutor<'c>, room: RoomId) -> Result<Room> {
     Ok(room)
 }
 
-/// Makes changes of one room take turns, and reads it.
+/// Locks a room's row, so that changes of one room are serialized, and loads the room.
 async fn lock(tx: &mut MySqlConnection, room: RoomId) -> Result<Room> {
     sqlx::query("SELECT id FROM chat_rooms WHERE id = ? FOR UPDATE").bind(room).fetch_optional(&mut *tx).await?;
     load(tx, room).await

@@ -1,12 +1,12 @@
-//! The collections of MongoDB, made at start by whichever replica comes first.
+//! The collections and indexes of MongoDB, created at start by the first replica.
 
 use std::time::Duration;
 
+use bson::{Bson, Document, doc};
 use common::error::Result;
 use common::health::Health;
 use common::mongo;
 use futures_util::TryStreamExt;
-use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::{CommandError, ErrorKind};
 use mongodb::options::IndexOptions;
 use mongodb::{Database, IndexModel};
@@ -15,55 +15,55 @@ pub const MESSAGES: &str = "messages";
 pub const LOG: &str = "room_log";
 pub const HEADS: &str = "room_heads";
 pub const MARKS: &str = "room_marks";
-/// Events of reads, beside the marks that they tell of.
+/// Events of reads.
 pub const READS: &str = "room_reads";
 pub const LEASES: &str = "chat_leases";
-/// Where readers of all their rooms stood.
+/// Positions of readers of all-rooms streams.
 pub const SNAPSHOTS: &str = "stream_snapshots";
 pub const READ_STATUS: &str = "message_read_status";
 
-/// The engine's answer to making what is there.
+/// The server's error for a collection that exists.
 const NAMESPACE_EXISTS: i32 = 48;
 
-/// Events of reads that Kafka has, or that are of no use any more, are kept no longer.
-const KEPT_READS: Duration = Duration::from_secs(24 * 3_600);
+/// Lifetime of an event of a read, published or not.
+const READ_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 
-/// An id of the stream of all rooms is good for 7 days. A snapshot that is in use is prolonged once in an hour.
-const KEPT_SNAPSHOTS: Duration = Duration::from_secs((7 * 24 + 1) * 3_600);
+/// Lifetime of a snapshot: an id of the all-rooms stream is valid for 7 days, and a snapshot in use is renewed once an hour.
+const SNAPSHOT_LIFETIME: Duration = Duration::from_secs((7 * 24 + 1) * 3_600);
 
-/// Longer than this the rooms of a killed replica's last batch would stand still.
+/// With a longer lifetime, the rooms of a killed replica's last batch block writes for too long.
 const MAX_TRANSACTION_LIFETIME_SECONDS: i64 = 10;
 
-/// Makes collections and indexes as soon as the server is there, and reports `mongodb` as ready from then on.
+/// Creates collections and indexes as soon as the server is reachable. The dependency `mongodb` is ready from then on.
 pub fn prepare(database: &Database, health: &Health) {
-    let (made, asked) = (database.clone(), database.clone());
-    let make = move || {
-        let database = made.clone();
+    let (prepared, pinged) = (database.clone(), database.clone());
+    let create = move || {
+        let database = prepared.clone();
         async move {
-            create(&database).await?;
+            create_all(&database).await?;
             warn_of_long_transactions(&database).await;
             Ok(())
         }
     };
-    let ask = move || {
-        let database = asked.clone();
+    let ping = move || {
+        let database = pinged.clone();
         async move { mongo::ping(&database).await }
     };
-    health.prepare("mongodb", make, ask);
+    health.prepare("mongodb", create, ping);
 }
 
-async fn create(database: &Database) -> Result<()> {
-    // A transaction may not make a collection on every version of the server, so they are there before the first.
+async fn create_all(database: &Database) -> Result<()> {
+    // Some server versions do not create collections within transactions.
     for name in [MESSAGES, LOG, HEADS, MARKS, READS, READ_STATUS, LEASES, SNAPSHOTS] {
         match database.create_collection(name).await {
             Err(e) if !exists(&e) => return Err(e.into()),
             _ => {}
         }
     }
-    remove_repeated_reads(database).await?;
+    remove_duplicate_reads(database).await?;
     let indexes = [
         (MESSAGES, index("room_seq", doc! {"room_id": 1, "seq": -1, "is_deleted": 1})),
-        // Unread messages are those of others: counting them never passes over one's own.
+        // Counts unread messages of others without reading the reader's own.
         (
             MESSAGES,
             index("room_sender_seq", doc! {"room_id": 1, "user_id": 1, "seq": 1, "is_deleted": 1, "message_type": 1}),
@@ -76,12 +76,12 @@ async fn create(database: &Database) -> Result<()> {
                 doc! {"client_message_id": {"$type": "string"}},
             ),
         ),
-        // A change that is tried again after an unknown outcome meets itself here; and the sweeper's queue.
+        // Refuses a change that is retried after a commit of unknown outcome. The sweeper reads it in order.
         (LOG, unique("pending_events", doc! {"event_id": 1}, doc! {"pending": {"$exists": true}})),
         (READS, unique("pending_events", doc! {"event_id": 1}, doc! {"pending": {"$exists": true}})),
-        (READS, expiring("expiry", "at", KEPT_READS)),
-        (SNAPSHOTS, expiring("expiry", "at", KEPT_SNAPSHOTS)),
-        // The original's plain index on the same fields has another name, and stays.
+        (READS, expiring("expiry", "at", READ_LIFETIME)),
+        (SNAPSHOTS, expiring("expiry", "at", SNAPSHOT_LIFETIME)),
+        // The original's plain index on the same fields has another name and remains.
         (READ_STATUS, unique("message_reader", doc! {"message_id": 1, "user_id": 1}, doc! {})),
         (READ_STATUS, index("user_room", doc! {"user_id": 1, "room_id": 1})),
     ];
@@ -91,17 +91,17 @@ async fn create(database: &Database) -> Result<()> {
     Ok(())
 }
 
-/// The original's plain index let a reader read a message twice.
-async fn remove_repeated_reads(database: &Database) -> Result<()> {
+/// Removes duplicate rows, which the original's plain index allowed.
+async fn remove_duplicate_reads(database: &Database) -> Result<()> {
     let rows = database.collection::<Document>(READ_STATUS);
-    let repeated = [
+    let duplicates = [
         doc! {"$group": {"_id": {"message": "$message_id", "user": "$user_id"}, "rows": {"$push": "$_id"}}},
         doc! {"$match": {"rows.1": {"$exists": true}}},
     ];
-    let mut groups = rows.aggregate(repeated).allow_disk_use(true).await?;
+    let mut groups = rows.aggregate(duplicates).allow_disk_use(true).await?;
     while let Some(group) = groups.try_next().await? {
         let surplus: Vec<Bson> = group.get_array("rows").map(|rows| rows[1..].to_vec()).unwrap_or_default();
-        tracing::info!(reader = ?group.get_document("_id").ok(), rows = surplus.len(), "repeated reads are removed");
+        tracing::info!(reader = ?group.get_document("_id").ok(), rows = surplus.len(), "removing duplicate reads");
         rows.delete_many(doc! {"_id": {"$in": surplus}}).await?;
     }
     Ok(())
@@ -125,7 +125,7 @@ fn expiring(name: &str, field: &str, after: Duration) -> IndexModel {
     IndexModel::builder().keys(doc! {field: 1}).options(options).build()
 }
 
-/// A killed replica leaves its transaction to the engine, and the rooms in it wait for that long.
+/// The server aborts the transaction of a killed replica after its lifetime. Until then, its rooms accept no writes.
 async fn warn_of_long_transactions(database: &Database) {
     let asked = doc! {"getParameter": 1, "transactionLifetimeLimitSeconds": 1};
     let Ok(answer) = database.client().database("admin").run_command(asked).await else { return };
@@ -135,8 +135,8 @@ async fn warn_of_long_transactions(database: &Database) {
     {
         tracing::warn!(
             seconds,
-            "transactionLifetimeLimitSeconds of mongod is long: after a kill of this process its \
-            last rooms stand still for that time; set it to 3"
+            "transactionLifetimeLimitSeconds of mongod is high: after a kill of this process, the rooms of its last \
+            batch accept no writes for that time; set it to 3"
         );
     }
 }

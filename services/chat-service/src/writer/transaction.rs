@@ -1,31 +1,30 @@
-//! One batch as one transaction: a constant number of round trips, whatever the number of orders and rooms.
+//! A batch as one transaction, in a constant number of round trips for any number of requests and rooms.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use common::error::Result;
-use common::id::{RoomId, UserId};
+use bson::oid::ObjectId;
+use bson::{Bson, Document, doc, serialize_to_bson};
+use common::error::{Error, Result};
+use common::id::RoomId;
 use futures_util::TryStreamExt;
-use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{Document, doc, serialize_to_bson};
 use mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT;
 use mongodb::options::{Acknowledgment, ReadConcern, WriteConcern};
 use mongodb::{ClientSession, Collection, Database};
 
-use super::{Act, Order, Written};
-use crate::domain::{Change, Kind, Message, Reacted};
-use crate::events;
-use crate::store::{Entry, HEADS, Head, LOG, Last, MESSAGES, Pending, Place, time};
+use super::request::{Command, WriteRequest};
+use crate::domain::{EntryKind, Message};
+use crate::outbox;
+use crate::store::{Entry, HEADS, Head, LOG, LastMessage, LogPosition, MESSAGES};
 
 type Mongo<T> = mongodb::error::Result<T>;
 
-/// A try that takes longer is given up; the engine drops its transaction by itself.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit of a try. The server aborts the abandoned transaction by itself.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a commit of unknown outcome is committed again, as the driver asks for, before the ledger is asked.
-const COMMIT_TRIES: usize = 3;
+/// Limit on commits of one transaction: after an unknown outcome the driver's documentation asks for a repeat.
+const MAX_COMMITS: usize = 3;
 
-/// Where batches go.
 pub struct Transactions {
     database: Database,
     messages: Collection<Message>,
@@ -33,27 +32,18 @@ pub struct Transactions {
     heads: Collection<Head>,
 }
 
-/// One order, committed.
-pub struct Committed {
-    pub written: Written,
-    pub kind: Kind,
-    pub reacted: Option<Reacted>,
-    pub by: UserId,
-    pub place: Place,
-    pub event: Pending,
-}
-
-/// What an order that no rule refuses came to.
+/// The outcome of a request that no rule refuses.
 pub enum Outcome {
-    Committed(Box<Committed>),
-    /// There was nothing to change, and no position is taken.
+    /// The request's log entry, with its event, and the message in its new state.
+    Committed(Box<(Entry, Message)>),
+    /// The message was in the requested state; no position is used.
     Unchanged(Box<Message>),
 }
 
-/// An order of a batch once it is decided what it does: the message in its new state.
+/// A request to which the rules were applied: the message in its new state.
 struct Decided<'a> {
-    order: &'a Order,
-    kind: Kind,
+    request: &'a WriteRequest,
+    kind: EntryKind,
     message: Message,
     changes: bool,
 }
@@ -68,41 +58,44 @@ impl Transactions {
         }
     }
 
-    /// Writes a batch: all of it, or on an error nothing, or nobody knows. A rule's refusal is an outcome.
-    pub(super) async fn attempt(&self, batch: &[Order]) -> Mongo<Vec<Result<Outcome>>> {
-        let attempt = tokio::time::timeout(PATIENCE, self.transaction(batch)).await;
+    /// Writes a batch. The refusal of a rule is an outcome of its request.
+    ///
+    /// # Errors
+    /// On an error nothing is stored, or, for a commit of unknown outcome, possibly the whole batch.
+    pub async fn attempt(&self, batch: &[WriteRequest]) -> Mongo<Vec<Result<Outcome>>> {
+        let attempt = tokio::time::timeout(TIMEOUT, self.transaction(batch)).await;
         attempt.unwrap_or_else(|_| Err(mongodb::error::Error::custom("the transaction took too long")))
     }
 
-    async fn transaction(&self, batch: &[Order]) -> Mongo<Vec<Result<Outcome>>> {
+    async fn transaction(&self, batch: &[WriteRequest]) -> Mongo<Vec<Result<Outcome>>> {
         let mut session = self.database.client().start_session().await?;
         let safe = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
         session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(safe).await?;
         match self.write(&mut session, batch).await {
             Ok(outcomes) => commit(&mut session).await.map(|()| outcomes),
             Err(e) => {
-                // Often it is aborted already.
+                // The server has often aborted it already.
                 let _ = session.abort_transaction().await;
                 Err(e)
             }
         }
     }
 
-    async fn write(&self, session: &mut ClientSession, batch: &[Order]) -> Mongo<Vec<Result<Outcome>>> {
+    async fn write(&self, session: &mut ClientSession, batch: &[WriteRequest]) -> Mongo<Vec<Result<Outcome>>> {
         let mut changed = self.targets(session, batch).await?;
-        let decided: Vec<Result<Decided>> = batch.iter().map(|order| decide(order, &mut changed)).collect();
+        let decided: Vec<Result<Decided>> = batch.iter().map(|request| decide(request, &mut changed)).collect();
         let accepted: Vec<&Decided> =
             decided.iter().filter_map(|decided| decided.as_ref().ok()).filter(|decided| decided.changes).collect();
         let mut positions = self.take_positions(session, &accepted).await?;
-        let placed: Vec<Result<(Outcome, Option<Entry>)>> =
-            decided.into_iter().map(|decided| decided.and_then(|decided| place(decided, &mut positions))).collect();
-        self.put(session, &placed).await?;
-        Ok(placed.into_iter().map(|placed| placed.map(|(outcome, _)| outcome)).collect())
+        let outcomes: Vec<Result<Outcome>> =
+            decided.into_iter().map(|decided| decided.and_then(|decided| number(decided, &mut positions))).collect();
+        self.store(session, &outcomes).await?;
+        Ok(outcomes)
     }
 
-    /// The messages that are to be changed, as they are now.
-    async fn targets(&self, session: &mut ClientSession, batch: &[Order]) -> Mongo<HashMap<ObjectId, Message>> {
-        let ids: Vec<ObjectId> = batch.iter().filter_map(|order| order.target()).collect();
+    /// The current state of the messages that the batch changes.
+    async fn targets(&self, session: &mut ClientSession, batch: &[WriteRequest]) -> Mongo<HashMap<ObjectId, Message>> {
+        let ids: Vec<ObjectId> = batch.iter().filter_map(WriteRequest::target).collect();
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
@@ -110,7 +103,7 @@ impl Transactions {
         found.stream(session).map_ok(|message| (message.id, message)).try_collect().await
     }
 
-    /// Moves the heads of the rooms touched, and returns for each the position before the batch's first.
+    /// Advances the heads of the batch's rooms. Returns the position before the first one of the batch for each room.
     async fn take_positions(
         &self,
         session: &mut ClientSession,
@@ -121,31 +114,34 @@ impl Transactions {
             return Ok(HashMap::new());
         }
         let updates: Vec<Document> = rooms.iter().map(|(room, counts)| counts.update(*room)).collect();
-        let moved = doc! {"update": HEADS, "updates": updates};
-        run(&self.database, session, moved).await?;
+        run(&self.database, session, doc! {"update": HEADS, "updates": updates}).await?;
 
         let ids: Vec<i64> = rooms.keys().map(|room| room.0).collect();
         let mut heads = self.heads.find(doc! {"_id": {"$in": ids}}).session(&mut *session).await?;
         let heads: Vec<Head> = heads.stream(session).try_collect().await?;
         self.refresh_last(session, accepted, &heads).await?;
-        Ok(heads.iter().map(|head| (head.room, head.position - rooms.get(&head.room).map_or(0, |c| c.taken))).collect())
+        Ok(heads
+            .iter()
+            .map(|head| (head.room, head.position - rooms.get(&head.room).map_or(0, |c| c.positions)))
+            .collect())
     }
 
-    /// When the message that a room list shows was changed, the list shows it changed, or the one before it.
+    /// Updates the last message of a head after an edit, and replaces it after a deletion.
     async fn refresh_last(&self, session: &mut ClientSession, accepted: &[&Decided<'_>], heads: &[Head]) -> Mongo<()> {
         let mut latest: HashMap<ObjectId, &Message> = HashMap::new();
-        for decided in accepted.iter().filter(|decided| matches!(decided.kind, Kind::Edited | Kind::Deleted)) {
+        for decided in accepted.iter().filter(|decided| matches!(decided.kind, EntryKind::Edited | EntryKind::Deleted))
+        {
             latest.insert(decided.message.id, &decided.message);
         }
         let mut updates = Vec::new();
         for head in heads {
             let Some(changed) = head.last.as_ref().and_then(|last| latest.get(&last.id)) else { continue };
             let last = if changed.is_deleted {
-                self.newest(session, head.room, &latest).await?.as_ref().map(last)
+                self.newest(session, head.room, &latest).await?.as_ref().map(LastMessage::from)
             } else {
-                Some(last(changed))
+                Some(LastMessage::from(*changed))
             };
-            updates.push(doc! {"q": {"_id": head.room.0}, "u": {"$set": {"last": bson(&last)?}}});
+            updates.push(doc! {"q": {"_id": head.room.0}, "u": {"$set": {"last": to_bson(&last)?}}});
         }
         if updates.is_empty() {
             return Ok(());
@@ -153,43 +149,41 @@ impl Transactions {
         run(&self.database, session, doc! {"update": HEADS, "updates": updates}).await
     }
 
-    /// The newest message of a room that is not deleted, nor will be by this batch.
+    /// The newest message of a room that is neither deleted nor deleted by this batch.
     async fn newest(
         &self,
         session: &mut ClientSession,
         room: RoomId,
         changed: &HashMap<ObjectId, &Message>,
     ) -> Mongo<Option<Message>> {
-        let gone: Vec<ObjectId> = changed.values().filter(|m| m.is_deleted).map(|m| m.id).collect();
-        let there = doc! {"room_id": room.0, "is_deleted": {"$ne": true}, "_id": {"$nin": gone}};
-        self.messages.find_one(there).sort(doc! {"seq": -1}).session(session).await
+        let deleted: Vec<ObjectId> = changed.values().filter(|m| m.is_deleted).map(|m| m.id).collect();
+        let filter = doc! {"room_id": room.0, "is_deleted": {"$ne": true}, "_id": {"$nin": deleted}};
+        self.messages.find_one(filter).sort(doc! {"seq": -1}).session(session).await
     }
 
-    /// Writes messages, their changes, and the log.
-    async fn put(&self, session: &mut ClientSession, placed: &[Result<(Outcome, Option<Entry>)>]) -> Mongo<()> {
-        let done = || placed.iter().filter_map(|placed| placed.as_ref().ok());
-        let entries: Vec<&Entry> = done().filter_map(|(_, entry)| entry.as_ref()).collect();
-        let committed = done().filter_map(|(outcome, _)| outcome.committed());
-        let (sent, changed): (Vec<_>, Vec<_>) = committed.partition(|committed| committed.kind == Kind::Sent);
+    /// Writes the messages, their changes and the log entries.
+    async fn store(&self, session: &mut ClientSession, outcomes: &[Result<Outcome>]) -> Mongo<()> {
+        let committed: Vec<&(Entry, Message)> = outcomes.iter().flatten().filter_map(Outcome::committed).collect();
+        let (sent, changed): (Vec<&(Entry, Message)>, Vec<_>) =
+            committed.iter().copied().partition(|(entry, _)| entry.kind == EntryKind::Sent);
         if !sent.is_empty() {
-            let new = sent.iter().map(|committed| &committed.written.message);
-            self.messages.insert_many(new).session(&mut *session).await?;
+            let messages = sent.iter().map(|(_, message)| message);
+            self.messages.insert_many(messages).session(&mut *session).await?;
         }
         if !changed.is_empty() {
-            // In the order of the batch: of several changes of one message the last stands.
-            let updates: Vec<Document> =
-                changed.iter().map(|committed| change(&committed.written.message)).collect::<Mongo<_>>()?;
+            // In the order of the batch, so that the last of several changes of one message remains.
+            let updates: Vec<Document> = changed.iter().map(|(_, message)| update(message)).collect::<Mongo<_>>()?;
             run(&self.database, session, doc! {"update": MESSAGES, "updates": updates}).await?;
         }
-        if !entries.is_empty() {
-            self.entries.insert_many(entries).session(session).await?;
+        if !committed.is_empty() {
+            self.entries.insert_many(committed.iter().map(|(entry, _)| entry)).session(session).await?;
         }
         Ok(())
     }
 }
 
 impl Outcome {
-    fn committed(&self) -> Option<&Committed> {
+    fn committed(&self) -> Option<&(Entry, Message)> {
         match self {
             Self::Committed(committed) => Some(committed),
             Self::Unchanged(_) => None,
@@ -197,46 +191,25 @@ impl Outcome {
     }
 }
 
-impl Order {
-    fn target(&self) -> Option<ObjectId> {
-        match &self.act {
-            Act::Send(_) => None,
-            Act::Change { message, .. } => Some(*message),
+/// Applies the rules. Later requests of the batch see the change.
+fn decide<'a>(request: &'a WriteRequest, changed: &mut HashMap<ObjectId, Message>) -> Result<Decided<'a>> {
+    match &request.command {
+        Command::Send(message) => {
+            Ok(Decided { request, kind: EntryKind::Sent, message: (**message).clone(), changes: true })
         }
-    }
-
-    fn change(&self) -> Option<&Change> {
-        match &self.act {
-            Act::Send(_) => None,
-            Act::Change { change, .. } => Some(change),
-        }
-    }
-
-    fn reacted(&self) -> Option<&Reacted> {
-        match self.change() {
-            Some(Change::React(reacted)) => Some(reacted),
-            _ => None,
-        }
-    }
-}
-
-/// Applies the rules. What an order changes is seen by the orders after it.
-fn decide<'a>(order: &'a Order, changed: &mut HashMap<ObjectId, Message>) -> Result<Decided<'a>> {
-    match &order.act {
-        Act::Send(message) => Ok(Decided { order, kind: Kind::Sent, message: (**message).clone(), changes: true }),
-        Act::Change { message, change, room } => {
+        Command::Change { message, change, room } => {
             let message = changed.get_mut(message).filter(|m| m.room_id == *room);
-            let message = message.ok_or_else(|| common::error::Error::not_found("Message not found"))?;
-            let changes = message.apply(change, order.by, order.at)?;
-            Ok(Decided { order, kind: change.kind(), message: message.clone(), changes })
+            let message = message.ok_or_else(|| Error::not_found("Message not found"))?;
+            let changes = message.apply(change, request.by, request.at)?;
+            Ok(Decided { request, kind: change.kind(), message: message.clone(), changes })
         }
     }
 }
 
-/// What a batch does to one room.
+/// The changes of a batch to one room.
 #[derive(Default)]
 struct Counts<'a> {
-    taken: i64,
+    positions: i64,
     sent: i64,
     deleted: i64,
     newest: Option<&'a Message>,
@@ -245,15 +218,15 @@ struct Counts<'a> {
 fn count<'a>(accepted: &[&'a Decided<'_>]) -> HashMap<RoomId, Counts<'a>> {
     let mut rooms: HashMap<RoomId, Counts> = HashMap::new();
     for decided in accepted {
-        let counts = rooms.entry(decided.order.room()).or_default();
-        counts.taken += 1;
+        let counts = rooms.entry(decided.request.room()).or_default();
+        counts.positions += 1;
         match decided.kind {
-            Kind::Sent => {
+            EntryKind::Sent => {
                 counts.sent += 1;
                 counts.newest = Some(&decided.message);
             }
-            Kind::Deleted => counts.deleted += 1,
-            Kind::Edited | Kind::Reacted => {}
+            EntryKind::Deleted => counts.deleted += 1,
+            EntryKind::Edited | EntryKind::Reacted => {}
         }
     }
     rooms
@@ -261,69 +234,58 @@ fn count<'a>(accepted: &[&'a Decided<'_>]) -> HashMap<RoomId, Counts<'a>> {
 
 impl Counts<'_> {
     fn update(&self, room: RoomId) -> Document {
-        let mut update = doc! {"$inc": {"position": self.taken, "messages": self.sent, "deleted": self.deleted}};
+        let mut update = doc! {"$inc": {"position": self.positions, "messages": self.sent, "deleted": self.deleted}};
         if let Some(newest) = self.newest {
-            let at = time::to_bson(newest.created_at);
-            update.insert("$set", doc! {"last": bson(&last(newest)).unwrap_or_default(), "updated_at": at});
+            let last = to_bson(&LastMessage::from(newest)).unwrap_or_default();
+            update.insert("$set", doc! {"last": last, "updated_at": bson::DateTime::from_chrono(newest.created_at)});
         }
         doc! {"q": {"_id": room.0}, "u": update, "upsert": true}
     }
 }
 
-fn last(message: &Message) -> Last {
-    Last {
-        id: message.id,
-        user_id: message.user_id,
-        content: message.content.clone(),
-        message_type: message.message_type,
-        created_at: message.created_at,
-    }
-}
-
-/// Gives an order its position, and makes the entry and the event.
-fn place(decided: Decided, positions: &mut HashMap<RoomId, i64>) -> Result<(Outcome, Option<Entry>)> {
-    let Decided { order, kind, mut message, changes } = decided;
+/// Assigns the next position of the room, and creates the entry with its event.
+fn number(decided: Decided, positions: &mut HashMap<RoomId, i64>) -> Result<Outcome> {
+    let Decided { request, kind, mut message, changes } = decided;
     if !changes {
-        return Ok((Outcome::Unchanged(Box::new(message)), None));
+        return Ok(Outcome::Unchanged(Box::new(message)));
     }
-    let position = positions.entry(order.room()).or_default();
+    let position = positions.entry(request.room()).or_default();
     *position += 1;
-    let place = Place { room: order.room(), at: *position };
-    if kind == Kind::Sent {
-        message.seq = Some(place.at);
+    let id = LogPosition { room: request.room(), position: *position };
+    if kind == EntryKind::Sent {
+        message.seq = Some(id.position);
     }
-    let (change, reacted) = (order.change(), order.reacted());
-    let event = events::of_message(&message, change, order.by, place, order.event_id, order.at, &order.trace)?;
+    let (change, by) = (request.change(), request.by);
+    let event = outbox::of_message(&message, change, by, id, request.event_id, request.at, &request.trace)?;
     let entry = Entry {
-        place,
+        id,
         kind,
         message_id: message.id,
-        by: order.by,
-        event_id: order.bson_event_id(),
-        reacted: reacted.cloned(),
-        pending: Some(event.clone()),
+        by,
+        event_id: request.bson_event_id(),
+        reaction: request.reaction().cloned(),
+        event: Some(event),
     };
-    let written = Written { message, position: Some(place.at) };
-    let committed = Committed { written, kind, reacted: reacted.cloned(), by: order.by, place, event };
-    Ok((Outcome::Committed(Box::new(committed)), Some(entry)))
+    Ok(Outcome::Committed(Box::new((entry, message))))
 }
 
-fn change(message: &Message) -> Mongo<Document> {
+/// The update of a message to its new state.
+fn update(message: &Message) -> Mongo<Document> {
     let state = doc! {
         "content": &message.content,
         "original_content": &message.original_content,
         "is_edited": message.is_edited,
-        "edited_at": message.edited_at.map(time::to_bson),
+        "edited_at": message.edited_at.map(bson::DateTime::from_chrono),
         "is_deleted": message.is_deleted,
-        "deleted_at": message.deleted_at.map(time::to_bson),
+        "deleted_at": message.deleted_at.map(bson::DateTime::from_chrono),
         "deleted_by": message.deleted_by.map(|by| by.0),
-        "updated_at": time::to_bson(message.updated_at),
-        "reactions": bson(&message.reactions)?,
+        "updated_at": bson::DateTime::from_chrono(message.updated_at),
+        "reactions": to_bson(&message.reactions)?,
     };
     Ok(doc! {"q": {"_id": message.id}, "u": {"$set": state}})
 }
 
-/// Many updates as one command: the driver's own `bulk_write` wants MongoDB 8.
+/// Runs many updates as one command, because the driver's `bulk_write` requires MongoDB 8.
 async fn run(database: &Database, session: &mut ClientSession, command: Document) -> Mongo<()> {
     let answer = database.run_command(command).session(session).await?;
     match answer.get_array("writeErrors") {
@@ -332,7 +294,7 @@ async fn run(database: &Database, session: &mut ClientSession, command: Document
     }
 }
 
-fn bson<T: serde::Serialize>(value: &T) -> Mongo<mongodb::bson::Bson> {
+fn to_bson<T: serde::Serialize>(value: &T) -> Mongo<Bson> {
     serialize_to_bson(value).map_err(mongodb::error::Error::custom)
 }
 
@@ -340,7 +302,7 @@ async fn commit(session: &mut ClientSession) -> Mongo<()> {
     let mut tries = 1;
     loop {
         match session.commit_transaction().await {
-            Err(e) if e.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) && tries < COMMIT_TRIES => tries += 1,
+            Err(e) if e.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) && tries < MAX_COMMITS => tries += 1,
             committed => return committed,
         }
     }

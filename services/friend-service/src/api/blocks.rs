@@ -1,4 +1,4 @@
-//! Blocks: who wants to hear nothing of whom.
+//! Blocks between users.
 
 use axum::Json;
 use axum::extract::State;
@@ -14,34 +14,34 @@ use common::http::{Path, Query};
 use common::id::UserId;
 use common::input::{Input, Int, Invalid};
 
-use crate::AppState;
-use crate::api::people::Faces;
 use crate::api::requests::Message;
+use crate::api::responses::TargetErrors;
+use crate::api::users::ProfileViews;
 use crate::domain::{Pair, Relation, Status, refusal};
+use crate::state::AppState;
 use crate::store::Block;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(block, unblock)).routes(routes!(blocked)).routes(routes!(blocks))
 }
 
-/// Block someone: ends a friendship or a request, and stops requests and direct messages both ways.
+/// Block a user. The block ends a friendship or a request, and stops requests and direct messages in both directions.
 #[utoipa::path(
     post,
     path = "/friends/block/{user_id}",
     tag = "blocks",
     security(("bearer" = [])),
-    params(("user_id" = UserId, Path, description = "Whom to block")),
+    params(("user_id" = UserId, Path, description = "The user to block")),
     responses(
-        (status = 200, description = "Blocked, or was already", body = Message),
-        (status = 400, description = "Oneself", body = ErrorBody),
-        (status = 404, description = "No such person", body = ErrorBody),
-        (status = 503, description = "It cannot be verified that the person exists", body = ErrorBody),
+        (status = 200, description = "The user is blocked", body = Message),
+        (status = 400, description = "The user is the caller", body = ErrorBody),
+        TargetErrors,
     ),
 )]
 async fn block(State(app): State<AppState>, me: CurrentUser, Path(other): Path<UserId>) -> Result<Json<Message>> {
-    let pair = Pair::of(me.id, other).ok_or_else(refusal::blocking_oneself)?;
+    let pair = Pair::of(me.id, other).ok_or_else(refusal::block_of_self)?;
     if !app.users.exists(other).await? {
-        return Err(refusal::no_such_person());
+        return Err(refusal::no_such_user());
     }
     let ended = app.blocks.block(pair, me.id, other).await?;
     if let Some(Relation { status: Status::Pending, requester, .. }) = ended {
@@ -51,21 +51,21 @@ async fn block(State(app): State<AppState>, me: CurrentUser, Path(other): Path<U
     Ok(Json(Message { message: "User blocked successfully" }))
 }
 
-/// Take a block back.
+/// Remove a block.
 #[utoipa::path(
     delete,
     path = "/friends/block/{user_id}",
     tag = "blocks",
     security(("bearer" = [])),
-    params(("user_id" = UserId, Path, description = "Whom to unblock")),
+    params(("user_id" = UserId, Path, description = "The user to unblock")),
     responses(
-        (status = 200, description = "Not blocked any more", body = Message),
-        (status = 400, description = "Oneself", body = ErrorBody),
-        (status = 404, description = "Was not blocked", body = ErrorBody),
+        (status = 200, description = "The user is no longer blocked", body = Message),
+        (status = 400, description = "The user is the caller", body = ErrorBody),
+        (status = 404, description = "The user is not blocked", body = ErrorBody),
     ),
 )]
 async fn unblock(State(app): State<AppState>, me: CurrentUser, Path(other): Path<UserId>) -> Result<Json<Message>> {
-    let pair = Pair::of(me.id, other).ok_or_else(refusal::blocking_oneself)?;
+    let pair = Pair::of(me.id, other).ok_or_else(refusal::block_of_self)?;
     app.blocks.unblock(pair, me.id, other).await?;
     Ok(Json(Message { message: "User unblocked successfully" }))
 }
@@ -77,30 +77,30 @@ struct BlockedUser {
     blocked_at: DateTime<Utc>,
 }
 
-/// Whom I blocked.
+/// List the users whom the caller has blocked.
 #[utoipa::path(
     get,
     path = "/friends/blocked",
     tag = "blocks",
     security(("bearer" = [])),
-    responses((status = 200, description = "The latest first", body = [BlockedUser])),
+    responses((status = 200, description = "The users, latest block first", body = [BlockedUser])),
 )]
 async fn blocked(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Vec<BlockedUser>>> {
     let blocked = app.blocks.of(me.id).await?;
-    let people: Vec<_> = blocked.iter().map(|blocked| blocked.user_id).collect();
-    let faces = Faces::of(&app, &people).await?;
-    let shown = blocked.into_iter().map(|blocked| BlockedUser {
+    let users: Vec<_> = blocked.iter().map(|blocked| blocked.user_id).collect();
+    let profiles = ProfileViews::of(&app, &users).await?;
+    let bodies = blocked.into_iter().map(|blocked| BlockedUser {
         user_id: blocked.user_id,
-        username: faces.username(blocked.user_id),
+        username: profiles.username(blocked.user_id),
         blocked_at: blocked.blocked_at,
     });
-    Ok(Json(shown.collect()))
+    Ok(Json(bodies.collect()))
 }
 
 #[derive(Debug, Deserr, IntoParams)]
 #[deserr(error = Invalid)]
 #[into_params(parameter_in = Query)]
-struct Since {
+struct BlocksQuery {
     /// Blocks after this id.
     #[deserr(default = Int(0))]
     #[param(inline, required = false, default = 0)]
@@ -110,35 +110,35 @@ struct Since {
     limit: Int<1, 1000>,
 }
 
-impl Input for Since {}
+impl Input for BlocksQuery {}
 
-/// A part of all blocks.
+/// A page of all blocks.
 #[derive(Debug, Serialize, ToSchema)]
 struct AllBlocks {
     blocks: Vec<Block>,
-    /// Where the next part begins; null after the last.
+    /// The `since_id` of the next page; null on the last page.
     next_since_id: Option<i64>,
 }
 
-/// All blocks, for the services that keep them.
+/// List all blocks, for services that keep a copy.
 #[utoipa::path(
     get,
     path = "/friends/blocks",
     tag = "services",
     security(("bearer" = [])),
-    params(Since),
+    params(BlocksQuery),
     responses(
-        (status = 200, description = "In the order of their ids", body = AllBlocks),
-        (status = 401, description = "No service's token", body = ErrorBody),
+        (status = 200, description = "The blocks in the order of their ids", body = AllBlocks),
+        (status = 401, description = "The token is not that of a service", body = ErrorBody),
     ),
 )]
 async fn blocks(
     State(app): State<AppState>,
     _service: ServiceCaller,
-    Query(Since { since_id: Int(since), limit: Int(limit) }): Query<Since>,
+    Query(BlocksQuery { since_id: Int(since), limit: Int(limit) }): Query<BlocksQuery>,
 ) -> Result<Json<AllBlocks>> {
     let blocks = app.blocks.since(since, limit).await?;
-    // A full part may have been the last; the next one is empty then.
+    // A full page may be the last one. Then the next page is empty.
     let next_since_id = blocks.last().filter(|_| blocks.len() == limit as usize).map(|last| last.id);
     Ok(Json(AllBlocks { blocks, next_since_id }))
 }

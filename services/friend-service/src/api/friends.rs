@@ -1,4 +1,4 @@
-//! Friends: the list, and the end of a friendship.
+//! Friends: the list, and ending a friendship.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,10 +15,10 @@ use common::http::{Path, Query};
 use common::id::UserId;
 use common::input::{Input, Int, Invalid};
 
-use crate::AppState;
-use crate::api::people::Faces;
 use crate::api::requests::Message;
+use crate::api::users::ProfileViews;
 use crate::domain::{Pair, refusal};
+use crate::state::AppState;
 use crate::store;
 
 pub fn router() -> OpenApiRouter<AppState> {
@@ -29,11 +29,11 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[deserr(error = Invalid)]
 #[into_params(parameter_in = Query)]
 struct Page {
-    /// Without it the whole list comes, as clients of the original expect.
+    /// Without a limit, the answer contains the whole list, as clients of the original expect.
     #[deserr(default)]
     #[param(inline)]
     limit: Option<Int<1, 100>>,
-    /// `X-Next-Cursor` of the page before.
+    /// The `X-Next-Cursor` of the previous page.
     #[deserr(default)]
     #[param(inline)]
     cursor: Option<Int<0, { i64::MAX }>>,
@@ -41,21 +41,21 @@ struct Page {
 
 impl Input for Page {}
 
-/// A friend as they look at this moment.
+/// A friend, with their current profile.
 #[derive(Debug, Serialize, ToSchema)]
 struct Friend {
     user_id: UserId,
-    /// `Unknown` while user-service cannot be asked.
+    /// `Unknown` if user-service is unavailable and the name is not known.
     username: String,
     display_name: Option<String>,
-    /// Empty: nobody's e-mail is told to others.
+    /// Always empty. The service does not reveal e-mail addresses.
     email: &'static str,
     is_online: bool,
     last_seen_at: Option<DateTime<Utc>>,
     friends_since: DateTime<Utc>,
 }
 
-/// My friends.
+/// List the friends of the caller.
 #[utoipa::path(
     get,
     path = "/friends/list",
@@ -64,40 +64,40 @@ struct Friend {
     params(Page),
     responses((
         status = 200,
-        description = "The oldest friendship first",
+        description = "The friends, oldest friendship first",
         body = [Friend],
-        headers(("X-Next-Cursor" = i64, description = "Where the next page begins; absent on the last")),
+        headers(("X-Next-Cursor" = i64, description = "The cursor of the next page; absent on the last page")),
     )),
 )]
 async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<Page>) -> Result<impl IntoResponse> {
     let (friends, next) = page.of(&app, me.id).await?;
-    let people: Vec<_> = friends.iter().map(|friend| friend.user_id).collect();
-    let faces = Faces::of(&app, &people).await?;
-    let shown: Vec<_> = friends.into_iter().map(|friend| show(friend, &faces)).collect();
-    Ok((next.map(|cursor| [("x-next-cursor", cursor.to_string())]), Json(shown)))
+    let users: Vec<_> = friends.iter().map(|friend| friend.user_id).collect();
+    let profiles = ProfileViews::of(&app, &users).await?;
+    let bodies: Vec<_> = friends.into_iter().map(|friend| Friend::of(friend, &profiles)).collect();
+    Ok((next.map(|cursor| [("x-next-cursor", cursor.to_string())]), Json(bodies)))
 }
 
-/// The same under a shorter path.
+/// List the friends of the caller, under a shorter path.
 #[utoipa::path(
     get,
     path = "/friends",
     tag = "friends",
     security(("bearer" = [])),
     params(Page),
-    responses((status = 200, description = "As /friends/list", body = [Friend])),
+    responses((status = 200, description = "The same as /friends/list", body = [Friend])),
 )]
 async fn list_at_root(app: State<AppState>, me: CurrentUser, page: Query<Page>) -> Result<impl IntoResponse> {
     list(app, me, page).await
 }
 
 impl Page {
-    /// The friends of this page, and where the next one begins if there is one.
+    /// The friends on this page, and the cursor of the next page if there is one.
     async fn of(&self, app: &AppState, user: UserId) -> Result<(Vec<store::Friend>, Option<i64>)> {
         let after = self.cursor.map_or(0, |cursor| cursor.0);
         let Some(Int(limit)) = self.limit else {
             return Ok((app.friendships.friends_of(user, after, i64::MAX).await?, None));
         };
-        // One more than is shown tells whether there is a next page.
+        // One friend more than the limit shows whether there is a next page.
         let mut friends = app.friendships.friends_of(user, after, limit + 1).await?;
         let more = friends.len() > limit as usize;
         friends.truncate(limit as usize);
@@ -106,17 +106,19 @@ impl Page {
     }
 }
 
-fn show(friend: store::Friend, faces: &Faces) -> Friend {
-    let id = friend.user_id;
-    let profile = faces.profile(id);
-    Friend {
-        user_id: id,
-        username: faces.username(id),
-        display_name: profile.and_then(|profile| profile.display_name.clone()),
-        email: "",
-        is_online: faces.is_online(id),
-        last_seen_at: profile.and_then(|profile| profile.last_seen_at),
-        friends_since: friend.since,
+impl Friend {
+    fn of(friend: store::Friend, profiles: &ProfileViews) -> Self {
+        let id = friend.user_id;
+        let profile = profiles.profile(id);
+        Self {
+            user_id: id,
+            username: profiles.username(id),
+            display_name: profile.and_then(|profile| profile.display_name.clone()),
+            email: "",
+            is_online: profiles.is_online(id),
+            last_seen_at: profile.and_then(|profile| profile.last_seen_at),
+            friends_since: friend.since,
+        }
     }
 }
 
@@ -128,8 +130,8 @@ fn show(friend: store::Friend, faces: &Faces) -> Friend {
     security(("bearer" = [])),
     params(("id" = UserId, Path, description = "The friend")),
     responses(
-        (status = 200, description = "No friends any more", body = Message),
-        (status = 404, description = "The two are no friends", body = ErrorBody),
+        (status = 200, description = "The friendship has ended", body = Message),
+        (status = 404, description = "The two users are not friends", body = ErrorBody),
     ),
 )]
 async fn unfriend(State(app): State<AppState>, me: CurrentUser, Path(friend): Path<UserId>) -> Result<Json<Message>> {

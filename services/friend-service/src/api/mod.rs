@@ -1,22 +1,23 @@
-//! HTTP: one file per resource, each with its types, its documentation and its handlers.
+//! HTTP: one file per resource, with its types, documentation and handlers.
 
 #![allow(unused_qualifications, reason = "utoipa's `params(Type)` writes the type out")]
 
-mod aliases;
 mod blocks;
 mod friends;
-mod people;
+mod legacy;
 mod requests;
+mod responses;
+mod users;
 
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::AppState;
+use crate::state::AppState;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .merge(requests::router())
         .merge(friends::router())
         .merge(blocks::router())
-        .merge(people::router())
-        .merge(aliases::router())
+        .merge(users::router())
+        .merge(legacy::router())
 }

@@ -1,4 +1,4 @@
-//! Friend requests: sending, answering, taking back, and those that wait.
+//! Friend requests: sending, answering, cancelling and listing.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,19 +15,20 @@ use common::http::{Path, Valid};
 use common::id::UserId;
 use common::input::{Input, Invalid, Text};
 
-use crate::AppState;
-use crate::api::people::{Faces, parties};
+use crate::api::responses::{InvalidInput, NothingPending, TargetErrors};
+use crate::api::users::{ProfileViews, party_names};
 use crate::domain::{Pair, refusal};
+use crate::state::AppState;
 use crate::store;
 
 pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(send)).routes(routes!(answer)).routes(routes!(cancel)).routes(routes!(waiting))
+    OpenApiRouter::new().routes(routes!(send)).routes(routes!(answer)).routes(routes!(cancel)).routes(routes!(pending))
 }
 
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct NewRequest {
-    /// Whom to ask. The older clients' `target_user_id` and `to_user_id` are read too.
+    /// The addressee. Older clients send `target_user_id` or `to_user_id`.
     user_id_2: UserId,
     #[deserr(default)]
     message: Option<Text<0, 500>>,
@@ -38,7 +39,7 @@ impl Input for NewRequest {
         &[("target_user_id", "user_id_2"), ("to_user_id", "user_id_2")];
 }
 
-/// A relation as clients see it. `user_id_1` is who asked.
+/// A friendship or a request. `user_id_1` is the requester.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Friendship {
     id: i64,
@@ -51,7 +52,7 @@ pub(super) struct Friendship {
     deleted_at: Option<DateTime<Utc>>,
 }
 
-/// The relation, with its id once more under the older clients' name.
+/// The request. `request_id` repeats the id for older clients.
 #[derive(Debug, Serialize, ToSchema)]
 struct Sent {
     #[serde(flatten)]
@@ -67,12 +68,11 @@ struct Sent {
     security(("bearer" = [])),
     request_body = NewRequest,
     responses(
-        (status = 201, description = "Sent", body = Sent),
-        (status = 400, description = "To oneself, or the two already relate", body = ErrorBody),
-        (status = 403, description = "One has blocked the other", body = ErrorBody),
-        (status = 404, description = "No such person", body = ErrorBody),
-        (status = 422, description = "Invalid input", body = ErrorBody),
-        (status = 503, description = "It cannot be verified that the person exists", body = ErrorBody),
+        (status = 201, description = "The request was sent", body = Sent),
+        (status = 400, description = "The addressee is the caller, or the two users are related", body = ErrorBody),
+        (status = 403, description = "One of the two users has blocked the other", body = ErrorBody),
+        TargetErrors,
+        InvalidInput,
     ),
 )]
 async fn send(
@@ -81,10 +81,10 @@ async fn send(
     Valid(new): Valid<NewRequest>,
 ) -> Result<(StatusCode, Json<Sent>)> {
     let to = new.user_id_2;
-    let pair = Pair::of(me.id, to).ok_or_else(refusal::to_oneself)?;
-    let (exists, names) = tokio::join!(app.users.exists(to), parties(&app, &me, me.id, to));
+    let pair = Pair::of(me.id, to).ok_or_else(refusal::request_to_self)?;
+    let (exists, names) = tokio::join!(app.users.exists(to), party_names(&app, &me, me.id, to));
     if !exists? {
-        return Err(refusal::no_such_person());
+        return Err(refusal::no_such_user());
     }
     let message = new.message.as_ref().map(|text| text.0.as_str());
     let sent = app.friendships.request(pair, me.id, to, message, &names?).await?;
@@ -106,7 +106,7 @@ pub(super) struct Message {
     pub(super) message: &'static str,
 }
 
-/// What an answer is answered with: the friendship, or that there is none.
+/// The friendship after `accept`, a message after `reject`.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum Answered {
@@ -120,12 +120,12 @@ pub(super) enum Answered {
     path = "/friends/status/{requester_user_id}",
     tag = "requests",
     security(("bearer" = [])),
-    params(("requester_user_id" = UserId, Path, description = "Who asked")),
+    params(("requester_user_id" = UserId, Path, description = "The requester")),
     request_body = Answer,
     responses(
         (status = 200, description = "The friendship, or a message", body = Answered),
-        (status = 400, description = "No such request, or no such action", body = ErrorBody),
-        (status = 422, description = "Invalid input", body = ErrorBody),
+        (status = 400, description = "There is no such pending request, or no such action", body = ErrorBody),
+        InvalidInput,
     ),
 )]
 async fn answer(
@@ -144,7 +144,7 @@ async fn answer(
 
 pub(super) async fn accept(app: &AppState, me: &CurrentUser, requester: UserId) -> Result<Friendship> {
     let pair = Pair::of(requester, me.id).ok_or_else(refusal::nothing_pending)?;
-    let names = parties(app, me, requester, me.id).await?;
+    let names = party_names(app, me, requester, me.id).await?;
     let accepted = app.friendships.accept(pair, requester, &names).await?;
     app.requests.with_label_values(&["accepted"]).inc();
     Ok(accepted.into())
@@ -163,16 +163,16 @@ struct Cancelled {
     target_user_id: UserId,
 }
 
-/// Take a request back.
+/// Cancel a request.
 #[utoipa::path(
     delete,
     path = "/friends/request/{target_user_id}",
     tag = "requests",
     security(("bearer" = [])),
-    params(("target_user_id" = UserId, Path, description = "Who was asked")),
+    params(("target_user_id" = UserId, Path, description = "The addressee")),
     responses(
-        (status = 200, description = "Taken back", body = Cancelled),
-        (status = 400, description = "No such request", body = ErrorBody),
+        (status = 200, description = "The request was cancelled", body = Cancelled),
+        NothingPending,
     ),
 )]
 async fn cancel(State(app): State<AppState>, me: CurrentUser, Path(target): Path<UserId>) -> Result<Json<Cancelled>> {
@@ -182,20 +182,21 @@ async fn cancel(State(app): State<AppState>, me: CurrentUser, Path(target): Path
     Ok(Json(Cancelled { message: "Friend request cancelled successfully", target_user_id: target }))
 }
 
-/// The requests that wait for an answer.
+/// The pending requests of the caller.
 #[derive(Debug, Serialize, ToSchema)]
 struct Waiting {
     received_requests: Vec<Request>,
     sent_requests: Vec<Request>,
 }
 
-/// A request that waits, with the other one's name.
+/// A pending request.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Request {
     friendship_id: i64,
+    /// The other user.
     user_id: UserId,
     username: String,
-    /// Empty: nobody's e-mail is told to others.
+    /// Always empty. The service does not reveal e-mail addresses.
     email: &'static str,
     status: &'static str,
     created_at: DateTime<Utc>,
@@ -204,15 +205,15 @@ pub(super) struct Request {
     message: Option<String>,
 }
 
-/// The requests to and from me that wait for an answer.
+/// List the pending requests to and from the caller.
 #[utoipa::path(
     get,
     path = "/friends/requests",
     tag = "requests",
     security(("bearer" = [])),
-    responses((status = 200, description = "In both directions, oldest first", body = Waiting)),
+    responses((status = 200, description = "The requests in both directions, oldest first", body = Waiting)),
 )]
-async fn waiting(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Waiting>> {
+async fn pending(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Waiting>> {
     let all = requests_of(&app, me.id).await?;
     let (received_requests, sent_requests) = all.into_iter().partition(|request| request.request_type == RECEIVED);
     Ok(Json(Waiting { received_requests, sent_requests }))
@@ -220,27 +221,27 @@ async fn waiting(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Wa
 
 const RECEIVED: &str = "received";
 
-/// The requests that others sent and that wait for this person's answer.
+/// The pending requests to a user.
 pub(super) async fn received_by(app: &AppState, user: UserId) -> Result<Vec<Request>> {
     let all = requests_of(app, user).await?;
     Ok(all.into_iter().filter(|request| request.request_type == RECEIVED).collect())
 }
 
 async fn requests_of(app: &AppState, user: UserId) -> Result<Vec<Request>> {
-    let waiting = app.friendships.requests_of(user).await?;
-    let people: Vec<_> = waiting.iter().map(|request| request.user_id).collect();
-    let faces = Faces::of(app, &people).await?;
-    let shown = waiting.into_iter().map(|request| Request {
+    let requests = app.friendships.requests_of(user).await?;
+    let users: Vec<_> = requests.iter().map(|request| request.user_id).collect();
+    let profiles = ProfileViews::of(app, &users).await?;
+    let bodies = requests.into_iter().map(|request| Request {
         friendship_id: request.friendship_id,
         user_id: request.user_id,
-        username: faces.username(request.user_id),
+        username: profiles.username(request.user_id),
         email: "",
         status: "pending",
         created_at: request.created_at,
         request_type: if request.sent { "sent" } else { RECEIVED },
         message: request.message,
     });
-    Ok(shown.collect())
+    Ok(bodies.collect())
 }
 
 impl From<store::Friendship> for Friendship {

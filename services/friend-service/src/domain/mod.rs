@@ -1,8 +1,8 @@
-//! The rules of how two people may come to relate. No I/O.
+//! The rules of relationships: plain types and functions, no I/O.
 
 mod pair;
 pub mod refusal;
-mod standing;
+mod relationship;
 
 pub use pair::Pair;
-pub use standing::{Relation, Standing, Status};
+pub use relationship::{Relation, Relationship, Status};

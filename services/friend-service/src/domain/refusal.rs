@@ -1,18 +1,18 @@
-//! What we say when we say no; the texts are the original's where it had them.
+//! The refusals of the rules. Where the original has the same refusal, the text is the original's.
 
 use axum::http::StatusCode;
 
 use common::error::Error;
 
-pub fn to_oneself() -> Error {
+pub fn request_to_self() -> Error {
     Error::business("Cannot send friend request to yourself")
 }
 
-pub fn blocking_oneself() -> Error {
+pub fn block_of_self() -> Error {
     Error::business("Cannot block yourself")
 }
 
-pub fn no_such_person() -> Error {
+pub fn no_such_user() -> Error {
     Error::not_found("Target user not found")
 }
 
@@ -20,7 +20,7 @@ pub fn already_related() -> Error {
     Error::business("Friendship already exists or pending")
 }
 
-/// Does not tell who blocked whom.
+/// Does not reveal which of the two users blocked the other.
 pub fn blocked() -> Error {
     Error::refused(StatusCode::FORBIDDEN, "BLOCKED", "Cannot send friend request to this user")
 }

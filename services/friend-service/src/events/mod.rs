@@ -1,4 +1,4 @@
-//! What friend-service learns of people: names for its lists, and what its cache must no longer say.
+//! The events that friend-service consumes: names for its lists, and changes that end cached profiles.
 
 mod names;
 mod profiles;
@@ -11,17 +11,17 @@ use common::platform::{Failure, Platform};
 
 use crate::store::Names;
 
-/// The consumer group of the names: replicas share the work.
+/// The consumer group of the projection of names. Replicas share the partitions.
 const NAMES_GROUP: &str = "friend-service-names";
 
-/// Starts both readers; each ends with the process.
+/// Starts both consumers, which run until the shutdown.
 pub fn start(platform: &Platform, producer: &Producer, names: Names, users: UserClient) -> Result<(), Failure> {
     let config = &platform.config;
     let (kafka, topics) = (&config.kafka, &config.kafka.topics);
     let group = format!("{}{NAMES_GROUP}", config.kafka_group_prefix);
-    let told = Consumer::new(kafka, producer, &group, &[&topics.user_events], names::Projection::new(names))?;
+    let consumer = Consumer::new(kafka, producer, &group, &[&topics.user_events], names::Projection::new(names))?;
     let stopping = platform.shutdown.stopping_token();
-    platform.shutdown.spawn(told.run(stopping.clone()));
+    platform.shutdown.spawn(consumer.run(stopping.clone()));
 
     let tail = Tail::start(kafka, producer, &[&topics.user_events, &topics.user_online_status], stopping)?;
     platform.shutdown.spawn(profiles::refresh(users, tail));

@@ -1,11 +1,11 @@
-//! Names from `user.events` into MySQL, once for all replicas.
+//! The projection of names from `user.events` into MySQL, shared by all replicas.
 
 use common::error::Result;
 use common::events::Received;
 use common::events::user::UserRegistered;
 use common::kafka::consumer::Handler;
 
-use crate::store::{Names, Told};
+use crate::store::{Name, Names};
 
 pub(super) struct Projection {
     names: Names,
@@ -19,14 +19,14 @@ impl Projection {
 
 impl Handler for Projection {
     async fn handle(&self, events: &[Received]) -> Result<()> {
-        // A username is given once; a profile's update does not carry it.
+        // A username never changes, and updates of a profile do not contain it.
         let registered = events.iter().filter(|event| event.is::<UserRegistered>());
-        let told: Vec<Told> = registered.map(told).collect::<Result<_>>()?;
-        self.names.keep(&told).await
+        let names: Vec<Name> = registered.map(name_of).collect::<Result<_>>()?;
+        self.names.upsert(&names).await
     }
 }
 
-fn told(event: &Received) -> Result<Told> {
+fn name_of(event: &Received) -> Result<Name> {
     let UserRegistered { user_id, username, .. } = event.decode()?;
-    Ok(Told { user_id, username, version: event.version })
+    Ok(Name { user_id, username, version: event.version })
 }

@@ -1,22 +1,23 @@
-//! What this replica remembers of people, kept fresh: every replica hears every event.
+//! Invalidation of cached profiles. Every replica has a cache of its own and receives every event.
 
 use common::clients::user::UserClient;
+use common::error::Result;
 use common::events::Received;
 use common::events::user::{UserOnlineStatusChanged, UserProfileUpdated};
 use common::kafka::live::Tail;
 
-/// Follows the topics until the process ends. While Kafka is away, memory ages by its time to live alone.
+/// Consumes the topics until the tail ends. While Kafka is unavailable, cached profiles end by their lifetime alone.
 pub(super) async fn refresh(users: UserClient, mut tail: Tail) {
     while let Some(event) = tail.next().await {
-        if let Err(error) = take(&users, &event).await {
-            tracing::debug!(%error, event_type = event.event_type, "event passed over");
+        if let Err(error) = apply(&users, &event).await {
+            tracing::debug!(%error, event_type = event.event_type, "skipping an unreadable event");
         }
     }
 }
 
-async fn take(users: &UserClient, event: &Received) -> common::error::Result<()> {
+async fn apply(users: &UserClient, event: &Received) -> Result<()> {
     if event.is::<UserProfileUpdated>() {
-        // The event does not tell all of the profile, so it is fetched anew when it is next shown.
+        // The event contains only a part of the profile, so the next list fetches the whole profile.
         let UserProfileUpdated { user_id, .. } = event.decode()?;
         users.forget(user_id).await;
     } else if event.is::<UserOnlineStatusChanged>() {

@@ -1,4 +1,4 @@
-//! Friendships in MySQL: requests, their answers, and the lists.
+//! Friendships in MySQL: requests, answers and lists.
 
 use std::collections::HashSet;
 
@@ -6,14 +6,15 @@ use chrono::{DateTime, Utc};
 use sqlx::{MySqlConnection, MySqlPool};
 
 use common::error::{OnDuplicate, Result};
+use common::events::Event;
 use common::events::friend::{
     FriendRemoved, FriendRequestAccepted, FriendRequestCancelled, FriendRequestRejected, FriendRequestSent,
 };
 use common::id::UserId;
 use common::mysql::retry_on_deadlock;
 
-use crate::domain::{Pair, refusal};
-use crate::store::Pairs;
+use crate::domain::{Pair, Relation, refusal};
+use crate::store::pairs::Pairs;
 
 /// The table `friendships`.
 #[derive(Clone)]
@@ -22,7 +23,7 @@ pub struct Friendships {
     pairs: Pairs,
 }
 
-/// A relation. `user_id_1` is who asked; times are the database's, in microseconds.
+/// A row. `user_id_1` is the requester. Times come from the database's clock, in microseconds.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Friendship {
     pub id: i64,
@@ -34,7 +35,7 @@ pub struct Friendship {
     pub deleted_at: Option<DateTime<Utc>>,
 }
 
-/// A friendship as one of the two sees it.
+/// A friendship from the view of one of the two users.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Friend {
     pub friendship_id: i64,
@@ -42,20 +43,20 @@ pub struct Friend {
     pub since: DateTime<Utc>,
 }
 
-/// A request that waits, as one of the two sees it.
+/// A pending request from the view of one of the two users.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Request {
     pub friendship_id: i64,
-    /// The other one.
+    /// The other user.
     pub user_id: UserId,
     pub sent: bool,
     pub message: Option<String>,
     pub created_at: DateTime<Utc>,
 }
 
-/// How events call the two.
+/// The names of the two users in events.
 #[derive(Clone, Debug)]
-pub struct Parties {
+pub struct PartyNames {
     pub requester: String,
     pub addressee: String,
 }
@@ -65,108 +66,103 @@ impl Friendships {
         Self { pool, pairs }
     }
 
-    /// Opens a request; refused where the two already relate, or one has blocked the other.
+    /// Inserts a request and its event.
     ///
-    /// The unique key decides: an original beside us does not lock pairs.
+    /// # Errors
+    /// Refuses if the two are related or one has blocked the other. The unique key decides, because services of the original
+    /// do not lock pairs.
     pub async fn request(
         &self,
         pair: Pair,
         from: UserId,
         to: UserId,
         message: Option<&str>,
-        names: &Parties,
+        names: &PartyNames,
     ) -> Result<Friendship> {
         retry_on_deadlock(|| async {
-            let mut change = self.pairs.begin(pair).await?;
-            change.standing.may_request()?;
-            let id = insert(change.connection(), from, to, message).await?;
-            change
-                .tell(&FriendRequestSent {
-                    friendship_id: id,
-                    requester_id: from,
-                    requester_name: names.requester.clone(),
-                    addressee_id: to,
-                    addressee_name: names.addressee.clone(),
-                })
-                .await?;
-            let sent = by_id(change.connection(), id).await?;
-            change.commit(sent).await
+            let mut tx = self.pairs.begin(pair).await?;
+            tx.relationship.allow_request()?;
+            let id = insert(tx.connection(), from, to, message).await?;
+            tx.append(&FriendRequestSent {
+                friendship_id: id,
+                requester_id: from,
+                requester_name: names.requester.clone(),
+                addressee_id: to,
+                addressee_name: names.addressee.clone(),
+            })
+            .await?;
+            let sent = by_id(tx.connection(), id).await?;
+            tx.commit(sent).await
         })
         .await
     }
 
-    /// Accepts what `from` asked.
-    pub async fn accept(&self, pair: Pair, from: UserId, names: &Parties) -> Result<Friendship> {
+    /// Accepts the pending request of `from`.
+    pub async fn accept(&self, pair: Pair, from: UserId, names: &PartyNames) -> Result<Friendship> {
         retry_on_deadlock(|| async {
-            let mut change = self.pairs.begin_on_existing(pair).await?;
-            let request = change.standing.pending_from(from)?;
+            let mut tx = self.pairs.begin_on_existing(pair).await?;
+            let request = tx.relationship.pending_from(from)?;
             let accept =
                 sqlx::query("UPDATE friendships SET status = 'accepted', updated_at = UTC_TIMESTAMP(6) WHERE id = ?");
-            accept.bind(request.id).execute(change.connection()).await?;
-            change
-                .tell(&FriendRequestAccepted {
-                    friendship_id: request.id,
-                    requester_id: request.requester,
-                    requester_name: names.requester.clone(),
-                    addressee_id: request.addressee,
-                    addressee_name: names.addressee.clone(),
-                })
-                .await?;
-            let accepted = by_id(change.connection(), request.id).await?;
-            change.commit(accepted).await
+            accept.bind(request.id).execute(tx.connection()).await?;
+            tx.append(&FriendRequestAccepted {
+                friendship_id: request.id,
+                requester_id: request.requester,
+                requester_name: names.requester.clone(),
+                addressee_id: request.addressee,
+                addressee_name: names.addressee.clone(),
+            })
+            .await?;
+            let accepted = by_id(tx.connection(), request.id).await?;
+            tx.commit(accepted).await
         })
         .await
     }
 
-    /// Rejects what `from` asked.
+    /// Rejects the pending request of `from`.
     pub async fn reject(&self, pair: Pair, from: UserId) -> Result<()> {
-        retry_on_deadlock(|| async {
-            let mut change = self.pairs.begin_on_existing(pair).await?;
-            let request = change.standing.pending_from(from)?;
-            change.end(&request).await?;
-            change
-                .tell(&FriendRequestRejected {
-                    friendship_id: Some(request.id),
-                    requester_id: request.requester,
-                    addressee_id: request.addressee,
-                })
-                .await?;
-            change.commit(()).await
+        self.end_request(pair, from, |request| FriendRequestRejected {
+            friendship_id: Some(request.id),
+            requester_id: request.requester,
+            addressee_id: request.addressee,
         })
         .await
     }
 
-    /// Takes back what `from` asked.
+    /// Cancels the pending request of `from`.
     pub async fn cancel(&self, pair: Pair, from: UserId) -> Result<()> {
-        retry_on_deadlock(|| async {
-            let mut change = self.pairs.begin_on_existing(pair).await?;
-            let request = change.standing.pending_from(from)?;
-            change.end(&request).await?;
-            change
-                .tell(&FriendRequestCancelled {
-                    friendship_id: Some(request.id),
-                    requester_id: request.requester,
-                    addressee_id: request.addressee,
-                })
-                .await?;
-            change.commit(()).await
+        self.end_request(pair, from, |request| FriendRequestCancelled {
+            friendship_id: Some(request.id),
+            requester_id: request.requester,
+            addressee_id: request.addressee,
         })
         .await
     }
 
-    /// Ends a friendship on the wish of `by`.
+    async fn end_request<E: Event>(&self, pair: Pair, from: UserId, event: impl Fn(&Relation) -> E) -> Result<()> {
+        retry_on_deadlock(|| async {
+            let mut tx = self.pairs.begin_on_existing(pair).await?;
+            let request = tx.relationship.pending_from(from)?;
+            tx.end(&request).await?;
+            tx.append(&event(&request)).await?;
+            tx.commit(()).await
+        })
+        .await
+    }
+
+    /// Ends a friendship at the request of `by`.
     pub async fn remove(&self, pair: Pair, by: UserId, friend: UserId) -> Result<()> {
         retry_on_deadlock(|| async {
-            let mut change = self.pairs.begin_on_existing(pair).await?;
-            let friendship = change.standing.friendship()?;
-            change.end(&friendship).await?;
-            change.tell(&FriendRemoved { friendship_id: friendship.id, user_id: by, friend_id: friend }).await?;
-            change.commit(()).await
+            let mut tx = self.pairs.begin_on_existing(pair).await?;
+            let friendship = tx.relationship.friendship()?;
+            tx.end(&friendship).await?;
+            tx.append(&FriendRemoved { friendship_id: friendship.id, user_id: by, friend_id: friend }).await?;
+            tx.commit(()).await
         })
         .await
     }
 
-    /// Who sent the live request of this id to `addressee`.
+    /// The requester of a pending request to `addressee`.
     pub async fn requester_of(&self, id: i64, addressee: UserId) -> Result<Option<UserId>> {
         let requester = sqlx::query_scalar(
             "SELECT user_id_1 FROM friendships
@@ -175,9 +171,9 @@ impl Friendships {
         Ok(requester.bind(id).bind(addressee).fetch_optional(&self.pool).await?)
     }
 
-    /// The friends of someone by age of the relation: those after the relation `after`, at most `limit`.
+    /// The friends of a user in the order of the relations' ids: those after the relation `after`, at most `limit`.
     ///
-    /// The two halves are woven together here: MySQL would take twice the time for it.
+    /// The two halves are merged here, because an ORDER BY over the union takes MySQL twice the time.
     pub async fn friends_of(&self, user: UserId, after: i64, limit: i64) -> Result<Vec<Friend>> {
         let friends = sqlx::query_as(
             "(SELECT id AS friendship_id, user_id_2 AS user_id, updated_at AS since FROM friendships
@@ -193,7 +189,7 @@ impl Friendships {
         Ok(friends)
     }
 
-    /// The requests to and from someone that wait for an answer, oldest first.
+    /// The pending requests to and from a user, oldest first.
     pub async fn requests_of(&self, user: UserId) -> Result<Vec<Request>> {
         let requests = sqlx::query_as(
             "SELECT id AS friendship_id, user_id_2 AS user_id, TRUE AS sent, message, created_at FROM friendships
@@ -207,8 +203,8 @@ impl Friendships {
         Ok(requests)
     }
 
-    /// Whom a search for new friends leaves out: the friends of someone, and whoever is blocked either way.
-    pub async fn out_of_reach(&self, user: UserId) -> Result<HashSet<UserId>> {
+    /// The users whom a search for new friends omits: friends, and users who are blocked in either direction.
+    pub async fn omitted_from_search(&self, user: UserId) -> Result<HashSet<UserId>> {
         let found = sqlx::query_scalar(
             "SELECT user_id_2 FROM friendships WHERE user_id_1 = ? AND deleted_at IS NULL AND status = 'accepted'
              UNION ALL

@@ -1,4 +1,4 @@
-//! Duplicates that were merged when the original's table was taken over, each named once in the log.
+//! Duplicate friendships of the original that the migration merged. Each is logged once.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use common::error::Result;
 use common::id::UserId;
 
-/// Until the migration is through; it merges long before anyone asks.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Pause between two tries while the migration has not run.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(sqlx::FromRow)]
 struct Merged {
@@ -20,16 +20,16 @@ struct Merged {
     high: UserId,
 }
 
-/// Waits for the migration, then names what it merged.
-pub async fn tell_of_merged(pool: MySqlPool, stopping: CancellationToken) {
-    let until_migrated = ConstantBuilder::default().with_delay(LOOK_AGAIN).without_max_times();
+/// Waits for the migration, then logs the friendships that it merged.
+pub async fn log_merged(pool: MySqlPool, stopping: CancellationToken) {
+    let until_migrated = ConstantBuilder::default().with_delay(RETRY_PAUSE).without_max_times();
     tokio::select! {
-        _ = (|| tell(&pool)).retry(until_migrated) => {}
+        _ = (|| log_all(&pool)).retry(until_migrated) => {}
         () = stopping.cancelled() => {}
     }
 }
 
-async fn tell(pool: &MySqlPool) -> Result<()> {
+async fn log_all(pool: &MySqlPool) -> Result<()> {
     let merged: Vec<Merged> =
         sqlx::query_as("SELECT friendship_id, kept_id, low, high FROM friend_merged WHERE logged_at IS NULL")
             .fetch_all(pool)

@@ -1,4 +1,4 @@
-//! MySQL: what lies between people, and the names that events told.
+//! MySQL: relationships, and the names of users from events.
 
 mod blocks;
 mod friendships;
@@ -7,7 +7,7 @@ mod names;
 mod pairs;
 
 pub use blocks::{Block, Blocks};
-pub use friendships::{Friend, Friendship, Friendships, Parties};
-pub use merged::tell_of_merged;
-pub use names::{Names, Told};
+pub use friendships::{Friend, Friendship, Friendships, PartyNames};
+pub use merged::log_merged;
+pub use names::{Name, Names};
 pub use pairs::Pairs;

@@ -1,4 +1,4 @@
-//! The names that events told: what lists show of people whom user-service cannot be asked about.
+//! Names of users from events. Lists show them while user-service is unavailable.
 
 use std::collections::HashMap;
 
@@ -13,12 +13,12 @@ pub struct Names {
     pool: MySqlPool,
 }
 
-/// A name as an event told it.
+/// The name of a user from an event.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct Name {
     pub user_id: UserId,
     pub username: String,
-    /// Grows per person; an older one changes nothing.
+    /// Grows per user. An older version changes nothing.
     pub version: u64,
 }
 
@@ -27,30 +27,30 @@ impl Names {
         Self { pool }
     }
 
-    /// What was told of these people.
-    pub async fn of(&self, people: &[UserId]) -> Result<HashMap<UserId, String>> {
-        if people.is_empty() {
+    /// The known names of users.
+    pub async fn of(&self, users: &[UserId]) -> Result<HashMap<UserId, String>> {
+        if users.is_empty() {
             return Ok(HashMap::new());
         }
         let mut query = QueryBuilder::<MySql>::new("SELECT user_id, username FROM friend_names WHERE user_id IN (");
         let mut ids = query.separated(", ");
-        people.iter().for_each(|id| _ = ids.push_bind(*id));
+        users.iter().for_each(|id| _ = ids.push_bind(*id));
         query.push(")");
-        // Of another length each time: not worth a place among the prepared statements.
-        let told: Vec<(UserId, String)> = query.build_query_as().persistent(false).fetch_all(&self.pool).await?;
-        Ok(told.into_iter().collect())
+        // The list has another length each time, so the statement is not worth caching.
+        let names: Vec<(UserId, String)> = query.build_query_as().persistent(false).fetch_all(&self.pool).await?;
+        Ok(names.into_iter().collect())
     }
 
-    /// Takes over names, of one person in order. Repeats and latecomers change nothing.
-    pub async fn keep(&self, told: &[Told]) -> Result<()> {
-        if told.is_empty() {
+    /// Inserts or updates names, those of one user in order. Repeats and older versions change nothing.
+    pub async fn upsert(&self, names: &[Name]) -> Result<()> {
+        if names.is_empty() {
             return Ok(());
         }
         let mut query = QueryBuilder::<MySql>::new("INSERT INTO friend_names (user_id, username, version) ");
-        query.push_values(told, |mut row, told| {
-            row.push_bind(told.user_id).push_bind(&told.username).push_bind(told.version);
+        query.push_values(names, |mut row, name| {
+            row.push_bind(name.user_id).push_bind(&name.username).push_bind(name.version);
         });
-        // The name first: it compares with the version that stands there still.
+        // The name comes first, because its condition compares with the old version.
         query.push(
             " ON DUPLICATE KEY UPDATE username = IF(VALUES(version) >= version, VALUES(username), username),
               version = GREATEST(version, VALUES(version))",

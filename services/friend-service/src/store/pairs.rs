@@ -1,4 +1,5 @@
-//! Changes between two people take turns: the pair's row is locked first, then the change and its events commit together.
+//! Transactions on a pair. Each locks the pair's row first, so that changes of one pair are serialized, and commits the change
+//! together with its events.
 
 use sqlx::{MySql, MySqlConnection, MySqlPool, Transaction};
 
@@ -8,18 +9,18 @@ use common::id::UserId;
 use common::mysql;
 use common::outbox::Outbox;
 
-use crate::domain::{Pair, Relation, Standing, Status};
+use crate::domain::{Pair, Relation, Relationship, Status};
 
-/// The rows in `friend_pairs`, each the right to change what lies between two people.
+/// The rows in `friend_pairs`, which serve as locks.
 #[derive(Clone)]
 pub struct Pairs {
     pool: MySqlPool,
     outbox: Outbox,
 }
 
-/// A change under way: the pair is locked until it commits.
-pub struct Change<'a> {
-    pub standing: Standing,
+/// An open transaction, which holds the lock on the pair until it commits.
+pub struct PairTransaction<'a> {
+    pub relationship: Relationship,
     tx: Transaction<'a, MySql>,
     outbox: &'a Outbox,
 }
@@ -29,51 +30,51 @@ impl Pairs {
         Self { pool, outbox }
     }
 
-    /// Locks the pair for an act that may bring something new between the two.
+    /// Locks a pair for a change that may create a relation or a block.
     ///
-    /// The pair's row is made outside the transaction that locks it: a row that could vanish in a rollback, with others
-    /// waiting for it, is how InnoDB comes to deadlocks.
-    pub async fn begin(&self, pair: Pair) -> Result<Change<'_>> {
+    /// The pair's row is inserted outside of the transaction. If a rollback could remove a row for which others wait, InnoDB
+    /// would report deadlocks.
+    pub async fn begin(&self, pair: Pair) -> Result<PairTransaction<'_>> {
         let mut tx = mysql::begin(&self.pool).await?;
         if !locked(&mut tx, pair).await? {
             tx.rollback().await?;
-            self.make(pair).await?;
+            self.insert(pair).await?;
             tx = mysql::begin(&self.pool).await?;
             locked(&mut tx, pair).await?;
         }
-        let standing = standing(&mut tx, pair).await?;
-        Ok(Change { standing, tx, outbox: &self.outbox })
+        let relationship = relationship(&mut tx, pair).await?;
+        Ok(PairTransaction { relationship, tx, outbox: &self.outbox })
     }
 
-    /// Locks the pair for an act on what there is between the two.
+    /// Locks a pair for a change of an existing relationship.
     ///
-    /// Where there is nothing, nothing is locked, and no row is made for every pair of numbers that someone thinks of.
-    pub async fn begin_on_existing(&self, pair: Pair) -> Result<Change<'_>> {
+    /// Without a relationship, no row is inserted, so that requests with arbitrary ids create no rows.
+    pub async fn begin_on_existing(&self, pair: Pair) -> Result<PairTransaction<'_>> {
         let mut tx = mysql::begin(&self.pool).await?;
         let locked = locked(&mut tx, pair).await?;
-        let standing = standing(&mut tx, pair).await?;
-        if locked || standing.is_nothing() {
-            return Ok(Change { standing, tx, outbox: &self.outbox });
+        let relationship = relationship(&mut tx, pair).await?;
+        if locked || relationship.is_empty() {
+            return Ok(PairTransaction { relationship, tx, outbox: &self.outbox });
         }
-        // Taken over from an original, which knows no pairs.
+        // The original created the relationship, and it has no pairs.
         tx.rollback().await?;
         self.begin(pair).await
     }
 
-    async fn make(&self, pair: Pair) -> Result<()> {
-        let make = sqlx::query("INSERT IGNORE INTO friend_pairs (low, high) VALUES (?, ?)");
-        make.bind(pair.low).bind(pair.high).execute(&self.pool).await?;
+    async fn insert(&self, pair: Pair) -> Result<()> {
+        let insert = sqlx::query("INSERT IGNORE INTO friend_pairs (low, high) VALUES (?, ?)");
+        insert.bind(pair.low).bind(pair.high).execute(&self.pool).await?;
         Ok(())
     }
 }
 
-impl Change<'_> {
-    /// Adds an event to what is to be committed.
-    pub async fn tell<E: Event>(&mut self, event: &E) -> Result<()> {
+impl PairTransaction<'_> {
+    /// Appends an event to the outbox.
+    pub async fn append<E: Event>(&mut self, event: &E) -> Result<()> {
         self.outbox.append(&mut self.tx, event).await.map(|_| ())
     }
 
-    /// Ends a relation of the pair; the row stays as history.
+    /// Ends a relation of the pair. The row stays as history.
     pub async fn end(&mut self, relation: &Relation) -> Result<()> {
         let end = sqlx::query(
             "UPDATE friendships SET deleted_at = UTC_TIMESTAMP(6), updated_at = UTC_TIMESTAMP(6) WHERE id = ?",
@@ -82,7 +83,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Makes it so, has the events told, and passes on what came of it.
+    /// Commits, wakes the relay, and returns the outcome.
     pub async fn commit<T>(self, outcome: T) -> Result<T> {
         self.tx.commit().await?;
         self.outbox.wake();
@@ -103,8 +104,8 @@ async fn locked(tx: &mut MySqlConnection, pair: Pair) -> Result<bool> {
     Ok(row.is_some())
 }
 
-/// The relation's row is locked too: an original beside us knows no pairs, but it has to wait for rows.
-async fn standing(tx: &mut MySqlConnection, pair: Pair) -> Result<Standing> {
+/// Locks the relation's row, too: a service of the original has no pairs, but waits for locked rows.
+async fn relationship(tx: &mut MySqlConnection, pair: Pair) -> Result<Relationship> {
     let relation = sqlx::query_as(
         "SELECT id, user_id_1, user_id_2, status FROM friendships WHERE live_low = ? AND live_high = ? FOR UPDATE",
     );
@@ -126,5 +127,5 @@ async fn standing(tx: &mut MySqlConnection, pair: Pair) -> Result<Standing> {
         addressee,
         status: Status::read(&status),
     });
-    Ok(Standing { relation, blocked: blocks > 0 })
+    Ok(Relationship { relation, blocked: blocks > 0 })
 }

@@ -1,13 +1,13 @@
-//! Blocks, and what they end and prevent.
+//! Blocks, and the relations and requests that they end or prevent.
 
 use serde_json::json;
 
-use crate::stage::Stage;
+use crate::app::TestApp;
 
 #[tokio::test]
-async fn a_block_ends_a_friendship_and_stops_requests_both_ways() {
-    let stage = Stage::start().await;
-    let (ann, bob) = stage.two_friends().await;
+async fn a_block_ends_a_friendship_and_stops_requests_in_both_directions() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.two_friends().await;
 
     ann.block(2).await.expect(200);
 
@@ -23,9 +23,9 @@ async fn a_block_ends_a_friendship_and_stops_requests_both_ways() {
 
 #[tokio::test]
 async fn a_block_ends_a_request_in_either_direction() {
-    let stage = Stage::start().await;
-    let (ann, bob) = stage.ann_and_bob();
-    let cara = stage.person(3, "cara");
+    let app = TestApp::start().await;
+    let (ann, bob) = app.ann_and_bob();
+    let cara = app.person(3, "cara");
     ann.request(2).await.expect(201);
     cara.request(2).await.expect(201);
 
@@ -34,15 +34,15 @@ async fn a_block_ends_a_request_in_either_direction() {
 
     bob.answer(1, "accept").await.expect(400);
     bob.answer(3, "accept").await.expect(400);
-    assert_eq!(stage.metric("friend_request_total{status=\"cancelled\"}").await, 1.0);
-    assert_eq!(stage.metric("friend_request_total{status=\"rejected\"}").await, 1.0);
+    assert_eq!(app.metric("friend_request_total{status=\"cancelled\"}").await, 1.0);
+    assert_eq!(app.metric("friend_request_total{status=\"rejected\"}").await, 1.0);
 }
 
 #[tokio::test]
-async fn who_is_blocked_is_listed_until_unblocked() {
-    let stage = Stage::start().await;
-    let (ann, bob) = stage.ann_and_bob();
-    stage.person(3, "cara");
+async fn a_blocked_user_is_listed_until_unblocked() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.ann_and_bob();
+    app.person(3, "cara");
     ann.block(2).await.expect(200);
     ann.block(3).await.expect(200);
     ann.block(2).await.expect(200);
@@ -60,9 +60,9 @@ async fn who_is_blocked_is_listed_until_unblocked() {
 }
 
 #[tokio::test]
-async fn nobody_blocks_themselves_or_a_person_that_is_none() {
-    let stage = Stage::start().await;
-    let (ann, _) = stage.ann_and_bob();
+async fn a_user_cannot_block_themselves_or_an_unknown_user() {
+    let app = TestApp::start().await;
+    let (ann, _) = app.ann_and_bob();
 
     ann.block(1).await.expect(400);
     ann.unblock(1).await.expect(400);
@@ -72,8 +72,8 @@ async fn nobody_blocks_themselves_or_a_person_that_is_none() {
 
 #[tokio::test]
 async fn a_block_by_each_is_lifted_by_each() {
-    let stage = Stage::start().await;
-    let (ann, bob) = stage.ann_and_bob();
+    let app = TestApp::start().await;
+    let (ann, bob) = app.ann_and_bob();
     ann.block(2).await.expect(200);
     bob.block(1).await.expect(200);
 
@@ -84,25 +84,25 @@ async fn a_block_by_each_is_lifted_by_each() {
 }
 
 #[tokio::test]
-async fn services_load_all_blocks_part_by_part() {
-    let stage = Stage::start().await;
-    let ann = stage.person(1, "ann");
+async fn services_load_all_blocks_page_by_page() {
+    let app = TestApp::start().await;
+    let ann = app.person(1, "ann");
     for id in 2..=6 {
-        stage.person(id, &format!("user{id}"));
+        app.person(id, &format!("user{id}"));
         ann.block(id).await.expect(200);
     }
 
     let (mut since, mut blocked) = (json!(0), Vec::new());
     while !since.is_null() {
-        let part = stage.service().get(&format!("/friends/blocks?since_id={since}&limit=2")).await.expect(200);
+        let part = app.service().get(&format!("/friends/blocks?since_id={since}&limit=2")).await.expect(200);
         blocked.extend(part["blocks"].as_array().unwrap().iter().map(|b| b["blocked_user_id"].as_i64().unwrap()));
         since = part["next_since_id"].clone();
     }
 
     assert_eq!(blocked, [2, 3, 4, 5, 6]);
-    let whole = stage.service().get("/api/friends/blocks").await.expect(200);
+    let whole = app.service().get("/api/friends/blocks").await.expect(200);
     assert_eq!((whole["blocks"].as_array().unwrap().len(), &whole["next_since_id"]), (5, &json!(null)));
     assert_eq!(whole["blocks"][0]["user_id"], 1);
-    stage.service().get("/friends/blocks?limit=1001").await.expect(422);
+    app.service().get("/friends/blocks?limit=1001").await.expect(422);
     ann.client.get("/friends/blocks").await.expect(401);
 }

@@ -2,13 +2,13 @@
 
 use testkit::described;
 
-use crate::stage::Stage;
+use crate::app::TestApp;
 
 #[tokio::test]
 async fn every_endpoint_is_described_with_its_errors() {
-    let stage = Stage::start().await;
+    let app = TestApp::start().await;
 
-    let document = stage.server.client("").get("/openapi.json").await.expect(200);
+    let document = app.server.client("").get("/openapi.json").await.expect(200);
 
     assert_eq!(
         described(&document),

@@ -1,4 +1,4 @@
-//! What the service tells, and what it learns.
+//! The events that the service publishes and consumes.
 
 use common::events::user::{UserOnlineStatusChanged, UserProfileUpdated, UserRegistered};
 use common::id::UserId;
@@ -6,10 +6,10 @@ use common::kafka::producer::{Producer, Record, Trace};
 use prometheus::Registry;
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use crate::app::TestApp;
 
-async fn publish<E: common::events::Event>(stage: &Stage, event: &E) {
-    let config = &stage.server.platform().config.kafka;
+async fn publish<E: common::events::Event>(app: &TestApp, event: &E) {
+    let config = &app.server.platform().config.kafka;
     let producer = Producer::new(config, &Registry::new()).unwrap();
     let (id, now) = (uuid::Uuid::now_v7(), chrono::Utc::now());
     let record = Record::of(event, &config.topics, id, now, &Trace::default()).unwrap();
@@ -17,9 +17,9 @@ async fn publish<E: common::events::Event>(stage: &Stage, event: &E) {
 }
 
 #[tokio::test]
-async fn every_change_is_told_once_and_in_order() {
-    let stage = Stage::with_topics().await;
-    let (ann, bob) = stage.ann_and_bob();
+async fn every_change_has_one_event_in_order() {
+    let app = TestApp::with_topics().await;
+    let (ann, bob) = app.ann_and_bob();
     let id = ann.request(2).await.expect(201)["id"].clone();
     bob.answer(1, "accept").await.expect(200);
     ann.unfriend(2).await.expect(200);
@@ -30,13 +30,13 @@ async fn every_change_is_told_once_and_in_order() {
     bob.block(1).await.expect(200);
     bob.unblock(1).await.expect(200);
 
-    let events = stage.friend_events();
+    let events = app.friend_events();
     events.expect("UserUnblocked", 1).await;
     let all = events.all().await;
-    let told: Vec<_> = all.iter().map(|event| event["event_type"].as_str().unwrap()).collect();
+    let types: Vec<_> = all.iter().map(|event| event["event_type"].as_str().unwrap()).collect();
 
     assert_eq!(
-        told,
+        types,
         [
             "FriendRequestSent",
             "FriendRequestAccepted",
@@ -64,53 +64,53 @@ async fn every_change_is_told_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn a_block_tells_what_it_ended_before_it_tells_of_itself() {
-    let stage = Stage::with_topics().await;
-    let (ann, bob) = stage.two_friends().await;
+async fn the_event_of_an_ended_relation_precedes_that_of_the_block() {
+    let app = TestApp::with_topics().await;
+    let (ann, bob) = app.two_friends().await;
     ann.block(2).await.expect(200);
     ann.block(2).await.expect(200);
     ann.unblock(2).await.expect(200);
     bob.request(1).await.expect(201);
     ann.block(2).await.expect(200);
 
-    let events = stage.friend_events();
+    let events = app.friend_events();
     events.expect("UserBlocked", 2).await;
-    let told: Vec<_> = events.all().await.iter().map(|event| event["event_type"].clone()).collect();
+    let types: Vec<_> = events.all().await.iter().map(|event| event["event_type"].clone()).collect();
     assert_eq!(
-        told[2..],
+        types[2..],
         ["FriendRemoved", "UserBlocked", "UserUnblocked", "FriendRequestSent", "FriendRequestRejected", "UserBlocked"]
     );
 }
 
 #[tokio::test]
-async fn refused_acts_tell_nothing() {
-    let stage = Stage::with_topics().await;
-    let (ann, bob) = stage.ann_and_bob();
+async fn refused_changes_have_no_events() {
+    let app = TestApp::with_topics().await;
+    let (ann, bob) = app.ann_and_bob();
     ann.cancel(2).await.expect(400);
     bob.unfriend(1).await.expect(404);
     ann.unblock(2).await.expect(404);
     ann.request(2).await.expect(201);
     ann.request(2).await.expect(400);
 
-    let events = stage.friend_events();
+    let events = app.friend_events();
     events.expect("FriendRequestSent", 1).await;
     assert_eq!(events.all().await.len(), 1);
 }
 
 #[tokio::test]
-async fn names_that_events_told_are_shown_when_user_service_is_away() {
-    let stage = Stage::with_topics().await;
-    let (ann, _) = stage.two_friends().await;
+async fn lists_show_names_from_events_while_user_service_is_unavailable() {
+    let app = TestApp::with_topics().await;
+    let (ann, _) = app.two_friends().await;
     let registered = UserRegistered {
         user_id: UserId(2),
         email: "bob@x.com".into(),
         username: "bob".into(),
         display_name: "Bob".into(),
     };
-    publish(&stage, &registered).await;
-    let alone = stage.replica("http://127.0.0.1:1").await;
+    publish(&app, &registered).await;
+    let alone = app.replica("http://127.0.0.1:1").await;
 
-    testkit::eventually("the name is told", || async {
+    testkit::eventually("the name arrives", || async {
         let list = ann.at(&alone).client.get("/friends/list").await.expect(200);
         (list[0]["username"] == "bob").then_some(())
     })
@@ -118,35 +118,35 @@ async fn names_that_events_told_are_shown_when_user_service_is_away() {
 }
 
 #[tokio::test]
-async fn a_changed_profile_is_shown_anew() {
-    let stage = Stage::with_topics().await;
-    let (ann, _) = stage.two_friends().await;
+async fn lists_show_a_changed_profile() {
+    let app = TestApp::with_topics().await;
+    let (ann, _) = app.two_friends().await;
     let shown = || async { ann.client.get("/friends/list").await.expect(200)[0].clone() };
     assert_eq!(shown().await["display_name"], "Display bob");
-    stage.users.change(2, "display_name", json!("Robert"));
+    app.users.change(2, "display_name", json!("Robert"));
 
     testkit::eventually("the new name is shown", || async {
-        // Again each time: the tail may begin after the first.
+        // Published repeatedly, because the tail may start after the first event.
         let updated =
             UserProfileUpdated { user_id: UserId(2), display_name: Some("Robert".into()), status_message: None };
-        publish(&stage, &updated).await;
+        publish(&app, &updated).await;
         (shown().await["display_name"] == "Robert").then_some(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn who_goes_offline_was_last_seen_then() {
-    let stage = Stage::with_topics().await;
-    let (ann, _) = stage.two_friends().await;
+async fn an_offline_event_sets_the_last_seen_time() {
+    let app = TestApp::with_topics().await;
+    let (ann, _) = app.two_friends().await;
     let shown = || async { ann.client.get("/friends/list").await.expect(200)[0]["last_seen_at"].clone() };
     let before = shown().await;
-    let calls = stage.users.calls("/batch").len();
+    let calls = app.users.calls("/batch").len();
 
     testkit::eventually("the time is new", || async {
-        publish(&stage, &UserOnlineStatusChanged { user_id: UserId(2), is_online: false }).await;
+        publish(&app, &UserOnlineStatusChanged { user_id: UserId(2), is_online: false }).await;
         (shown().await != before).then_some(())
     })
     .await;
-    assert_eq!(stage.users.calls("/batch").len(), calls, "without a further call");
+    assert_eq!(app.users.calls("/batch").len(), calls, "without a further call");
 }

@@ -6,15 +6,15 @@ use redis::AsyncCommands;
 use serde_json::json;
 use testkit::Space;
 
-use crate::stage::{Person, Stage};
+use crate::app::{Person, TestApp};
 use crate::wire::Wire;
 
 #[tokio::test]
-async fn a_friend_is_shown_with_name_and_presence() {
-    let stage = Stage::start().await;
-    let (ann, bob) = stage.ann_and_bob();
+async fn a_friend_has_a_name_and_presence() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.ann_and_bob();
     let friendship = ann.befriend(&bob).await;
-    let base = &stage.server.platform().config;
+    let base = &app.server.platform().config;
     let redis = redis::Client::open(base.redis_url.expose()).unwrap();
     let key = format!("{}user:online:2", base.redis_prefix);
 
@@ -37,11 +37,11 @@ async fn a_friend_is_shown_with_name_and_presence() {
 
 #[tokio::test]
 async fn pages_of_the_list_follow_the_cursor_to_the_end() {
-    let stage = Stage::start().await;
-    let ann = stage.person(1, "ann");
+    let app = TestApp::start().await;
+    let ann = app.person(1, "ann");
     for id in 2..=6 {
-        let friend = stage.person(id, &format!("friend{id}"));
-        // From both sides, so that the two halves of the list are woven together.
+        let friend = app.person(id, &format!("friend{id}"));
+        // Requests in both directions, so that the list merges its two halves.
         if id % 2 == 0 {
             ann.befriend(&friend).await
         } else {
@@ -69,9 +69,9 @@ async fn pages_of_the_list_follow_the_cursor_to_the_end() {
 }
 
 #[tokio::test]
-async fn a_friendship_ends_for_both_and_can_begin_again() {
-    let stage = Stage::start().await;
-    let (ann, bob) = stage.two_friends().await;
+async fn a_friendship_ends_for_both_users_and_can_begin_again() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.two_friends().await;
 
     assert!(bob.unfriend(1).await.expect(200)["message"].is_string());
 
@@ -82,33 +82,33 @@ async fn a_friendship_ends_for_both_and_can_begin_again() {
 }
 
 #[tokio::test]
-async fn a_request_is_not_ended_as_a_friendship() {
-    let stage = Stage::start().await;
-    let (ann, bob) = stage.ann_and_bob();
+async fn a_pending_request_cannot_be_removed_as_a_friendship() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.ann_and_bob();
     ann.request(2).await.expect(201);
 
     ann.unfriend(2).await.expect(404);
     bob.unfriend(1).await.expect(404);
 
-    assert_eq!(stage.live_relations(1, 2).await, 1);
+    assert_eq!(app.live_relations(1, 2).await, 1);
 }
 
-async fn with_a_thousand_friends(stage: &Stage) -> Person {
+async fn with_a_thousand_friends(app: &TestApp) -> Person {
     let mut friendships = sqlx::QueryBuilder::<sqlx::MySql>::new(
         "INSERT INTO friendships (user_id_1, user_id_2, status, created_at, updated_at) ",
     );
     friendships.push_values(2..=1001_i64, |mut row, id| {
         row.push("1").push_bind(id).push("'accepted'").push("UTC_TIMESTAMP()").push("UTC_TIMESTAMP()");
     });
-    friendships.build().execute(&stage.pool).await.unwrap();
-    (2..=1001).for_each(|id| stage.users.know(id, &format!("friend{id}")));
-    stage.person(1, "ann")
+    friendships.build().execute(&app.pool).await.unwrap();
+    (2..=1001).for_each(|id| app.users.add(id, &format!("friend{id}")));
+    app.person(1, "ann")
 }
 
 #[tokio::test]
-async fn a_thousand_friends_cost_ten_calls_cold_and_none_warm() {
-    let stage = Stage::start().await;
-    let ann = with_a_thousand_friends(&stage).await;
+async fn a_list_of_a_thousand_friends_costs_ten_calls_and_none_when_cached() {
+    let app = TestApp::start().await;
+    let ann = with_a_thousand_friends(&app).await;
 
     testkit::eventually("every name is known", || async {
         let list = ann.client.get("/friends/list").await.expect(200);
@@ -117,18 +117,18 @@ async fn a_thousand_friends_cost_ten_calls_cold_and_none_warm() {
         list.iter().all(|friend| friend["username"] != "Unknown").then_some(())
     })
     .await;
-    assert_eq!(stage.users.calls("").len(), 10, "cold");
+    assert_eq!(app.users.calls("").len(), 10, "cold");
 
     ann.client.get("/friends/list").await.expect(200);
-    assert_eq!(stage.users.calls("").len(), 10, "warm");
+    assert_eq!(app.users.calls("").len(), 10, "warm");
 }
 
 #[tokio::test]
-async fn a_list_costs_one_statement_whatever_its_length() {
+async fn a_list_of_any_length_costs_one_statement() {
     let space = Arc::new(Space::new());
     let wire = Wire::to(&space.schema("friend").await).await;
-    let stage = Stage::on(space, wire.url.clone()).await;
-    let ann = with_a_thousand_friends(&stage).await;
+    let app = TestApp::on(space, wire.url.clone()).await;
+    let ann = with_a_thousand_friends(&app).await;
     ann.client.get("/friends/list").await.expect(200);
 
     let before = wire.statements();
@@ -136,7 +136,7 @@ async fn a_list_costs_one_statement_whatever_its_length() {
         ann.client.get("/friends/list").await.expect(200);
     }
 
-    // The relay looks at its shards each second, and new connections introduce themselves.
+    // The relay polls its shards each second, and new connections send statements of their own.
     let lists = wire.statements() - before;
     assert!((40..80).contains(&lists), "{lists} statements for 40 lists");
 }

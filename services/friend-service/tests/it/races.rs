@@ -1,4 +1,4 @@
-//! Many at once.
+//! Concurrent changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,9 +6,9 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use crate::stage::{Person, Stage};
+use crate::app::{Person, TestApp};
 
-/// How often each status was answered.
+/// The number of answers by status.
 fn counted(statuses: impl IntoIterator<Item = u16>) -> BTreeMap<u16, usize> {
     let mut counts = BTreeMap::new();
     statuses.into_iter().for_each(|status| *counts.entry(status).or_default() += 1);
@@ -16,10 +16,10 @@ fn counted(statuses: impl IntoIterator<Item = u16>) -> BTreeMap<u16, usize> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_requests_and_counter_requests_at_two_replicas_end_in_one_relation() {
-    let stage = Stage::with_topics().await;
-    let replica = stage.replica(&stage.users.url()).await;
-    let (ann, bob) = stage.ann_and_bob();
+async fn a_hundred_concurrent_requests_in_both_directions_leave_one_relation() {
+    let app = TestApp::with_topics().await;
+    let replica = app.replica(&app.users.url()).await;
+    let (ann, bob) = app.ann_and_bob();
 
     let requests = (0..100).map(|n| {
         let (from, to) = if n % 2 == 0 { (&ann, bob.id) } else { (&bob, ann.id) };
@@ -29,14 +29,14 @@ async fn a_hundred_requests_and_counter_requests_at_two_replicas_end_in_one_rela
     let statuses = counted(join_all(requests).await);
 
     assert_eq!(statuses, BTreeMap::from([(201, 1), (400, 99)]));
-    assert_eq!(stage.live_relations(1, 2).await, 1);
-    assert_eq!(stage.friend_events().expect("FriendRequestSent", 1).await.len(), 1);
+    assert_eq!(app.live_relations(1, 2).await, 1);
+    assert_eq!(app.friend_events().expect("FriendRequestSent", 1).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_pairs_at_once_get_each_their_one_relation() {
-    let stage = Stage::start().await;
-    let people: Vec<_> = (1..=15).map(|id| stage.person(id, &format!("user{id}"))).collect();
+async fn concurrent_requests_of_many_pairs_leave_one_relation_each() {
+    let app = TestApp::start().await;
+    let people: Vec<_> = (1..=15).map(|id| app.person(id, &format!("user{id}"))).collect();
 
     let pairs = people.iter().flat_map(|a| people.iter().map(move |b| (a, b))).filter(|(a, b)| a.id != b.id);
     let statuses = counted(join_all(pairs.map(|(a, b)| async { a.request(b.id).await.status })).await);
@@ -45,11 +45,10 @@ async fn many_pairs_at_once_get_each_their_one_relation() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_block_and_a_request_at_once_leave_no_relation() {
-    let stage = Stage::start().await;
-    let pairs: Vec<_> = (0..20)
-        .map(|n| (stage.person(2 * n + 1, &format!("a{n}")), stage.person(2 * n + 2, &format!("b{n}"))))
-        .collect();
+async fn a_concurrent_block_and_request_leave_no_relation() {
+    let app = TestApp::start().await;
+    let pairs: Vec<_> =
+        (0..20).map(|n| (app.person(2 * n + 1, &format!("a{n}")), app.person(2 * n + 2, &format!("b{n}")))).collect();
 
     let races = pairs.iter().map(|(blocker, asker)| async {
         let (blocked, asked) = tokio::join!(blocker.block(asker.id), asker.request(blocker.id));
@@ -59,14 +58,14 @@ async fn a_block_and_a_request_at_once_leave_no_relation() {
     join_all(races).await;
 
     for (blocker, asker) in &pairs {
-        assert_eq!(stage.live_relations(blocker.id, asker.id).await, 0);
+        assert_eq!(app.live_relations(blocker.id, asker.id).await, 0);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_accept_reject_and_cancel_at_once_one_wins() {
-    let stage = Stage::with_topics().await;
-    let (ann, bob) = stage.ann_and_bob();
+async fn one_of_concurrent_accept_reject_and_cancel_wins() {
+    let app = TestApp::with_topics().await;
+    let (ann, bob) = app.ann_and_bob();
     for round in 1..=10 {
         ann.request(2).await.expect(201);
         let (accepted, rejected, cancelled) =
@@ -77,7 +76,7 @@ async fn of_accept_reject_and_cancel_at_once_one_wins() {
             ann.unfriend(2).await.expect(200);
         }
     }
-    let events = stage.friend_events();
+    let events = app.friend_events();
     events.expect("FriendRequestSent", 10).await;
     testkit::eventually("each request has one end", || async {
         let all = events.all().await;
@@ -90,17 +89,17 @@ async fn of_accept_reject_and_cancel_at_once_one_wins() {
     .await;
 }
 
-/// What stands between people: who asked whom, who befriended whom, who blocks whom.
-type Standing = BTreeSet<(&'static str, i64, i64)>;
+/// The requests, friendships and blocks between users.
+type Relations = BTreeSet<(&'static str, i64, i64)>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn random_acts_at_once_leave_what_their_events_tell() {
-    let stage = Stage::with_topics().await;
-    let replica = stage.replica(&stage.users.url()).await;
-    let here: Vec<_> = (1..=4).map(|id| stage.person(id, &format!("user{id}"))).collect();
+async fn concurrent_random_changes_leave_the_state_that_their_events_describe() {
+    let app = TestApp::with_topics().await;
+    let replica = app.replica(&app.users.url()).await;
+    let here: Vec<_> = (1..=4).map(|id| app.person(id, &format!("user{id}"))).collect();
     let there: Vec<_> = here.iter().map(|person| person.at(&replica)).collect();
 
-    // Multiplied by a prime, so that the order looks like none and is the same each time.
+    // Multiplied by a prime: the order appears random and is the same in each run.
     let acts = (0..600_usize).map(|n| n * 7919 % 600).map(|n| {
         let me = if n % 2 == 0 { &here[n / 2 % 4] } else { &there[n / 2 % 4] };
         act(me, (n / 8 % 4 + 1) as i64, n / 32)
@@ -109,13 +108,13 @@ async fn random_acts_at_once_leave_what_their_events_tell() {
 
     assert!(statuses.keys().all(|status| *status < 500), "{statuses:?}");
     assert!(statuses.contains_key(&200) && statuses.contains_key(&201), "{statuses:?}");
-    testkit::eventually("everything is told", || async {
-        let untold: i64 =
-            sqlx::query_scalar("SELECT COUNT(*) FROM friend_outbox").fetch_one(&stage.pool).await.unwrap();
-        (untold == 0).then_some(())
+    testkit::eventually("every event is published", || async {
+        let unpublished: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM friend_outbox").fetch_one(&app.pool).await.unwrap();
+        (unpublished == 0).then_some(())
     })
     .await;
-    assert_eq!(as_told(stage.friend_events().all().await), as_stored(&stage).await);
+    assert_eq!(from_events(app.friend_events().all().await), from_tables(&app).await);
 }
 
 async fn act(me: &Person, other: i64, kind: usize) -> u16 {
@@ -130,10 +129,10 @@ async fn act(me: &Person, other: i64, kind: usize) -> u16 {
     answer.status
 }
 
-/// Goes through the events, each of which has to fit what those before it left.
-fn as_told(mut events: Vec<Value>) -> Standing {
+/// Applies the events in order. Each must fit the state that the earlier ones left.
+fn from_events(mut events: Vec<Value>) -> Relations {
     events.sort_by_key(|event| event["version"].as_u64());
-    let mut standing = Standing::new();
+    let mut standing = Relations::new();
     for event in events {
         let id = |fields: [&str; 3]| fields.into_iter().find_map(|field| event[field].as_i64()).unwrap();
         let (a, b) = (id(["requester_id", "user_id", ""]), id(["addressee_id", "friend_id", "blocked_user_id"]));
@@ -151,12 +150,12 @@ fn as_told(mut events: Vec<Value>) -> Standing {
     standing
 }
 
-async fn as_stored(stage: &Stage) -> Standing {
+async fn from_tables(app: &TestApp) -> Relations {
     let stored = sqlx::query_as(
         "SELECT status, user_id_1, user_id_2 FROM friendships WHERE deleted_at IS NULL
          UNION ALL SELECT 'blocks', user_id, blocked_user_id FROM block_users",
     );
-    let stored: Vec<(String, i32, i32)> = stored.fetch_all(&stage.pool).await.unwrap();
+    let stored: Vec<(String, i32, i32)> = stored.fetch_all(&app.pool).await.unwrap();
     let name = |kind: &str| ["pending", "accepted", "blocks"].into_iter().find(|name| *name == kind).unwrap();
     stored.into_iter().map(|(kind, a, b)| (name(&kind), a.into(), b.into())).collect()
 }

@@ -1,13 +1,13 @@
-//! Sending, answering, taking back, and the requests that wait.
+//! Sending, answering, cancelling and listing requests.
 
 use serde_json::json;
 
-use crate::stage::Stage;
+use crate::app::TestApp;
 
 #[tokio::test]
-async fn a_request_is_sent_and_seen_by_both() {
-    let stage = Stage::start().await;
-    let (ann, bob) = stage.ann_and_bob();
+async fn both_users_see_a_sent_request() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.ann_and_bob();
 
     let sent = ann.client.post("/friends/request", json!({"user_id_2": 2, "message": "안녕 👋"})).await.expect(201);
 
@@ -26,19 +26,19 @@ async fn a_request_is_sent_and_seen_by_both() {
 }
 
 #[tokio::test]
-async fn the_names_of_older_clients_are_read() {
-    let stage = Stage::start().await;
-    let (ann, _) = stage.ann_and_bob();
-    stage.users.know(3, "cara");
+async fn the_field_names_of_older_clients_are_accepted() {
+    let app = TestApp::start().await;
+    let (ann, _) = app.ann_and_bob();
+    app.users.add(3, "cara");
 
     ann.client.post("/api/friends/request", json!({"target_user_id": "2"})).await.expect(201);
     ann.client.post("/friends/request/", json!({"to_user_id": 3, "message": null})).await.expect(201);
 }
 
 #[tokio::test]
-async fn nobody_asks_themselves_or_a_person_that_is_none() {
-    let stage = Stage::start().await;
-    let (ann, _) = stage.ann_and_bob();
+async fn a_user_cannot_send_a_request_to_themselves_or_an_unknown_user() {
+    let app = TestApp::start().await;
+    let (ann, _) = app.ann_and_bob();
 
     let oneself = ann.request(1).await.expect(400);
     let nobody = ann.request(99).await.expect(404);
@@ -49,9 +49,9 @@ async fn nobody_asks_themselves_or_a_person_that_is_none() {
 }
 
 #[tokio::test]
-async fn who_already_relates_asks_in_vain() {
-    let stage = Stage::start().await;
-    let (ann, bob) = stage.ann_and_bob();
+async fn a_request_between_related_users_is_refused() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.ann_and_bob();
     ann.request(2).await.expect(201);
 
     for again in [ann.request(2).await, bob.request(1).await] {
@@ -62,9 +62,9 @@ async fn who_already_relates_asks_in_vain() {
 }
 
 #[tokio::test]
-async fn input_that_cannot_be_read_is_named_field_by_field() {
-    let stage = Stage::start().await;
-    let (ann, _) = stage.ann_and_bob();
+async fn invalid_input_is_reported_field_by_field() {
+    let app = TestApp::start().await;
+    let (ann, _) = app.ann_and_bob();
     let long = "x".repeat(501);
 
     for (body, field, kind) in [
@@ -85,8 +85,8 @@ async fn input_that_cannot_be_read_is_named_field_by_field() {
 
 #[tokio::test]
 async fn an_accepted_request_is_a_friendship() {
-    let stage = Stage::start().await;
-    let (ann, bob) = stage.ann_and_bob();
+    let app = TestApp::start().await;
+    let (ann, bob) = app.ann_and_bob();
     let sent = ann.request(2).await.expect(201);
 
     let accepted = bob.answer(1, "accept").await.expect(200);
@@ -98,9 +98,9 @@ async fn an_accepted_request_is_a_friendship() {
 }
 
 #[tokio::test]
-async fn a_rejected_or_cancelled_request_can_be_sent_again_and_is_history() {
-    let stage = Stage::start().await;
-    let (ann, bob) = stage.ann_and_bob();
+async fn a_rejected_or_cancelled_request_stays_as_history_and_can_be_sent_again() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.ann_and_bob();
 
     ann.request(2).await.expect(201);
     let rejected = bob.answer(1, "reject").await.expect(200);
@@ -110,15 +110,15 @@ async fn a_rejected_or_cancelled_request_can_be_sent_again_and_is_history() {
 
     assert_eq!(rejected, json!({"message": "Friend request rejected successfully"}));
     assert_eq!(cancelled, json!({"message": "Friend request cancelled successfully", "target_user_id": 1}));
-    assert_eq!(stage.live_relations(1, 2).await, 1);
-    let all: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM friendships").fetch_one(&stage.pool).await.unwrap();
+    assert_eq!(app.live_relations(1, 2).await, 1);
+    let all: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM friendships").fetch_one(&app.pool).await.unwrap();
     assert_eq!(all, 3);
 }
 
 #[tokio::test]
-async fn only_who_was_asked_answers_and_only_who_asked_takes_back() {
-    let stage = Stage::start().await;
-    let (ann, bob) = stage.ann_and_bob();
+async fn only_the_addressee_answers_and_only_the_requester_cancels() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.ann_and_bob();
     ann.request(2).await.expect(201);
 
     for refused in [
@@ -138,10 +138,10 @@ async fn only_who_was_asked_answers_and_only_who_asked_takes_back() {
 }
 
 #[tokio::test]
-async fn the_paths_of_older_clients_answer() {
-    let stage = Stage::start().await;
-    let (ann, bob) = stage.ann_and_bob();
-    let cara = stage.person(3, "cara");
+async fn the_paths_of_older_clients_work() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.ann_and_bob();
+    let cara = app.person(3, "cara");
     let first = ann.request(2).await.expect(201)["request_id"].clone();
     let second = cara.request(2).await.expect(201)["request_id"].clone();
 
@@ -156,9 +156,9 @@ async fn the_paths_of_older_clients_answer() {
 }
 
 #[tokio::test]
-async fn nobody_gets_in_without_a_token_whatever_else_is_wrong() {
-    let stage = Stage::start().await;
-    let nobody = stage.server.client("").with_header("x-user-id", "1");
+async fn a_missing_token_is_401_before_any_other_error() {
+    let app = TestApp::start().await;
+    let nobody = app.server.client("").with_header("x-user-id", "1");
 
     for refused in [
         nobody.post("/friends/request", json!({"user_id_2": "x"})).await,
@@ -182,9 +182,9 @@ async fn nobody_gets_in_without_a_token_whatever_else_is_wrong() {
 }
 
 #[tokio::test]
-async fn what_becomes_of_requests_is_counted() {
-    let stage = Stage::start().await;
-    let (ann, bob) = stage.ann_and_bob();
+async fn a_metric_counts_requests_by_outcome() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.ann_and_bob();
     ann.request(2).await.expect(201);
     ann.request(2).await.expect(400);
     ann.cancel(2).await.expect(200);
@@ -193,6 +193,6 @@ async fn what_becomes_of_requests_is_counted() {
 
     for (status, count) in [("sent", 2.0), ("cancelled", 1.0), ("rejected", 1.0), ("accepted", 0.0)] {
         let series = format!("friend_request_total{{status=\"{status}\"}}");
-        assert_eq!(stage.metric(&series).await, count, "{status}");
+        assert_eq!(app.metric(&series).await, count, "{status}");
     }
 }

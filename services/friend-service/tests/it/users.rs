@@ -1,4 +1,4 @@
-//! user-service as a test needs it: over real HTTP, knowing whom it is told, and misbehaving on request.
+//! A scripted user-service over real HTTP, which can be made to misbehave.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,17 +14,17 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// How it answers.
+/// The behaviour of the service.
 #[derive(Clone, Copy, Debug, Default)]
-pub enum Mood {
+pub enum Behaviour {
     #[default]
-    Well,
+    Normal,
     Slow(Duration),
-    Broken,
-    Garbage,
+    Failing,
+    InvalidBody,
 }
 
-/// A call that it got.
+/// A received call.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub path: String,
@@ -38,7 +38,7 @@ pub struct Users(Arc<Mutex<Script>>);
 #[derive(Default)]
 struct Script {
     url: String,
-    mood: Mood,
+    behaviour: Behaviour,
     people: BTreeMap<i64, Value>,
     calls: Vec<Call>,
 }
@@ -50,7 +50,7 @@ impl Users {
             .route("/api/users/batch", post(batch))
             .route("/api/users/search", get(search))
             .route("/api/users/{id}/exists", get(exists))
-            .layer(from_fn_with_state(users.clone(), misbehave))
+            .layer(from_fn_with_state(users.clone(), apply_behaviour))
             .with_state(users.clone());
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         users.script(|script| script.url = format!("http://{}", listener.local_addr().unwrap()));
@@ -62,11 +62,11 @@ impl Users {
         self.script(|script| script.url.clone())
     }
 
-    pub fn be(&self, mood: Mood) {
-        self.script(|script| script.mood = mood);
+    pub fn set_behaviour(&self, behaviour: Behaviour) {
+        self.script(|script| script.behaviour = behaviour);
     }
 
-    pub fn know(&self, id: i64, username: &str) {
+    pub fn add(&self, id: i64, username: &str) {
         let person = json!({
             "id": id, "username": username, "display_name": format!("Display {username}"), "status_message": null,
             "profile_image_url": null, "is_online": false, "last_seen_at": "2026-11-24T13:09:10"
@@ -74,12 +74,12 @@ impl Users {
         self.script(|script| script.people.insert(id, person));
     }
 
-    /// Changes what it says of someone.
+    /// Changes a field of a user's profile.
     pub fn change(&self, id: i64, field: &str, value: Value) {
         self.script(|script| script.people.get_mut(&id).unwrap()[field] = value);
     }
 
-    /// The calls so far whose path ends like this.
+    /// The received calls whose path ends with a text.
     pub fn calls(&self, end: &str) -> Vec<Call> {
         self.script(|script| script.calls.iter().filter(|call| call.path.ends_with(end)).cloned().collect())
     }
@@ -89,21 +89,21 @@ impl Users {
     }
 }
 
-async fn misbehave(State(users): State<Users>, request: Request, next: Next) -> Response {
+async fn apply_behaviour(State(users): State<Users>, request: Request, next: Next) -> Response {
     let call = Call {
         path: request.uri().path().to_owned(),
         token: header(request.headers(), "authorization").unwrap_or_default().replace("Bearer ", ""),
         request_id: header(request.headers(), "x-request-id"),
     };
     users.script(|script| script.calls.push(call));
-    match users.script(|script| script.mood) {
-        Mood::Well => next.run(request).await,
-        Mood::Slow(time) => {
+    match users.script(|script| script.behaviour) {
+        Behaviour::Normal => next.run(request).await,
+        Behaviour::Slow(time) => {
             tokio::time::sleep(time).await;
             next.run(request).await
         }
-        Mood::Broken => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        Mood::Garbage => "<html>nonsense</html>".into_response(),
+        Behaviour::Failing => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Behaviour::InvalidBody => "<html>nonsense</html>".into_response(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Between the service and MySQL: counts the statements that pass.
+//! A proxy between the service and MySQL that counts statements.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 
-/// The first byte of a command: a plain and a prepared statement.
+/// The first byte of a command that executes a plain or a prepared statement.
 const STATEMENTS: [u8; 2] = [0x03, 0x17];
 
 pub struct Wire {
-    /// Where MySQL is now.
+    /// The current address of MySQL.
     pub url: String,
     statements: Arc<AtomicU64>,
 }
@@ -43,12 +43,12 @@ impl Wire {
     }
 }
 
-/// `host:port` of a URL.
+/// The `host:port` of a URL.
 fn address(url: &str) -> String {
     url.rsplit('@').next().unwrap().split('/').next().unwrap().to_owned()
 }
 
-/// A packet is three bytes of length, a number that is 0 in commands, and a body.
+/// A packet consists of three bytes of length, a sequence number that is 0 in commands, and a body.
 async fn count_statements(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,

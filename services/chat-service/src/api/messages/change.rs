@@ -1,4 +1,4 @@
-//! Editing and deleting.
+//! Editing and deleting messages.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,10 +10,11 @@ use deserr::Deserr;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::MessageBody;
-use crate::AppState;
-use crate::domain::{Change, Message, readable};
-use crate::writer::Act;
+use crate::api::responses::{InvalidInput, MessageErrors};
+use crate::domain::{Message, MessageChange, readable};
+use crate::state::AppState;
+use crate::wire::MessageBody;
+use crate::writer::Command;
 
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Invalid)]
@@ -23,7 +24,7 @@ pub struct NewContent {
 
 impl Input for NewContent {}
 
-/// Edit a message of one's own.
+/// Edit a message of the caller.
 #[utoipa::path(
     put,
     operation_id = "edit_message",
@@ -33,11 +34,10 @@ impl Input for NewContent {}
     params(("id" = String, Path, description = "The message")),
     request_body = NewContent,
     responses(
-        (status = 200, body = MessageBody),
+        (status = 200, description = "The edited message", body = MessageBody),
         (status = 400, description = "`INVALID_INPUT` or `MESSAGE_ALREADY_DELETED`", body = ErrorBody),
-        (status = 403, description = "Another's message, or not a member", body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 422, body = ErrorBody),
+        MessageErrors,
+        InvalidInput,
     ),
 )]
 pub async fn edit(
@@ -47,7 +47,7 @@ pub async fn edit(
     Valid(NewContent { content: Text(content) }): Valid<NewContent>,
 ) -> Result<Json<MessageBody>> {
     let content = readable(content)?;
-    change(&app, &me, &id, Change::Edit { content }).await.map(|message| Json(MessageBody::of(&message)))
+    change(&app, &me, &id, MessageChange::Edit { content }).await.map(|message| Json(MessageBody::of(&message)))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -55,7 +55,7 @@ pub struct Deleted {
     message: &'static str,
 }
 
-/// Delete a message of one's own.
+/// Delete a message of the caller.
 #[utoipa::path(
     delete,
     operation_id = "delete_message",
@@ -64,21 +64,20 @@ pub struct Deleted {
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The message")),
     responses(
-        (status = 200, body = Deleted),
+        (status = 200, description = "The message is deleted", body = Deleted),
         (status = 400, description = "`MESSAGE_ALREADY_DELETED`", body = ErrorBody),
-        (status = 403, description = "Another's message, or not a member", body = ErrorBody),
-        (status = 404, body = ErrorBody),
+        MessageErrors,
     ),
 )]
 pub async fn delete(State(app): State<AppState>, me: CurrentUser, Path(id): Path<String>) -> Result<Json<Deleted>> {
-    change(&app, &me, &id, Change::Delete).await?;
+    change(&app, &me, &id, MessageChange::Delete).await?;
     Ok(Json(Deleted { message: "Message deleted" }))
 }
 
-/// Changes a message of a room of the caller; whether they may is decided where it is written.
-pub(super) async fn change(app: &AppState, me: &CurrentUser, id: &str, change: Change) -> Result<Message> {
+/// Changes a message in a room of the caller. The writer applies the rules to the message's current state.
+pub(super) async fn change(app: &AppState, me: &CurrentUser, id: &str, change: MessageChange) -> Result<Message> {
     let message = app.messages.get(id).await?;
     app.room(message.room_id, me).await?;
-    let act = Act::Change { room: message.room_id, message: message.id, change };
-    Ok(app.writer.write(me.id, act).await?.message)
+    let command = Command::Change { room: message.room_id, message: message.id, change };
+    Ok(app.writer.write(me.id, command).await?.message)
 }

@@ -1,9 +1,9 @@
-//! Listing.
+//! Listing messages.
 
 use axum::Json;
 use axum::extract::State;
 use common::auth::CurrentUser;
-use common::error::{Error, ErrorBody, Result};
+use common::error::{Error, Result};
 use common::http::{Path, Query};
 use common::id::RoomId;
 use common::input::{Input, Int, Invalid};
@@ -11,9 +11,10 @@ use deserr::Deserr;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::MessageBody;
-use crate::AppState;
-use crate::store::Cursor;
+use crate::api::responses::RoomErrors;
+use crate::state::AppState;
+use crate::store::ListCursor;
+use crate::wire::MessageBody;
 
 #[derive(Debug, Deserr, IntoParams)]
 #[deserr(error = Invalid)]
@@ -25,10 +26,10 @@ pub struct Page {
     #[deserr(default = Int(0))]
     #[param(value_type = i64, minimum = 0, default = 0)]
     skip: Int<0, { i64::MAX }>,
-    /// The messages next to this one, before it.
+    /// The id of a message. The page contains the messages directly before it.
     #[deserr(default)]
     before: Option<String>,
-    /// The messages next to this one, after it.
+    /// The id of a message. The page contains the messages directly after it.
     #[deserr(default)]
     after: Option<String>,
 }
@@ -53,18 +54,18 @@ pub struct RoomPage {
 
 impl Input for RoomPage {}
 
-/// Messages of a room, oldest first.
+/// A page of messages, oldest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MessagePage {
     messages: Vec<MessageBody>,
-    /// All messages of the room that are not deleted.
+    /// The number of messages of the room that are not deleted.
     total_count: i64,
     has_more: bool,
-    /// A cursor for the room's stream: opened with it, the stream misses nothing after this page.
+    /// An id for the room's stream: a stream from this id contains all events after this page.
     position: i64,
 }
 
-/// List messages of a room: the newest after `skip`, or those next to a message.
+/// List messages of a room: the newest after `skip`, or those directly before or after a message.
 #[utoipa::path(
     get,
     operation_id = "list_messages",
@@ -73,10 +74,8 @@ pub struct MessagePage {
     security(("bearer" = [])),
     params(("id" = i64, Path, description = "The room"), Page),
     responses(
-        (status = 200, body = MessagePage),
-        (status = 403, description = "Not a member", body = ErrorBody),
-        (status = 404, description = "No such room, or no such message as cursor", body = ErrorBody),
-        (status = 422, body = ErrorBody),
+        (status = 200, description = "A page of messages", body = MessagePage),
+        RoomErrors,
     ),
 )]
 pub async fn list(
@@ -97,10 +96,8 @@ pub async fn list(
     security(("bearer" = [])),
     params(RoomPage),
     responses(
-        (status = 200, body = MessagePage),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 422, body = ErrorBody),
+        (status = 200, description = "A page of messages", body = MessagePage),
+        RoomErrors,
     ),
 )]
 pub async fn list_by_query(
@@ -115,33 +112,34 @@ pub async fn list_by_query(
 async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> Result<Json<MessagePage>> {
     app.room(room, me).await?;
     let cursor = cursor(app, room, &page).await?;
-    // Before the messages, so that what is sent in between comes on the stream.
+    // The head is read before the messages, so that the stream from its position contains all later messages.
     let head = app.log.head(room).await?;
-    // One more than asked for tells whether there are more.
-    let (messages, marks) = tokio::join!(app.messages.list(room, cursor, page.limit.0 + 1), app.marks.in_room(room));
-    let (mut messages, marks) = (messages?, marks?);
+    // One message more than the limit shows whether there are more.
+    let (messages, markers) =
+        tokio::join!(app.messages.list(room, cursor, page.limit.0 + 1), app.markers.in_room(room));
+    let (mut messages, markers) = (messages?, markers?);
     let has_more = messages.len() as i64 > page.limit.0;
     if has_more {
-        let surplus = if matches!(cursor, Cursor::After(_)) { messages.len() - 1 } else { 0 };
+        let surplus = if matches!(cursor, ListCursor::After(_)) { messages.len() - 1 } else { 0 };
         messages.remove(surplus);
     }
     Ok(Json(MessagePage {
-        messages: messages.iter().map(|message| MessageBody::of(message).read(&marks, me.id)).collect(),
+        messages: messages.iter().map(|message| MessageBody::of(message).with_readers(&markers, me.id)).collect(),
         total_count: head.as_ref().map_or(0, |head| head.total()),
         has_more,
         position: head.map_or(0, |head| head.position),
     }))
 }
 
-async fn cursor(app: &AppState, room: RoomId, page: &Page) -> Result<Cursor> {
+async fn cursor(app: &AppState, room: RoomId, page: &Page) -> Result<ListCursor> {
     let position = async |id: &str| {
         let message = app.messages.get(id).await?;
         let seq = message.seq.filter(|_| message.room_id == room);
         seq.ok_or_else(|| Error::not_found("Message not found"))
     };
     match (&page.before, &page.after) {
-        (Some(id), _) => Ok(Cursor::Before(position(id).await?)),
-        (None, Some(id)) => Ok(Cursor::After(position(id).await?)),
-        (None, None) => Ok(Cursor::Skip(page.skip.0.unsigned_abs())),
+        (Some(id), _) => Ok(ListCursor::Before(position(id).await?)),
+        (None, Some(id)) => Ok(ListCursor::After(position(id).await?)),
+        (None, None) => Ok(ListCursor::Skip(page.skip.0.unsigned_abs())),
     }
 }

@@ -1,6 +1,5 @@
-//! Messages: sending, listing, changing, reacting, searching.
+//! Messages: sending, listing, changing, reactions and search.
 
-mod body;
 mod change;
 mod list;
 mod react;
@@ -10,14 +9,12 @@ mod send;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::AppState;
-
-pub use body::MessageBody;
+use crate::state::AppState;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list::list, send::send, change::edit, change::delete))
         .routes(routes!(list::list_by_query, send::send_by_body))
-        .routes(routes!(react::add, react::take_back))
+        .routes(routes!(react::add, react::remove))
         .routes(routes!(search::search))
 }

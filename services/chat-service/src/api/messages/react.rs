@@ -9,10 +9,11 @@ use common::http::Path;
 use common::input::Invalid;
 use deserr::Deserr;
 
-use super::MessageBody;
 use super::change::change;
-use crate::AppState;
-use crate::domain::{Change, Reacted, emoji};
+use crate::api::responses::MessageErrors;
+use crate::domain::{MessageChange, ReactionChange, emoji};
+use crate::state::AppState;
+use crate::wire::MessageBody;
 
 #[derive(Debug, Deserr)]
 #[deserr(error = Invalid)]
@@ -21,7 +22,7 @@ pub struct ReactionPath {
     emoji: String,
 }
 
-/// React to a message with an emoji. Once more changes nothing.
+/// Add a reaction to a message. A repeated reaction changes nothing.
 #[utoipa::path(
     put,
     operation_id = "add_reaction",
@@ -30,11 +31,10 @@ pub struct ReactionPath {
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The message"), ("emoji" = String, Path, example = "👍")),
     responses(
-        (status = 200, body = MessageBody),
-        (status = 400, description = "`MESSAGE_ALREADY_DELETED`, or 20 different ones are there", body = ErrorBody),
-        (status = 403, description = "Not a member, or a message of the system", body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 422, description = "Not one emoji", body = ErrorBody),
+        (status = 200, description = "The message with its reactions", body = MessageBody),
+        (status = 400, description = "`MESSAGE_ALREADY_DELETED`, or a 21st emoji", body = ErrorBody),
+        MessageErrors,
+        (status = 422, description = "The reaction is not exactly one emoji", body = ErrorBody),
     ),
 )]
 pub async fn add(
@@ -45,7 +45,7 @@ pub async fn add(
     react(&app, &me, path, true).await
 }
 
-/// Take a reaction back. What is not there stays away.
+/// Remove a reaction. Removing a reaction that does not exist changes nothing.
 #[utoipa::path(
     delete,
     operation_id = "remove_reaction",
@@ -54,14 +54,13 @@ pub async fn add(
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The message"), ("emoji" = String, Path, example = "👍")),
     responses(
-        (status = 200, body = MessageBody),
+        (status = 200, description = "The message with its reactions", body = MessageBody),
         (status = 400, description = "`MESSAGE_ALREADY_DELETED`", body = ErrorBody),
-        (status = 403, description = "Not a member, or a message of the system", body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 422, description = "Not one emoji", body = ErrorBody),
+        MessageErrors,
+        (status = 422, description = "The reaction is not exactly one emoji", body = ErrorBody),
     ),
 )]
-pub async fn take_back(
+pub async fn remove(
     State(app): State<AppState>,
     me: CurrentUser,
     Path(path): Path<ReactionPath>,
@@ -70,8 +69,9 @@ pub async fn take_back(
 }
 
 async fn react(app: &AppState, me: &CurrentUser, path: ReactionPath, added: bool) -> Result<Json<MessageBody>> {
-    let no_emoji = || Error::refused(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_INPUT", "A reaction is one emoji");
+    let no_emoji =
+        || Error::refused(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_INPUT", "A reaction must be exactly one emoji");
     let emoji = emoji(&path.emoji).ok_or_else(no_emoji)?;
-    let message = change(app, me, &path.id, Change::React(Reacted { emoji, added })).await?;
+    let message = change(app, me, &path.id, MessageChange::React(ReactionChange { emoji, added })).await?;
     Ok(Json(MessageBody::of(&message)))
 }

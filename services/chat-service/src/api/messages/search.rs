@@ -1,4 +1,4 @@
-//! Searching.
+//! Search of messages.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,79 +12,79 @@ use deserr::Deserr;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::MessageBody;
-use crate::AppState;
+use crate::state::AppState;
+use crate::wire::MessageBody;
 
 #[derive(Debug, Deserr, IntoParams)]
 #[deserr(error = Invalid)]
 #[into_params(parameter_in = Query)]
-pub struct Wanted {
-    /// A part of the text, whatever its case; nothing in it has a meaning of its own.
+pub struct SearchQuery {
+    /// A part of the content, in any case. No character has a special meaning.
     #[param(value_type = String, min_length = 1, max_length = 100)]
     q: Text<1, 100>,
-    /// Only there; all rooms of the caller where it is absent.
+    /// Limits the search to one room. Without it, all rooms of the caller are searched.
     #[deserr(default)]
     #[param(value_type = Option<i64>, minimum = 1)]
     room_id: Option<RoomId>,
     #[deserr(default = Int(20))]
     #[param(value_type = i64, minimum = 1, maximum = 100, default = 20)]
     limit: Int<1, 100>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     #[deserr(default)]
     cursor: Option<String>,
 }
 
-impl Input for Wanted {}
+impl Input for SearchQuery {}
 
-/// Messages that were found, newest first.
+/// A page of results, newest messages first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FoundPage {
-    /// May be fewer than asked for, or none, although there are more: a request looks at a bounded number of messages.
+    /// May be fewer than `limit`, or none, even if more follow: a request scans a bounded number of messages.
     messages: Vec<MessageBody>,
-    /// Null when everything was looked at.
+    /// Null on the last page.
     next_cursor: Option<String>,
 }
 
-/// Search the caller's rooms, newest messages first.
+/// Search the messages of the caller's rooms, newest first.
 ///
-/// A request looks at a bounded number of messages and gives a cursor to go on from there.
+/// A request scans a bounded number of messages and returns a cursor for the next page.
 #[utoipa::path(
     get,
     operation_id = "search_messages",
     path = "/messages/search",
     tag = "messages",
     security(("bearer" = [])),
-    params(Wanted),
+    params(SearchQuery),
     responses(
-        (status = 200, body = FoundPage),
-        (status = 403, description = "Not a member of that room", body = ErrorBody),
-        (status = 404, description = "No such room", body = ErrorBody),
-        (status = 422, description = "No text, too long a text, or no cursor of this search", body = ErrorBody),
+        (status = 200, description = "A page of results", body = FoundPage),
+        (status = 403, description = "The caller is not a member of the room", body = ErrorBody),
+        (status = 404, description = "The room does not exist", body = ErrorBody),
+        (status = 422, description = "The text is empty or too long, or the cursor belongs to another search", body = ErrorBody),
     ),
 )]
 pub async fn search(
     State(app): State<AppState>,
     me: CurrentUser,
-    Query(Wanted { q: Text(text), room_id, limit, cursor }): Query<Wanted>,
+    Query(SearchQuery { q: Text(text), room_id, limit, cursor }): Query<SearchQuery>,
 ) -> Result<Json<FoundPage>> {
     let rooms = match room_id {
-        Some(room) => vec![app.rooms.of_member_now(room, me.id).await?.id],
+        Some(room) => vec![app.rooms.for_member_uncached(room, me.id).await?.id],
         None => app.rooms.of_user(me.id).await?.into_iter().map(|own| own.room.id).collect(),
     };
-    app.adoption.ensure(&rooms).await?;
-    let place = match cursor {
-        Some(cursor) => Some(app.search.place(me.id, &cursor).await?.ok_or_else(no_cursor)?),
+    app.backfill.ensure(&rooms).await?;
+    let from = match cursor {
+        Some(cursor) => Some(app.search.decode(me.id, &cursor).await?.ok_or_else(invalid_cursor)?),
         None => None,
     };
     let heads = app.log.heads(&rooms).await?;
-    let found = app.search.find(&text, &heads, limit.0 as usize, place.as_ref()).await?;
-    let next_cursor = match found.place {
-        Some(place) => Some(app.search.name(me.id, &place).await?),
+    let found = app.search.find(&text, &heads, limit.0 as usize, from.as_ref()).await?;
+    let next_cursor = match found.next {
+        Some(next) => Some(app.search.encode(me.id, &next).await?),
         None => None,
     };
     Ok(Json(FoundPage { messages: found.messages.iter().map(MessageBody::of).collect(), next_cursor }))
 }
 
-fn no_cursor() -> Error {
-    Error::refused(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_INPUT", "The cursor is not one of this search")
+fn invalid_cursor() -> Error {
+    Error::refused(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_INPUT", "This cursor belongs to another search")
 }

@@ -1,4 +1,4 @@
-//! Sending.
+//! Sending messages.
 
 use std::time::Instant;
 
@@ -13,44 +13,49 @@ use common::input::{Input, Invalid, Text};
 use deserr::Deserr;
 use utoipa::ToSchema;
 
-use super::MessageBody;
-use crate::AppState;
-use crate::domain::{Draft, Message, MessageType, Room, readable};
-use crate::store::time;
-use crate::writer::{Act, Written};
+use crate::api::responses::RoomErrors;
+use crate::domain::{Draft, Message, MessageType, Room, readable, time};
+use crate::state::AppState;
+use crate::wire::MessageBody;
+use crate::writer::{Command, Written};
 
-#[derive(Debug, Deserr, ToSchema)]
-#[deserr(error = Invalid)]
-pub struct NewMessage {
-    #[schema(example = "안녕하세요 👋")]
-    content: Text<1, 300>,
-    /// Clients may send all but `system`.
-    #[deserr(default)]
-    message_type: MessageType,
-    /// Makes the send idempotent: of the messages with one key, the first counts.
-    #[deserr(default)]
-    client_message_id: Option<Text<1, 64>>,
-    /// The id of a message of the same room.
-    #[deserr(default)]
-    reply_to: Option<String>,
+/// Declares the body of a new message: the given fields, and those of every message.
+macro_rules! new_message {
+    ($name:ident { $($field:ident: $type:ty),* }) => {
+        #[derive(Debug, Deserr, ToSchema)]
+        #[deserr(error = Invalid)]
+        pub struct $name {
+            $($field: $type,)*
+            #[schema(example = "안녕하세요 👋")]
+            content: Text<1, 300>,
+            /// Clients may send all types but `system`.
+            #[deserr(default)]
+            message_type: MessageType,
+            /// Makes the send idempotent: a repeat with the same value returns the first message.
+            #[deserr(default)]
+            client_message_id: Option<Text<1, 64>>,
+            /// The id of a message of the same room.
+            #[deserr(default)]
+            reply_to: Option<String>,
+        }
+
+        impl Input for $name {}
+
+        impl From<$name> for Draft {
+            fn from(new: $name) -> Self {
+                Self {
+                    content: new.content.0,
+                    message_type: new.message_type,
+                    client_message_id: new.client_message_id.map(|Text(id)| id),
+                    reply_to: new.reply_to,
+                }
+            }
+        }
+    };
 }
 
-impl Input for NewMessage {}
-
-#[derive(Debug, Deserr, ToSchema)]
-#[deserr(error = Invalid)]
-pub struct NewMessageInRoom {
-    room_id: RoomId,
-    content: Text<1, 300>,
-    #[deserr(default)]
-    message_type: MessageType,
-    #[deserr(default)]
-    client_message_id: Option<Text<1, 64>>,
-    #[deserr(default)]
-    reply_to: Option<String>,
-}
-
-impl Input for NewMessageInRoom {}
+new_message!(NewMessage {});
+new_message!(NewMessageInRoom { room_id: RoomId });
 
 /// Send a message to a room.
 #[utoipa::path(
@@ -62,13 +67,13 @@ impl Input for NewMessageInRoom {}
     params(("id" = i64, Path, description = "The room")),
     request_body = NewMessage,
     responses(
-        (status = 201, description = "Safe on disk, and on its way to all readers", body = MessageBody),
+        (status = 201, description = "The message is stored durably, and streams receive it", body = MessageBody),
         (status = 200, description = "A repeat: the first message with this `client_message_id`", body = MessageBody),
-        (status = 400, description = "`INVALID_INPUT`: only white space, or `system`; or no such `reply_to`", body = ErrorBody),
-        (status = 403, description = "Not a member, or `BLOCKED`", body = ErrorBody),
-        (status = 404, description = "No such room", body = ErrorBody),
-        (status = 422, description = "Empty or too long", body = ErrorBody),
-        (status = 503, description = "Not written in time; send it again with the same `client_message_id`", body = ErrorBody),
+        (status = 400, description = "`INVALID_INPUT`: white space alone, the type `system`, or an unknown `reply_to`", body = ErrorBody),
+        (status = 403, description = "The caller is not a member of the room, or `BLOCKED`", body = ErrorBody),
+        (status = 404, description = "The room does not exist", body = ErrorBody),
+        (status = 422, description = "The content is empty or too long", body = ErrorBody),
+        (status = 503, description = "Not stored in time. Repeat it with the same `client_message_id`", body = ErrorBody),
     ),
 )]
 pub async fn send(
@@ -77,7 +82,7 @@ pub async fn send(
     Path(room): Path<RoomId>,
     Valid(new): Valid<NewMessage>,
 ) -> Result<(StatusCode, Json<MessageBody>)> {
-    send_to(&app, &me, room, new).await
+    send_to(&app, &me, room, new.into()).await
 }
 
 /// Send a message to the room that the body names.
@@ -89,12 +94,10 @@ pub async fn send(
     security(("bearer" = [])),
     request_body = NewMessageInRoom,
     responses(
-        (status = 201, body = MessageBody),
-        (status = 200, description = "A repeat", body = MessageBody),
-        (status = 400, body = ErrorBody),
-        (status = 403, body = ErrorBody),
-        (status = 404, body = ErrorBody),
-        (status = 422, body = ErrorBody),
+        (status = 201, description = "The message is stored durably, and streams receive it", body = MessageBody),
+        (status = 200, description = "A repeat: the first message with this `client_message_id`", body = MessageBody),
+        (status = 400, description = "`INVALID_INPUT`: white space alone, the type `system`, or an unknown `reply_to`", body = ErrorBody),
+        RoomErrors,
     ),
 )]
 pub async fn send_by_body(
@@ -102,23 +105,22 @@ pub async fn send_by_body(
     me: CurrentUser,
     Valid(new): Valid<NewMessageInRoom>,
 ) -> Result<(StatusCode, Json<MessageBody>)> {
-    let NewMessageInRoom { room_id, content, message_type, client_message_id, reply_to } = new;
-    send_to(&app, &me, room_id, NewMessage { content, message_type, client_message_id, reply_to }).await
+    send_to(&app, &me, new.room_id, new.into()).await
 }
 
 async fn send_to(
     app: &AppState,
     me: &CurrentUser,
     room: RoomId,
-    new: NewMessage,
+    draft: Draft,
 ) -> Result<(StatusCode, Json<MessageBody>)> {
     let arrived = Instant::now();
     let room = app.room(room, me).await?;
-    app.blocks.admit(&room)?;
-    let draft = draft(app, &room, new).await?;
+    app.blocks.check(&room)?;
+    let draft = validate(app, &room, draft).await?;
     let username = app.username(me).await;
     let message = Message::new(&room, me.id, username, draft, time::now());
-    let Written { message, position } = app.writer.write(me.id, Act::Send(Box::new(message))).await?;
+    let Written { message, position } = app.writer.write(me.id, Command::Send(Box::new(message))).await?;
     let status = if position.is_some() { StatusCode::CREATED } else { StatusCode::OK };
     if position.is_some() {
         app.metrics.messages_sent.with_label_values(&[message.message_type.as_str()]).inc();
@@ -127,24 +129,25 @@ async fn send_to(
     Ok((status, Json(MessageBody::of(&message))))
 }
 
-/// Holds what the client says to the rules.
-async fn draft(app: &AppState, room: &Room, new: NewMessage) -> Result<Draft> {
-    if new.message_type == MessageType::System {
-        return Err(Error::refused(StatusCode::BAD_REQUEST, "INVALID_INPUT", "Only the system sends system messages"));
+/// Applies the rules for new messages.
+async fn validate(app: &AppState, room: &Room, draft: Draft) -> Result<Draft> {
+    if draft.message_type == MessageType::System {
+        let message = "Clients cannot send system messages";
+        return Err(Error::refused(StatusCode::BAD_REQUEST, "INVALID_INPUT", message));
     }
-    let content = readable(new.content.0)?;
-    let reply_to = match new.reply_to {
-        Some(id) => Some(replied(app, room, &id).await?),
+    let content = readable(draft.content)?;
+    let reply_to = match draft.reply_to {
+        Some(id) => Some(message_in_room(app, room, &id).await?),
         None => None,
     };
-    let client_message_id = new.client_message_id.map(|Text(id)| id);
-    Ok(Draft { content, message_type: new.message_type, client_message_id, reply_to })
+    Ok(Draft { content, reply_to, ..draft })
 }
 
-async fn replied(app: &AppState, room: &Room, id: &str) -> Result<String> {
+/// The id of a message in the form in which it is stored.
+async fn message_in_room(app: &AppState, room: &Room, id: &str) -> Result<String> {
     match app.messages.get(id).await {
         Ok(message) if message.room_id == room.id => Ok(message.id.to_hex()),
-        Ok(_) | Err(Error::Refused { .. }) => Err(Error::business("reply_to names no message of this room")),
+        Ok(_) | Err(Error::Refused { .. }) => Err(Error::business("reply_to is not a message of this room")),
         Err(e) => Err(e),
     }
 }

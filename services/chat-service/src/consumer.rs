@@ -1,5 +1,4 @@
-//! What chat-service hears: what other replicas write, who comes and goes, who blocks whom, what people are called,
-//! and what is told on streams besides.
+//! The consumer of Kafka events. Every replica receives all events, because each keeps its own state in memory.
 
 use common::clients::user::{UserClient, UserProfile};
 use common::error::Result;
@@ -10,55 +9,55 @@ use common::events::user::{UserOnlineStatusChanged, UserRegistered};
 use common::kafka::live::Tail;
 
 use crate::blocks::Blocks;
-use crate::live::{Hub, Post, frame};
+use crate::live::{Hub, Subscribers};
 use crate::membership::Membership;
+use crate::wire::frame;
 
-/// Those who take what is heard. Each replica hears everything: all of it is kept in memory.
-#[derive(Clone)]
-pub struct Ears {
+/// The receivers of events.
+pub struct EventConsumer {
     pub hub: Hub,
-    pub post: Post,
+    pub subscribers: Subscribers,
     pub membership: Membership,
     pub blocks: Blocks,
     pub users: UserClient,
 }
 
-impl Ears {
-    /// Listens as long as the tail lasts.
-    pub async fn listen(self, mut tail: Tail) {
+impl EventConsumer {
+    /// Consumes events until the tail ends.
+    pub async fn run(self, mut tail: Tail) {
         while let Some(event) = tail.next().await {
-            if let Err(e) = self.hear(&event).await {
-                // What is missed costs a look at the store, or a question to user-service.
-                tracing::warn!(error = %e, event_type = event.event_type, "unreadable event skipped");
+            if let Err(e) = self.receive(&event).await {
+                // Periodic reads of the stores and of user-service replace a lost event.
+                tracing::warn!(error = %e, event_type = event.event_type, "skipping an unreadable event");
             }
         }
     }
 
-    async fn hear(&self, event: &Received) -> Result<()> {
+    async fn receive(&self, event: &Received) -> Result<()> {
         if event.is::<UserBlocked>() {
             let UserBlocked { user_id, blocked_user_id } = event.decode()?;
-            self.blocks.tell(user_id, blocked_user_id, true, event.version);
+            self.blocks.apply(user_id, blocked_user_id, true, event.version);
         } else if event.is::<UserUnblocked>() {
             let UserUnblocked { user_id, blocked_user_id } = event.decode()?;
-            self.blocks.tell(user_id, blocked_user_id, false, event.version);
+            self.blocks.apply(user_id, blocked_user_id, false, event.version);
         } else if event.is::<UserRegistered>() {
-            self.users.learn(newcomer(event.decode()?)).await;
+            self.users.learn(profile_of(event.decode()?)).await;
         } else if event.is::<UserOnlineStatusChanged>() {
             let change: UserOnlineStatusChanged = event.decode()?;
-            self.post.tell_watchers(change.user_id, || frame::presence(&change, event.timestamp));
+            self.subscribers.send_to_watchers(change.user_id, || frame::presence(&change, event.timestamp));
         } else if event.is::<FriendRequestSent>() {
             let sent: FriendRequestSent = event.decode()?;
-            self.post.tell(sent.addressee_id, || frame::friend_request(&sent));
+            self.subscribers.send(sent.addressee_id, || frame::friend_request(&sent));
         } else if event.is::<ChatRoomCreated>() || event.is::<MemberAdded>() || event.is::<MemberLeft>() {
-            self.membership.hint();
+            self.membership.wake();
         } else {
-            self.hub.hear(event)?;
+            self.hub.receive(event)?;
         }
         Ok(())
     }
 }
 
-fn newcomer(registered: UserRegistered) -> UserProfile {
+fn profile_of(registered: UserRegistered) -> UserProfile {
     UserProfile {
         id: registered.user_id,
         username: registered.username,

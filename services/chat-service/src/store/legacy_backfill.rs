@@ -1,54 +1,58 @@
-//! Messages of the original have no positions. Before a room is read or written they get them: in the order of
-//! (`created_at`, `_id`), deleted ones too, once, whichever replicas are at it.
+//! Backfill of positions for messages of the original.
 //!
-//! A chunk is a transaction that moves the head from where this replica believes it stands. Another replica that was
-//! faster makes it fail, and the room is looked at anew. Killed in between, the rest is taken up where it stands.
+//! The original stores messages without positions. Before a room is read or written, its messages get positions in the order
+//! of (`created_at`, `_id`), deleted messages included. The result is the same however many replicas take part.
+//!
+//! A chunk is one transaction, which advances the room's head. If another replica numbers the same messages first, the
+//! transaction fails and the room is read again. After a kill, the next replica continues with the remaining messages.
 
 use std::collections::HashMap;
 
+use bson::oid::ObjectId;
+use bson::serde_helpers::datetime::FromChrono04DateTime;
+use bson::{Document, doc};
 use chrono::{DateTime, Utc};
 use common::error::{Error, Result};
 use common::id::{RoomId, UserId};
 use futures_util::TryStreamExt;
 use moka::future::Cache;
-use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{self, Document, doc};
-use mongodb::options::{CollectionOptions, ReadConcern, WriteConcern};
+use mongodb::options::{Acknowledgment, CollectionOptions, ReadConcern, ReturnDocument, WriteConcern};
 use mongodb::{ClientSession, Collection, Database};
 use serde::Deserialize;
+use serde_with::serde_as;
 
-use super::marks::Marks;
-use super::schema::READ_STATUS;
-use super::{HEADS, LOG, MESSAGES, time};
+use super::read_markers::ReadMarkers;
+use super::schema::{HEADS, LOG, MESSAGES, READ_STATUS};
 
-/// Messages numbered in one transaction: well under a second, and so under any lifetime of a transaction.
+/// Messages numbered in one transaction, which takes well under a second: less than any transaction lifetime.
 const CHUNK: usize = 1_000;
 
-/// Rooms known to be numbered; one entry takes about 50 bytes.
-const MAX_REMEMBERED: u64 = 1_000_000;
+/// Capacity of the cache of complete rooms; an entry takes about 50 bytes.
+const CACHE_CAPACITY: u64 = 1_000_000;
 
-/// How often another replica may be faster before the request is told to come back.
-const TRIES: usize = 200;
+/// Limit on conflicts with other replicas before the request is answered 503.
+const MAX_TRIES: usize = 200;
 
-/// Gives positions to what has none.
+/// Numbers the messages that have no position.
 #[derive(Clone)]
-pub struct Adoption {
+pub struct LegacyBackfill {
     database: Database,
     messages: Collection<Document>,
     heads: Collection<Document>,
     entries: Collection<Document>,
     read: Collection<Document>,
-    marks: Marks,
-    done: Cache<RoomId, ()>,
+    markers: ReadMarkers,
+    complete: Cache<RoomId, ()>,
 }
 
-/// As much of a message as its numbering needs.
+/// The fields of a message that its numbering needs.
+#[serde_as]
 #[derive(Clone, Deserialize)]
 struct Unnumbered {
     #[serde(rename = "_id")]
     id: ObjectId,
     user_id: UserId,
-    #[serde(with = "time")]
+    #[serde_as(as = "FromChrono04DateTime")]
     created_at: DateTime<Utc>,
     #[serde(default)]
     is_deleted: bool,
@@ -56,7 +60,7 @@ struct Unnumbered {
     message_type: String,
 }
 
-impl Adoption {
+impl LegacyBackfill {
     pub fn new(database: &Database) -> Self {
         let majority = CollectionOptions::builder().read_concern(ReadConcern::majority()).build();
         let collection = |name| database.collection_with_options(name, majority.clone());
@@ -66,16 +70,19 @@ impl Adoption {
             heads: collection(HEADS),
             entries: collection(LOG),
             read: collection(READ_STATUS),
-            marks: Marks::new(database),
-            done: Cache::builder().max_capacity(MAX_REMEMBERED).build(),
+            markers: ReadMarkers::new(database),
+            complete: Cache::builder().max_capacity(CACHE_CAPACITY).build(),
         }
     }
 
-    /// Sees to it that all messages of these rooms have positions: one round trip, and none once it is known.
+    /// Ensures that all messages of the rooms have positions. Takes one round trip, and none for rooms known to be complete.
+    ///
+    /// # Errors
+    /// Returns 503 if other replicas number the messages of a room for too long.
     pub async fn ensure(&self, rooms: &[RoomId]) -> Result<()> {
         let mut unknown = Vec::new();
         for room in rooms {
-            if self.done.get(room).await.is_none() {
+            if self.complete.get(room).await.is_none() {
                 unknown.push(*room);
             }
         }
@@ -83,10 +90,10 @@ impl Adoption {
             return Ok(());
         }
         for room in self.with_unnumbered(&unknown).await? {
-            self.adopt(room).await?;
+            self.backfill(room).await?;
         }
         for room in unknown {
-            self.done.insert(room, ()).await;
+            self.complete.insert(room, ()).await;
         }
         Ok(())
     }
@@ -97,21 +104,21 @@ impl Adoption {
         Ok(found.iter().filter_map(integer).map(RoomId).collect())
     }
 
-    async fn adopt(&self, room: RoomId) -> Result<()> {
-        for _ in 0..TRIES {
+    async fn backfill(&self, room: RoomId) -> Result<()> {
+        for _ in 0..MAX_TRIES {
             let left = self.unnumbered(room).await?;
             if left.is_empty() {
-                return self.take_over_reads(room).await;
+                return self.import_reads(room).await;
             }
-            tracing::info!(%room, messages = left.len(), "messages of the original get their positions");
+            tracing::info!(%room, messages = left.len(), "numbering messages of the original");
             for chunk in left.chunks(CHUNK) {
                 if let Err(e) = self.number(room, chunk).await {
-                    tracing::debug!(error = %e, %room, "another replica is at it");
+                    tracing::debug!(error = %e, %room, "another replica numbers the same messages");
                     break;
                 }
             }
         }
-        Err(Error::unavailable("mongodb", "other replicas number the messages of this room"))
+        Err(Error::unavailable("mongodb", "other replicas are numbering the messages of the room"))
     }
 
     async fn unnumbered(&self, room: RoomId) -> Result<Vec<Unnumbered>> {
@@ -126,10 +133,10 @@ impl Adoption {
         Ok(found.try_collect().await?)
     }
 
-    /// Numbers a chunk, if the head stands still meanwhile.
-    async fn number(&self, room: RoomId, chunk: &[Unnumbered]) -> Result<(), mongodb::error::Error> {
+    /// Numbers a chunk in one transaction, which fails if another replica writes to the room.
+    async fn number(&self, room: RoomId, chunk: &[Unnumbered]) -> mongodb::error::Result<()> {
         let mut session = self.database.client().start_session().await?;
-        let safe = WriteConcern::builder().w(mongodb::options::Acknowledgment::Majority).journal(true).build();
+        let safe = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
         session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(safe).await?;
         if let Err(e) = self.number_within(&mut session, room, chunk).await {
             let _ = session.abort_transaction().await;
@@ -143,48 +150,51 @@ impl Adoption {
         session: &mut ClientSession,
         room: RoomId,
         chunk: &[Unnumbered],
-    ) -> Result<(), mongodb::error::Error> {
-        // The chunk may be numbered already: then not all of it is found without a position.
+    ) -> mongodb::error::Result<()> {
+        // If another replica has numbered messages of the chunk, fewer of them lack a position.
         let ids: Vec<ObjectId> = chunk.iter().map(|message| message.id).collect();
         let left = doc! {"_id": {"$in": &ids}, "seq": null};
         if self.messages.count_documents(left).session(&mut *session).await? != chunk.len() as u64 {
             return Err(mongodb::error::Error::custom("numbered by another replica"));
         }
-        let first = self.move_head(session, room, chunk).await?;
-        let placed = || (first..).zip(chunk);
+        let first = self.advance_head(session, room, chunk).await?;
+        let numbered = || (first..).zip(chunk);
         let updates: Vec<Document> =
-            placed().map(|(at, message)| doc! {"q": {"_id": message.id}, "u": {"$set": {"seq": at}}}).collect();
+            numbered().map(|(at, message)| doc! {"q": {"_id": message.id}, "u": {"$set": {"seq": at}}}).collect();
         self.database.run_command(doc! {"update": MESSAGES, "updates": updates}).session(&mut *session).await?;
-        let entries = placed().map(|(at, message)| entry(room, at, message));
+        let entries = numbered().map(|(at, message)| entry(room, at, message));
         self.entries.insert_many(entries).session(session).await?;
         Ok(())
     }
 
-    /// Moves the head past a chunk; the position of the chunk's first message.
-    async fn move_head(
+    /// Advances the head past a chunk. Returns the position of the chunk's first message.
+    async fn advance_head(
         &self,
         session: &mut ClientSession,
         room: RoomId,
         chunk: &[Unnumbered],
-    ) -> Result<i64, mongodb::error::Error> {
+    ) -> mongodb::error::Result<i64> {
         let (taken, deleted) = (chunk.len() as i64, chunk.iter().filter(|message| message.is_deleted).count() as i64);
         let mut change = doc! {"$inc": {"position": taken, "messages": taken, "deleted": deleted}};
         if let Some(newest) = chunk.iter().rfind(|message| !message.is_deleted) {
-            change.insert("$set", doc! {"last": last(newest), "updated_at": time::to_bson(newest.created_at)});
+            change.insert(
+                "$set",
+                doc! {"last": last(newest), "updated_at": bson::DateTime::from_chrono(newest.created_at)},
+            );
         }
-        let moved = self
+        let head = self
             .heads
             .find_one_and_update(doc! {"_id": room.0}, change)
             .upsert(true)
-            .return_document(mongodb::options::ReturnDocument::After)
+            .return_document(ReturnDocument::After)
             .session(session)
             .await?;
-        let position = moved.as_ref().and_then(|head| head.get("position")).and_then(integer);
-        Ok(position.ok_or_else(|| mongodb::error::Error::custom("a head without position"))? - taken + 1)
+        let position = head.as_ref().and_then(|head| head.get("position")).and_then(integer);
+        Ok(position.ok_or_else(|| mongodb::error::Error::custom("a head without a position"))? - taken + 1)
     }
 
-    /// What the original's readers have read, one by one, is read.
-    async fn take_over_reads(&self, room: RoomId) -> Result<()> {
+    /// Marks messages as read that readers of the original have read.
+    async fn import_reads(&self, room: RoomId) -> Result<()> {
         let rows: Vec<Document> = self.read.find(doc! {"room_id": room.0}).await?.try_collect().await?;
         let ids: Vec<ObjectId> = rows.iter().filter_map(read_message).collect();
         if ids.is_empty() {
@@ -204,13 +214,13 @@ impl Adoption {
             }
         }
         for (reader, read) in by_reader {
-            self.marks.take_over(room, UserId(reader), &read).await?;
+            self.markers.import(room, UserId(reader), &read).await?;
         }
         Ok(())
     }
 }
 
-/// The log knows only of its birth; a deletion is told with it.
+/// The log contains only the send of a message. Its frame shows a later deletion.
 fn entry(room: RoomId, at: i64, message: &Unnumbered) -> Document {
     doc! {
         "_id": {"room": room.0, "at": at},
@@ -227,7 +237,7 @@ fn last(message: &Unnumbered) -> Document {
         "user_id": message.user_id.0,
         "content": &message.content,
         "message_type": &message.message_type,
-        "created_at": time::to_bson(message.created_at),
+        "created_at": bson::DateTime::from_chrono(message.created_at),
     }
 }
 
@@ -235,7 +245,7 @@ fn read_message(row: &Document) -> Option<ObjectId> {
     ObjectId::parse_str(row.get_str("message_id").ok()?).ok()
 }
 
-/// The original's numbers are 32 bits wide, ours 64.
+/// The original stores numbers of 32 bits, this service of 64.
 fn integer(value: &bson::Bson) -> Option<i64> {
     value.as_i64().or_else(|| value.as_i32().map(i64::from))
 }

@@ -1,4 +1,4 @@
-//! A running friend-service with its user-service, and people to act on it.
+//! A friend-service for one test, with a user-service, and users who call it.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use testkit::{Answer, Client, Events, Server, Space};
 
 use crate::users::Users;
 
-/// One test's service. Fields drop in this order.
-pub struct Stage {
+/// The service of one test. Fields drop in this order.
+pub struct TestApp {
     pub server: Server,
     pub users: Users,
     pub pool: MySqlPool,
@@ -19,14 +19,14 @@ pub struct Stage {
     pub space: Arc<Space>,
 }
 
-impl Stage {
+impl TestApp {
     pub async fn start() -> Self {
         let space = Arc::new(Space::new());
         let mysql_url = space.schema("friend").await;
         Self::on(space, mysql_url).await
     }
 
-    /// The same with topics, for tests that look at events.
+    /// With topics, for tests of events.
     pub async fn with_topics() -> Self {
         let space = Arc::new(Space::new());
         space.create_topics().await;
@@ -34,7 +34,7 @@ impl Stage {
         Self::on(space, mysql_url).await
     }
 
-    /// On a schema that something stands in already.
+    /// On a schema that may contain tables.
     pub async fn on(space: Arc<Space>, mysql_url: String) -> Self {
         let users = Users::start().await;
         let server = serve(&space, &mysql_url, &users.url()).await;
@@ -47,13 +47,13 @@ impl Stage {
         serve(&self.space, &self.mysql_url, user_service_url).await
     }
 
-    /// Someone whom user-service knows.
+    /// A user whom user-service knows.
     pub fn person(&self, id: i64, username: &str) -> Person {
-        self.users.know(id, username);
+        self.users.add(id, username);
         self.stranger(id, username)
     }
 
-    /// Someone with a token whom user-service does not know.
+    /// A user with a token whom user-service does not know.
     pub fn stranger(&self, id: i64, username: &str) -> Person {
         Person { id, client: self.server.client(&self.space.token(id, username)) }
     }
@@ -76,7 +76,7 @@ impl Stage {
         Events::of(&self.space.topics().friend_events)
     }
 
-    /// Live relations between two people.
+    /// The number of live relations between two users.
     pub async fn live_relations(&self, a: i64, b: i64) -> i64 {
         let count = sqlx::query_scalar(
             "SELECT COUNT(*) FROM friendships
@@ -102,7 +102,7 @@ async fn serve(space: &Space, mysql_url: &str, user_service_url: &str) -> Server
     Server::start(platform, app).await
 }
 
-/// Someone who acts.
+/// A user of the service.
 #[derive(Clone)]
 pub struct Person {
     pub id: i64,
@@ -110,7 +110,7 @@ pub struct Person {
 }
 
 impl Person {
-    /// The same person at another replica.
+    /// The same user at another replica.
     pub fn at(&self, server: &Server) -> Self {
         Self { id: self.id, client: server.client(self.client.token()) }
     }

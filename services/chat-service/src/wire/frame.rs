@@ -1,4 +1,4 @@
-//! One event of the stream, as its readers get it: made once, shared by all of them.
+//! Events of the streams. An event is serialized once and shared by all its readers.
 
 use axum::response::sse::Event;
 use chrono::{DateTime, Utc};
@@ -9,19 +9,19 @@ use common::events::user::UserOnlineStatusChanged;
 use common::id::{RoomId, UserId};
 use serde::Serialize;
 
-use crate::api::messages::MessageBody;
-use crate::domain::{Kind, Message, Move, Reacted, Reaction};
-use crate::store::{Entry, Place};
+use super::message::MessageBody;
+use crate::domain::{EntryKind, Message, Reaction, RosterChange};
+use crate::store::Entry;
 
-/// A position of a room and what is told of it. The id is the stream's to add: each names its place in its own way.
+/// The event of one position in a room's log. Each stream adds the id in its own format.
 #[derive(Clone, Debug)]
 pub struct Frame {
     pub position: i64,
     pub event: Event,
-    /// When a message was sent; none of what happened to it later.
+    /// The time of the message, for a `new_message` only.
     pub sent_at: Option<DateTime<Utc>>,
-    /// Who came or went with it.
-    pub moved: Option<Move>,
+    /// The change of members that a system message announces.
+    pub roster_change: Option<RosterChange>,
 }
 
 #[derive(Serialize)]
@@ -58,13 +58,13 @@ struct ReactionChanged<'a> {
 }
 
 impl Frame {
-    /// Something that happened, with the message in its latest state.
-    pub fn of(place: Place, kind: Kind, by: UserId, reacted: Option<&Reacted>, message: &Message) -> Self {
+    /// The frame of a log entry, with the message in its latest state.
+    pub fn of_entry(entry: &Entry, message: &Message) -> Self {
         let id = message.id.to_hex();
-        // What was deleted meanwhile is told without its text.
+        // The content of a deleted message is not shown, even in the frame of its send.
         let content = if message.is_deleted { "" } else { &message.content };
-        let event = match kind {
-            Kind::Sent => json(
+        let event = match entry.kind {
+            EntryKind::Sent => json(
                 "new_message",
                 &NewMessage {
                     id: &id,
@@ -75,34 +75,31 @@ impl Frame {
                     message_type: message.message_type.as_str(),
                     created_at: message.created_at,
                     is_deleted: message.is_deleted,
-                    seq: place.at,
+                    seq: entry.id.position,
                     client_message_id: message.client_message_id.as_deref(),
                     reply_to: message.reply_to.as_deref(),
                 },
             ),
-            Kind::Edited => json("message_edited", &MessageBody::of(message)),
-            Kind::Deleted => {
+            EntryKind::Edited => json("message_edited", &MessageBody::of(message)),
+            EntryKind::Deleted => {
                 let timestamp = message.deleted_at.unwrap_or(message.updated_at);
-                let (message_id, room_id, deleted_by) = (&*id, message.room_id, by);
+                let (message_id, room_id, deleted_by) = (&*id, message.room_id, entry.by);
                 json("message_deleted", &MessageDeleted { message_id, room_id, deleted_by, timestamp })
             }
-            Kind::Reacted => {
-                let (emoji, added) = reacted.map_or(("", false), |reacted| (&*reacted.emoji, reacted.added));
-                let (message_id, room_id, user_id, reactions) = (&*id, message.room_id, by, &*message.reactions);
+            EntryKind::Reacted => {
+                let reaction = entry.reaction.as_ref();
+                let (emoji, added) = reaction.map_or(("", false), |reaction| (&*reaction.emoji, reaction.added));
+                let (message_id, room_id, user_id, reactions) = (&*id, message.room_id, entry.by, &*message.reactions);
                 json("reaction_changed", &ReactionChanged { message_id, room_id, user_id, emoji, added, reactions })
             }
         };
-        let sent_at = (kind == Kind::Sent).then_some(message.created_at);
-        let moved = message.moved.clone().filter(|_| kind == Kind::Sent);
-        Self { position: place.at, event, sent_at, moved }
+        let sent = entry.kind == EntryKind::Sent;
+        let sent_at = sent.then_some(message.created_at);
+        let roster_change = message.roster_change.clone().filter(|_| sent);
+        Self { position: entry.id.position, event, sent_at, roster_change }
     }
 
-    /// An entry of the log, with the message in its latest state.
-    pub fn of_entry(entry: &Entry, message: &Message) -> Self {
-        Self::of(entry.place, entry.kind, entry.by, entry.reacted.as_ref(), message)
-    }
-
-    /// A message that another replica sent: its event says everything that is told.
+    /// The frame of a message that another replica committed. Its event contains all fields.
     pub fn of_event(sent: &MessageSent, at: DateTime<Utc>) -> Self {
         let event = json(
             "new_message",
@@ -120,7 +117,7 @@ impl Frame {
                 reply_to: sent.reply_to.as_deref(),
             },
         );
-        Self { position: sent.position, event, sent_at: Some(at), moved: None }
+        Self { position: sent.position, event, sent_at: Some(at), roster_change: None }
     }
 }
 
@@ -133,7 +130,7 @@ struct RoomCreated<'a> {
     timestamp: DateTime<Utc>,
 }
 
-/// A new room, for its members.
+/// A new room of the reader.
 pub fn chat_room_created(room: RoomId, direct: bool, creator: UserId, members: &[UserId], at: DateTime<Utc>) -> Event {
     let room_type = if direct { "direct" } else { "group" };
     json(
@@ -142,19 +139,19 @@ pub fn chat_room_created(room: RoomId, direct: bool, creator: UserId, members: &
     )
 }
 
-/// Someone is writing.
+/// A member is typing.
 pub fn typing(room: RoomId, user: UserId, username: &str) -> Event {
     json("typing", &serde_json::json!({"room_id": room, "user_id": user, "username": username}))
 }
 
-/// Someone came online, or went at this time.
+/// A user came online, or went offline at this time.
 pub fn presence(change: &UserOnlineStatusChanged, at: DateTime<Utc>) -> Event {
     let last_seen_at = (!change.is_online).then_some(at);
     let UserOnlineStatusChanged { user_id, is_online } = change;
     json("presence", &serde_json::json!({"user_id": user_id, "is_online": is_online, "last_seen_at": last_seen_at}))
 }
 
-/// Someone asks for friendship.
+/// A friend request to the reader.
 pub fn friend_request(sent: &FriendRequestSent) -> Event {
     let FriendRequestSent { friendship_id, requester_id, requester_name, .. } = sent;
     json(
@@ -170,13 +167,13 @@ struct ReadByOthers<'a> {
     timestamp: DateTime<Utc>,
 }
 
-/// A read is not history: it has no position and no id.
+/// A read of a member. It is not in the log, so it has no position and no id.
 pub fn messages_read(read: &MessagesRead, timestamp: DateTime<Utc>) -> Event {
     json("messages_read", &ReadByOthers { read, timestamp })
 }
 
 fn json<T: Serialize>(name: &'static str, data: &T) -> Event {
-    // Only a map with keys that are no strings cannot be written; there is none in these.
+    // Serialization fails only for maps whose keys are not strings; these types have none.
     Event::default().event(name).json_data(data).unwrap_or_else(|_| Event::default().event("error"))
 }
 
@@ -185,9 +182,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_read_is_no_history_and_has_no_id() {
+    fn a_read_has_no_id() {
         let read = MessagesRead { room_id: RoomId(1), user_id: UserId(2), message_ids: Vec::new(), up_to: Some(3) };
-        let told = format!("{:?}", messages_read(&read, Utc::now()));
-        assert!(told.contains("event: messages_read") && !told.contains("\\nid: "), "{told}");
+        let event = format!("{:?}", messages_read(&read, Utc::now()));
+        assert!(event.contains("event: messages_read") && !event.contains("\\nid: "), "{event}");
     }
 }

@@ -1,4 +1,4 @@
-//! A message on the wire.
+//! The body of a message.
 
 use std::collections::HashMap;
 
@@ -8,9 +8,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::{Message, MessageType, Reaction};
-use crate::store::Mark;
+use crate::store::ReadMarker;
 
-/// A message as its readers see it.
+/// A message as answers and frames show it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MessageBody {
     id: String,
@@ -18,7 +18,7 @@ pub struct MessageBody {
     room_id: RoomId,
     #[schema(example = "private")]
     room_type: String,
-    /// Empty where the message is deleted.
+    /// Empty if the message is deleted.
     content: String,
     message_type: MessageType,
     file_url: Option<String>,
@@ -33,7 +33,7 @@ pub struct MessageBody {
     updated_at: DateTime<Utc>,
     read_by: Option<Vec<UserId>>,
     is_read: Option<bool>,
-    /// The position of its birth in the room's log.
+    /// The position in the room's log at which the message was sent.
     seq: Option<i64>,
     username: Option<String>,
     client_message_id: Option<String>,
@@ -69,16 +69,14 @@ impl MessageBody {
             reactions: message.reactions.clone(),
         }
     }
-}
 
-impl MessageBody {
-    /// With who has read it: of one's own message whether another has, of another's whether oneself has. What the
-    /// system says is never unread.
-    pub fn read(mut self, marks: &HashMap<UserId, Mark>, me: UserId) -> Self {
+    /// Sets `read_by` and `is_read` for a reader: their own message is read if another member has read it, a message of
+    /// another member if the reader has. System messages have neither.
+    pub fn with_readers(mut self, markers: &HashMap<UserId, ReadMarker>, me: UserId) -> Self {
         let Some(position) = self.seq.filter(|_| self.message_type != MessageType::System) else { return self };
-        let mut readers: Vec<UserId> = marks
+        let mut readers: Vec<UserId> = markers
             .iter()
-            .filter(|(reader, mark)| **reader != self.user_id && mark.covers(position))
+            .filter(|(reader, marker)| **reader != self.user_id && marker.covers(position))
             .map(|(reader, _)| *reader)
             .collect();
         readers.sort_unstable();

@@ -1,8 +1,8 @@
-//! The search of people to befriend.
+//! The search for new friends.
 
 use serde_json::json;
 
-use crate::stage::{Person, Stage};
+use crate::app::{Person, TestApp};
 
 async fn found(person: &Person, query: &str) -> Vec<i64> {
     let found = person.client.get(&format!("/friends/search?{query}")).await.expect(200);
@@ -10,10 +10,10 @@ async fn found(person: &Person, query: &str) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn friends_blocked_people_and_oneself_are_left_out() {
-    let stage = Stage::start().await;
-    let ann = stage.person(1, "user_ann");
-    let others: Vec<_> = (2..=6).map(|id| stage.person(id, &format!("user_{id}"))).collect();
+async fn a_search_omits_friends_blocked_users_and_the_caller() {
+    let app = TestApp::start().await;
+    let ann = app.person(1, "user_ann");
+    let others: Vec<_> = (2..=6).map(|id| app.person(id, &format!("user_{id}"))).collect();
     ann.befriend(&others[0]).await;
     ann.block(3).await.expect(200);
     others[2].block(1).await.expect(200);
@@ -25,14 +25,14 @@ async fn friends_blocked_people_and_oneself_are_left_out() {
 }
 
 #[tokio::test]
-async fn a_search_runs_with_the_callers_own_token() {
-    let stage = Stage::start().await;
-    let ann = stage.person(1, "ann");
-    stage.person(2, "bob");
+async fn a_search_uses_the_token_of_the_caller() {
+    let app = TestApp::start().await;
+    let ann = app.person(1, "ann");
+    app.person(2, "bob");
 
     let answer = ann.client.with_header("x-request-id", "traced-1").get("/friends/search?query=bob").await.expect(200);
 
-    let call = &stage.users.calls("/search")[0];
+    let call = &app.users.calls("/search")[0];
     assert_eq!(call.token, ann.client.token());
     assert_eq!(call.request_id.as_deref(), Some("traced-1"));
     assert_eq!(answer[0]["username"], "bob");
@@ -42,8 +42,8 @@ async fn a_search_runs_with_the_callers_own_token() {
 
 #[tokio::test]
 async fn a_search_has_bounds() {
-    let stage = Stage::start().await;
-    let ann = stage.person(1, "ann");
+    let app = TestApp::start().await;
+    let ann = app.person(1, "ann");
 
     for wrong in ["", "query=", "query=a&limit=0", "query=a&limit=51"] {
         ann.client.get(&format!("/friends/search?{wrong}")).await.expect(422);

@@ -1,48 +1,49 @@
-//! Paths that only older clients of the original call.
+//! Paths that only older clients of the original use.
 
 use axum::Json;
 use axum::extract::State;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use common::auth::CurrentUser;
-use common::error::{ErrorBody, Result};
+use common::error::Result;
 use common::http::Path;
 use common::id::UserId;
 use common::input::Int;
 
-use crate::AppState;
 use crate::api::requests::{self, Friendship, Message, Request};
+use crate::api::responses::NothingPending;
 use crate::domain::refusal;
+use crate::state::AppState;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(pending)).routes(routes!(accept)).routes(routes!(reject))
 }
 
-/// The number of a request.
+/// The id of a request.
 type RequestId = Int<1, { i64::MAX }>;
 
-/// The requests that others sent me.
+/// List the pending requests to the caller.
 #[utoipa::path(
     get,
     path = "/friends/requests/pending",
     tag = "older clients",
     security(("bearer" = [])),
-    responses((status = 200, description = "As received_requests of /friends/requests", body = [Request])),
+    responses((status = 200, description = "`received_requests` of /friends/requests", body = [Request])),
 )]
 async fn pending(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Vec<Request>>> {
     Ok(Json(requests::received_by(&app, me.id).await?))
 }
 
-/// Accept a request by its number.
+/// Accept a request by its id.
 #[utoipa::path(
     post,
     path = "/friends/{id}/accept",
     tag = "older clients",
     security(("bearer" = [])),
-    params(("id" = i64, Path, description = "The request's number")),
+    params(("id" = i64, Path, description = "The id of the request")),
     responses(
-        (status = 200, description = "Friends now", body = Friendship),
-        (status = 400, description = "No such request to me", body = ErrorBody),
+        (status = 200, description = "The friendship", body = Friendship),
+        NothingPending,
     ),
 )]
 async fn accept(State(app): State<AppState>, me: CurrentUser, Path(id): Path<RequestId>) -> Result<Json<Friendship>> {
@@ -50,16 +51,16 @@ async fn accept(State(app): State<AppState>, me: CurrentUser, Path(id): Path<Req
     Ok(Json(requests::accept(&app, &me, requester).await?))
 }
 
-/// Reject a request by its number.
+/// Reject a request by its id.
 #[utoipa::path(
     post,
     path = "/friends/{id}/reject",
     tag = "older clients",
     security(("bearer" = [])),
-    params(("id" = i64, Path, description = "The request's number")),
+    params(("id" = i64, Path, description = "The id of the request")),
     responses(
-        (status = 200, description = "Rejected", body = Message),
-        (status = 400, description = "No such request to me", body = ErrorBody),
+        (status = 200, description = "The request was rejected", body = Message),
+        NothingPending,
     ),
 )]
 async fn reject(State(app): State<AppState>, me: CurrentUser, Path(id): Path<RequestId>) -> Result<Json<Message>> {
@@ -67,7 +68,7 @@ async fn reject(State(app): State<AppState>, me: CurrentUser, Path(id): Path<Req
     Ok(Json(requests::reject(&app, &me, requester).await?))
 }
 
-/// A request is named by who sent it: of two people there is only one.
+/// The requester of a request to the caller. Two users have at most one request, so the requester identifies it.
 async fn requester(app: &AppState, me: &CurrentUser, Int(id): RequestId) -> Result<UserId> {
     app.friendships.requester_of(id, me.id).await?.ok_or_else(refusal::nothing_pending)
 }

@@ -1,0 +1,33 @@
+//! Error responses that several operations share, for the OpenAPI document.
+#![expect(dead_code, reason = "the types describe responses and are never constructed")]
+
+use common::error::ErrorBody;
+use utoipa::IntoResponses;
+
+/// The errors of every operation on a room.
+#[derive(IntoResponses)]
+pub enum RoomErrors {
+    #[response(status = 403, description = "The caller is not a member of the room")]
+    NotAMember(ErrorBody),
+    #[response(status = 404, description = "The room, or the message that the request names, does not exist")]
+    NotFound(ErrorBody),
+    #[response(status = 422, description = "The input is invalid")]
+    Invalid(ErrorBody),
+}
+
+/// The errors of every change of a message.
+#[derive(IntoResponses)]
+pub enum MessageErrors {
+    #[response(status = 403, description = "The caller may not change this message, or is not a member of its room")]
+    Forbidden(ErrorBody),
+    #[response(status = 404, description = "The message does not exist")]
+    NotFound(ErrorBody),
+}
+
+#[derive(IntoResponses)]
+#[response(status = 422, description = "The input is invalid")]
+pub struct InvalidInput(ErrorBody);
+
+#[derive(IntoResponses)]
+#[response(status = 503, description = "user-service cannot verify that the users exist")]
+pub struct UnverifiedUsers(ErrorBody);

@@ -1,0 +1,75 @@
+//! The reader of one room's stream.
+
+use axum::response::sse::Event;
+use common::error::{Error, Result};
+use common::id::RoomId;
+use futures_util::Stream;
+
+use super::hub::Hub;
+use super::mailbox::MembershipChange;
+use super::room_subscription::RoomSubscription;
+use super::subscribers::Subscription;
+
+pub struct RoomReader {
+    subscription: Subscription,
+    room: RoomSubscription,
+    /// The client's id is not a position of the room. The reader starts at the live edge.
+    pub needs_resync: bool,
+}
+
+impl RoomReader {
+    /// Starts after the position in `last_event_id`, or at the live edge.
+    pub async fn start(
+        hub: &Hub,
+        subscription: Subscription,
+        room: RoomId,
+        last_event_id: Option<&str>,
+    ) -> Result<Self> {
+        let started = RoomSubscription::start(hub, &[room], &subscription).await?.pop();
+        let mut room = started.ok_or_else(|| Error::internal("the hub returned no feed"))?;
+        let Some(id) = last_event_id else { return Ok(Self { subscription, room, needs_resync: false }) };
+        let position = existing_position(hub, &room, id).await?;
+        if let Some(position) = position {
+            room.seek(position);
+        }
+        Ok(Self { subscription, room, needs_resync: position.is_none() })
+    }
+
+    pub fn position(&self) -> i64 {
+        self.room.position()
+    }
+
+    /// The events of the room, until the reader is no longer a member.
+    pub fn events(mut self) -> impl Stream<Item = Result<Event>> {
+        let room = self.room.room();
+        async_stream::try_stream! {
+            loop {
+                let pending = self.subscription.take();
+                if matches!(pending.memberships.get(&room), Some(MembershipChange::Left)) {
+                    break;
+                }
+                let frames = self.room.next().await?;
+                for frame in &frames {
+                    yield frame.event.clone().id(frame.position.to_string());
+                }
+                for event in pending.events {
+                    yield event;
+                }
+                if frames.is_empty() {
+                    self.subscription.arrived().await;
+                }
+            }
+        }
+    }
+}
+
+/// The position in an id of the client, if the room has it.
+async fn existing_position(hub: &Hub, room: &RoomSubscription, id: &str) -> Result<Option<i64>> {
+    let Some(position) = id.parse().ok().filter(|position: &i64| *position >= 0) else { return Ok(None) };
+    if position <= room.position() {
+        return Ok(Some(position));
+    }
+    let newest = hub.history().position(room.room()).await?;
+    room.hint(newest);
+    Ok((position <= newest).then_some(position))
+}

@@ -1,0 +1,258 @@
+//! The registry of the open streams of this replica.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::sse::Event;
+use chrono::Utc;
+use common::auth::{Auth, CLOCK_SKEW, CurrentUser};
+use common::error::Result;
+use common::id::{RoomId, UserId};
+use common::presence::Presence;
+use common::task::every;
+use parking_lot::Mutex;
+use prometheus::IntGauge;
+use tokio_util::sync::CancellationToken;
+
+use super::mailbox::{Mailbox, MembershipChange, Scope};
+
+/// Interval at which sessions are checked. The contract allows 10 s from the end of a session to the end of its streams.
+const SESSION_INTERVAL: Duration = Duration::from_secs(3);
+
+/// A handle on the registry.
+#[derive(Clone)]
+pub struct Subscribers {
+    registry: Arc<Mutex<Registry>>,
+    gauge: IntGauge,
+    shutdown: CancellationToken,
+}
+
+#[derive(Default)]
+struct Registry {
+    last_id: u64,
+    streams: HashMap<u64, Stream>,
+    by_user: HashMap<UserId, HashSet<u64>>,
+    /// The streams that receive the presence of a user, by that user.
+    watchers: HashMap<UserId, HashSet<u64>>,
+}
+
+struct Stream {
+    mailbox: Arc<Mailbox>,
+    session: Arc<str>,
+    ended: CancellationToken,
+    watched: HashSet<UserId>,
+}
+
+/// The registration of one stream, which ends when this value is dropped.
+pub struct Subscription {
+    subscribers: Subscribers,
+    mailbox: Arc<Mailbox>,
+    ended: CancellationToken,
+    /// The end of the access token's life, clock skew included.
+    expires: tokio::time::Instant,
+}
+
+impl Deref for Subscription {
+    type Target = Arc<Mailbox>;
+
+    fn deref(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+}
+
+impl Subscribers {
+    /// `gauge` shows the number of streams. `shutdown` ends all of them.
+    pub fn new(gauge: IntGauge, shutdown: CancellationToken) -> Self {
+        Self { registry: Arc::default(), gauge, shutdown }
+    }
+
+    /// Registers a stream.
+    pub fn open(&self, user: &CurrentUser, scope: Scope) -> Subscription {
+        let ended = CancellationToken::new();
+        let left = user.expires_at.saturating_sub(Utc::now().timestamp());
+        let lifetime = Duration::from_secs(left.max(0).unsigned_abs()) + CLOCK_SKEW;
+        let mailbox = self.registry.lock().insert(user.id, user.session.clone(), scope, ended.clone());
+        self.gauge.inc();
+        Subscription { subscribers: self.clone(), mailbox, ended, expires: tokio::time::Instant::now() + lifetime }
+    }
+
+    /// Delivers a change of membership to all streams of a user.
+    pub fn set_membership(&self, user: UserId, room: RoomId, change: &MembershipChange) {
+        let mailboxes = self.registry.lock().of_user(user);
+        mailboxes.iter().for_each(|mailbox| mailbox.set_membership(room, change.clone()));
+    }
+
+    /// Sends an event to the all-rooms streams of a user.
+    pub fn send(&self, user: UserId, event: impl FnOnce() -> Event) {
+        let mailboxes = self.registry.lock().of_user(user);
+        push_to_all(mailboxes, event);
+    }
+
+    /// Sends an event to the all-rooms streams of users who share a direct room with `user`.
+    pub fn send_to_watchers(&self, user: UserId, event: impl FnOnce() -> Event) {
+        let mailboxes = self.registry.lock().watchers_of(user);
+        push_to_all(mailboxes, event);
+    }
+
+    /// From now on the all-rooms streams of `user` receive the presence of `watched`.
+    pub fn watch(&self, user: UserId, watched: UserId) {
+        let mut registry = self.registry.lock();
+        for mailbox in registry.of_user(user).iter().filter(|mailbox| mailbox.scope == Scope::AllRooms) {
+            registry.watch(mailbox.id, watched);
+        }
+    }
+
+    /// Ends the streams of ended sessions and renews the presence of their users, until the shutdown. A check takes one round
+    /// trip for all streams.
+    pub async fn watch_sessions(self, auth: Auth, presence: Presence) {
+        let shutdown = self.shutdown.clone();
+        let mut state = (self, auth, presence);
+        every(SESSION_INTERVAL, "sessions of streams", &shutdown, &mut state, async |(subscribers, auth, presence)| {
+            subscribers.check_sessions(auth, presence).await
+        })
+        .await;
+    }
+
+    async fn check_sessions(&self, auth: &Auth, presence: &Presence) -> Result<()> {
+        let open = self.registry.lock().sessions();
+        for (user, ..) in &open {
+            presence.touch(*user).await;
+        }
+        let sessions: Vec<(&str, UserId)> = open.iter().map(|(user, session, _)| (&**session, *user)).collect();
+        let revoked = auth.revocations().ask(&sessions).await?;
+        let ended = open.iter().zip(revoked).filter(|(_, revoked)| *revoked);
+        ended.for_each(|((.., ended), _)| ended.cancel());
+        Ok(())
+    }
+}
+
+fn push_to_all(mailboxes: Vec<Arc<Mailbox>>, event: impl FnOnce() -> Event) {
+    let mut receivers = mailboxes.into_iter().filter(|mailbox| mailbox.scope == Scope::AllRooms).peekable();
+    if receivers.peek().is_some() {
+        let event = event();
+        receivers.for_each(|mailbox| mailbox.push(event.clone()));
+    }
+}
+
+impl Registry {
+    fn insert(&mut self, user: UserId, session: Arc<str>, scope: Scope, ended: CancellationToken) -> Arc<Mailbox> {
+        self.last_id += 1;
+        let mailbox = Arc::new(Mailbox::new(self.last_id, user, scope));
+        let stream = Stream { mailbox: mailbox.clone(), session, ended, watched: HashSet::new() };
+        self.streams.insert(self.last_id, stream);
+        self.by_user.entry(user).or_default().insert(self.last_id);
+        mailbox
+    }
+
+    fn remove(&mut self, id: u64) {
+        let Some(stream) = self.streams.remove(&id) else { return };
+        remove_id(&mut self.by_user, stream.mailbox.user, id);
+        for watched in stream.watched {
+            remove_id(&mut self.watchers, watched, id);
+        }
+    }
+
+    fn watch(&mut self, id: u64, watched: UserId) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.watched.insert(watched);
+            self.watchers.entry(watched).or_default().insert(id);
+        }
+    }
+
+    fn of_user(&self, user: UserId) -> Vec<Arc<Mailbox>> {
+        self.mailboxes(self.by_user.get(&user))
+    }
+
+    fn watchers_of(&self, user: UserId) -> Vec<Arc<Mailbox>> {
+        self.mailboxes(self.watchers.get(&user))
+    }
+
+    fn mailboxes(&self, ids: Option<&HashSet<u64>>) -> Vec<Arc<Mailbox>> {
+        let streams = ids.into_iter().flatten().filter_map(|id| self.streams.get(id));
+        streams.map(|stream| stream.mailbox.clone()).collect()
+    }
+
+    fn sessions(&self) -> Vec<(UserId, Arc<str>, CancellationToken)> {
+        let session = |stream: &Stream| (stream.mailbox.user, stream.session.clone(), stream.ended.clone());
+        self.streams.values().map(session).collect()
+    }
+}
+
+fn remove_id(ids: &mut HashMap<UserId, HashSet<u64>>, user: UserId, id: u64) {
+    if let Some(of_user) = ids.get_mut(&user) {
+        of_user.remove(&id);
+        if of_user.is_empty() {
+            ids.remove(&user);
+        }
+    }
+}
+
+impl Subscription {
+    /// From now on the stream receives the presence of these users.
+    pub fn watch(&self, users: impl IntoIterator<Item = UserId>) {
+        let mut registry = self.subscribers.registry.lock();
+        users.into_iter().for_each(|user| registry.watch(self.mailbox.id, user));
+    }
+
+    /// Resolves when the stream has to end: when its session or its access token ends, or this replica shuts down.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (ended, expires, shutdown) = (self.ended.clone(), self.expires, self.subscribers.shutdown.clone());
+        async move {
+            tokio::select! {
+                () = ended.cancelled() => {}
+                () = tokio::time::sleep_until(expires) => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.subscribers.registry.lock().remove(self.mailbox.id);
+        self.subscribers.gauge.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: UserId = UserId(1);
+    const BOB: UserId = UserId(2);
+    const EVE: UserId = UserId(9);
+
+    fn subscribers() -> Subscribers {
+        Subscribers::new(IntGauge::new("streams", "Open streams").unwrap(), CancellationToken::new())
+    }
+
+    fn user(id: UserId) -> CurrentUser {
+        CurrentUser { id, username: None, session: "session".into(), expires_at: i64::MAX, sid: None }
+    }
+
+    #[test]
+    fn a_dropped_subscription_leaves_nothing_behind() {
+        let subscribers = subscribers();
+        let subscription = subscribers.open(&user(ANN), Scope::AllRooms);
+        subscription.watch([BOB]);
+        subscribers.watch(ANN, EVE);
+        assert_eq!(subscribers.gauge.get(), 1);
+
+        drop(subscription);
+
+        let registry = subscribers.registry.lock();
+        assert!(registry.streams.is_empty() && registry.by_user.is_empty() && registry.watchers.is_empty());
+        assert_eq!(subscribers.gauge.get(), 0);
+    }
+
+    #[test]
+    fn only_streams_that_watch_a_user_receive_their_presence() {
+        let subscribers = subscribers();
+        let [ann, bob] = [ANN, BOB].map(|id| subscribers.open(&user(id), Scope::AllRooms));
+        ann.watch([EVE]);
+        subscribers.send_to_watchers(EVE, Event::default);
+        assert_eq!((ann.take().events.len(), bob.take().events.len()), (1, 0));
+    }
+}

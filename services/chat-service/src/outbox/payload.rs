@@ -1,0 +1,86 @@
+//! The events of messages and reads.
+
+use chrono::{DateTime, Utc};
+use common::error::{Error, Result};
+use common::events::chat::{MessageDeleted, MessageEdited, MessageSent, MessagesRead, Reaction, ReactionChanged};
+use common::events::{Event, encode};
+use common::id::UserId;
+use common::kafka::producer::Trace;
+use uuid::Uuid;
+
+use crate::domain::{self, Message, MessageChange, ReactionChange};
+use crate::store::{LogPosition, OutboxEvent};
+
+/// The event of a log entry: of a change, or without one, of the send.
+pub fn of_message(
+    message: &Message,
+    change: Option<&MessageChange>,
+    by: UserId,
+    id: LogPosition,
+    event_id: Uuid,
+    at: DateTime<Utc>,
+    trace: &Trace,
+) -> Result<OutboxEvent> {
+    match change {
+        None => outbox_event(event_id, at, &sent(message, id), trace),
+        Some(MessageChange::Edit { .. }) => outbox_event(event_id, at, &edited(message, by, id), trace),
+        Some(MessageChange::Delete) => outbox_event(event_id, at, &deleted(message, by, id), trace),
+        Some(MessageChange::React(reaction)) => {
+            outbox_event(event_id, at, &reaction_changed(message, by, reaction, id), trace)
+        }
+    }
+}
+
+/// The event of a read.
+pub fn of_read(read: &MessagesRead, event_id: Uuid, at: DateTime<Utc>) -> Result<OutboxEvent> {
+    outbox_event(event_id, at, read, &Trace::current())
+}
+
+fn outbox_event<E: Event>(event_id: Uuid, at: DateTime<Utc>, event: &E, trace: &Trace) -> Result<OutboxEvent> {
+    let payload = String::from_utf8(encode(event_id, None, at, event)?).map_err(Error::internal)?;
+    Ok(OutboxEvent { payload, request_id: trace.request_id.clone(), traceparent: trace.traceparent.clone() })
+}
+
+fn sent(message: &Message, id: LogPosition) -> MessageSent {
+    MessageSent {
+        message_id: message.id.to_hex(),
+        room_id: message.room_id,
+        user_id: message.user_id,
+        username: message.username.clone().unwrap_or_default(),
+        content: message.content.clone(),
+        message_type: message.message_type.as_str().to_owned(),
+        seq: id.position,
+        position: id.position,
+        client_message_id: message.client_message_id.clone(),
+        reply_to: message.reply_to.clone(),
+    }
+}
+
+fn edited(message: &Message, by: UserId, id: LogPosition) -> MessageEdited {
+    MessageEdited {
+        message_id: message.id.to_hex(),
+        room_id: message.room_id,
+        user_id: by,
+        content: message.content.clone(),
+        edited_at: message.edited_at.unwrap_or(message.updated_at),
+        position: id.position,
+    }
+}
+
+fn deleted(message: &Message, by: UserId, id: LogPosition) -> MessageDeleted {
+    MessageDeleted { message_id: message.id.to_hex(), room_id: message.room_id, deleted_by: by, position: id.position }
+}
+
+fn reaction_changed(message: &Message, by: UserId, reaction: &ReactionChange, id: LogPosition) -> ReactionChanged {
+    let to_event =
+        |r: &domain::Reaction| Reaction { emoji: r.emoji.clone(), count: r.count, user_ids: r.user_ids.clone() };
+    ReactionChanged {
+        message_id: message.id.to_hex(),
+        room_id: message.room_id,
+        user_id: by,
+        emoji: reaction.emoji.clone(),
+        added: reaction.added,
+        reactions: message.reactions.iter().map(to_event).collect(),
+        position: id.position,
+    }
+}

@@ -1,0 +1,154 @@
+//! The relay: publishes committed events, and events that a crash or an outage left in the outbox.
+
+use std::time::Duration;
+
+use bson::Bson;
+use chrono::Utc;
+use common::error::Result;
+use common::id::RoomId;
+use common::kafka::TopicNames;
+use common::kafka::producer::{Producer, Record, Trace};
+use common::task::every;
+use common::telemetry::Metrics;
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::store::{OutboxCollection, OutboxEntry, OutboxEvent};
+
+/// Interval at which acknowledged events are removed from the outbox.
+const CLEAR_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Limit on the events that one command removes.
+const CLEAR_BATCH: usize = 1_000;
+
+/// A pending event of this age was left by a crash or an outage: a delivery takes less time.
+const OVERDUE: Duration = Duration::from_secs(15);
+
+/// Interval between two looks for overdue events.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Time at the shutdown for records that wait in the producer.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// Limit on the overdue events that are read at once.
+const SWEEP_BATCH: i64 = 500;
+
+/// Publishes the events of one collection, and removes them from it when Kafka has acknowledged them.
+#[derive(Clone)]
+pub struct Relay {
+    outbox: OutboxCollection,
+    producer: Producer,
+    topics: TopicNames,
+    metrics: Metrics,
+    acknowledged: mpsc::UnboundedSender<Bson>,
+}
+
+impl Relay {
+    /// Creates the relay and starts the task that removes acknowledged events.
+    pub fn start(outbox: OutboxCollection, producer: Producer, topics: TopicNames, metrics: Metrics) -> Self {
+        let (acknowledged, ids) = mpsc::unbounded_channel();
+        tokio::spawn(clear(outbox.clone(), ids));
+        Self { outbox, producer, topics, metrics, acknowledged }
+    }
+
+    /// Publishes committed events in commit order, without waiting. An event that fails stays in the outbox for the sweep.
+    pub fn publish(&self, committed: Vec<OutboxEntry>) {
+        let mut reports = Vec::with_capacity(committed.len());
+        for entry in committed {
+            let Some(room) = entry.room() else { continue };
+            let OutboxEntry { id, event } = entry;
+            match self.producer.send(self.record(room, event)) {
+                Ok(report) => reports.push(async move { report.await.map(|()| id) }),
+                Err(e) => {
+                    // Later events of the room must not overtake this one. The sweep keeps their order.
+                    tracing::debug!(error = %e, "event stays in the outbox");
+                    break;
+                }
+            }
+        }
+        if reports.is_empty() {
+            return;
+        }
+        let acknowledged = self.acknowledged.clone();
+        tokio::spawn(async move {
+            for id in join_all(reports).await.into_iter().flatten() {
+                // The receiver lives as long as this sender.
+                let _ = acknowledged.send(id);
+            }
+        });
+    }
+
+    fn record(&self, room: RoomId, OutboxEvent { payload, request_id, traceparent }: OutboxEvent) -> Record {
+        let trace = Trace { request_id, traceparent };
+        Record {
+            topic: self.topics.message_events.clone(),
+            key: room.to_string(),
+            payload: payload.into(),
+            headers: trace.headers(),
+        }
+    }
+
+    /// Publishes overdue events until the shutdown, then flushes the producer.
+    pub async fn sweep(mut self, stopping: CancellationToken) {
+        every(SWEEP_INTERVAL, "outbox sweep", &stopping, &mut self, Self::sweep_once).await;
+        self.producer.flush(FLUSH).await;
+    }
+
+    async fn sweep_once(&mut self) -> Result<()> {
+        self.measure().await?;
+        // One replica at a time. Otherwise each would publish all of them.
+        while self.outbox.lease(3 * SWEEP_INTERVAL).await? {
+            let overdue = self.outbox.overdue(id_before(OVERDUE), SWEEP_BATCH).await?;
+            if overdue.is_empty() {
+                break;
+            }
+            tracing::info!(events = overdue.len(), "publishing overdue events");
+            self.republish(overdue).await?;
+        }
+        Ok(())
+    }
+
+    async fn measure(&self) -> Result<()> {
+        let (pending, oldest) = self.outbox.backlog().await?;
+        let age = oldest.map(|oldest| (Utc::now() - oldest).to_std().unwrap_or_default());
+        self.metrics.outbox(self.outbox.name(), pending, age.unwrap_or_default());
+        Ok(())
+    }
+
+    /// Publishes events, those of each room in order, and waits for the reports.
+    async fn republish(&self, overdue: Vec<OutboxEntry>) -> Result<()> {
+        let mut reports = Vec::with_capacity(overdue.len());
+        for entry in overdue {
+            let Some(room) = entry.room() else { continue };
+            let report = self.producer.send(self.record(room, entry.event))?;
+            reports.push(async move { report.await.map(|()| entry.id) });
+        }
+        let (acknowledged, failed): (Vec<_>, Vec<_>) = join_all(reports).await.into_iter().partition(Result::is_ok);
+        let acknowledged: Vec<Bson> = acknowledged.into_iter().flatten().collect();
+        self.outbox.clear(&acknowledged).await?;
+        failed.into_iter().collect::<Result<Vec<_>>>().map(|_| ())
+    }
+}
+
+/// The lowest id of an event that is younger than `age`.
+fn id_before(age: Duration) -> bson::Uuid {
+    let at = Utc::now() - age;
+    let time = uuid::Timestamp::from_unix(uuid::NoContext, at.timestamp().unsigned_abs(), at.timestamp_subsec_nanos());
+    let mut bytes = Uuid::new_v7(time).into_bytes();
+    bytes[6..].fill(0);
+    bson::Uuid::from_bytes(bytes)
+}
+
+async fn clear(outbox: OutboxCollection, mut acknowledged: mpsc::UnboundedReceiver<Bson>) {
+    let mut batch = Vec::new();
+    while acknowledged.recv_many(&mut batch, CLEAR_BATCH).await > 0 {
+        if let Err(e) = outbox.clear(&batch).await {
+            // The sweep publishes them again, and consumers drop the repeats by `event_id`.
+            tracing::debug!(error = %e, "acknowledged events stay in the outbox");
+        }
+        batch.clear();
+        tokio::time::sleep(CLEAR_INTERVAL).await;
+    }
+}

@@ -1,0 +1,74 @@
+//! The state that handlers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRef;
+use common::auth::{Auth, CurrentUser};
+use common::clients::user::UserClient;
+use common::error::Result;
+use common::id::RoomId;
+
+use crate::blocks::Blocks;
+use crate::domain::{Actor, Room};
+use crate::live::{Hub, Subscribers};
+use crate::membership::Membership;
+use crate::metrics::Metrics;
+use crate::receipts::Receipts;
+use crate::search::Search;
+use crate::store::{LegacyBackfill, Log, Messages, ReadMarkers, Rooms, Snapshots};
+use crate::tickets::Tickets;
+use crate::typing::Typing;
+use crate::writer::Writer;
+
+#[derive(Clone)]
+pub struct AppState {
+    pub auth: Auth,
+    pub users: UserClient,
+    pub blocks: Blocks,
+    pub rooms: Rooms,
+    pub membership: Membership,
+    pub backfill: LegacyBackfill,
+    pub messages: Messages,
+    pub search: Search,
+    pub log: Log,
+    pub markers: ReadMarkers,
+    pub receipts: Receipts,
+    pub writer: Writer,
+    pub hub: Hub,
+    pub subscribers: Subscribers,
+    pub snapshots: Snapshots,
+    pub tickets: Tickets,
+    pub typing: Typing,
+    pub metrics: Arc<Metrics>,
+    /// Interval of the comments that keep idle streams open.
+    pub keep_alive: Duration,
+}
+
+impl AppState {
+    /// A room of the caller, all of whose messages have positions.
+    pub async fn room(&self, room: RoomId, me: &CurrentUser) -> Result<Arc<Room>> {
+        let room = self.rooms.for_member(room, me.id).await?;
+        self.backfill.ensure(&[room.id]).await?;
+        Ok(room)
+    }
+
+    /// The name of the caller. Tokens of the original do not contain it.
+    pub async fn username(&self, user: &CurrentUser) -> Option<String> {
+        if user.username.is_some() {
+            return user.username.clone();
+        }
+        self.users.profiles_at_hand(&[user.id]).await.get(&user.id).map(|profile| profile.username.clone())
+    }
+
+    /// The caller as the author of a change.
+    pub async fn actor(&self, me: &CurrentUser) -> Actor {
+        Actor { id: me.id, name: self.username(me).await }
+    }
+}
+
+impl FromRef<AppState> for Auth {
+    fn from_ref(state: &AppState) -> Self {
+        state.auth.clone()
+    }
+}

@@ -1,0 +1,231 @@
+//! The log of membership changes. Every replica follows it, and the rooms' system messages are written from it.
+
+use std::time::Duration;
+
+use bson::oid::ObjectId;
+use chrono::{DateTime, Utc};
+use common::error::{Error, Result};
+use common::id::{RoomId, UserId};
+use sqlx::{MySqlConnection, MySqlPool};
+
+use crate::domain::{Actor, RosterChange};
+
+/// Records are kept for as long as a replica without MySQL may have open streams: streams end with their tokens, which
+/// are valid for a few hours.
+const KEPT_HOURS: u32 = 48;
+
+/// Records read or deleted by one statement.
+const PAGE: u32 = 1_000;
+
+const DIRECT: &str = "direct";
+const GROUP: &str = "group";
+const ADDED: &str = "added";
+const LEFT: &str = "left";
+
+/// The table `chat_room_changes`.
+#[derive(Clone)]
+pub struct MembershipLog {
+    pool: MySqlPool,
+}
+
+/// A committed change.
+#[derive(Clone, Debug)]
+pub struct MembershipRecord {
+    pub id: u64,
+    pub room: RoomId,
+    pub by: UserId,
+    /// The `version` of the change's last event.
+    pub version: u64,
+    pub event: MembershipEvent,
+    pub at: DateTime<Utc>,
+}
+
+#[derive(Clone, Debug)]
+pub enum MembershipEvent {
+    RoomCreated { direct: bool, members: Vec<UserId> },
+    RosterChanged { change: RosterChange, message: SystemMessage },
+}
+
+/// The system message that announces a change in the room.
+#[derive(Clone, Debug)]
+pub struct SystemMessage {
+    pub id: ObjectId,
+    pub by_name: Option<String>,
+    pub content: String,
+    /// The message's position, once the room's log contains it.
+    pub position: Option<i64>,
+}
+
+/// A change that its transaction has not committed yet.
+pub(super) struct NewRecord<'a> {
+    room: RoomId,
+    by: UserId,
+    version: u64,
+    event: MembershipEvent,
+    /// The users that the change concerns, for the table.
+    users: Vec<UserId>,
+    by_name: Option<&'a str>,
+}
+
+impl<'a> NewRecord<'a> {
+    pub(super) fn room_created(room: RoomId, direct: bool, by: UserId, members: &[UserId], version: u64) -> Self {
+        let event = MembershipEvent::RoomCreated { direct, members: members.to_vec() };
+        Self { room, by, version, event, users: members.to_vec(), by_name: None }
+    }
+
+    pub(super) fn roster_changed(
+        room: RoomId,
+        by: &'a Actor,
+        change: RosterChange,
+        version: u64,
+        content: String,
+    ) -> Self {
+        let users = change.users.clone();
+        let message = SystemMessage { id: ObjectId::new(), by_name: by.name.clone(), content, position: None };
+        let event = MembershipEvent::RosterChanged { change, message };
+        Self { room, by: by.id, version, event, users, by_name: by.name.as_deref() }
+    }
+
+    fn kind(&self) -> &'static str {
+        match &self.event {
+            MembershipEvent::RoomCreated { direct: true, .. } => DIRECT,
+            MembershipEvent::RoomCreated { direct: false, .. } => GROUP,
+            MembershipEvent::RosterChanged { change, .. } if change.joined => ADDED,
+            MembershipEvent::RosterChanged { .. } => LEFT,
+        }
+    }
+}
+
+/// Appends a record within the caller's transaction, which holds the lock on the room's row.
+pub(super) async fn append(tx: &mut MySqlConnection, new: NewRecord<'_>) -> Result<MembershipRecord> {
+    let (message, position) = match &new.event {
+        MembershipEvent::RoomCreated { .. } => (None, Some(0)),
+        MembershipEvent::RosterChanged { message, .. } => (Some(message), None),
+    };
+    let inserted = sqlx::query(
+        "INSERT INTO chat_room_changes
+             (room_id, kind, by_id, by_name, user_ids, version, message_id, content, position)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(new.room)
+    .bind(new.kind())
+    .bind(new.by)
+    .bind(new.by_name)
+    .bind(serde_json::to_string(&new.users).map_err(Error::internal)?)
+    .bind(new.version)
+    .bind(message.map(|message| message.id.to_hex()))
+    .bind(message.map(|message| message.content.as_str()))
+    .bind(position)
+    .execute(tx)
+    .await?;
+    let NewRecord { room, by, version, event, .. } = new;
+    Ok(MembershipRecord { id: inserted.last_insert_id(), room, by, version, event, at: Utc::now() })
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: u64,
+    room_id: RoomId,
+    kind: String,
+    by_id: UserId,
+    by_name: Option<String>,
+    user_ids: String,
+    version: u64,
+    message_id: Option<String>,
+    content: Option<String>,
+    position: Option<i64>,
+    created_at: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for MembershipRecord {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let users: Vec<UserId> = serde_json::from_str(&row.user_ids).map_err(Error::internal)?;
+        let event = match row.kind.as_str() {
+            kind @ (DIRECT | GROUP) => MembershipEvent::RoomCreated { direct: kind == DIRECT, members: users },
+            kind => {
+                let id = ObjectId::parse_str(row.message_id.unwrap_or_default()).map_err(Error::internal)?;
+                let (by_name, content) = (row.by_name, row.content.unwrap_or_default());
+                let message = SystemMessage { id, by_name, content, position: row.position };
+                MembershipEvent::RosterChanged { change: RosterChange { joined: kind == ADDED, users }, message }
+            }
+        };
+        Ok(Self { id: row.id, room: row.room_id, by: row.by_id, version: row.version, event, at: row.created_at })
+    }
+}
+
+impl MembershipLog {
+    pub fn new(pool: MySqlPool) -> Self {
+        Self { pool }
+    }
+
+    /// The newest record that is older than `age`. No transaction can still commit a record before it.
+    pub async fn newest_before(&self, age: Duration) -> Result<u64> {
+        // All ages go by the database's clock, because the clocks of replicas may differ.
+        let newest: Option<u64> =
+            sqlx::query_scalar("SELECT MAX(id) FROM chat_room_changes WHERE created_at < NOW(6) - INTERVAL ? SECOND")
+                .bind(age.as_secs())
+                .fetch_one(&self.pool)
+                .await?;
+        Ok(newest.unwrap_or(0))
+    }
+
+    /// The records after an id, oldest first, and whether there may be more.
+    pub async fn after(&self, id: u64) -> Result<(Vec<MembershipRecord>, bool)> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT id, room_id, kind, by_id, by_name, user_ids, version, message_id, content, position, created_at
+             FROM chat_room_changes WHERE id > ? ORDER BY id LIMIT ?",
+        )
+        .bind(id)
+        .bind(PAGE)
+        .fetch_all(&self.pool)
+        .await?;
+        let more = rows.len() == PAGE as usize;
+        Ok((rows.into_iter().map(MembershipRecord::try_from).collect::<Result<_>>()?, more))
+    }
+
+    /// The records of a room whose system message is not in the room's log, in the order of their messages.
+    pub async fn unannounced(&self, room: RoomId) -> Result<Vec<MembershipRecord>> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT id, room_id, kind, by_id, by_name, user_ids, version, message_id, content, position, created_at
+             FROM chat_room_changes WHERE position IS NULL AND room_id = ? ORDER BY id",
+        )
+        .bind(room)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(MembershipRecord::try_from).collect()
+    }
+
+    /// The rooms with unannounced records older than `age`, whose replica has probably been killed.
+    pub async fn rooms_with_unannounced(&self, age: Duration) -> Result<Vec<RoomId>> {
+        let rooms = sqlx::query_scalar(
+            "SELECT DISTINCT room_id FROM chat_room_changes
+             WHERE position IS NULL AND created_at < NOW(6) - INTERVAL ? SECOND LIMIT ?",
+        );
+        Ok(rooms.bind(age.as_secs()).bind(PAGE).fetch_all(&self.pool).await?)
+    }
+
+    /// Stores the position of a record's system message.
+    pub async fn set_position(&self, record: &MembershipRecord, position: i64) -> Result<()> {
+        // The record comes last: if only the first statement takes effect, both are repeated.
+        sqlx::query("UPDATE room_members SET joined_position = ? WHERE chat_room_id = ? AND joined_by = ?")
+            .bind(position)
+            .bind(record.room)
+            .bind(record.id)
+            .execute(&self.pool)
+            .await?;
+        let update = sqlx::query("UPDATE chat_room_changes SET position = ? WHERE id = ?");
+        update.bind(position).bind(record.id).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Deletes announced records that no replica needs any more, one page at a time.
+    pub async fn prune(&self) -> Result<()> {
+        let delete = sqlx::query(
+            "DELETE FROM chat_room_changes WHERE created_at < NOW(6) - INTERVAL ? HOUR AND position IS NOT NULL LIMIT ?",
+        );
+        delete.bind(KEPT_HOURS).bind(PAGE).execute(&self.pool).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,27 @@
+//! The state that handlers share.
+
+use axum::extract::FromRef;
+use common::auth::Auth;
+use common::clients::user::UserClient;
+use common::presence::Presence;
+use prometheus::IntCounterVec;
+
+use crate::store::{Blocks, Friendships, Names};
+
+#[derive(Clone)]
+pub struct AppState {
+    pub auth: Auth,
+    pub users: UserClient,
+    pub presence: Presence,
+    pub friendships: Friendships,
+    pub blocks: Blocks,
+    pub names: Names,
+    /// Friend requests by outcome.
+    pub requests: IntCounterVec,
+}
+
+impl FromRef<AppState> for Auth {
+    fn from_ref(state: &AppState) -> Self {
+        state.auth.clone()
+    }
+}
