@@ -11,3 +11,6 @@ pub use app::{Detail, Service, app};
 pub use extract::{FormOrJson, Path, Query, Valid};
 pub use layers::ClientAddress;
 pub use serve::serve;
+
+#[cfg(test)]
+mod tests;
