@@ -1,3 +1,3 @@
-//! Clients of our own services.
+//! Clients of this system's own services.
 
 pub mod user;

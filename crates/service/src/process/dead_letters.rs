@@ -1,24 +1,24 @@
 //! `<service> dlq list|show|replay`: dead letters on the terminal, as JSON.
 //!
-//! Any service's program shows those of all five topics: whoever looks need not know which consumer gave up.
+//! Every service's program shows the letters of all five topics, so that an operator need not know which consumer gave up.
 
 use std::io::{self, Write};
 
+use common::error::BoxError;
+use common::events::topics::TopicNames;
+use engines::kafka::dead_letters::{AT, DeadLetters, GROUP, OFFSET, PARTITION, REASON, TOPIC};
+use engines::kafka::producer::Producer;
+use engines::kafka::record::Fetched;
+use platform::config::KafkaConfig;
 use prometheus::Registry;
 use serde_json::{Map, Value, json};
 
-use super::Failure;
-use crate::kafka::dead_letters::{AT, DeadLetters, GROUP, OFFSET, PARTITION, REASON, TOPIC};
-use crate::kafka::producer::Producer;
-use crate::kafka::record::Fetched;
-use crate::kafka::{KafkaConfig, TopicNames};
-
-const USAGE: &str = "dlq list [TOPIC]…, dlq show LETTER…, dlq replay LETTER…; a LETTER is named as the list names it, \
+const USAGE: &str = "dlq list [TOPIC]…, dlq show LETTER…, dlq replay LETTER…; a LETTER has the name that the list shows, \
                      such as user.events/0/17";
 
-pub(super) async fn carry_out(kafka: &KafkaConfig, args: &[String]) -> Result<(), Failure> {
-    let Some((act, names)) = args.split_first() else { return Err(USAGE.into()) };
-    match act.as_str() {
+pub(super) async fn execute(kafka: &KafkaConfig, args: &[String]) -> Result<(), BoxError> {
+    let Some((action, names)) = args.split_first() else { return Err(USAGE.into()) };
+    match action.as_str() {
         "list" => list(kafka, names).await,
         "show" if !names.is_empty() => show(kafka, &named(kafka, names)?).await,
         "replay" if !names.is_empty() => replay(kafka, &named(kafka, names)?).await,
@@ -26,57 +26,53 @@ pub(super) async fn carry_out(kafka: &KafkaConfig, args: &[String]) -> Result<()
     }
 }
 
-/// One line for each letter, the oldest of a topic first.
-async fn list(kafka: &KafkaConfig, topics: &[String]) -> Result<(), Failure> {
+/// Prints one line for each letter, the oldest of a topic first.
+async fn list(kafka: &KafkaConfig, topics: &[String]) -> Result<(), BoxError> {
     for topic in chosen(&kafka.topics, topics)? {
         for letter in DeadLetters::of(kafka, topic).list().await? {
-            say(&summary(&Name::of(topic, &letter), &letter).to_string())?;
+            print(&summary(&Name::of(topic, &letter), &letter).to_string())?;
         }
     }
     Ok(())
 }
 
-/// All that is known of some letters.
-async fn show(kafka: &KafkaConfig, names: &[Name]) -> Result<(), Failure> {
+/// Prints letters with their headers and payload.
+async fn show(kafka: &KafkaConfig, names: &[Name]) -> Result<(), BoxError> {
     for name in names {
         let letter = name.find(kafka).await?;
-        say(&format!("{:#}", whole(name, &letter)))?;
+        print(&format!("{:#}", whole(name, &letter)))?;
     }
     Ok(())
 }
 
-/// Sends letters again to where they came from; the first that cannot be sent ends it.
-async fn replay(kafka: &KafkaConfig, names: &[Name]) -> Result<(), Failure> {
+/// Sends letters to their own topics again, until one cannot be sent.
+async fn replay(kafka: &KafkaConfig, names: &[Name]) -> Result<(), BoxError> {
     let producer = Producer::new(kafka, &Registry::new())?;
     for name in names {
         let letter = name.find(kafka).await?;
         DeadLetters::of(kafka, &name.topic).replay(&producer, &letter).await?;
-        say(&json!({"letter": name.to_string(), "sent_to": letter.header(TOPIC)}).to_string())?;
+        print(&json!({"letter": name.to_string(), "sent_to": letter.header(TOPIC)}).to_string())?;
     }
     Ok(())
 }
 
-/// Those that are named, or all that have dead letters.
-fn chosen<'a>(names: &'a TopicNames, wanted: &[String]) -> Result<Vec<&'a str>, Failure> {
-    let all = all(names);
+/// The named topics, or all topics that have dead letters.
+fn chosen<'a>(names: &'a TopicNames, wanted: &[String]) -> Result<Vec<&'a str>, BoxError> {
+    let all = names.all();
     if let Some(unknown) = wanted.iter().find(|topic| !all.contains(&topic.as_str())) {
         return Err(format!("{unknown:?} has no dead letters; there are {}", all.join(", ")).into());
     }
     Ok(all.into_iter().filter(|topic| wanted.is_empty() || wanted.iter().any(|wanted| wanted == topic)).collect())
 }
 
-fn all(names: &TopicNames) -> [&str; 5] {
-    [&names.user_events, &names.user_online_status, &names.friend_events, &names.message_events, &names.chat_events]
-}
-
-fn named(kafka: &KafkaConfig, names: &[String]) -> Result<Vec<Name>, Failure> {
-    let known = |name: &Name| all(&kafka.topics).contains(&name.topic.as_str());
+fn named(kafka: &KafkaConfig, names: &[String]) -> Result<Vec<Name>, BoxError> {
+    let has_letters = |name: &Name| kafka.topics.all().contains(&name.topic.as_str());
     let read =
-        |text: &String| Name::read(text).filter(known).ok_or_else(|| format!("{text:?} names no letter; {USAGE}"));
+        |text: &String| Name::read(text).filter(has_letters).ok_or_else(|| format!("{text:?} names no letter; {USAGE}"));
     Ok(names.iter().map(read).collect::<Result<_, _>>()?)
 }
 
-/// Where a letter lies: the topic that it came from, and its place in `<topic>.dlq`.
+/// The name of a letter: its own topic, and its partition and offset in `<topic>.dlq`.
 #[derive(Debug, PartialEq)]
 struct Name {
     topic: String,
@@ -95,7 +91,7 @@ impl Name {
         Some(Self { topic: topic.to_owned(), partition: partition.parse().ok()?, offset: offset.parse().ok()? })
     }
 
-    async fn find(&self, kafka: &KafkaConfig) -> Result<Fetched, Failure> {
+    async fn find(&self, kafka: &KafkaConfig) -> Result<Fetched, BoxError> {
         let found = DeadLetters::of(kafka, &self.topic).show(self.partition, self.offset).await;
         Ok(found.map_err(|error| format!("{self}: {error}"))?)
     }
@@ -107,7 +103,7 @@ impl std::fmt::Display for Name {
     }
 }
 
-/// What a list shows of a letter: why it is here, and what it is.
+/// The line of a letter in the list.
 fn summary(name: &Name, letter: &Fetched) -> Value {
     let event = serde_json::from_slice(&letter.payload).unwrap_or(Value::Null);
     let number = |header| letter.header(header).and_then(|text| text.parse::<i64>().ok());
@@ -125,14 +121,14 @@ fn summary(name: &Name, letter: &Fetched) -> Value {
 
 fn whole(name: &Name, letter: &Fetched) -> Value {
     let headers: Map<String, Value> = letter.headers.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
-    // What is no JSON is often the very reason.
+    // Invalid JSON is often the reason.
     let text = || json!(String::from_utf8_lossy(&letter.payload));
     let payload = serde_json::from_slice(&letter.payload).unwrap_or_else(|_| text());
     json!({"letter": name.to_string(), "key": letter.key, "headers": headers, "payload": payload})
 }
 
-/// A reader who has seen enough, such as `head`, is no failure.
-fn say(line: &str) -> io::Result<()> {
+/// Prints a line. A closed pipe, as of `head`, is no error.
+fn print(line: &str) -> io::Result<()> {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
@@ -153,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_is_found_under_the_name_that_the_list_gives_it() {
+    fn the_name_in_the_list_identifies_a_letter() {
         let name = Name::of("chat.events", &letter(b"{}"));
         assert_eq!(summary(&name, &letter(b"{}"))["letter"], "chat.events/0/17");
         assert_eq!(Name::read("chat.events/0/17"), Some(name));
@@ -161,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_that_is_no_json_is_shown_too() {
+    fn a_letter_that_is_not_json_is_shown_as_text() {
         let name = Name::of("chat.events", &letter(b""));
         assert_eq!(summary(&name, &letter(b"no event"))["event_type"], Value::Null);
         assert_eq!(whole(&name, &letter(b"no event"))["payload"], "no event");
@@ -174,7 +170,7 @@ mod tests {
         let names = TopicNames::default();
         assert_eq!(chosen(&names, &[]).unwrap().len(), 5);
         assert_eq!(chosen(&names, &["chat.events".to_owned()]).unwrap(), ["chat.events"]);
-        let refused = chosen(&names, &["chat.events.dlq".to_owned()]).unwrap_err().to_string();
-        assert!(refused.starts_with("\"chat.events.dlq\" has no dead letters"), "{refused}");
+        let rejected = chosen(&names, &["chat.events.dlq".to_owned()]).unwrap_err().to_string();
+        assert!(rejected.starts_with("\"chat.events.dlq\" has no dead letters"), "{rejected}");
     }
 }

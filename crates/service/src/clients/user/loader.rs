@@ -1,44 +1,45 @@
-//! Profiles on their way: what several ask for at once flies once, up to 100 on board.
+//! Loads profiles in batches: concurrent requests for the same user share a call, and a call has up to 100 users.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use common::id::UserId;
 use futures_util::FutureExt;
 use futures_util::future::Shared;
 use moka::future::Cache;
+use parking_lot::Mutex;
+use platform::telemetry::{self, Metrics, Trace};
 use tokio::sync::oneshot;
 
-use crate::clients::user::UserProfile;
-use crate::clients::user::calls::{Calls, Failed};
-use crate::id::UserId;
-use crate::telemetry::{self, Metrics, Trace};
+use crate::clients::user::calls::{CallError, Calls};
+use crate::clients::user::profile::UserProfile;
 
-/// What user-service takes in one call, the original's too.
-const SEATS: usize = 100;
+/// The greatest number of users in one call, which user-service and the original accept.
+const MAX_BATCH: usize = 100;
 
-/// A flight with free seats waits so long for more passengers: requests of one moment share a call.
-const BOARDING: Duration = Duration::from_millis(1);
+/// How long a batch that is not full waits for further users.
+const BATCH_DELAY: Duration = Duration::from_millis(1);
 
-/// Profiles kept; one takes about 500 bytes.
-const MAX_KNOWN: u64 = 50_000;
+/// The capacity of the cache. A profile takes about 500 bytes.
+const MAX_CACHED: u64 = 50_000;
 
-/// A list that names someone who is gone does not ask after them each time.
+/// How long the absence of a user is cached for lists.
 const ABSENT_TTL: Duration = Duration::from_secs(10);
 
-/// What is remembered of people.
-pub(super) struct Known {
+/// The cache of loaded profiles.
+pub(super) struct LoadedProfiles {
     profiles: Cache<UserId, Arc<UserProfile>>,
     absent: Cache<UserId, ()>,
-    asked: telemetry::Cache,
+    lookups: telemetry::Cache,
 }
 
-impl Known {
+impl LoadedProfiles {
     pub(super) fn new(ttl: Duration, metrics: &Metrics) -> Self {
         Self {
-            profiles: Cache::builder().max_capacity(MAX_KNOWN).time_to_live(ttl).build(),
-            absent: Cache::builder().max_capacity(MAX_KNOWN).time_to_live(ABSENT_TTL).build(),
-            asked: metrics.cache("profiles"),
+            profiles: Cache::builder().max_capacity(MAX_CACHED).time_to_live(ttl).build(),
+            absent: Cache::builder().max_capacity(MAX_CACHED).time_to_live(ABSENT_TTL).build(),
+            lookups: metrics.cache("profiles"),
         }
     }
 
@@ -55,20 +56,20 @@ impl Known {
         self.profiles.invalidate(&id).await;
     }
 
-    /// Those who are known, and the ids of the others, each once.
+    /// The cached profiles, and the ids of the other users, each once.
     pub(super) async fn split(&self, ids: &[UserId]) -> (HashMap<UserId, Arc<UserProfile>>, Vec<UserId>) {
-        let mut known = HashMap::with_capacity(ids.len());
+        let mut cached = HashMap::with_capacity(ids.len());
         let mut missing = Vec::new();
         for id in ids {
             match self.get(*id).await {
-                Some(profile) => _ = known.insert(*id, profile),
+                Some(profile) => _ = cached.insert(*id, profile),
                 None => missing.push(*id),
             }
         }
         missing.sort_unstable();
         missing.dedup();
-        self.asked.looked_up_many(known.len(), missing.len());
-        (known, missing)
+        self.lookups.looked_up_many(cached.len(), missing.len());
+        (cached, missing)
     }
 
     pub(super) fn without_absent(&self, ids: Vec<UserId>) -> Vec<UserId> {
@@ -76,157 +77,155 @@ impl Known {
     }
 }
 
-/// The flights of a process.
-pub(super) struct Flights {
+/// The loader of a process.
+pub(super) struct ProfileLoader {
     calls: Arc<Calls>,
-    pub(super) known: Known,
-    tower: Mutex<Tower>,
+    pub(super) profiles: LoadedProfiles,
+    batches: Mutex<Batches>,
 }
 
-/// Who is on which flight, and the one that still boards.
+/// The batches that are not yet loaded, by user, and the one that still accepts users.
 #[derive(Default)]
-struct Tower {
-    aboard: HashMap<UserId, Flight>,
-    boarding: Option<Boarding>,
-    flights: u64,
+struct Batches {
+    by_user: HashMap<UserId, PendingBatch>,
+    open: Option<Batch>,
+    created: u64,
 }
 
-struct Boarding {
-    flight: Flight,
+/// A batch that still accepts users.
+struct Batch {
+    pending: PendingBatch,
     ids: Vec<UserId>,
-    departs: oneshot::Sender<Vec<UserId>>,
+    close: oneshot::Sender<Vec<UserId>>,
 }
 
-/// A call that is on its way, for all who wait for it.
+/// A batch that is not yet loaded, for all requests that wait for it.
 #[derive(Clone)]
-pub(super) struct Flight {
+pub(super) struct PendingBatch {
     number: u64,
-    landing: Shared<oneshot::Receiver<Landed>>,
+    result: Shared<oneshot::Receiver<Loaded>>,
 }
 
-type Landed = Result<Arc<HashMap<UserId, Arc<UserProfile>>>, Failed>;
+type Loaded = Result<Arc<HashMap<UserId, Arc<UserProfile>>>, CallError>;
 
-impl Flight {
-    pub(super) async fn landed(self) -> Landed {
-        self.landing.await.unwrap_or_else(|_| Err(Failed::Connection("the call was lost".into())))
+impl PendingBatch {
+    /// Resolves with the profiles of those users of the batch that exist.
+    pub(super) async fn loaded(self) -> Loaded {
+        self.result.await.unwrap_or_else(|_| Err(CallError::Connection("the call was lost".into())))
     }
 }
 
-impl Flights {
-    pub(super) fn new(calls: Arc<Calls>, known: Known) -> Self {
-        Self { calls, known, tower: Mutex::default() }
+impl ProfileLoader {
+    pub(super) fn new(calls: Arc<Calls>, profiles: LoadedProfiles) -> Self {
+        Self { calls, profiles, batches: Mutex::default() }
     }
 
-    /// The flights that carry these ids. They fly whether or not anyone waits for them.
-    pub(super) fn board(self: &Arc<Self>, ids: &[UserId]) -> Vec<Flight> {
-        let mut tower = self.tower();
-        let mut flights = BTreeMap::new();
+    /// Adds users to batches and returns these. The batches are loaded whether or not a request waits for them.
+    pub(super) fn load(self: &Arc<Self>, ids: &[UserId]) -> Vec<PendingBatch> {
+        let mut batches = self.batches.lock();
+        let mut pending = BTreeMap::new();
         for id in ids {
-            let flight = match tower.aboard.get(id) {
-                Some(flight) => flight.clone(),
-                None => self.take_aboard(&mut tower, *id),
+            let batch = match batches.by_user.get(id) {
+                Some(batch) => batch.clone(),
+                None => self.add(&mut batches, *id),
             };
-            flights.insert(flight.number, flight);
+            pending.insert(batch.number, batch);
         }
-        flights.into_values().collect()
+        pending.into_values().collect()
     }
 
-    /// What is on its way of this person is old already: it is not to be remembered, and the next who asks flies anew.
+    /// Keeps a profile that is being loaded out of the cache, because it is stale. The next request loads it again.
     pub(super) fn disregard(&self, id: UserId) {
-        self.tower().aboard.remove(&id);
+        self.batches.lock().by_user.remove(&id);
     }
 
-    fn take_aboard(self: &Arc<Self>, tower: &mut Tower, id: UserId) -> Flight {
-        let mut boarding = tower.boarding.take().unwrap_or_else(|| self.open(tower));
-        let flight = boarding.flight.clone();
-        tower.aboard.insert(id, flight.clone());
-        boarding.ids.push(id);
-        if boarding.ids.len() == SEATS {
-            boarding.depart();
+    fn add(self: &Arc<Self>, batches: &mut Batches, id: UserId) -> PendingBatch {
+        let mut batch = batches.open.take().unwrap_or_else(|| self.open(batches));
+        let pending = batch.pending.clone();
+        batches.by_user.insert(id, pending.clone());
+        batch.ids.push(id);
+        if batch.ids.len() == MAX_BATCH {
+            batch.close();
         } else {
-            tower.boarding = Some(boarding);
+            batches.open = Some(batch);
         }
-        flight
+        pending
     }
 
-    fn open(self: &Arc<Self>, tower: &mut Tower) -> Boarding {
-        let (departs, departure) = oneshot::channel();
-        let (lands, landing) = oneshot::channel();
-        tower.flights += 1;
-        let number = tower.flights;
-        tokio::spawn(self.clone().fly(number, departure, lands, Trace::current()));
-        Boarding { flight: Flight { number, landing: landing.shared() }, ids: Vec::new(), departs }
+    fn open(self: &Arc<Self>, batches: &mut Batches) -> Batch {
+        let (close, closed) = oneshot::channel();
+        let (result, loaded) = oneshot::channel();
+        batches.created += 1;
+        let number = batches.created;
+        tokio::spawn(self.clone().run(number, closed, result, Trace::current()));
+        Batch { pending: PendingBatch { number, result: loaded.shared() }, ids: Vec::new(), close }
     }
 
-    async fn fly(
+    async fn run(
         self: Arc<Self>,
         number: u64,
-        mut departure: oneshot::Receiver<Vec<UserId>>,
-        lands: oneshot::Sender<Landed>,
+        mut closed: oneshot::Receiver<Vec<UserId>>,
+        result: oneshot::Sender<Loaded>,
         trace: Trace,
     ) {
-        let full = tokio::time::timeout(BOARDING, &mut departure).await;
+        let full = tokio::time::timeout(BATCH_DELAY, &mut closed).await;
         let ids = match full {
             Ok(ids) => ids,
             Err(_) => {
                 self.close(number);
-                departure.await
+                closed.await
             }
         };
         let Ok(ids) = ids else { return };
         let fetched = self.calls.batch(&ids, &trace).await;
-        let landed = fetched.map(|profiles| profiles.into_iter().map(|p| (p.id, Arc::new(p))).collect());
-        self.land(number, &ids, landed.as_ref().ok()).await;
-        // Nobody may be left to wait for it.
-        let _ = lands.send(landed.map(Arc::new));
+        let loaded = fetched.map(|profiles| profiles.into_iter().map(|p| (p.id, Arc::new(p))).collect());
+        self.complete(number, &ids, loaded.as_ref().ok()).await;
+        // Fails when no request waits any more.
+        let _ = result.send(loaded.map(Arc::new));
     }
 
-    /// The doors close, full or not.
+    /// Closes the open batch if it is this one.
     fn close(&self, number: u64) {
-        let mut tower = self.tower();
-        if let Some(boarding) = tower.boarding.take_if(|boarding| boarding.flight.number == number) {
-            boarding.depart();
+        let mut batches = self.batches.lock();
+        if let Some(batch) = batches.open.take_if(|batch| batch.pending.number == number) {
+            batch.close();
         }
     }
 
-    /// Remembers what came of those who are still on this flight, and lets them leave it.
-    async fn land(&self, number: u64, ids: &[UserId], came: Option<&HashMap<UserId, Arc<UserProfile>>>) {
-        for id in ids.iter().filter(|id| self.tower().carries(number, **id)) {
-            match came.map(|came| came.get(id)) {
-                Some(Some(profile)) => self.known.insert(profile.clone()).await,
-                Some(None) => self.known.absent.insert(*id, ()).await,
+    /// Caches the results for the users that still belong to this batch, and removes them from it.
+    async fn complete(&self, number: u64, ids: &[UserId], loaded: Option<&HashMap<UserId, Arc<UserProfile>>>) {
+        for id in ids.iter().filter(|id| self.batches.lock().contains(number, **id)) {
+            match loaded.map(|loaded| loaded.get(id)) {
+                Some(Some(profile)) => self.profiles.insert(profile.clone()).await,
+                Some(None) => self.profiles.absent.insert(*id, ()).await,
                 None => {}
             }
-            if !self.tower().lets_leave(number, *id) {
-                // An event overtook us just now.
-                self.known.remove(*id).await;
+            if !self.batches.lock().remove(number, *id) {
+                // An event made the profile stale while it was inserted.
+                self.profiles.remove(*id).await;
             }
         }
     }
-
-    fn tower(&self) -> MutexGuard<'_, Tower> {
-        self.tower.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-impl Tower {
-    fn carries(&self, number: u64, id: UserId) -> bool {
-        self.aboard.get(&id).is_some_and(|flight| flight.number == number)
+impl Batches {
+    fn contains(&self, number: u64, id: UserId) -> bool {
+        self.by_user.get(&id).is_some_and(|batch| batch.number == number)
     }
 
-    /// Whether they were still aboard.
-    fn lets_leave(&mut self, number: u64, id: UserId) -> bool {
-        let carried = self.carries(number, id);
-        if carried {
-            self.aboard.remove(&id);
+    /// Removes a user from a batch. Returns whether the user belonged to it.
+    fn remove(&mut self, number: u64, id: UserId) -> bool {
+        let contained = self.contains(number, id);
+        if contained {
+            self.by_user.remove(&id);
         }
-        carried
+        contained
     }
 }
 
-impl Boarding {
-    fn depart(self) {
-        // Its flight waits for it.
-        let _ = self.departs.send(self.ids);
+impl Batch {
+    fn close(self) {
+        // The task of the batch waits for the ids.
+        let _ = self.close.send(self.ids);
     }
 }

@@ -1,38 +1,36 @@
-//! A person as user-service shows them to others.
+//! The public profile of a user.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
-use serde::{Deserialize, Deserializer, Serialize, de};
+use chrono::{DateTime, Utc};
+use common::id::UserId;
+use common::time;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::id::UserId;
-
-/// The username that answers and events show for a user whose profile is not known.
+/// The username in answers and events for a user whose profile is unavailable.
 pub const UNKNOWN_USERNAME: &str = "Unknown";
 
-/// Read leniently: the original's answers lack the image and name no time zone.
+/// A profile as user-service returns it. The original's answers lack the image, and their times have no zone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct UserProfile {
+    /// The user.
     pub id: UserId,
+    /// The unique name.
     pub username: String,
+    /// The name to show.
     #[serde(default)]
     pub display_name: Option<String>,
+    /// The status message.
     #[serde(default)]
     pub status_message: Option<String>,
+    /// The URL of the image.
     #[serde(default)]
     pub profile_image_url: Option<String>,
+    /// Whether the user is online.
     #[serde(default)]
     pub is_online: bool,
-    #[serde(default, deserialize_with = "time")]
+    /// The last sign of life.
+    #[serde(default, deserialize_with = "time::deserialize_optional")]
     pub last_seen_at: Option<DateTime<Utc>>,
-}
-
-/// A time without a zone means UTC.
-fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTime<Utc>>, D::Error> {
-    let Some(text) = Option::<String>::deserialize(from)? else { return Ok(None) };
-    let zoned = DateTime::parse_from_rfc3339(&text).map(|time| time.to_utc());
-    let time =
-        zoned.or_else(|_| NaiveDateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M:%S%.f").map(|time| time.and_utc()));
-    time.map(Some).map_err(de::Error::custom)
 }
 
 #[cfg(test)]
@@ -41,7 +39,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_originals_answers_are_read() {
+    fn answers_of_the_original_are_read() {
         let profile: UserProfile = serde_json::from_value(json!({
             "id": 3100, "username": "kang_dohyun", "display_name": null, "status_message": null,
             "is_online": false, "last_seen_at": "2026-11-24T13:09:10"
@@ -52,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn ours_are_read_as_they_are_written() {
+    fn answers_are_read_as_they_are_written() {
         let ours = json!({
             "id": 1, "username": "ann", "display_name": "Ann", "status_message": "hi", "profile_image_url": "https://x/y.png",
             "is_online": true, "last_seen_at": "2026-11-24T13:09:10.500Z"

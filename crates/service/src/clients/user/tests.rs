@@ -1,21 +1,22 @@
 use std::net::SocketAddr;
-use std::sync::Mutex;
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
+use common::config::Env;
+use common::error::Detail;
+use engines::presence::Presence;
+use engines::redis::Redis;
+use parking_lot::Mutex;
+use platform::config::Base;
+use platform::{Platform, Service};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::config::{Base, Env};
-use crate::http::{Detail, Service};
-use crate::platform::Platform;
-use crate::presence::Presence;
-use crate::redis::Redis;
 
-/// A user-service that knows everyone up to 1,000, and answers a batch only when it is let.
+/// A user-service whose users are 1 to 1,000. It answers a batch only with a permit.
 #[derive(Clone)]
 struct Peer {
     batches: Arc<Mutex<Vec<usize>>>,
@@ -41,14 +42,14 @@ impl Peer {
     }
 
     fn batches(&self) -> Vec<usize> {
-        self.batches.lock().unwrap().clone()
+        self.batches.lock().clone()
     }
 }
 
 async fn batch(State(peer): State<Peer>, Json(body): Json<Value>) -> Json<Value> {
     let ids: Vec<i64> = serde_json::from_value(body["user_ids"].clone()).unwrap();
     let version = {
-        let mut batches = peer.batches.lock().unwrap();
+        let mut batches = peer.batches.lock();
         batches.push(ids.len());
         batches.len()
     };
@@ -58,7 +59,7 @@ async fn batch(State(peer): State<Peer>, Json(body): Json<Value>) -> Json<Value>
 }
 
 async fn exists(State(peer): State<Peer>, Path(id): Path<i64>) -> Json<Value> {
-    *peer.exists.lock().unwrap() += 1;
+    *peer.exists.lock() += 1;
     Json(json!({"user_id": id, "exists": id <= 1000}))
 }
 
@@ -67,7 +68,7 @@ fn client(url: String) -> UserClient {
     let base = Base::read(&Env::of(env.map(|(name, value)| (name, value.to_owned()))), "friend-service", 0).unwrap();
     let service = Service { name: "friend-service", title: "", port: 0, refusals: Detail::Text, password_flow: false };
     let platform = Platform::new(service, base).unwrap();
-    // Never connected to: nobody comes in here.
+    // No request is authenticated here, so nothing connects to Redis.
     let redis = Redis::new(&platform.config.redis_url, "", &platform.metrics).unwrap();
     let auth = Auth::new(&platform, &redis, Presence::new(redis.clone(), Duration::from_secs(60))).unwrap();
     UserClient::new(url, Duration::from_secs(10), Duration::from_secs(300), &auth, &platform.metrics).unwrap()
@@ -78,7 +79,7 @@ fn ids(ids: impl IntoIterator<Item = i64>) -> Vec<UserId> {
 }
 
 #[tokio::test]
-async fn many_ids_fly_a_hundred_at_a_time_and_are_remembered() {
+async fn many_profiles_are_loaded_in_batches_of_100_and_cached() {
     let (peer, client) = Peer::start().await;
     peer.answer(3);
 
@@ -92,7 +93,7 @@ async fn many_ids_fly_a_hundred_at_a_time_and_are_remembered() {
 }
 
 #[tokio::test]
-async fn requests_of_one_moment_share_a_flight() {
+async fn concurrent_requests_share_a_batch() {
     let (peer, client) = Peer::start().await;
     peer.answer(1);
 
@@ -107,20 +108,20 @@ async fn requests_of_one_moment_share_a_flight() {
 }
 
 #[tokio::test]
-async fn who_does_not_exist_is_left_out_and_lists_do_not_ask_again() {
+async fn an_absent_user_is_left_out_and_lists_do_not_load_it_again() {
     let (peer, client) = Peer::start().await;
     peer.answer(10);
 
     assert_eq!(client.profiles(&ids([1, 5000])).await.unwrap().len(), 1);
-    assert_eq!(client.profiles_at_hand(&ids([1, 5000])).await.len(), 1);
+    assert_eq!(client.available_profiles(&ids([1, 5000])).await.len(), 1);
     assert_eq!(peer.batches(), [2]);
 
     client.profiles(&ids([5000])).await.unwrap();
-    assert_eq!(peer.batches(), [2, 1], "who must know asks again");
+    assert_eq!(peer.batches(), [2, 1], "a request that needs the profile loads it again");
 }
 
 #[tokio::test]
-async fn what_an_event_made_old_on_its_way_is_not_remembered() {
+async fn a_profile_that_becomes_stale_while_it_is_loaded_is_not_cached() {
     let (peer, client) = Peer::start().await;
     let waiting = tokio::spawn({
         let client = client.clone();
@@ -130,7 +131,7 @@ async fn what_an_event_made_old_on_its_way_is_not_remembered() {
         tokio::task::yield_now().await;
     }
 
-    client.forget(UserId(1)).await;
+    client.invalidate(UserId(1)).await;
     peer.answer(2);
 
     assert_eq!(waiting.await.unwrap().unwrap()[&UserId(1)].username, "user1.1");
@@ -138,20 +139,20 @@ async fn what_an_event_made_old_on_its_way_is_not_remembered() {
 }
 
 #[tokio::test]
-async fn a_list_does_not_wait_and_finds_the_names_later() {
+async fn a_list_does_not_wait_and_finds_the_profiles_later() {
     let (peer, client) = Peer::start().await;
 
-    assert!(client.profiles_at_hand(&[UserId(1)]).await.is_empty());
+    assert!(client.available_profiles(&[UserId(1)]).await.is_empty());
     peer.answer(1);
-    while client.profiles_at_hand(&[UserId(1)]).await.is_empty() {}
+    while client.available_profiles(&[UserId(1)]).await.is_empty() {}
 
-    assert_eq!(peer.batches(), [1], "the first flight brought them");
+    assert_eq!(peer.batches(), [1], "the first batch loaded them");
 }
 
 #[tokio::test]
-async fn existence_is_asked_once_and_only_it_is_remembered() {
+async fn existence_is_cached_and_absence_is_not() {
     let (peer, client) = Peer::start().await;
-    let asked = || *peer.exists.lock().unwrap();
+    let asked = || *peer.exists.lock();
 
     let (a, b) = tokio::join!(client.exists(UserId(1)), client.exists(UserId(1)));
     assert!(a.unwrap() && b.unwrap() && client.exists(UserId(1)).await.unwrap());
