@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use common::config::{self, ConfigError};
 use common::error::Error as CommonError;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
-use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
-use redis::{Arg, Cmd, Pipeline, RedisFuture, Value};
 use platform::health::Health;
 use platform::telemetry::{Metrics, Queries};
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::{Arg, Cmd, Pipeline, RedisFuture, Value};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::{Error, Result};

@@ -291,7 +291,8 @@ mod tests {
 
     #[test]
     fn origins_and_proxies_are_lists() {
-        let base = read(&[("CORS_ORIGINS", r#"["http://a","http://b"]"#), ("TRUSTED_PROXIES", "10.0.0.0/8, ::1")]).unwrap();
+        let base =
+            read(&[("CORS_ORIGINS", r#"["http://a","http://b"]"#), ("TRUSTED_PROXIES", "10.0.0.0/8, ::1")]).unwrap();
         assert_eq!(base.cors_origins, ["http://a", "http://b"]);
         assert_eq!(base.trusted_proxies.len(), 2);
     }

@@ -3,7 +3,6 @@
 //! The environment has the addresses of the databases and brokers. `cargo stack test` sets it; containers serve as well.
 
 #![warn(missing_docs)]
-
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
 
 mod client;

@@ -211,7 +211,12 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// Publishes a record to the dead letters, however long that takes, because it is lost once its offset is committed.
-    async fn dead_letter(&mut self, record: &Fetched, reason: &str, shutdown: &CancellationToken) -> Result<(), Stopped> {
+    async fn dead_letter(
+        &mut self,
+        record: &Fetched,
+        reason: &str,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Stopped> {
         let dead = dead_letters::record(record, &self.group, reason);
         tracing::error!(
             group = self.group,

@@ -179,7 +179,9 @@ async fn deliver(client: &StreamConsumer<Measured>, count: impl Fn(&str), to_rea
                     return;
                 }
             }
-            Ok(Err(malformed)) => tracing::warn!(topic = malformed.record.topic, reason = malformed.reason, "skipped a record"),
+            Ok(Err(malformed)) => {
+                tracing::warn!(topic = malformed.record.topic, reason = malformed.reason, "skipped a record")
+            }
             Err(error) => tracing::debug!(%error, "tail"),
         }
     }

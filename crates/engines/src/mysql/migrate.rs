@@ -95,7 +95,10 @@ async fn lock(connection: &mut MySqlConnection, service: &str) -> Result<()> {
         .await?;
     match locked {
         Some(1) => Ok(()),
-        _ => Err(CommonError::unavailable("mysql", format!("another replica of {service} holds the migration lock")).into()),
+        _ => {
+            Err(CommonError::unavailable("mysql", format!("another replica of {service} holds the migration lock"))
+                .into())
+        }
     }
 }
 

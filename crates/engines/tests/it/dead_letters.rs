@@ -1,11 +1,12 @@
-//! Dead letters can be looked at and sent again.
+//! Dead letters can be read and replayed.
 
-use common::kafka::dead_letters::DeadLetters;
+use engines::kafka::dead_letters::DeadLetters;
+use engines::kafka::record::Record;
 
 use crate::support::{kafka, numbered, producer, publish, read_until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_is_found_and_sent_again_to_where_it_came_from() {
+async fn a_dead_letter_is_replayed_to_its_own_topic() {
     let kafka = kafka().await;
     let producer = producer(&kafka);
     let topic = &kafka.topics.chat_events;
@@ -14,7 +15,7 @@ async fn a_dead_letter_is_found_and_sent_again_to_where_it_came_from() {
 
     let headers = [("x-dlq-topic", topic.as_str()), ("x-dlq-reason", "cannot be"), ("x-request-id", "r-9")];
     for n in 0..3 {
-        let dead = common::kafka::producer::Record {
+        let dead = Record {
             topic: format!("{topic}.dlq"),
             key: "5".to_owned(),
             payload: numbered(n).into(),

@@ -1,16 +1,16 @@
-//! How long an event takes from its commit into a consumer's hand, in rest. By hand, and alone on the machine:
-//! `cargo test --release -p common --test it -- --ignored --nocapture latency`
+//! The time from the commit of an event to its consumer without other load. Run it alone on the machine:
+//! `cargo test --release -p engines --test it -- --ignored --nocapture latency`
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::error::Result;
-use common::events::Received;
 use common::events::user::UserProfileUpdated;
 use common::id::UserId;
-use common::kafka::consumer::{Consumer, Handler};
-use common::mysql;
-use common::outbox::Outbox;
+use engines::error::Result;
+use engines::kafka::consumer::{Consumer, Handler};
+use engines::kafka::received::Received;
+use engines::mysql;
+use engines::outbox::Outbox;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -20,10 +20,10 @@ const EVENTS: u32 = 1_000;
 const EVERY: Duration = Duration::from_millis(100);
 const PROMISED: Duration = Duration::from_millis(50);
 
-/// Tells when an event came.
-struct Bell(mpsc::UnboundedSender<(String, Instant)>);
+/// Sends the time at which an event arrived.
+struct Arrivals(mpsc::UnboundedSender<(String, Instant)>);
 
-impl Handler for Bell {
+impl Handler for Arrivals {
     async fn handle(&self, events: &[Received]) -> Result<()> {
         let now = Instant::now();
         for event in events {
@@ -34,13 +34,14 @@ impl Handler for Bell {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes two minutes, and measures"]
+#[ignore = "a benchmark of two minutes"]
 async fn latency_in_rest() {
     let (kafka, schema) = (kafka().await, Schema::new().await);
-    let (bell, mut rings) = mpsc::unbounded_channel();
+    let (sender, mut arrivals) = mpsc::unbounded_channel();
     let end = CancellationToken::new();
     let topic = kafka.topics.user_events.as_str();
-    let consumer = Consumer::new(&kafka, &producer(&kafka), &format!("{topic}.bell"), &[topic], Bell(bell)).unwrap();
+    let consumer =
+        Consumer::new(&kafka, &producer(&kafka), &format!("{topic}.arrivals"), &[topic], Arrivals(sender)).unwrap();
     tokio::spawn(consumer.run(end.clone()));
     let outbox = Outbox::new(schema.pool.clone(), "user", producer(&kafka), kafka.topics.clone(), &metrics());
     let relay = Arc::new(outbox.clone());
@@ -51,7 +52,7 @@ async fn latency_in_rest() {
 
     let mut waits = Vec::new();
     let mut beat = tokio::time::interval(EVERY);
-    // The first few find connections and partitions not yet made.
+    // The first events wait for connections and partitions.
     for n in 0..EVENTS + 10 {
         beat.tick().await;
         let event = UserProfileUpdated {
@@ -64,7 +65,7 @@ async fn latency_in_rest() {
         tx.commit().await.unwrap();
         let committed = Instant::now();
         outbox.wake();
-        let (which, came) = rings.recv().await.unwrap();
+        let (which, came) = arrivals.recv().await.unwrap();
         assert_eq!(which, n.to_string());
         if n >= 10 {
             waits.push(came - committed);
@@ -73,7 +74,7 @@ async fn latency_in_rest() {
     waits.sort();
     let at = |percent: usize| waits[waits.len() * percent / 100];
     println!(
-        "commit to hand: median {:?}, p95 {:?}, p99 {:?}, worst {:?}",
+        "commit to consumer: median {:?}, p95 {:?}, p99 {:?}, worst {:?}",
         at(50),
         at(95),
         at(99),

@@ -1,17 +1,19 @@
-//! The way of events through real engines: MySQL (`MYSQL_ADMIN_URL`) and Kafka (`KAFKA_BOOTSTRAP_SERVERS`).
+//! Events through a real MySQL (`MYSQL_ADMIN_URL`) and Kafka (`KAFKA_BOOTSTRAP_SERVERS`), and presence in a real Redis
+//! (`REDIS_URL`).
 //!
-//! `cargo stack test` starts them. Each test has a schema and topics of its own.
+//! `cargo stack test` starts them. Each test has a schema, topics and keys of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod broker_away;
+mod broker_outage;
 mod consumer;
 mod dead_letters;
 mod latency;
-mod live;
 mod migrations;
 mod mysql;
 mod outbox;
+mod presence;
 mod producer;
 mod soak;
 mod support;
+mod tail;
 mod topics;

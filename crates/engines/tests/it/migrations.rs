@@ -1,8 +1,8 @@
-//! A migration that was cut off by a kill is finished by the next start, wherever the cut was.
+//! The next start finishes a migration during which a process was killed, after any of its statements.
 
 use std::path::Path;
 
-use common::mysql::migrate;
+use engines::mysql::migrate;
 use sqlx::AssertSqlSafe;
 use sqlx::migrate::{Migration, Migrator};
 
@@ -19,7 +19,7 @@ fn statements(migration: &Migration) -> Vec<String> {
     sql.filter(|statement| !statement.is_empty()).collect()
 }
 
-/// Every column and key of the service's own tables, but for the list of migrations.
+/// The columns and keys of the service's tables, without the list of migrations.
 async fn shape(schema: &Schema) -> Vec<String> {
     let shape = "SELECT CONCAT_WS(' ', table_name, column_name, column_type, is_nullable, ordinal_position)
                  FROM information_schema.columns WHERE table_schema = ? AND table_name NOT LIKE '%_migrations'
@@ -30,30 +30,30 @@ async fn shape(schema: &Schema) -> Vec<String> {
     sqlx::query_scalar(shape).bind(&schema.name).bind(&schema.name).fetch_all(&schema.pool).await.unwrap()
 }
 
-/// A schema whose migration was cut off after some of its statements.
-async fn cut_off(service: &'static str, all: &[Migration], at: usize, done: usize) -> Schema {
+/// A schema whose migration was interrupted after `done` of its statements.
+async fn interrupted(service: &'static str, all: &[Migration], at: usize, done: usize) -> Schema {
     let schema = Schema::empty().await;
     migrate(&schema.pool, service, Migrator::with_migrations(all[..at].to_vec())).await.unwrap();
     let begun = format!(
         "INSERT INTO {service}_migrations (version, description, success, checksum, execution_time)
          VALUES (?, ?, FALSE, ?, -1)"
     );
-    let broken = &all[at];
+    let migration = &all[at];
     sqlx::query(AssertSqlSafe(begun))
-        .bind(broken.version)
-        .bind(broken.description.as_ref())
-        .bind(broken.checksum.as_ref())
+        .bind(migration.version)
+        .bind(migration.description.as_ref())
+        .bind(migration.checksum.as_ref())
         .execute(&schema.pool)
         .await
         .unwrap();
-    for statement in &statements(broken)[..done] {
+    for statement in &statements(migration)[..done] {
         execute(&schema.pool, statement).await;
     }
     schema
 }
 
 #[tokio::test]
-async fn a_migration_that_was_cut_off_anywhere_is_finished() {
+async fn an_interrupted_migration_is_finished() {
     let mut cuts = 0;
     for service in ["user", "friend", "chat"] {
         let all = migrations_of(service).await;
@@ -62,13 +62,13 @@ async fn a_migration_that_was_cut_off_anywhere_is_finished() {
         let expected = shape(&whole).await;
         whole.end().await;
 
-        for (at, broken) in all.iter().enumerate() {
-            for done in 0..=statements(broken).len() {
-                let schema = cut_off(service, &all, at, done).await;
+        for (at, migration) in all.iter().enumerate() {
+            for done in 0..=statements(migration).len() {
+                let schema = interrupted(service, &all, at, done).await;
 
                 let finished = migrate(&schema.pool, service, Migrator::with_migrations(all.clone())).await;
 
-                let place = format!("{service}: {} after {done} statements", broken.description);
+                let place = format!("{service}: {} after {done} statements", migration.description);
                 finished.unwrap_or_else(|e| panic!("{place}: {e}"));
                 assert_eq!(shape(&schema).await, expected, "{place}");
                 schema.end().await;

@@ -1,20 +1,21 @@
-//! Outbox and relay: nothing lost, nothing invented, every key in order.
+//! The outbox publishes exactly the committed events, those of one key in order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
-use common::events::Received;
 use common::events::user::UserProfileUpdated;
 use common::id::UserId;
-use common::mysql;
-use common::outbox::Outbox;
+use engines::kafka::received::Received;
+use engines::kafka::record::Fetched;
+use engines::mysql;
+use engines::outbox::Outbox;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Schema, execute, kafka, metrics, producer, read_until, until};
 
-/// Changes a person, with the event in the same transaction, and tells the change's number.
+/// Changes a person and appends the event in the same transaction. Returns the event's version.
 pub async fn change(schema: &Schema, outbox: &Outbox, person: i64, commit: bool) -> u64 {
     let mut tx = mysql::begin(&schema.pool).await.unwrap();
     sqlx::query("UPDATE people SET changes = changes + 1 WHERE id = ?").bind(person).execute(&mut *tx).await.unwrap();
@@ -40,19 +41,19 @@ pub async fn people(schema: &Schema, number: i64) {
     execute(&schema.pool, &format!("INSERT INTO people VALUES {}", rows.join(","))).await;
 }
 
-/// Per person the numbers of the changes in the order in which they first came, after a look at the versions.
-pub fn changes_in_order(records: Vec<common::kafka::record::Fetched>) -> BTreeMap<i64, Vec<i64>> {
+/// The numbers of each person's changes, in the order in which they first arrived.
+pub fn changes_in_order(records: Vec<Fetched>) -> BTreeMap<i64, Vec<i64>> {
     let mut seen: BTreeMap<i64, (u64, Vec<i64>)> = BTreeMap::new();
     for record in records {
         let received = Received::read(record).unwrap();
         let event: UserProfileUpdated = received.decode().unwrap();
-        let change: i64 = event.status_message.unwrap().parse().expect("nothing that was rolled back");
+        let change: i64 = event.status_message.unwrap().parse().expect("no event that was rolled back");
         let (version, changes) = seen.entry(event.user_id.0).or_default();
         if received.version > *version {
             *version = received.version;
             changes.push(change);
         } else {
-            assert!(changes.contains(&change), "an older change of {} came late and for the first time", event.user_id);
+            assert!(changes.contains(&change), "an older change of {} arrived late for the first time", event.user_id);
         }
     }
     seen.into_iter().map(|(person, (_, changes))| (person, changes)).collect()
@@ -99,7 +100,7 @@ async fn two_relays_publish_what_many_writers_commit_once_and_in_order() {
 
     let all = usize::try_from(committed.load(Ordering::SeqCst)).unwrap();
     let records = read_until(&kafka, &kafka.topics.user_events, |records| records.len() >= all).await;
-    assert_eq!(records.len(), all, "each once, as nothing failed");
+    assert_eq!(records.len(), all, "each once, because nothing failed");
     for (person, changes) in changes_in_order(records) {
         let kept: i64 = sqlx::query_scalar("SELECT changes FROM people WHERE id = ?")
             .bind(person)
@@ -116,7 +117,7 @@ async fn two_relays_publish_what_many_writers_commit_once_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_is_on_its_topic_soon_after_the_commit() {
+async fn an_event_is_published_soon_after_the_commit() {
     let (kafka, schema) = (kafka().await, Schema::new().await);
     people(&schema, 10).await;
     let outbox = Outbox::new(schema.pool.clone(), "user", producer(&kafka), kafka.topics.clone(), &metrics());
@@ -143,7 +144,7 @@ async fn an_event_is_on_its_topic_soon_after_the_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_relay_waits_for_no_open_transaction() {
+async fn the_relay_does_not_wait_for_open_transactions() {
     let (kafka, schema) = (kafka().await, Schema::new().await);
     people(&schema, 2).await;
     let outbox = Outbox::new(schema.pool.clone(), "user", producer(&kafka), kafka.topics.clone(), &metrics());
@@ -152,7 +153,7 @@ async fn the_relay_waits_for_no_open_transaction() {
         let (outbox, end) = (outbox.clone(), end.clone());
         async move { outbox.run(end).await }
     });
-    // Of the same key's shard, and of the same key; the lock of its row is left out here.
+    // Of the same key, without the lock of its row.
     let mut open = mysql::begin(&schema.pool).await.unwrap();
     let event =
         |n: &str| UserProfileUpdated { user_id: UserId(1), display_name: None, status_message: Some(n.to_owned()) };
@@ -162,11 +163,11 @@ async fn the_relay_waits_for_no_open_transaction() {
     tx.commit().await.unwrap();
     outbox.wake();
     read_until(&kafka, &kafka.topics.user_events, |records| records.len() == 1).await;
-    until("the deletion of what was published", || async { schema.pending().await == 0 }).await;
+    until("the deletion of the published event", || async { schema.pending().await == 0 }).await;
     open.commit().await.unwrap();
     outbox.wake();
     let records = read_until(&kafka, &kafka.topics.user_events, |records| records.len() == 2).await;
-    assert_eq!(records.len(), 2, "what had an older id and came later is not forgotten");
+    assert_eq!(records.len(), 2, "an event with an older id that commits later is published too");
     end.cancel();
     relay.await.unwrap();
     schema.end().await;

@@ -1,10 +1,10 @@
-//! The producer: fails fast, partitions as the original does, and gets over its own death.
+//! The producer fails fast, partitions as the original does, and recovers from fatal errors.
 
 use std::time::{Duration, Instant};
 
 use common::error::Error;
-use common::kafka::TopicNames;
-use common::kafka::producer::Record;
+use common::events::topics::TopicNames;
+use engines::kafka::record::Record;
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
@@ -15,38 +15,38 @@ fn record(topic: &str, n: usize) -> Record {
 }
 
 #[tokio::test]
-async fn a_full_queue_is_an_error_and_no_wait() {
+async fn a_full_queue_is_an_error_at_once() {
     let producer = producer(&kafka_at("127.0.0.1:1", TopicNames::default()));
     let began = Instant::now();
-    let refused = (0..100_000).find_map(|n| producer.send(record("user.events", n)).err());
-    assert!(matches!(refused, Some(Error::Unavailable { dependency: "kafka", .. })), "{refused:?}");
+    let rejected = (0..100_000).find_map(|n| producer.send(record("user.events", n)).err()).map(Error::from);
+    assert!(matches!(rejected, Some(Error::Unavailable { dependency: "kafka", .. })), "{rejected:?}");
     assert!(began.elapsed() < SLACK * Duration::from_secs(5));
 }
 
 #[tokio::test]
-async fn a_producer_that_failed_for_good_is_replaced() {
+async fn a_producer_is_replaced_after_a_fatal_error() {
     let brokers = MockCluster::new(1).unwrap();
     brokers.create_topic("user.events", 1, 1).unwrap();
     let producer = producer(&kafka_at(&brokers.bootstrap_servers(), TopicNames::default()));
     publish(&producer, "user.events", "1", "{}").await;
-    let lost_count = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
-    brokers.request_errors(RDKafkaApiKey::Produce, &[lost_count]);
+    let lost_sequence = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    brokers.request_errors(RDKafkaApiKey::Produce, &[lost_sequence]);
     assert!(producer.send(record("user.events", 2)).unwrap().await.is_err());
-    let is_back = || async {
+    let works = || async {
         match producer.send(record("user.events", 3)) {
             Ok(report) => report.await.is_ok(),
             Err(_) => false,
         }
     };
-    until("a producer that works", is_back).await;
+    until("a producer that works", works).await;
 }
 
 #[tokio::test]
-async fn keys_fall_into_the_partitions_where_the_original_puts_them() {
+async fn keys_have_the_partitions_of_the_original() {
     let kafka = kafka().await;
     let producer = producer(&kafka);
     let topic = &kafka.topics.message_events;
-    // Of events.jsonl.
+    // From original-events.jsonl.
     let original = [("765", 4), ("768", 5)];
     for (key, _) in original {
         publish(&producer, topic, key, "{}").await;

@@ -1,18 +1,18 @@
-//! Every committed change has its effect in a projection exactly once, whatever is killed meanwhile.
+//! Every committed change takes effect in a projection exactly once, although consumers and relays are killed.
 //!
-//! Consumers are killed here, all the time. Longer, and with a hand that kills brokers beside it:
-//! `SOAK_SECONDS=120 cargo test -p common --test it soak -- --nocapture`
+//! For a longer run, during which brokers can be killed by hand:
+//! `SOAK_SECONDS=120 cargo test -p engines --test it soak -- --nocapture`
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::error::Result;
-use common::events::Received;
 use common::events::user::UserProfileUpdated;
-use common::kafka::KafkaConfig;
-use common::kafka::consumer::{Consumer, Handler};
-use common::mysql;
-use common::outbox::Outbox;
+use engines::error::Result;
+use engines::kafka::consumer::{Consumer, Handler};
+use engines::kafka::received::Received;
+use engines::mysql;
+use engines::outbox::Outbox;
+use platform::config::KafkaConfig;
 use sqlx::MySqlPool;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use crate::support::{Schema, execute, kafka, metrics, producer, until};
 const PEOPLE: i64 = 30;
 const WRITERS: i64 = 4;
 
-/// Counts the changes of each person. Had one come before its predecessor, or twice, or not at all, the count would tell.
+/// Counts the changes of each person. The count is wrong if a change is applied early, twice or never.
 #[derive(Clone)]
 struct Counts(MySqlPool);
 
@@ -44,11 +44,11 @@ impl Handler for Counts {
     }
 }
 
-/// Lives again and again, and is dropped wherever it stands when its time is over.
-fn mortal<F>(
+/// Runs a task repeatedly and drops it after each `life`.
+fn killed_every<F>(
     life: Duration,
     over: &CancellationToken,
-    born: impl Fn(CancellationToken) -> F + Send + 'static,
+    start: impl Fn(CancellationToken) -> F + Send + 'static,
 ) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,
@@ -56,17 +56,17 @@ where
     let over = over.clone();
     tokio::spawn(async move {
         while !over.is_cancelled() {
-            let _ = tokio::time::timeout(life, born(over.clone())).await;
+            let _ = tokio::time::timeout(life, start(over.clone())).await;
         }
     })
 }
 
-fn soaked() -> Duration {
+fn duration() -> Duration {
     Duration::from_secs(std::env::var("SOAK_SECONDS").map_or(6, |seconds| seconds.parse().unwrap()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_change_has_its_effect_once_though_consumers_and_relays_are_killed() {
+async fn every_change_takes_effect_once_although_consumers_and_relays_are_killed() {
     let (kafka, schema) = (kafka().await, Arc::new(Schema::new().await));
     people(&schema, PEOPLE).await;
     execute(
@@ -76,26 +76,26 @@ async fn every_change_has_its_effect_once_though_consumers_and_relays_are_killed
     )
     .await;
     let over = CancellationToken::new();
-    let mut mortals = Vec::new();
+    let mut tasks = Vec::new();
     let mut outboxes = Vec::new();
     for life in [Duration::from_millis(1_300), Duration::from_millis(3_000)] {
         let producer = producer(&kafka);
         let (pool, topics) = (schema.pool.clone(), kafka.topics.clone());
         let outbox = Outbox::new(pool.clone(), "user", producer.clone(), topics.clone(), &metrics());
         outboxes.push(outbox.clone());
-        mortals.push(mortal(life, &over, move |over| {
+        tasks.push(killed_every(life, &over, move |over| {
             let outbox = outbox.clone();
             async move { outbox.run(over).await }
         }));
         let kafka = KafkaConfig::clone(&kafka);
-        mortals.push(mortal(life * 2, &over, move |over| {
+        tasks.push(killed_every(life * 2, &over, move |over| {
             let topic = kafka.topics.user_events.as_str();
             let counts = Counts(pool.clone());
             Consumer::new(&kafka, &producer, &format!("{topic}.counts"), &[topic], counts).unwrap().run(over)
         }));
     }
 
-    let end = Instant::now() + soaked();
+    let end = Instant::now() + duration();
     let writers = (0..WRITERS).map(|writer| {
         let (schema, outbox) = (schema.clone(), outboxes[writer as usize % 2].clone());
         tokio::spawn(async move {
@@ -116,14 +116,14 @@ async fn every_change_has_its_effect_once_though_consumers_and_relays_are_killed
         sqlx::query_scalar("SELECT CAST(SUM(changes) AS SIGNED) FROM counts").fetch_one(&schema.pool).await.unwrap();
     println!("{changes} changes, each with one effect");
     over.cancel();
-    for mortal in mortals {
-        mortal.await.unwrap();
+    for task in tasks {
+        task.await.unwrap();
     }
     drop(outboxes);
     Arc::into_inner(schema).unwrap().end().await;
 }
 
-/// How many people's effects are not as many as their changes.
+/// The number of people whose counted changes differ from their changes.
 async fn differences(pool: &MySqlPool) -> i64 {
     sqlx::query_scalar("SELECT COUNT(*) FROM people JOIN counts USING (id) WHERE people.changes <> counts.changes")
         .fetch_one(pool)

@@ -1,32 +1,33 @@
-//! What every test here needs: topics and a schema of its own, and patience that ends.
+//! Topics and schemas of a test's own, records, and polling with a deadline.
 
 use std::future::Future;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
-use common::config::Secret;
-use common::events::Received;
-use common::kafka::producer::{Producer, Record};
-use common::kafka::record::Fetched;
-use common::kafka::topics::{self, TOPICS};
-use common::kafka::{KafkaConfig, TopicNames};
-use common::mysql;
-use common::telemetry::Metrics;
+use common::events::topics::TopicNames;
+use engines::kafka::producer::Producer;
+use engines::kafka::received::Received;
+use engines::kafka::record::{Fetched, Record};
+use engines::kafka::topics::{self, TOPICS};
+use engines::{mysql, outbox};
+use platform::config::KafkaConfig;
+use platform::telemetry::Metrics;
 use prometheus::Registry;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, MySqlPool};
 use uuid::Uuid;
 
-/// Nothing here takes longer on a loaded machine, unless it hangs.
+/// How long a test waits for an expected effect. Only a fault takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A test allows this multiple of a promised deadline: a shared machine may be slow.
+/// The multiple of a deadline that a test allows, because a shared machine may be slow.
 pub const SLACK: u32 = 3;
 
-fn setting(name: &str) -> String {
+pub fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: these tests run by `cargo stack test`"))
 }
 
@@ -34,17 +35,17 @@ pub fn kafka_at(bootstrap: &str, topics: TopicNames) -> KafkaConfig {
     KafkaConfig { bootstrap: bootstrap.to_owned(), compression: "gzip".to_owned(), topics, client_id: "it".to_owned() }
 }
 
-/// Topics of a test's own; gone at the end.
-pub struct OwnTopics(KafkaConfig);
+/// Brokers with topics of a test's own, which are deleted at the end.
+pub struct TestTopics(KafkaConfig);
 
-pub async fn kafka() -> OwnTopics {
+pub async fn kafka() -> TestTopics {
     let prefix = format!("t{}.", Uuid::now_v7().simple());
     let config = kafka_at(&setting("KAFKA_BOOTSTRAP_SERVERS"), TopicNames::prefixed(&prefix));
     topics::create(&config.bootstrap, &config.topics, 1).await.unwrap();
-    OwnTopics(config)
+    TestTopics(config)
 }
 
-impl Deref for OwnTopics {
+impl Deref for TestTopics {
     type Target = KafkaConfig;
 
     fn deref(&self) -> &KafkaConfig {
@@ -52,13 +53,13 @@ impl Deref for OwnTopics {
     }
 }
 
-impl Drop for OwnTopics {
+impl Drop for TestTopics {
     fn drop(&mut self) {
         let admin: AdminClient<DefaultClientContext> =
             ClientConfig::new().set("bootstrap.servers", &self.bootstrap).create().unwrap();
-        let own = TOPICS.iter().map(|topic| self.topics.named(topic)).filter(|name| name.starts_with('t'));
+        let own = TOPICS.iter().map(|topic| topic.name_in(&self.topics)).filter(|name| name.starts_with('t'));
         let own: Vec<String> = own.collect();
-        // A drop cannot wait in the test's own runtime.
+        // A drop cannot wait in the test's runtime.
         let deleted = std::thread::spawn(move || {
             let own: Vec<&str> = own.iter().map(String::as_str).collect();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -123,26 +124,26 @@ pub async fn read_until(config: &KafkaConfig, topic: &str, enough: impl Fn(&[Fet
     records
 }
 
-/// Asks again and again until it is so.
-pub async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
+/// Polls a condition until it holds.
+pub async fn until<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
     let began = Instant::now();
-    while !is_so().await {
-        assert!(began.elapsed() < PATIENCE, "in vain waited for: {what}");
+    while !holds().await {
+        assert!(began.elapsed() < PATIENCE, "did not happen: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// A MySQL schema of a test's own; gone at the end.
+/// A MySQL schema of a test's own.
 pub struct Schema {
     pub pool: MySqlPool,
     pub name: String,
 }
 
 impl Schema {
-    /// With an outbox of the user service in it.
+    /// A schema with the outbox of user-service and the table `people`.
     pub async fn new() -> Self {
         let Self { pool, name } = Self::empty().await;
-        execute(&pool, &common::outbox::SCHEMA.replace("{service}", "user")).await;
+        execute(&pool, &outbox::SCHEMA.replace("{service}", "user")).await;
         execute(&pool, "CREATE TABLE people (id BIGINT PRIMARY KEY, changes BIGINT NOT NULL DEFAULT 0)").await;
         Self { pool, name }
     }
@@ -158,7 +159,7 @@ impl Schema {
         sqlx::query_scalar("SELECT COUNT(*) FROM user_outbox").fetch_one(&self.pool).await.unwrap()
     }
 
-    pub fn url(&self) -> Secret {
+    pub fn url(&self) -> SecretString {
         url(&self.name)
     }
 
@@ -167,8 +168,8 @@ impl Schema {
     }
 }
 
-fn url(schema: &str) -> Secret {
-    Secret::new(format!("{}/{schema}", setting("MYSQL_ADMIN_URL")))
+fn url(schema: &str) -> SecretString {
+    format!("{}/{schema}", setting("MYSQL_ADMIN_URL")).into()
 }
 
 fn admin(schema: &str, connections: u32) -> MySqlPool {

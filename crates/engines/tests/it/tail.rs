@@ -1,21 +1,22 @@
-//! The tail: from the end on, and topics that come later whole.
+//! A tail begins at the ends of the topics and reads topics that appear later from their beginning.
 
 use std::time::Duration;
 
-use common::kafka::live::Tail;
+use common::events::topics::TopicNames;
+use engines::kafka::tail::Tail;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{kafka, number, numbered, producer, publish};
+use crate::support::{kafka, kafka_at, number, numbered, producer, publish, until};
 
 async fn next(tail: &mut Tail) -> usize {
     number(&tokio::time::timeout(Duration::from_secs(30), tail.next()).await.expect("in time").expect("an event"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tail_sees_what_comes_after_it_is_ready_and_topics_that_appear_later() {
+async fn a_tail_reads_the_events_after_it_is_ready_and_topics_that_appear_later() {
     let kafka = kafka().await;
     let producer = producer(&kafka);
     let (topic, later) = (kafka.topics.message_events.as_str(), format!("{}.later", kafka.topics.chat_events));
@@ -28,7 +29,11 @@ async fn a_tail_sees_what_comes_after_it_is_ready_and_topics_that_appear_later()
     publish(&producer, topic, "1", "no event at all").await;
     publish(&producer, topic, "1", &numbered(100)).await;
     publish(&producer, topic, "1", &numbered(101)).await;
-    assert_eq!([next(&mut tail).await, next(&mut tail).await], [100, 101], "nothing of before, poison skipped");
+    assert_eq!(
+        [next(&mut tail).await, next(&mut tail).await],
+        [100, 101],
+        "no earlier event, and the malformed record is skipped"
+    );
 
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", &kafka.bootstrap).create().unwrap();
@@ -42,9 +47,7 @@ async fn a_tail_sees_what_comes_after_it_is_ready_and_topics_that_appear_later()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tail_outlives_the_absence_of_its_broker() {
-    use crate::support::{kafka_at, producer, until};
-    use common::kafka::TopicNames;
+async fn a_tail_survives_an_outage_of_its_broker() {
     let brokers = rdkafka::mocking::MockCluster::new(1).unwrap();
     let kafka = kafka_at(&brokers.bootstrap_servers(), TopicNames::default());
     brokers.create_topic("message.events", 2, 1).unwrap();

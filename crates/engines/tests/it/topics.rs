@@ -1,8 +1,8 @@
-//! The step that creates the topics can be repeated, and repairs.
+//! The creation of the topics can be repeated and corrects their settings.
 
 use std::time::Duration;
 
-use common::kafka::topics::{self, TOPICS};
+use engines::kafka::topics::{self, TOPICS};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -10,7 +10,7 @@ use rdkafka::client::DefaultClientContext;
 use crate::support::{kafka, until};
 
 #[tokio::test]
-async fn topics_are_as_the_contract_wants_them_also_after_a_change() {
+async fn topics_have_the_settings_of_the_contract_also_after_a_change() {
     let kafka = kafka().await;
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", &kafka.bootstrap).create().unwrap();
@@ -21,16 +21,16 @@ async fn topics_are_as_the_contract_wants_them_also_after_a_change() {
         let described = admin.describe_configs(&[topic], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
         described.get(key).unwrap().value.clone().unwrap()
     };
-    until("the change to be known", || async { value("retention.ms").await == "1000" }).await;
+    until("the change", || async { value("retention.ms").await == "1000" }).await;
 
     topics::create(&kafka.bootstrap, &kafka.topics, 1).await.unwrap();
 
-    until("the repair to be known", || async { value("retention.ms").await == "3600000" }).await;
+    until("the correction", || async { value("retention.ms").await == "3600000" }).await;
     assert_eq!(value("min.insync.replicas").await, "1");
-    assert_eq!(value("max.message.bytes").await, "200000", "an operator's own setting stays");
+    assert_eq!(value("max.message.bytes").await, "200000", "an operator's own setting remains");
     let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(10)).unwrap();
     for topic in &TOPICS {
-        let name = kafka.topics.named(topic);
+        let name = topic.name_in(&kafka.topics);
         let made = metadata.topics().iter().find(|made| made.name() == name).unwrap();
         assert_eq!(made.partitions().len(), topic.partitions as usize, "{name}");
     }

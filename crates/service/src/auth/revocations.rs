@@ -86,10 +86,8 @@ impl Revocations {
         if sessions.is_empty() {
             return Ok(Vec::new());
         }
-        let keys: Vec<String> = sessions
-            .iter()
-            .flat_map(|(session, user)| [self.session_key(session), self.user_key(*user)])
-            .collect();
+        let keys: Vec<String> =
+            sessions.iter().flat_map(|(session, user)| [self.session_key(session), self.user_key(*user)]).collect();
         let marks: Vec<Option<String>> = self.redis.connection().mget(keys).await?;
         Ok(marks.chunks(2).map(|pair| pair.iter().any(Option::is_some)).collect())
     }

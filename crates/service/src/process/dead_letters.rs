@@ -67,8 +67,9 @@ fn chosen<'a>(names: &'a TopicNames, wanted: &[String]) -> Result<Vec<&'a str>, 
 
 fn named(kafka: &KafkaConfig, names: &[String]) -> Result<Vec<Name>, BoxError> {
     let has_letters = |name: &Name| kafka.topics.all().contains(&name.topic.as_str());
-    let read =
-        |text: &String| Name::read(text).filter(has_letters).ok_or_else(|| format!("{text:?} names no letter; {USAGE}"));
+    let read = |text: &String| {
+        Name::read(text).filter(has_letters).ok_or_else(|| format!("{text:?} names no letter; {USAGE}"))
+    };
     Ok(names.iter().map(read).collect::<Result<_, _>>()?)
 }
 

@@ -4,9 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use common::events::chat::{MessageDeleted, MessageSent};
-use common::events::friend::{
-    FriendRequestAccepted, FriendRequestCancelled, FriendRequestRejected, FriendRequestSent,
-};
+use common::events::friend::{FriendRequestAccepted, FriendRequestCancelled, FriendRequestRejected, FriendRequestSent};
 use common::events::user::{UserOnlineStatusChanged, UserRegistered};
 use serde_json::Value;
 

@@ -1,10 +1,10 @@
-//! What happens to events while there is no broker. The broker here is librdkafka's own, which can be switched off.
+//! Events during an outage of the broker. The broker is librdkafka's mock, which can be switched off.
 
 use std::collections::HashSet;
 
-use common::kafka::TopicNames;
-use common::kafka::record::Fetched;
-use common::outbox::Outbox;
+use common::events::topics::TopicNames;
+use engines::kafka::record::Fetched;
+use engines::outbox::Outbox;
 use prometheus::Registry;
 use rdkafka::mocking::MockCluster;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::outbox::{change, changes_in_order, people};
 use crate::support::{Schema, kafka_at, metrics, producer, read_until, until};
 
-/// What the gauge `outbox_pending` says.
+/// The value of the gauge `outbox_pending`.
 fn measured(registry: &Registry) -> Option<f64> {
     let families = registry.gather();
     let pending = families.iter().find(|family| family.name() == "outbox_pending")?;
@@ -20,7 +20,7 @@ fn measured(registry: &Registry) -> Option<f64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_wait_for_the_broker_survive_their_relay_and_arrive_in_order() {
+async fn events_survive_an_outage_and_the_end_of_their_relay_and_arrive_in_order() {
     let brokers = MockCluster::new(1).unwrap();
     let kafka = kafka_at(&brokers.bootstrap_servers(), TopicNames::default());
     brokers.create_topic(&kafka.topics.user_events, 3, 1).unwrap();
@@ -37,7 +37,7 @@ async fn events_wait_for_the_broker_survive_their_relay_and_arrive_in_order() {
     for n in 0..30 {
         change(&schema, &first, 1 + n % 5, true).await;
     }
-    until("the gauge to say so", || async { measured(metrics_of_first.registry()) == Some(30.0) }).await;
+    until("the gauge to show 30", || async { measured(metrics_of_first.registry()) == Some(30.0) }).await;
     relay.abort();
     assert!(relay.await.unwrap_err().is_cancelled());
     assert_eq!(schema.pending().await, 30);
@@ -53,7 +53,7 @@ async fn events_wait_for_the_broker_survive_their_relay_and_arrive_in_order() {
     end.cancel();
     relay.await.unwrap();
 
-    // The first relay's producer still had some in its queue, so they come twice.
+    // The first relay's producer still had some in its queue, so these arrive twice.
     let different = |records: &[Fetched]| records.iter().map(|r| &r.payload).collect::<HashSet<_>>().len();
     let records = read_until(&kafka, &kafka.topics.user_events, |records| different(records) == 30).await;
     let seen = changes_in_order(records);
