@@ -10,7 +10,6 @@ pub mod context;
 pub mod health;
 pub mod http;
 mod identity;
-#[expect(clippy::module_inception, reason = "`platform::Platform`")]
 mod platform;
 pub mod shutdown;
 pub mod task;

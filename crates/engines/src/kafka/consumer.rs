@@ -1,7 +1,7 @@
 //! The runner of projections: a consumer group whose offsets are committed after the work.
 //!
 //! A projection builds state of its own from events. Records are processed in batches. While a dependency of the handler is
-//! unavailable, the partitions are paused. A record that cannot be processed in [`ATTEMPTS`] goes to the dead letters, and
+//! unavailable, the partitions are paused. A record that cannot be processed in three attempts goes to the dead letters, and
 //! the other records follow.
 
 use std::collections::{HashMap, VecDeque};

@@ -42,7 +42,7 @@ impl Metrics {
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process))?;
         let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-        let build = gauges(&registry, "service_build_info", "1, with what runs here", &["version", "profile"])?;
+        let build = gauges(&registry, "service_build_info", "1, with the version and build profile", &["version", "profile"])?;
         build.with_label_values(&[version, profile]).set(1);
         let oldest_age = Opts::new("outbox_oldest_age_seconds", "Age of the oldest event that is not yet published");
         Ok(Self {
@@ -55,21 +55,21 @@ impl Metrics {
             durations: seconds(
                 &registry,
                 "http_request_duration_seconds",
-                "Time from request to answer",
+                "Duration from request to answer",
                 &["method", "path"],
                 &LATENCY_BUCKETS,
             )?,
             queries: seconds(
                 &registry,
                 "store_query_duration_seconds",
-                "Time of one command to a store",
+                "Duration of a command to a store",
                 &["store", "operation"],
                 &QUERY_BUCKETS,
             )?,
             caches: counters(
                 &registry,
                 "cache_requests_total",
-                "Look-ups, by whether the cache knew",
+                "Look-ups by outcome",
                 &["cache", "outcome"],
             )?,
             pools: added(&registry, Pools::new()?)?,

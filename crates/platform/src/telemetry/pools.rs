@@ -30,8 +30,8 @@ pub(super) struct Pools {
 
 impl Pools {
     pub(super) fn new() -> prometheus::Result<Self> {
-        let connections = Opts::new("store_pool_connections", "Open connections to a store, by whether they are used");
-        let limits = Opts::new("store_pool_max_connections", "Connections to a store that may be open at most");
+        let connections = Opts::new("store_pool_connections", "Open connections to a store by state");
+        let limits = Opts::new("store_pool_max_connections", "The greatest number of open connections to a store");
         Ok(Self {
             connections: IntGaugeVec::new(connections, &["store", "state"])?,
             limits: IntGaugeVec::new(limits, &["store"])?,

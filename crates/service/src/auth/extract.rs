@@ -68,3 +68,30 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::Request;
+    use axum::http::header::AUTHORIZATION;
+
+    async fn token(header: &[u8]) -> Option<String> {
+        let request = Request::builder().header(AUTHORIZATION, header).body(()).unwrap();
+        bearer(&mut request.into_parts().0).await.ok().map(|bearer| bearer.token().to_owned())
+    }
+
+    #[tokio::test]
+    async fn the_scheme_of_a_bearer_token_is_case_insensitive() {
+        for header in ["Bearer a.b.c", "bearer a.b.c", "BEARER  a.b.c"] {
+            assert_eq!(token(header.as_bytes()).await.as_deref(), Some("a.b.c"), "{header}");
+        }
+    }
+
+    #[tokio::test]
+    async fn other_headers_have_no_bearer_token() {
+        for header in [&b"Basic a.b.c"[..], b"Bearer", b"Bearera.b.c", b"a.b.c", b"", b"Bearer \xff"] {
+            assert_eq!(token(header).await, None, "{header:?}");
+        }
+        assert!(bearer(&mut Request::new(()).into_parts().0).await.is_err());
+    }
+}
