@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use common::config::{Base, ConfigError, Env};
-use common::http::Service;
+use common::config::ConfigError;
+use common::config::Env;
+use platform::Service;
+use platform::config::Base;
 
 use crate::Variables;
 
@@ -46,7 +48,7 @@ impl Program {
             let env = [("SECRET_KEY", "s")].into_iter().chain(stores);
             let env = Env::of(env.map(|(name, value)| (name, value.to_owned())));
             self.start_in(&env).unwrap();
-            reads.extend(env.asked());
+            reads.extend(env.variables_read());
         }
         reads
     }

@@ -1,4 +1,4 @@
-//! Identifiers that cannot be mistaken for one another.
+//! Identifiers with a type of their own each, so that the compiler tells a user from a room.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,10 +12,10 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(
-            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema,
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
         )]
+        #[cfg_attr(feature = "sqlx", derive(sqlx::Type), sqlx(transparent))]
         #[serde(transparent)]
-        #[sqlx(transparent)]
         #[schema(value_type = i64, minimum = 1, example = 1)]
         pub struct $name(pub i64);
 
@@ -42,10 +42,10 @@ macro_rules! id {
 }
 
 id! {
-    /// A person, as user-service numbers them.
+    /// A user. User-service assigns the number, which is at least 1.
     UserId
 }
 id! {
-    /// A chat room, as chat-service numbers them.
+    /// A chat room. Chat-service assigns the number, which is at least 1.
     RoomId
 }

@@ -1,4 +1,4 @@
-//! Reading what a client sent: every broken field is named at once, in the words of the original's framework.
+//! Reading of requests. All broken fields are reported together, in the vocabulary of the original's framework.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -8,38 +8,43 @@ use utoipa::PartialSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 
-/// A body or a query that a handler takes.
+/// A body or a query that a handler accepts.
 pub trait Input: Deserr<Invalid> {
-    /// Names of older clients: (theirs, ours). Ours wins where both are sent.
+    /// Names that older clients send, as (old, current). The current name wins where both are sent.
     const ALIASES: &'static [(&'static str, &'static str)] = &[];
 }
 
-/// Everything that is wrong with an input, one entry per field.
+/// The rules that an input breaks, one entry per field.
 #[derive(Debug, Default)]
 pub struct Invalid(pub Vec<Broken>);
 
-/// One field and the rule that it breaks.
+/// A field and the rule that it breaks.
 #[derive(Clone, Debug)]
 pub struct Broken {
-    /// The kind of fault in the original's vocabulary, such as `missing` or `string_too_short`.
+    /// The rule in the original's vocabulary, such as `missing` or `string_too_short`.
     pub kind: &'static str,
+    /// The steps from the whole input to the field; empty for the input itself.
     pub path: Vec<Step>,
+    /// The rule as a sentence for people.
     pub message: String,
 }
 
-/// One step on the way from the whole input to a field.
+/// One step on the path from the whole input to a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// A field of an object.
     Key(String),
+    /// An element of a list, counted from 0.
     Index(usize),
 }
 
-/// What a rule of the domain says of a value that breaks it.
+/// The message of a domain rule about a value that breaks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Breach(pub &'static str);
 
 impl Invalid {
+    /// A single broken field.
     pub fn new(kind: &'static str, at: ValuePointerRef, message: impl Into<String>) -> Self {
         Self(vec![Broken { kind, path: steps(at), message: message.into() }])
     }
@@ -101,7 +106,10 @@ fn listed(values: &[&str]) -> String {
     values.iter().map(|v| format!("'{v}'")).collect::<Vec<_>>().join(" or ")
 }
 
-/// An integer as the original reads it: a number, a decimal string, or a float without a fraction.
+/// Reads an integer as the original does: a number, a decimal string, or a float without a fraction.
+///
+/// # Errors
+/// Returns the broken rule if the value is no integer or is not between `min` and `max`.
 pub fn integer<V: IntoValue>(value: Value<V>, at: ValuePointerRef, min: i64, max: i64) -> Result<i64, Invalid> {
     let parsed = match value {
         Value::Integer(n) => i64::try_from(n).ok(),
@@ -130,7 +138,10 @@ pub fn integer<V: IntoValue>(value: Value<V>, at: ValuePointerRef, min: i64, max
     }
 }
 
-/// A string of `min` to `max` code points.
+/// Reads a string of `min` to `max` code points.
+///
+/// # Errors
+/// Returns the broken rule if the value is no string or its length is out of bounds.
 pub fn text<V: IntoValue>(value: Value<V>, at: ValuePointerRef, min: usize, max: usize) -> Result<String, Invalid> {
     let Value::String(text) = value else {
         return Err(Invalid::new("string_type", at, "Input should be a valid string"));
@@ -151,7 +162,7 @@ fn plural(n: usize) -> &'static str {
     if n == 1 { "" } else { "s" }
 }
 
-/// An integer within bounds that are part of its type, and so of the OpenAPI document.
+/// An integer whose bounds are part of its type, and therefore of the OpenAPI document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Int<const MIN: i64, const MAX: i64>(pub i64);
 
@@ -171,14 +182,14 @@ impl<const MIN: i64, const MAX: i64> PartialSchema for Int<MIN, MAX> {
     }
 }
 
-/// Each pair of bounds is a type of its own in the document too.
+/// Each pair of bounds is a schema of its own in the document.
 impl<const MIN: i64, const MAX: i64> utoipa::ToSchema for Int<MIN, MAX> {
     fn name() -> Cow<'static, str> {
         format!("Int.{MIN}.{MAX}").into()
     }
 }
 
-/// A string whose length in code points is bounded by its type, and so in the OpenAPI document.
+/// A string whose length in code points is bounded by its type, and therefore in the OpenAPI document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text<const MIN: usize, const MAX: usize>(pub String);
 
@@ -221,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn every_broken_field_is_named_at_once() {
+    fn all_broken_fields_are_reported_together() {
         let Invalid(broken) = read(json!({"age": "x", "nick": "long"})).unwrap_err();
         let mut kinds: Vec<_> = broken.iter().map(|b| b.kind).collect();
         kinds.sort_unstable();
@@ -229,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_come_as_numbers_strings_and_integral_floats() {
+    fn numbers_strings_and_integral_floats_are_read_as_integers() {
         for age in [json!(5), json!("5"), json!(5.0)] {
             assert_eq!(read(json!({"name": "김", "age": age})).unwrap().age, Int(5));
         }
@@ -239,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_absence_where_a_field_may_be_absent() {
+    fn null_counts_as_absent_in_an_optional_field() {
         let sample = read(json!({"name": "a", "age": 1, "nick": null, "unknown": []})).unwrap();
         assert_eq!((sample.name.0.as_str(), sample.nick), ("a", None));
     }

@@ -1,24 +1,26 @@
-//! Whether an OpenAPI document holds together.
+//! Checks of an OpenAPI document.
 
 use std::collections::HashSet;
 
 use serde_json::Value;
 
-/// The operations that a document describes, in order, as `get /path`. Panics at the first one that lacks a summary,
-/// answers for good and bad, or a name of its own, and at the first reference that leads nowhere.
-pub fn described(document: &Value) -> Vec<String> {
+/// The operations of a document, sorted, in the form `get /path`.
+///
+/// # Panics
+/// Panics if an operation lacks a summary, a success and an error response, or a unique id, or if a reference is broken.
+pub fn operations(document: &Value) -> Vec<String> {
     let mut references = Vec::new();
     collect_references(document, &mut references);
     for reference in references {
-        assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference} leads nowhere");
+        assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference} is a broken reference");
     }
     let (mut operations, mut names) = (Vec::new(), HashSet::new());
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             let this = format!("{method} {path}");
             assert!(operation["summary"].is_string(), "{this} has no summary");
-            assert!(operation["responses"].as_object().unwrap().len() >= 2, "{this} has only one answer");
-            assert!(names.insert(operation["operationId"].as_str().unwrap()), "{this} has the name of another");
+            assert!(operation["responses"].as_object().unwrap().len() >= 2, "{this} has only one response");
+            assert!(names.insert(operation["operationId"].as_str().unwrap()), "{this} has the id of another operation");
             operations.push(this);
         }
     }

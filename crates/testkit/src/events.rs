@@ -1,4 +1,4 @@
-//! What stands on a topic.
+//! The records of a Kafka topic.
 
 use std::time::Duration;
 
@@ -11,29 +11,30 @@ use serde_json::Value;
 
 use crate::eventually;
 
-/// Reads a topic from its beginning, as often as it is asked.
+/// Reads a topic from its beginning at every call.
 pub struct Events {
     topic: String,
 }
 
 impl Events {
+    /// The events of a topic.
     pub fn of(topic: &str) -> Self {
         Self { topic: topic.to_owned() }
     }
 
-    /// Every record on the topic now, in the order of each partition.
+    /// The values of all records, in the order of each partition.
     pub async fn all(&self) -> Vec<Value> {
         self.records().await.into_iter().map(|(event, _)| event).collect()
     }
 
-    /// What a header says in each record that has it.
+    /// The values of a header in the records that have it.
     pub async fn headers(&self, name: &str) -> Vec<String> {
         let headers = self.records().await.into_iter().flat_map(|(_, headers)| headers);
         headers.filter(|(key, _)| key == name).map(|(_, value)| value).collect()
     }
 
     async fn records(&self) -> Vec<Record> {
-        // A topic that was just made has no leaders for a moment.
+        // A new topic has no leaders for a moment.
         eventually(&format!("{} can be read", self.topic), || async {
             let topic = self.topic.clone();
             tokio::task::spawn_blocking(move || read(&topic)).await.unwrap().ok()
@@ -41,7 +42,7 @@ impl Events {
         .await
     }
 
-    /// Waits until `wanted` records of this type are there, and returns all of the type.
+    /// Waits until at least `wanted` events of this type are published, and returns all of the type.
     pub async fn expect(&self, event_type: &str, wanted: usize) -> Vec<Value> {
         eventually(&format!("{wanted} {event_type} on {}", self.topic), || async {
             let all = self.all().await;
@@ -52,7 +53,7 @@ impl Events {
     }
 }
 
-/// An event, and its headers.
+/// A value and its headers.
 type Record = (Value, Vec<(String, String)>);
 
 fn read(topic: &str) -> KafkaResult<Vec<Record>> {

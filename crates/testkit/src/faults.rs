@@ -1,4 +1,4 @@
-//! A bad wire: a proxy on loopback that cuts connections, by a seed.
+//! A faulty network: a proxy on loopback that cuts connections at random, from a seed.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,15 +9,17 @@ use rand::{RngExt, SeedableRng};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A link to an engine. While it is faulty, a piece of traffic in `one_in` cuts its connection instead of getting
-/// through: before the engine has heard it, or after the engine has acted and before we hear of it.
+/// A link to a server. While it is faulty, one piece of traffic in `one_in` cuts its connection instead of passing: before
+/// the server receives a request, or after the server has executed it and before the client receives the answer.
 pub struct FaultyLink {
+    /// The address to connect to.
     pub address: SocketAddr,
     faulty: Arc<AtomicBool>,
     cuts: Arc<AtomicU64>,
 }
 
 impl FaultyLink {
+    /// A link to `engine` that is not faulty yet.
     pub async fn to(engine: SocketAddr, seed: u64, one_in: u32) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -35,11 +37,12 @@ impl FaultyLink {
         Self { address, faulty, cuts }
     }
 
-    /// How many connections were cut.
+    /// The number of connections that were cut.
     pub fn cuts(&self) -> u64 {
         self.cuts.load(Ordering::Relaxed)
     }
 
+    /// Makes the link faulty or sound.
     pub fn set_faulty(&self, faulty: bool) {
         self.faulty.store(faulty, Ordering::Relaxed);
     }
@@ -70,7 +73,7 @@ async fn join(client: TcpStream, engine: SocketAddr, mut dice: Dice) {
     let Ok(engine) = TcpStream::connect(engine).await else { return };
     let forward = dice.another();
     let ((from_client, to_client), (from_engine, to_engine)) = (client.into_split(), engine.into_split());
-    // When one direction is cut, both are.
+    // A cut of one direction cuts both.
     tokio::select! {
         () = pass(from_client, to_engine, forward) => {}
         () = pass(from_engine, to_client, dice) => {}

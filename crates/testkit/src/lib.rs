@@ -1,7 +1,8 @@
-//! What the tests of the three services share: real engines, a space of its own for each test, and a client.
+//! The test harness of the services: real databases and brokers, names of its own for each test, and an HTTP client.
 //!
-//! Engines come from the environment; `cargo stack test` sets it, and service containers serve as well.
+//! The environment has the addresses of the databases and brokers. `cargo stack test` sets it; containers serve as well.
 
+#![warn(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
 
 mod client;
@@ -14,24 +15,26 @@ mod sse;
 mod supervisor;
 
 pub use client::{Answer, Client};
-pub use document::described;
+pub use document::operations;
 pub use events::Events;
 pub use faults::FaultyLink;
 pub use server::Server;
 pub use space::{SECRET_KEY, Space};
 pub use sse::{Event, Sse};
-pub use supervisor::{order, supervisor};
+pub use supervisor::{control, supervisor};
 
 use std::time::Duration;
 
-/// How long a test waits for what must come: far beyond any honest delay, so that only a fault runs into it.
+/// How long a test waits for an expected effect. Only a fault takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A test allows this multiple of a deadline that the contract promises: a shared machine may be slow, and a fault takes
-/// for ever.
+/// The multiple of a deadline of the contract that a test allows, because a shared machine may be slow.
 pub const SLACK: u32 = 3;
 
-/// Asks until the answer is there; panics with `what` when it does not come.
+/// Polls `ask` until it returns a value.
+///
+/// # Panics
+/// Panics with `what` after [`PATIENCE`].
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
     let asked = async {
         loop {

@@ -1,43 +1,47 @@
-//! A test's own corner of the engines, so that tests run in parallel and leave nothing behind.
+//! The namespace of a test in the databases and brokers, so that tests run in parallel and leave nothing behind.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
-use common::auth::{ServiceTokens, Tokens};
-use common::config::{Base, Env, Secret};
-use common::http::Service;
+use common::config::Env;
+use common::events::topics::TopicNames;
 use common::id::UserId;
-use common::kafka::topics::{self, TopicNames};
-use common::platform::Platform;
+use common::jwt::{AccessTokens, ServiceTokens};
+use engines::kafka::topics;
+use parking_lot::Mutex;
+use platform::config::Base;
+use platform::{Platform, Service};
 use sqlx::{ConnectOptions, Connection, Executor};
 use uuid::Uuid;
 
+/// The secret of access tokens in tests.
 pub const SECRET_KEY: &str = "a-secret-that-only-the-tests-know-0123456789";
-pub const SERVICE_SECRET_KEY: &str = "another-secret-that-only-the-tests-know-0123";
+const SERVICE_SECRET_KEY: &str = "another-secret-that-only-the-tests-know-0123";
 
-/// Names under which a test's schema, database, keys and topics stand.
+/// The names of a test's schemas, database, keys and topics. They are dropped with it, except the topics.
 pub struct Space {
     id: String,
     schemas: Mutex<Vec<String>>,
 }
 
 impl Space {
+    /// A space with a random name.
     pub fn new() -> Self {
         let id = Uuid::new_v4().simple().to_string();
         Self { id: format!("t{}", &id[..12]), schemas: Mutex::default() }
     }
 
-    /// A new MySQL schema; its URL.
+    /// Creates a MySQL schema and returns its URL.
     pub async fn schema(&self, name: &str) -> String {
         let admin = engine("MYSQL_ADMIN_URL");
         let schema = format!("{}_{name}", self.id);
         let mut connection = admin_connection(&admin).await;
         let create = format!("CREATE DATABASE {schema} CHARACTER SET utf8mb4");
         connection.execute(sqlx::AssertSqlSafe(create)).await.unwrap();
-        self.schemas.lock().unwrap().push(schema.clone());
+        self.schemas.lock().push(schema.clone());
         format!("{}/{schema}", admin.trim_end_matches('/'))
     }
 
+    /// The URL of MongoDB.
     pub fn mongo_url(&self) -> String {
         engine("MONGO_URL")
     }
@@ -47,7 +51,7 @@ impl Space {
         self.id.clone()
     }
 
-    /// The environment that every service reads, with this test's names in it.
+    /// The variables that every service reads, with the names of this test.
     pub fn env(&self, mysql_url: &str) -> Vec<(&'static str, String)> {
         let topics = self.topics();
         vec![
@@ -71,29 +75,31 @@ impl Space {
         ]
     }
 
-    /// A platform over that environment, changed by `more`.
+    /// A platform with the configuration in `env`.
     pub fn platform(&self, service: Service, env: Vec<(&'static str, String)>) -> Platform {
         let config = Base::read(&Env::of(env), service.name, 0).unwrap();
         Platform::new(service, config).unwrap()
     }
 
+    /// The names of the test's topics.
     pub fn topics(&self) -> TopicNames {
         TopicNames::prefixed(&format!("{}.", self.id))
     }
 
-    /// Creates the test's topics; only tests that look at events need them.
+    /// Creates the test's topics, for tests that read events.
     pub async fn create_topics(&self) {
         topics::create(&engine("KAFKA_BOOTSTRAP_SERVERS"), &self.topics(), 1).await.unwrap();
     }
 
-    /// An access token as user-service issues it, for someone it need not know.
+    /// An access token as user-service issues it, for any id.
     pub fn token(&self, id: i64, username: &str) -> String {
-        tokens(self).issue(UserId(id), &format!("{username}@example.com"), username, Uuid::new_v4()).unwrap()
+        let tokens = AccessTokens::new(&SECRET_KEY.into(), None, Duration::from_secs(7_200));
+        tokens.issue(UserId(id), &format!("{username}@example.com"), username, Uuid::new_v4()).unwrap()
     }
 
-    /// A token as another service of ours signs it.
+    /// A token as another service signs it.
     pub fn service_token(&self, service: &'static str) -> String {
-        ServiceTokens::new(&Secret::new(SERVICE_SECRET_KEY), service).issue().unwrap()
+        ServiceTokens::new(&SERVICE_SECRET_KEY.into(), service).issue().unwrap()
     }
 }
 
@@ -105,23 +111,23 @@ impl Default for Space {
 
 impl Drop for Space {
     fn drop(&mut self) {
-        let schemas = std::mem::take(self.schemas.get_mut().unwrap());
+        let schemas = std::mem::take(self.schemas.get_mut());
         let database = self.mongo_database();
-        // A test's runtime cannot wait in a drop; a thread of its own can.
-        let swept = std::thread::spawn(move || {
+        // A drop cannot wait in the test's runtime, so a thread with its own runtime does.
+        let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let _ = runtime
-                .block_on(async { tokio::time::timeout(Duration::from_secs(10), sweep(schemas, database)).await });
+                .block_on(async { tokio::time::timeout(Duration::from_secs(10), drop_all(schemas, database)).await });
         });
-        let _ = swept.join();
+        let _ = dropped.join();
     }
 }
 
-async fn sweep(schemas: Vec<String>, database: String) {
+async fn drop_all(schemas: Vec<String>, database: String) {
     if !schemas.is_empty() {
         let mut connection = admin_connection(&engine("MYSQL_ADMIN_URL")).await;
         for schema in schemas {
-            hang_up(&mut connection, &schema).await;
+            kill_connections(&mut connection, &schema).await;
             let _ = connection.execute(sqlx::AssertSqlSafe(format!("DROP DATABASE IF EXISTS {schema}"))).await;
         }
     }
@@ -132,19 +138,14 @@ async fn sweep(schemas: Vec<String>, database: String) {
     }
 }
 
-/// A service that the test left behind in the middle of a transaction would hold up the drop.
-async fn hang_up(connection: &mut sqlx::MySqlConnection, schema: &str) {
+/// An open transaction of a service that still runs would block the drop of its schema.
+async fn kill_connections(connection: &mut sqlx::MySqlConnection, schema: &str) {
     let open =
         sqlx::query_scalar("SELECT CAST(ID AS SIGNED) FROM information_schema.PROCESSLIST WHERE DB = ?").bind(schema);
     let open: Vec<i64> = open.fetch_all(&mut *connection).await.unwrap_or_default();
     for id in open {
         let _ = connection.execute(sqlx::AssertSqlSafe(format!("KILL {id}"))).await;
     }
-}
-
-fn tokens(space: &Space) -> Tokens {
-    let env = [("SECRET_KEY", SECRET_KEY.to_owned()), ("MYSQL_HOST", space.id.clone())];
-    Tokens::new(&Base::read(&Env::of(env), "user-service", 0).unwrap())
 }
 
 async fn admin_connection(url: &str) -> sqlx::MySqlConnection {

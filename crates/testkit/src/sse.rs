@@ -14,25 +14,35 @@ type Events = Pin<Box<dyn Stream<Item = Result<eventsource_stream::Event, EventS
 /// An open stream.
 pub struct Sse(Events);
 
-/// One event: its name, its id (empty where it has none) and its data.
+/// A server-sent event.
 #[derive(Clone, Debug)]
 pub struct Event {
+    /// The name.
     pub name: String,
+    /// The id; empty for an event without one.
     pub id: String,
+    /// The JSON data; null for data that is not JSON.
     pub data: Value,
 }
 
 impl Sse {
+    /// Reads the body of a response.
     pub fn new(response: reqwest::Response) -> Self {
         Self(Box::pin(response.bytes_stream().eventsource()))
     }
 
-    /// The next event; panics when none comes.
+    /// The next event.
+    ///
+    /// # Panics
+    /// Panics if the stream ends or no event comes within [`PATIENCE`].
     pub async fn next(&mut self) -> Event {
         self.try_next().await.expect("the stream ended")
     }
 
-    /// The next event, or nothing when the stream has ended.
+    /// The next event; none after the end of the stream.
+    ///
+    /// # Panics
+    /// Panics if no event comes within [`PATIENCE`].
     pub async fn try_next(&mut self) -> Option<Event> {
         let next = tokio::time::timeout(PATIENCE, self.0.next()).await;
         let event = next.unwrap_or_else(|_| panic!("no event in {PATIENCE:?}"))?.ok()?;
@@ -44,7 +54,7 @@ impl Sse {
         tokio::time::timeout(time, self.try_next()).await.ok()?
     }
 
-    /// The next event of this name; others are passed over.
+    /// The next event with this name. Others are skipped.
     pub async fn next_named(&mut self, name: &str) -> Event {
         loop {
             let event = self.next().await;
@@ -54,7 +64,7 @@ impl Sse {
         }
     }
 
-    /// Whether nothing comes for a while.
+    /// Whether no event comes for a while.
     pub async fn quiet_for(&mut self, while_: Duration) -> bool {
         tokio::time::timeout(while_, self.0.next()).await.is_err()
     }

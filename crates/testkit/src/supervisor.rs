@@ -1,10 +1,10 @@
-//! The hand on the processes of the stack under test.
+//! Control of the processes of the stack under test.
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-/// Asks the supervisor of the stack under test for something, as `cargo stack` does.
+/// Sends a request to the supervisor of the stack under test, as `cargo stack` does.
 pub async fn supervisor(request: &Value) -> Value {
     let control =
         std::env::var("STACK_CONTROL").expect("STACK_CONTROL is not set: run the tests with `cargo stack test`");
@@ -14,7 +14,7 @@ pub async fn supervisor(request: &Value) -> Value {
     serde_json::from_str(&answer.expect("the supervisor answers")).unwrap()
 }
 
-/// Has it stop, start or kill a process; returns when it is done.
-pub async fn order(order: &str, name: &str) {
-    assert_eq!(supervisor(&json!({"do": order, "name": name})).await, "done", "{order} {name}");
+/// Stops, starts or kills a process, and waits until that is done.
+pub async fn control(action: &str, name: &str) {
+    assert_eq!(supervisor(&json!({"do": action, "name": name})).await, "done", "{action} {name}");
 }

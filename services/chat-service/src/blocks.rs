@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use backon::{ExponentialBuilder, Retryable};
-use common::auth::ServiceTokens;
 use common::error::{Error, Result};
 use common::id::UserId;
+use common::jwt::ServiceTokens;
 use parking_lot::RwLock;
 use serde::Deserialize;
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use common::config::{self, ConfigError, Env, Secret};
+use common::config::{ConfigError, Env};
+use secrecy::SecretString;
 
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub mongo_url: Secret,
+    pub mongo_url: SecretString,
     pub mongo_database: String,
     pub user_service_url: String,
     pub friend_service_url: String,
@@ -18,12 +19,12 @@ pub struct Config {
 
 impl Config {
     pub fn read(env: &Env) -> Result<Self, ConfigError> {
-        let (mongo_url, mongo_database) = config::mongo(env)?;
+        let (mongo_url, mongo_database) = platform::config::mongo(env)?;
         Ok(Self {
             mongo_url,
             mongo_database,
-            user_service_url: config::service_url(env, "USER_SERVICE_URL", "http://localhost:8005")?,
-            friend_service_url: config::service_url(env, "FRIEND_SERVICE_URL", "http://localhost:8003")?,
+            user_service_url: platform::config::service_url(env, "USER_SERVICE_URL", "http://localhost:8005")?,
+            friend_service_url: platform::config::service_url(env, "FRIEND_SERVICE_URL", "http://localhost:8003")?,
             user_cache_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=86_400)?,
             keep_alive: env.seconds("SSE_KEEPALIVE_SECONDS", 30, 1..=300)?,
         })

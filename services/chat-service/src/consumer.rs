@@ -1,12 +1,13 @@
 //! The consumer of Kafka events. Every replica receives all events, because each keeps its own state in memory.
 
-use common::clients::user::{UserClient, UserProfile};
 use common::error::Result;
-use common::events::Received;
 use common::events::chat::{ChatRoomCreated, MemberAdded, MemberLeft};
 use common::events::friend::{FriendRequestSent, UserBlocked, UserUnblocked};
 use common::events::user::{UserOnlineStatusChanged, UserRegistered};
-use common::kafka::live::Tail;
+use engines::kafka::received::Received;
+use engines::kafka::tail::Tail;
+use service::clients::user::UserClient;
+use service::clients::user::UserProfile;
 
 use crate::blocks::Blocks;
 use crate::live::{Hub, Subscribers};
@@ -41,7 +42,7 @@ impl EventConsumer {
             let UserUnblocked { user_id, blocked_user_id } = event.decode()?;
             self.blocks.apply(user_id, blocked_user_id, false, event.version);
         } else if event.is::<UserRegistered>() {
-            self.users.learn(profile_of(event.decode()?)).await;
+            self.users.insert(profile_of(event.decode()?)).await;
         } else if event.is::<UserOnlineStatusChanged>() {
             let change: UserOnlineStatusChanged = event.decode()?;
             self.subscribers.send_to_watchers(change.user_id, || frame::presence(&change, event.timestamp));

@@ -32,16 +32,19 @@ mod writer;
 use std::sync::Arc;
 
 use axum::Router;
-use common::auth::Auth;
-use common::clients::user::UserClient;
-use common::http::{Detail, Service};
-use common::kafka::live::Tail;
-use common::kafka::producer::Producer;
-use common::outbox::Outbox;
-use common::platform::{Failure, Platform};
-use common::presence::Presence;
-use common::redis::Redis;
-use common::{mongo, mysql};
+use common::error::BoxError;
+use common::error::Detail;
+use engines::kafka::producer::Producer;
+use engines::kafka::tail::Tail;
+use engines::mongo;
+use engines::mysql;
+use engines::outbox::Outbox;
+use engines::presence::Presence;
+use engines::redis::Redis;
+use platform::Platform;
+use platform::Service;
+use service::auth::Auth;
+use service::clients::user::UserClient;
 
 pub use config::Config;
 
@@ -66,7 +69,7 @@ pub const SERVICE: Service =
     Service { name: "chat-service", title: "Chat Service", port: 8002, refusals: Detail::Object, password_flow: false };
 
 /// Builds the service and starts its background tasks. No dependency has to be available yet.
-pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> {
+pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError> {
     let (base, shutdown) = (&platform.config, &platform.shutdown);
     let stopping = shutdown.stopping_token();
     let metrics = Arc::new(Metrics::register(&platform.metrics)?);
@@ -162,5 +165,5 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
         typing,
         metrics,
     };
-    Ok(common::http::app(&platform, state, api::router()))
+    Ok(platform::http::app(&platform, state, api::router()))
 }

@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    common::platform::main(chat_service::SERVICE, chat_service::Config::read, chat_service::app).await
+    service::main(chat_service::SERVICE, chat_service::Config::read, chat_service::app).await
 }

@@ -1,6 +1,6 @@
 //! The metrics of chat-service.
 
-use common::telemetry;
+use platform::telemetry;
 use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGauge};
 
 use crate::domain::MessageType;

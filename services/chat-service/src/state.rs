@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
-use common::auth::{Auth, CurrentUser};
-use common::clients::user::UserClient;
 use common::error::Result;
 use common::id::RoomId;
+use service::auth::Auth;
+use service::auth::CurrentUser;
+use service::clients::user::UserClient;
 
 use crate::blocks::Blocks;
 use crate::domain::{Actor, Room};
@@ -58,7 +59,7 @@ impl AppState {
         if user.username.is_some() {
             return user.username.clone();
         }
-        self.users.profiles_at_hand(&[user.id]).await.get(&user.id).map(|profile| profile.username.clone())
+        self.users.available_profiles(&[user.id]).await.get(&user.id).map(|profile| profile.username.clone())
     }
 
     /// The caller as the author of a change.

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use common::auth::{Auth, CurrentUser};
 use common::error::{Error, Result};
 use common::id::UserId;
-use common::redis::Redis;
+use engines::redis::Redis;
 use redis::AsyncCommands;
 use serde::{Deserialize, Serialize};
+use service::auth::Auth;
+use service::auth::CurrentUser;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -51,7 +52,8 @@ impl Tickets {
         };
         let holder = serde_json::to_string(&holder).map_err(Error::internal)?;
         let key = self.key(&ticket);
-        self.redis.connection().set_ex::<_, _, ()>(key, holder, LIFETIME.as_secs()).await?;
+        let stored = self.redis.connection().set_ex::<_, _, ()>(key, holder, LIFETIME.as_secs()).await;
+        stored.map_err(engines::error::Error::from)?;
         Ok(ticket)
     }
 
@@ -60,7 +62,8 @@ impl Tickets {
     /// # Errors
     /// Returns 401 for an unknown, redeemed or expired ticket.
     pub async fn redeem(&self, ticket: &str) -> Result<CurrentUser> {
-        let holder: Option<String> = self.redis.connection().get_del(self.key(ticket)).await?;
+        let holder: redis::RedisResult<Option<String>> = self.redis.connection().get_del(self.key(ticket)).await;
+        let holder = holder.map_err(engines::error::Error::from)?;
         let holder = holder.and_then(|holder| serde_json::from_str::<Holder>(&holder).ok());
         let Holder { id, username, session, expires_at, sid } = holder.ok_or_else(Error::not_authenticated)?;
         self.auth.admit(CurrentUser { id, username, session: session.into(), expires_at, sid }).await

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::error::{Error, Result};
 use common::id::{RoomId, UserId};
-use common::redis::Redis;
+use engines::redis::Redis;
 use futures_util::StreamExt;
 use moka::future::Cache;
 use redis::AsyncCommands;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::config::{self, ConfigError, Env};
+use common::config::{ConfigError, Env};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -16,7 +16,7 @@ pub struct Config {
 impl Config {
     pub fn read(env: &Env) -> Result<Self, ConfigError> {
         Ok(Self {
-            user_service_url: config::service_url(env, "USER_SERVICE_URL", "http://localhost:8005")?,
+            user_service_url: platform::config::service_url(env, "USER_SERVICE_URL", "http://localhost:8005")?,
             profile_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=86_400)?,
             existence_ttl: env.seconds("CACHE_TTL_USER_EXISTS", 60, 1..=86_400)?,
         })

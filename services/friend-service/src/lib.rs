@@ -18,16 +18,18 @@ mod store;
 
 use axum::Router;
 
-use common::auth::Auth;
-use common::clients::user::UserClient;
-use common::http::{Detail, Service};
-use common::kafka::producer::Producer;
-use common::mysql;
-use common::outbox::Outbox;
-use common::platform::{Failure, Platform};
-use common::presence::Presence;
-use common::redis::Redis;
+use common::error::BoxError;
+use common::error::Detail;
+use engines::kafka::producer::Producer;
+use engines::mysql;
+use engines::outbox::Outbox;
+use engines::presence::Presence;
+use engines::redis::Redis;
+use platform::Platform;
+use platform::Service;
 use prometheus::IntCounterVec;
+use service::auth::Auth;
+use service::clients::user::UserClient;
 
 pub use config::Config;
 
@@ -43,7 +45,7 @@ pub const SERVICE: Service = Service {
 };
 
 /// Builds the service and starts its background tasks. No dependency has to be available yet.
-pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> {
+pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError> {
     let (base, registry) = (&platform.config, platform.metrics.registry());
     let redis = Redis::new(&base.redis_url, &base.redis_prefix, &platform.metrics)?;
     redis.watch(&platform.health);
@@ -70,11 +72,11 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     let pairs = Pairs::new(pool.clone(), outbox);
     let (friendships, blocks) = (Friendships::new(pool.clone(), pairs.clone()), Blocks::new(pool, pairs));
     let state = AppState { auth, users, presence, friendships, blocks, names, requests: request_counter(&platform)? };
-    Ok(common::http::app(&platform, state, api::router()))
+    Ok(platform::http::app(&platform, state, api::router()))
 }
 
 /// The series start at zero, so that a rate includes the first request.
-fn request_counter(platform: &Platform) -> Result<IntCounterVec, Failure> {
+fn request_counter(platform: &Platform) -> Result<IntCounterVec, BoxError> {
     let requests = platform.metrics.counters("friend_request_total", "Friend requests by outcome", &["status"])?;
     for status in ["sent", "accepted", "rejected", "cancelled"] {
         requests.with_label_values(&[status]);

@@ -1,10 +1,10 @@
 //! The state that handlers share.
 
 use axum::extract::FromRef;
-use common::auth::Auth;
-use common::clients::user::UserClient;
-use common::presence::Presence;
+use engines::presence::Presence;
 use prometheus::IntCounterVec;
+use service::auth::Auth;
+use service::clients::user::UserClient;
 
 use crate::store::{Blocks, Friendships, Names};
 

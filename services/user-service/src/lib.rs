@@ -32,14 +32,16 @@ mod store;
 mod tasks;
 
 use axum::Router;
-use common::auth::Auth;
-use common::http::{Detail, Service};
-use common::kafka::producer::Producer;
-use common::mysql;
-use common::outbox::Outbox;
-use common::platform::{Failure, Platform};
-use common::presence::Presence;
-use common::redis::Redis;
+use common::error::BoxError;
+use common::error::Detail;
+use engines::kafka::producer::Producer;
+use engines::mysql;
+use engines::outbox::Outbox;
+use engines::presence::Presence;
+use engines::redis::Redis;
+use platform::Platform;
+use platform::Service;
+use service::auth::Auth;
 
 pub use config::{Config, LimitConfig, PasswordConfig, Scheme};
 
@@ -56,7 +58,7 @@ pub const SERVICE: Service =
 ///
 /// # Errors
 /// Returns an error if the configuration is invalid or a metric cannot be registered.
-pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> {
+pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError> {
     let (base, shutdown) = (&platform.config, &platform.shutdown);
     let metrics = Metrics::register(&platform.metrics)?;
 
@@ -76,15 +78,14 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
     let sessions = Sessions::new(pool.clone(), outbox.clone(), presence.clone(), config.refresh_lifetime);
     let profiles = Profiles::new(pool.clone(), outbox.clone(), cache.clone());
     let directory = Directory::new(pool.clone());
-    let status = OnlineStatus::new(pool, outbox.clone(), redis.clone(), presence.clone(), cache);
+    let status = OnlineStatus::new(pool, outbox.clone(), presence.clone(), cache);
 
     let stopping = shutdown.stopping_token();
     shutdown.spawn({
         let stopping = stopping.clone();
         async move { outbox.run(stopping).await }
     });
-    let sweeper =
-        PresenceSweeper::new(status, presence.clone(), redis.clone(), base.online_ttl, metrics.online_users.clone());
+    let sweeper = PresenceSweeper::new(status, presence.clone(), metrics.online_users.clone());
     shutdown.spawn(sweeper.run(stopping.clone()));
     let revocation_sync = RevocationSync::new(
         accounts.clone(),
@@ -110,5 +111,5 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, Failure> 
         directory,
         metrics,
     };
-    Ok(common::http::app(&platform, state, api::router()))
+    Ok(platform::http::app(&platform, state, api::router()))
 }

@@ -1,6 +1,6 @@
 //! The metrics that only user-service has. docs/metrics.md lists them.
 
-use common::telemetry;
+use platform::telemetry;
 use prometheus::{Histogram, IntCounterVec, IntGauge};
 
 #[derive(Clone)]

@@ -1,8 +1,8 @@
 //! The state that handlers share.
 
 use axum::extract::FromRef;
-use common::auth::Auth;
-use common::presence::Presence;
+use engines::presence::Presence;
+use service::auth::Auth;
 
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;

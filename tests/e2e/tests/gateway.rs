@@ -4,7 +4,7 @@
 
 use e2e::gateway;
 use reqwest::Method;
-use testkit::{Answer, Client, described};
+use testkit::{Answer, Client};
 
 const PREFIXES: [&str; 6] = ["/auth", "/profile", "/users", "/friends", "/chat-rooms", "/messages"];
 const INTERNAL: [&str; 3] = ["/users/batch", "/users/{user_id}/exists", "/friends/blocks"];
@@ -17,7 +17,7 @@ async fn operations(variable: &str) -> Vec<(Method, String)> {
         let (method, path) = operation.split_once(' ').unwrap();
         (method.to_uppercase().parse().unwrap(), path.to_owned())
     };
-    described(&document).into_iter().map(split).collect()
+    testkit::operations(&document).into_iter().map(split).collect()
 }
 
 /// A path in which every parameter is 1.

@@ -1,11 +1,11 @@
-//! Events: the facts that one service tells the others, and the JSON in which they travel.
+//! Events: the facts that one service publishes for the others, and their JSON form.
 //!
-//! On the wire an event is one flat object: its own fields, and around them what [`encode`] adds. What a consumer gets
-//! is a [`Received`], which reads ours and those of the original. `docs/events.md` lists every type with an example.
+//! On the wire an event is one flat object: its own fields and the common fields that [`encode`] adds. `docs/events.md`
+//! lists every type with an example. The crate `engines` reads received events, this system's and the original's.
 
 pub mod chat;
 pub mod friend;
-mod received;
+pub mod topics;
 pub mod user;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -15,30 +15,34 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
-pub use received::Received;
-
-/// A fact of one kind.
+/// A type of event.
 pub trait Event: Serialize + DeserializeOwned + Send + Sync {
-    /// The name on the wire, the class name of the original.
+    /// The value of `event_type` on the wire, the class name of the original.
     const TYPE: &'static str;
 
+    /// The stream that carries the type.
     const STREAM: Stream;
 
-    /// Events of one key keep their order.
+    /// The key of the Kafka record. Events of one key keep their order.
     fn key(&self) -> String;
 }
 
-/// The topic of an event; its name is configuration ([`TopicNames`](crate::kafka::topics::TopicNames)).
+/// A stream of events. [`TopicNames`](topics::TopicNames) maps it to the name of a Kafka topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stream {
+    /// Registrations and profiles.
     UserEvents,
+    /// Presence.
     UserOnlineStatus,
+    /// Friendships and blocks.
     FriendEvents,
+    /// The logs of the rooms and read receipts.
     MessageEvents,
+    /// Rooms and memberships.
     ChatEvents,
 }
 
-/// Goes up when a field changes its meaning; a new field is no new schema.
+/// The version of the schemas. It grows when a field changes its meaning, not when a field is added.
 const SCHEMA_VERSION: u32 = 1;
 
 #[derive(Serialize)]
@@ -47,7 +51,7 @@ struct Envelope<'a, E> {
     event: &'a E,
     timestamp: String,
     event_type: &'static str,
-    /// The original's consumers read only this one.
+    /// The original's consumers read only this field.
     __event_type__: &'static str,
     event_id: Uuid,
     schema_version: u32,
@@ -55,7 +59,12 @@ struct Envelope<'a, E> {
     version: Option<u64>,
 }
 
-/// The record's value. `version` is the outbox id of events fed from MySQL; `message.events` are ordered by position.
+/// Encodes an event as the value of a Kafka record.
+///
+/// `version` is the outbox id of an event from MySQL; `message.events` are ordered by their position and have none.
+///
+/// # Errors
+/// Returns an internal error if the event cannot be serialized.
 pub fn encode<E: Event>(event_id: Uuid, version: Option<u64>, at: DateTime<Utc>, event: &E) -> Result<Vec<u8>> {
     let envelope = Envelope {
         event,
@@ -69,13 +78,13 @@ pub fn encode<E: Event>(event_id: Uuid, version: Option<u64>, at: DateTime<Utc>,
     serde_json::to_vec(&envelope).map_err(Error::internal)
 }
 
-/// The version of an encoded event is known only once its row has an id, so it is added to the text.
-pub(crate) fn with_version(mut payload: String, version: u64) -> String {
+/// Adds the version to an event that was encoded without one, because the outbox assigns it only when it stores the event.
+pub fn with_version(mut payload: String, version: u64) -> String {
     payload.pop();
     payload + &format!(",\"version\":{version}}}")
 }
 
-/// Names the type on the wire after the Rust type, so that the two cannot part.
+/// Implements [`Event`] with the name of the Rust type as the type on the wire.
 macro_rules! event {
     ($event:ident, $stream:ident, $key:expr) => {
         impl crate::events::Event for $event {

@@ -37,7 +37,7 @@ pub async fn start(stack: &Stack) -> Result<String> {
 }
 
 fn topics() -> Topics {
-    common::kafka::topics::TOPICS.iter().map(|topic| (topic.name, topic.partitions)).collect()
+    engines::kafka::topics::TOPICS.iter().map(|topic| (topic.name, topic.partitions)).collect()
 }
 
 /// A broker to take down or bring up, and whom to tell.

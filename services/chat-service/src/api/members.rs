@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use common::auth::CurrentUser;
 use common::error::{ErrorBody, Result};
-use common::http::{Path, Valid};
 use common::id::{RoomId, UserId};
 use common::input::{Input, Invalid};
 use deserr::Deserr;
+use platform::http::Path;
+use platform::http::Valid;
 use serde::Serialize;
+use service::auth::CurrentUser;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -102,7 +103,7 @@ async fn remove(
     Path(MemberPath { room_id: room, user_id: user }): Path<MemberPath>,
 ) -> Result<Response> {
     app.rooms.for_member_uncached(room, me.id).await?.may_remove(me.id, user)?;
-    let profiles = app.users.profiles_at_hand(&[user]).await;
+    let profiles = app.users.available_profiles(&[user]).await;
     let name = profiles.get(&user).map(|profile| profile.username.clone());
     app.rooms.remove(room, &app.actor(&me).await, user, name.as_ref()).await?;
     app.membership.apply_own_change(room).await?;

@@ -8,14 +8,17 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use common::auth::CurrentUser;
-use common::clients::user::{UNKNOWN_USERNAME, UserProfile};
 use common::error::{Error, ErrorBody, Result};
-use common::http::{Path, Query, Valid};
 use common::id::{RoomId, UserId};
 use common::input::{Input, Int, Invalid, Text};
 use deserr::Deserr;
+use platform::http::Path;
+use platform::http::Query;
+use platform::http::Valid;
 use serde::Serialize;
+use service::auth::CurrentUser;
+use service::clients::user::UNKNOWN_USERNAME;
+use service::clients::user::UserProfile;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -268,7 +271,7 @@ async fn describe(
     users.sort_unstable();
     users.dedup();
     let (unread, profiles) =
-        tokio::join!(app.markers.unread(me.id, &with_messages), app.users.profiles_at_hand(&users));
+        tokio::join!(app.markers.unread(me.id, &with_messages), app.users.available_profiles(&users));
     let unread = unread?;
     let body = |room: Room| {
         let head = heads.get(&room.id);

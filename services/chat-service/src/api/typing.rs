@@ -2,11 +2,11 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use common::auth::CurrentUser;
-use common::clients::user::UNKNOWN_USERNAME;
 use common::error::{ErrorBody, Result};
-use common::http::Path;
 use common::id::RoomId;
+use platform::http::Path;
+use service::auth::CurrentUser;
+use service::clients::user::UNKNOWN_USERNAME;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

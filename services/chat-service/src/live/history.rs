@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use common::error::Result;
 use common::id::RoomId;
-use common::task::run_detached;
+use platform::task::run_detached;
 
 use crate::domain::Message;
 use crate::store::{Entry, Log, Messages};

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use axum::response::sse::Event;
 use chrono::Utc;
-use common::auth::{Auth, CLOCK_SKEW, CurrentUser};
 use common::error::Result;
 use common::id::{RoomId, UserId};
-use common::presence::Presence;
-use common::task::every;
+use common::jwt::CLOCK_SKEW;
+use engines::presence::Presence;
 use parking_lot::Mutex;
+use platform::task::every;
 use prometheus::IntGauge;
+use service::auth::Auth;
+use service::auth::CurrentUser;
 use tokio_util::sync::CancellationToken;
 
 use super::mailbox::{Mailbox, MembershipChange, Scope};
@@ -121,7 +123,7 @@ impl Subscribers {
             presence.touch(*user).await;
         }
         let sessions: Vec<(&str, UserId)> = open.iter().map(|(user, session, _)| (&**session, *user)).collect();
-        let revoked = auth.revocations().ask(&sessions).await?;
+        let revoked = auth.revocations().fetch(&sessions).await?;
         let ended = open.iter().zip(revoked).filter(|(_, revoked)| *revoked);
         ended.for_each(|((.., ended), _)| ended.cancel());
         Ok(())

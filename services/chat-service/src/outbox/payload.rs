@@ -5,7 +5,7 @@ use common::error::{Error, Result};
 use common::events::chat::{MessageDeleted, MessageEdited, MessageSent, MessagesRead, Reaction, ReactionChanged};
 use common::events::{Event, encode};
 use common::id::UserId;
-use common::kafka::producer::Trace;
+use platform::telemetry::Trace;
 use uuid::Uuid;
 
 use crate::domain::{self, Message, MessageChange, ReactionChange};

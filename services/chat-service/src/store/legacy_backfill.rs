@@ -12,8 +12,9 @@ use bson::oid::ObjectId;
 use bson::serde_helpers::datetime::FromChrono04DateTime;
 use bson::{Document, doc};
 use chrono::{DateTime, Utc};
-use common::error::{Error, Result};
+use common::error::Error;
 use common::id::{RoomId, UserId};
+use engines::error::Result;
 use futures_util::TryStreamExt;
 use moka::future::Cache;
 use mongodb::options::{Acknowledgment, CollectionOptions, ReadConcern, ReturnDocument, WriteConcern};
@@ -118,7 +119,7 @@ impl LegacyBackfill {
                 }
             }
         }
-        Err(Error::unavailable("mongodb", "other replicas are numbering the messages of the room"))
+        Err(Error::unavailable("mongodb", "other replicas are numbering the messages of the room").into())
     }
 
     async fn unnumbered(&self, room: RoomId) -> Result<Vec<Unnumbered>> {

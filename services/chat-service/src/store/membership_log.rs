@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bson::oid::ObjectId;
 use chrono::{DateTime, Utc};
-use common::error::{Error, Result};
+use common::error::Error;
 use common::id::{RoomId, UserId};
+use engines::error::Result;
 use sqlx::{MySqlConnection, MySqlPool};
 
 use crate::domain::{Actor, RosterChange};
@@ -140,7 +141,7 @@ struct Row {
 impl TryFrom<Row> for MembershipRecord {
     type Error = Error;
 
-    fn try_from(row: Row) -> Result<Self> {
+    fn try_from(row: Row) -> Result<Self, Error> {
         let users: Vec<UserId> = serde_json::from_str(&row.user_ids).map_err(Error::internal)?;
         let event = match row.kind.as_str() {
             kind @ (DIRECT | GROUP) => MembershipEvent::RoomCreated { direct: kind == DIRECT, members: users },
@@ -153,6 +154,10 @@ impl TryFrom<Row> for MembershipRecord {
         };
         Ok(Self { id: row.id, room: row.room_id, by: row.by_id, version: row.version, event, at: row.created_at })
     }
+}
+
+fn records(rows: Vec<Row>) -> Result<Vec<MembershipRecord>> {
+    rows.into_iter().map(|row| Ok(MembershipRecord::try_from(row)?)).collect()
 }
 
 impl MembershipLog {
@@ -182,7 +187,7 @@ impl MembershipLog {
         .fetch_all(&self.pool)
         .await?;
         let more = rows.len() == PAGE as usize;
-        Ok((rows.into_iter().map(MembershipRecord::try_from).collect::<Result<_>>()?, more))
+        Ok((records(rows)?, more))
     }
 
     /// The records of a room whose system message is not in the room's log, in the order of their messages.
@@ -194,7 +199,7 @@ impl MembershipLog {
         .bind(room)
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter().map(MembershipRecord::try_from).collect()
+        records(rows)
     }
 
     /// The rooms with unannounced records older than `age`, whose replica has probably been killed.

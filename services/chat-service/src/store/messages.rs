@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use bson::oid::ObjectId;
 use bson::{Document, doc};
-use common::error::{Error, Result};
 use common::id::RoomId;
+use engines::error::Result;
 use futures_util::TryStreamExt;
 use mongodb::options::{CollectionOptions, ReadConcern};
 use mongodb::{Collection, Database};
@@ -65,16 +65,12 @@ impl Messages {
         Ok(found.sort(doc! {"seq": -1}).limit(limit as i64).await?.try_collect().await?)
     }
 
-    /// The message with an id from a path or a cursor.
-    ///
-    /// # Errors
-    /// Refuses an unknown or malformed id as not found.
-    pub async fn get(&self, id: &str) -> Result<Message> {
-        let found = match ObjectId::parse_str(id) {
-            Ok(id) => self.all.find_one(doc! {"_id": id}).await?,
-            Err(_) => None,
-        };
-        found.ok_or_else(|| Error::not_found("Message not found"))
+    /// The message with an id in hexadecimal form; `None` for an unknown or malformed id.
+    pub async fn get(&self, id: &str) -> Result<Option<Message>> {
+        match ObjectId::parse_str(id) {
+            Ok(id) => Ok(self.all.find_one(doc! {"_id": id}).await?),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Messages by their ids, in one round trip.

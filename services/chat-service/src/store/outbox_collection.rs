@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bson::{Bson, Document, doc};
 use chrono::{DateTime, Utc};
-use common::error::Result;
 use common::id::RoomId;
+use engines::error::Result;
 use futures_util::TryStreamExt;
 use mongodb::error::{ErrorKind, WriteFailure};
 use mongodb::options::{Acknowledgment, CollectionOptions, ReadConcern, WriteConcern};

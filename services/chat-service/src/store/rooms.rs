@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use common::clients::user::UNKNOWN_USERNAME;
-use common::error::{Error, OnDuplicate, Result};
+use common::error::Error;
 use common::events::chat::{ChatRoomCreated, MemberAdded, MemberLeft};
 use common::id::{RoomId, UserId};
-use common::mysql;
-use common::outbox::Outbox;
+use engines::error::Result;
+use engines::mysql;
+use engines::mysql::OnDuplicate;
+use engines::outbox::Outbox;
 use moka::future::Cache;
 use moka::ops::compute::Op;
+use service::clients::user::UNKNOWN_USERNAME;
 use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool, QueryBuilder};
 
 use super::membership_log::{self, MembershipRecord, NewRecord};
@@ -174,7 +176,7 @@ impl Rooms {
                 self.outbox.wake();
                 Ok((room, true))
             }
-            Err(Error::Refused { code: TAKEN, .. }) => {
+            Err(e) if matches!(e.get_ref(), Error::Refused { code: TAKEN, .. }) => {
                 let room = self.direct(pair).await?;
                 Ok((room.ok_or_else(|| Error::internal("an existing direct room was not found"))?, false))
             }

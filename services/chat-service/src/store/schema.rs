@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use bson::{Bson, Document, doc};
-use common::error::Result;
-use common::health::Health;
-use common::mongo;
+use engines::error::Result;
+use engines::mongo;
 use futures_util::TryStreamExt;
 use mongodb::error::{CommandError, ErrorKind};
 use mongodb::options::IndexOptions;
 use mongodb::{Database, IndexModel};
+use platform::health::Health;
 
 pub const MESSAGES: &str = "messages";
 pub const LOG: &str = "room_log";
@@ -40,9 +40,9 @@ pub fn prepare(database: &Database, health: &Health) {
     let create = move || {
         let database = prepared.clone();
         async move {
-            create_all(&database).await?;
+            let created = create_all(&database).await;
             warn_of_long_transactions(&database).await;
-            Ok(())
+            created
         }
     };
     let ping = move || {

@@ -2,10 +2,10 @@
 
 use bson::spec::BinarySubtype;
 use bson::{Binary, Document, doc};
-use common::error::Result;
 use common::id::UserId;
-use common::task::run_detached;
+use engines::error::Result;
 use mongodb::{Collection, Database};
+use platform::task::run_detached;
 
 use super::positions::Positions;
 use super::schema::SNAPSHOTS;

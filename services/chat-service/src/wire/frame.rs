@@ -2,12 +2,12 @@
 
 use axum::response::sse::Event;
 use chrono::{DateTime, Utc};
-use common::clients::user::UNKNOWN_USERNAME;
 use common::events::chat::{MessageSent, MessagesRead};
 use common::events::friend::FriendRequestSent;
 use common::events::user::UserOnlineStatusChanged;
 use common::id::{RoomId, UserId};
 use serde::Serialize;
+use service::clients::user::UNKNOWN_USERNAME;
 
 use super::message::MessageBody;
 use crate::domain::{EntryKind, Message, Reaction, RosterChange};

@@ -20,11 +20,12 @@ use std::time::Duration;
 
 use common::error::{Error, Result};
 use common::id::UserId;
-use common::kafka::producer::Trace;
-use common::shutdown::Shutdown;
-use common::telemetry::{Queries, trace};
 use mongodb::Database;
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
+use platform::shutdown::Shutdown;
+use platform::telemetry::Queries;
+use platform::telemetry::Trace;
+use platform::telemetry::trace;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

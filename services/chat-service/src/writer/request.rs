@@ -4,7 +4,7 @@ use bson::oid::ObjectId;
 use chrono::{DateTime, Utc};
 use common::error::Result;
 use common::id::{RoomId, UserId};
-use common::kafka::producer::Trace;
+use platform::telemetry::Trace;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use uuid::Uuid;

@@ -1,7 +1,7 @@
 //! Who gets in, and what the others are told.
 
 use serde_json::json;
-use testkit::described;
+use testkit::operations;
 
 use crate::app::TestApp;
 
@@ -108,7 +108,7 @@ async fn the_service_says_who_it_is_and_how_it_fares() {
     assert_eq!(names, ["redis", "mysql", "mongodb"]);
     let document = client.get("/openapi.json").await.expect(200);
     assert_eq!(
-        described(&document),
+        operations(&document),
         [
             "delete /chat-rooms/{room_id}/members/{user_id}",
             "delete /messages/{id}",

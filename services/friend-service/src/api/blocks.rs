@@ -8,11 +8,13 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use common::auth::{CurrentUser, ServiceCaller};
 use common::error::{ErrorBody, Result};
-use common::http::{Path, Query};
 use common::id::UserId;
 use common::input::{Input, Int, Invalid};
+use platform::http::Path;
+use platform::http::Query;
+use service::auth::CurrentUser;
+use service::auth::ServiceCaller;
 
 use crate::api::requests::Message;
 use crate::api::responses::TargetErrors;

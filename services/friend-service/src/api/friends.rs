@@ -9,11 +9,12 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use common::auth::CurrentUser;
 use common::error::{ErrorBody, Result};
-use common::http::{Path, Query};
 use common::id::UserId;
 use common::input::{Input, Int, Invalid};
+use platform::http::Path;
+use platform::http::Query;
+use service::auth::CurrentUser;
 
 use crate::api::requests::Message;
 use crate::api::users::ProfileViews;

@@ -4,11 +4,11 @@ use axum::Json;
 use axum::extract::State;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use common::auth::CurrentUser;
 use common::error::Result;
-use common::http::Path;
 use common::id::UserId;
 use common::input::Int;
+use platform::http::Path;
+use service::auth::CurrentUser;
 
 use crate::api::requests::{self, Friendship, Message, Request};
 use crate::api::responses::NothingPending;

@@ -9,11 +9,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use common::auth::CurrentUser;
 use common::error::{ErrorBody, Result};
-use common::http::{Path, Valid};
 use common::id::UserId;
 use common::input::{Input, Invalid, Text};
+use platform::http::Path;
+use platform::http::Valid;
+use service::auth::CurrentUser;
 
 use crate::api::responses::{InvalidInput, NothingPending, TargetErrors};
 use crate::api::users::{ProfileViews, party_names};

@@ -12,12 +12,13 @@ use deserr::Deserr;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use common::auth::CurrentUser;
-use common::clients::user::{UNKNOWN_USERNAME, UserProfile};
 use common::error::{ErrorBody, Result};
-use common::http::Query;
 use common::id::UserId;
 use common::input::{Input, Int, Invalid, Text};
+use platform::http::Query;
+use service::auth::CurrentUser;
+use service::clients::user::UNKNOWN_USERNAME;
+use service::clients::user::UserProfile;
 
 use crate::state::AppState;
 use crate::store::PartyNames;
@@ -87,7 +88,7 @@ pub(super) struct ProfileViews {
 impl ProfileViews {
     /// Collects cached profiles, and waits only briefly for user-service.
     pub(super) async fn of(app: &AppState, users: &[UserId]) -> Result<Self> {
-        let (profiles, online) = tokio::join!(app.users.profiles_at_hand(users), app.presence.online(users));
+        let (profiles, online) = tokio::join!(app.users.available_profiles(users), app.presence.online(users));
         let unknown: Vec<_> = users.iter().filter(|id| !profiles.contains_key(id)).copied().collect();
         let names = app.names.of(&unknown).await?;
         Ok(Self { profiles, names, online: users.iter().copied().zip(online).collect() })

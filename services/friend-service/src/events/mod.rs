@@ -3,11 +3,12 @@
 mod names;
 mod profiles;
 
-use common::clients::user::UserClient;
-use common::kafka::consumer::Consumer;
-use common::kafka::live::Tail;
-use common::kafka::producer::Producer;
-use common::platform::{Failure, Platform};
+use common::error::BoxError;
+use engines::kafka::consumer::Consumer;
+use engines::kafka::producer::Producer;
+use engines::kafka::tail::Tail;
+use platform::Platform;
+use service::clients::user::UserClient;
 
 use crate::store::Names;
 
@@ -15,7 +16,7 @@ use crate::store::Names;
 const NAMES_GROUP: &str = "friend-service-names";
 
 /// Starts both consumers, which run until the shutdown.
-pub fn start(platform: &Platform, producer: &Producer, names: Names, users: UserClient) -> Result<(), Failure> {
+pub fn start(platform: &Platform, producer: &Producer, names: Names, users: UserClient) -> Result<(), BoxError> {
     let config = &platform.config;
     let (kafka, topics) = (&config.kafka, &config.kafka.topics);
     let group = format!("{}{NAMES_GROUP}", config.kafka_group_prefix);

@@ -1,9 +1,9 @@
 //! The projection of names from `user.events` into MySQL, shared by all replicas.
 
-use common::error::Result;
-use common::events::Received;
 use common::events::user::UserRegistered;
-use common::kafka::consumer::Handler;
+use engines::error::Result;
+use engines::kafka::consumer::Handler;
+use engines::kafka::received::Received;
 
 use crate::store::{Name, Names};
 

@@ -5,12 +5,12 @@ use serde::Serialize;
 use sqlx::{MySqlConnection, MySqlPool};
 use utoipa::ToSchema;
 
-use common::error::Result;
 use common::events::friend::{
     FriendRemoved, FriendRequestCancelled, FriendRequestRejected, UserBlocked, UserUnblocked,
 };
 use common::id::UserId;
-use common::mysql::retry_on_deadlock;
+use engines::error::Result;
+use engines::mysql::retry_on_deadlock;
 
 use crate::domain::{Pair, Relation, Status, refusal};
 use crate::store::pairs::{PairTransaction, Pairs};
@@ -65,7 +65,7 @@ impl Blocks {
             let mut tx = self.pairs.begin_on_existing(pair).await?;
             // The relationship does not show which of the two blocked the other.
             if !tx.relationship.blocked || !delete(tx.connection(), by, other).await? {
-                return Err(refusal::not_blocked());
+                return Err(refusal::not_blocked().into());
             }
             tx.append(&UserUnblocked { user_id: by, blocked_user_id: other }).await?;
             tx.commit(()).await

@@ -5,13 +5,14 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use sqlx::{MySqlConnection, MySqlPool};
 
-use common::error::{OnDuplicate, Result};
 use common::events::Event;
 use common::events::friend::{
     FriendRemoved, FriendRequestAccepted, FriendRequestCancelled, FriendRequestRejected, FriendRequestSent,
 };
 use common::id::UserId;
-use common::mysql::retry_on_deadlock;
+use engines::error::Result;
+use engines::mysql::OnDuplicate;
+use engines::mysql::retry_on_deadlock;
 
 use crate::domain::{Pair, Relation, refusal};
 use crate::store::pairs::Pairs;

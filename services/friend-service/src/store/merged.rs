@@ -6,8 +6,8 @@ use backon::{ConstantBuilder, Retryable};
 use sqlx::MySqlPool;
 use tokio_util::sync::CancellationToken;
 
-use common::error::Result;
 use common::id::UserId;
+use engines::error::Result;
 
 /// Pause between two tries while the migration has not run.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use sqlx::{MySql, MySqlPool, QueryBuilder};
 
-use common::error::Result;
 use common::id::UserId;
+use engines::error::Result;
 
 /// The table `friend_names`.
 #[derive(Clone)]

@@ -3,11 +3,11 @@
 
 use sqlx::{MySql, MySqlConnection, MySqlPool, Transaction};
 
-use common::error::Result;
 use common::events::Event;
 use common::id::UserId;
-use common::mysql;
-use common::outbox::Outbox;
+use engines::error::Result;
+use engines::mysql;
+use engines::outbox::Outbox;
 
 use crate::domain::{Pair, Relation, Relationship, Status};
 

@@ -1,6 +1,6 @@
 //! The API document.
 
-use testkit::described;
+use testkit::operations;
 
 use crate::app::TestApp;
 
@@ -11,7 +11,7 @@ async fn every_endpoint_is_described_with_its_errors() {
     let document = app.server.client("").get("/openapi.json").await.expect(200);
 
     assert_eq!(
-        described(&document),
+        operations(&document),
         [
             "delete /friends/block/{user_id}",
             "delete /friends/request/{target_user_id}",

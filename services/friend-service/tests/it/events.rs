@@ -2,7 +2,9 @@
 
 use common::events::user::{UserOnlineStatusChanged, UserProfileUpdated, UserRegistered};
 use common::id::UserId;
-use common::kafka::producer::{Producer, Record, Trace};
+use engines::kafka::producer::Producer;
+use engines::kafka::record::Record;
+use platform::telemetry::Trace;
 use prometheus::Registry;
 use serde_json::{Value, json};
 

@@ -169,7 +169,7 @@ async fn calls_are_signed_and_carry_the_request_id() {
     for path in ["/exists", "/batch"] {
         let call = &app.users.calls(path)[0];
         assert_eq!(call.request_id.as_deref(), Some("traced-7"), "{path}");
-        let services = common::auth::ServiceTokens::new(
+        let services = common::jwt::ServiceTokens::new(
             app.server.platform().config.service_secret_key.as_ref().unwrap(),
             "friend-service",
         );

@@ -1,5 +1,6 @@
 //! The friend list and the end of a friendship.
 
+use secrecy::ExposeSecret;
 use std::sync::Arc;
 
 use redis::AsyncCommands;
@@ -15,7 +16,7 @@ async fn a_friend_has_a_name_and_presence() {
     let (ann, bob) = app.ann_and_bob();
     let friendship = ann.befriend(&bob).await;
     let base = &app.server.platform().config;
-    let redis = redis::Client::open(base.redis_url.expose()).unwrap();
+    let redis = redis::Client::open(base.redis_url.expose_secret()).unwrap();
     let key = format!("{}user:online:2", base.redis_prefix);
 
     let mut redis = redis.get_multiplexed_async_connection().await.unwrap();

@@ -5,10 +5,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use common::error::{Error, ErrorBody, Rejected, Result};
-use common::http::Valid;
 use common::id::UserId;
 use common::input::{Input, Invalid};
 use deserr::{Deserr, ValuePointerRef};
+use platform::http::Valid;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -85,7 +85,8 @@ async fn create_account(app: &AppState, client: &ClientInfo, new: NewUser) -> Re
     app.limits.count(&[&app.limits.registrations(client.address)]).await?;
     let password_hash = app.passwords.hash(new.password.as_str()).await?;
     let display_name = new.display_name.and_then(Edit::into_option);
-    app.accounts.register(NewAccount { email: new.email, username: new.username, display_name, password_hash }).await
+    let account = NewAccount { email: new.email, username: new.username, display_name, password_hash };
+    Ok(app.accounts.register(account).await?)
 }
 
 /// The validation error for a password that bcrypt would truncate.

@@ -5,10 +5,10 @@ use std::convert::Infallible;
 use axum::extract::FromRequestParts;
 use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
-use common::auth::CurrentUser;
 use common::error::{Error, Result};
-use common::http::ClientAddress;
 use common::id::UserId;
+use platform::http::ClientAddress;
+use service::auth::CurrentUser;
 
 use crate::state::AppState;
 use crate::store::ClientInfo;

@@ -3,13 +3,14 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use common::auth::CurrentUser;
 use common::error::{Error, ErrorBody, Result};
-use common::http::{FormOrJson, Valid};
 use common::id::UserId;
 use common::input::{Input, Invalid, Text};
 use deserr::Deserr;
+use platform::http::FormOrJson;
+use platform::http::Valid;
 use serde::Serialize;
+use service::auth::CurrentUser;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 

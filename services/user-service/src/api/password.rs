@@ -2,12 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
-use common::auth::CurrentUser;
 use common::error::{Error, ErrorBody, Result};
-use common::http::Valid;
 use common::input::{Input, Invalid, Text};
 use deserr::Deserr;
+use platform::http::Valid;
 use serde::Serialize;
+use service::auth::CurrentUser;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 

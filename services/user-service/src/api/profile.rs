@@ -3,12 +3,12 @@
 use axum::Json;
 use axum::extract::State;
 use axum::routing::get;
-use common::auth::CurrentUser;
 use common::error::Result;
-use common::http::Valid;
 use common::input::{Input, Invalid};
 use deserr::Deserr;
+use platform::http::Valid;
 use serde::Serialize;
+use service::auth::CurrentUser;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 

@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::extract::State;
 use common::error::Result;
-use common::http::Query;
 use common::input::{Input, Int, Invalid, Text};
 use deserr::Deserr;
+use platform::http::Query;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};

@@ -3,10 +3,10 @@
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use common::auth::CurrentUser;
 use common::error::{Error, ErrorBody, Result};
-use common::http::Path;
+use platform::http::Path;
 use serde::Serialize;
+use service::auth::CurrentUser;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;

@@ -3,13 +3,15 @@
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use common::auth::UserOrService;
 use common::error::{Error, ErrorBody, Result};
-use common::http::{Path, Query, Valid};
 use common::id::UserId;
 use common::input::{Input, Invalid};
 use deserr::{Deserr, IntoValue, Sequence, Value, ValuePointerRef};
+use platform::http::Path;
+use platform::http::Query;
+use platform::http::Valid;
 use serde::Serialize;
+use service::auth::UserOrService;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 

@@ -11,7 +11,7 @@ pub use hash::Verdict;
 use std::sync::Arc;
 
 use common::error::{Error, Result};
-use common::telemetry::Metrics;
+use platform::telemetry::Metrics;
 
 use crate::config::PasswordConfig;
 use crate::domain::NewPassword;

@@ -3,11 +3,12 @@
 use chrono::{DateTime, SubsecRound, Utc};
 use sqlx::MySqlPool;
 
-use common::error::{Error, Result};
+use common::error::Error;
 use common::events::user::UserRegistered;
 use common::id::UserId;
-use common::mysql;
-use common::outbox::Outbox;
+use engines::error::Result;
+use engines::mysql;
+use engines::outbox::Outbox;
 
 use super::directory;
 use crate::domain::{DisplayName, Email, Names, Username};
@@ -82,7 +83,7 @@ impl Accounts {
             Ok(inserted) => UserId(inserted.last_insert_id() as i64),
             Err(e) if e.as_database_error().is_some_and(|e| e.is_unique_violation()) => {
                 tx.rollback().await?;
-                return Err(self.conflict(&account.email).await?);
+                return Err(self.conflict(&account.email).await?.into());
             }
             Err(e) => return Err(e.into()),
         };

@@ -8,11 +8,12 @@ use std::time::Duration;
 use redis::AsyncCommands;
 use serde::{Deserialize, Serialize};
 
-use common::error::Result;
 use common::id::UserId;
-use common::presence::Presence;
-use common::redis::Redis;
-use common::telemetry::{self, Metrics};
+use engines::error::Result;
+use engines::presence::Presence;
+use engines::redis::Redis;
+use platform::telemetry;
+use platform::telemetry::Metrics;
 
 use super::Profile;
 

@@ -2,9 +2,9 @@
 
 use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool, QueryBuilder};
 
-use common::error::Result;
 use common::id::UserId;
-use common::mysql;
+use engines::error::Result;
+use engines::mysql;
 
 use super::with_ids;
 use crate::domain::{Names, SearchTerm};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
-use common::error::Result;
 use common::id::UserId;
+use engines::error::Result;
 
 use super::Profiles;
 

@@ -11,8 +11,9 @@ use std::time::Duration;
 use redis::AsyncCommands;
 use sha2::{Digest, Sha256};
 
-use common::error::{Error, Result};
-use common::redis::Redis;
+use common::error::Error;
+use engines::error::Result;
+use engines::redis::Redis;
 
 use crate::config::LimitConfig;
 
@@ -96,7 +97,7 @@ impl RateLimits {
         };
         let over = budgets.iter().zip(counts).filter(|(budget, (count, _))| budget.exceeded(count.unwrap_or(0) + more));
         let wait = over.map(|(_, (_, ttl_ms))| Duration::from_millis(ttl_ms.max(0).unsigned_abs())).max();
-        wait.map_or(Ok(()), |retry_after| Err(Error::TooMany { retry_after }))
+        wait.map_or(Ok(()), |retry_after| Err(Error::TooMany { retry_after }.into()))
     }
 
     /// Restores the whole budget.

@@ -22,8 +22,9 @@ pub use sessions::{ClientInfo, RefreshOutcome, Session, SessionGrant, Sessions};
 
 use sqlx::{MySql, MySqlConnection, QueryBuilder};
 
-use common::error::{Error, Result};
+use common::error::Error;
 use common::id::UserId;
+use engines::error::Result;
 
 /// Locks an account's row, so that concurrent changes of one account are serialized.
 ///
@@ -32,7 +33,7 @@ use common::id::UserId;
 async fn lock_user(tx: &mut MySqlConnection, user: UserId) -> Result<()> {
     let found: Option<UserId> =
         sqlx::query_scalar("SELECT id FROM users WHERE id = ? FOR UPDATE").bind(user).fetch_optional(tx).await?;
-    found.map(drop).ok_or_else(user_not_found)
+    Ok(found.map(drop).ok_or_else(user_not_found)?)
 }
 
 fn user_not_found() -> Error {

@@ -4,16 +4,14 @@
 //! each change is announced once however many replicas sweep.
 
 use chrono::{DateTime, Utc};
-use redis::AsyncCommands;
 use sqlx::{MySqlConnection, MySqlPool, QueryBuilder};
 
-use common::error::Result;
 use common::events::user::UserOnlineStatusChanged;
 use common::id::UserId;
-use common::mysql;
-use common::outbox::Outbox;
-use common::presence::Presence;
-use common::redis::Redis;
+use engines::error::Result;
+use engines::mysql;
+use engines::outbox::Outbox;
+use engines::presence::Presence;
 
 use super::{ProfileCache, with_ids};
 
@@ -22,14 +20,13 @@ use super::{ProfileCache, with_ids};
 pub struct OnlineStatus {
     pool: MySqlPool,
     outbox: Outbox,
-    redis: Redis,
     presence: Presence,
     cache: ProfileCache,
 }
 
 impl OnlineStatus {
-    pub fn new(pool: MySqlPool, outbox: Outbox, redis: Redis, presence: Presence, cache: ProfileCache) -> Self {
-        Self { pool, outbox, redis, presence, cache }
+    pub fn new(pool: MySqlPool, outbox: Outbox, presence: Presence, cache: ProfileCache) -> Self {
+        Self { pool, outbox, presence, cache }
     }
 
     /// Marks the users offline that have no presence key, each with the time of its last sign of life.
@@ -82,12 +79,8 @@ impl OnlineStatus {
     /// # Errors
     /// Fails without Redis: a user whose key cannot be read is not absent.
     async fn by_key(&self, users: &[UserId], present: bool) -> Result<Vec<UserId>> {
-        if users.is_empty() {
-            return Ok(Vec::new());
-        }
-        let keys: Vec<String> = users.iter().map(|user| self.presence.key(*user)).collect();
-        let values: Vec<Option<String>> = self.redis.connection().mget(keys).await?;
-        Ok(users.iter().zip(values).filter(|(_, key)| key.is_some() == present).map(|(user, _)| *user).collect())
+        let online = self.presence.try_online(users).await?;
+        Ok(users.iter().zip(online).filter(|(_, online)| *online == present).map(|(user, _)| *user).collect())
     }
 }
 

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use chrono::Utc;
 use sqlx::{MySqlConnection, MySqlPool, QueryBuilder};
 
-use common::error::Result;
 use common::id::UserId;
-use common::mysql;
-use common::outbox::Outbox;
+use engines::error::Result;
+use engines::mysql;
+use engines::outbox::Outbox;
 
 use super::{Profile, ProfileCache, ProfileView, directory, lock_user, user_not_found, with_ids};
 use crate::domain::ProfileEdit;
@@ -35,7 +35,7 @@ impl Profiles {
     /// # Errors
     /// Returns a not-found error if the user does not exist.
     pub async fn one(&self, user: UserId) -> Result<ProfileView> {
-        self.many(&[user]).await?.pop().ok_or_else(user_not_found)
+        Ok(self.many(&[user]).await?.pop().ok_or_else(user_not_found)?)
     }
 
     /// The profiles of these users in this order. Unknown users are left out.

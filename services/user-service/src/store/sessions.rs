@@ -7,12 +7,13 @@ use chrono::{DateTime, Utc};
 use sqlx::{MySqlConnection, MySqlPool};
 use uuid::Uuid;
 
-use common::auth::CurrentUser;
-use common::error::{Error, Result};
+use common::error::Error;
 use common::id::UserId;
-use common::mysql;
-use common::outbox::Outbox;
-use common::presence::Presence;
+use engines::error::Result;
+use engines::mysql;
+use engines::outbox::Outbox;
+use engines::presence::Presence;
+use service::auth::CurrentUser;
 
 use super::{Credentials, lock_user, online_status};
 use crate::domain::{RefreshToken, RefreshTokenHash};

@@ -11,11 +11,11 @@ use futures_util::future::try_join_all;
 use redis::AsyncCommands;
 use tokio_util::sync::CancellationToken;
 
-use common::auth::Revocations;
-use common::error::Result;
 use common::id::UserId;
-use common::redis::Redis;
-use common::task::every;
+use engines::error::Result;
+use engines::redis::Redis;
+use platform::task::every;
+use service::auth::Revocations;
 
 use crate::store::{Accounts, Directory, Profiles, Sessions};
 

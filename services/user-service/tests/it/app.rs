@@ -1,6 +1,7 @@
 //! The harness of the tests: a running user-service with stores of its own, and its users.
 
 use common::config::Env;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sqlx::MySqlPool;
 use testkit::{Client, Events, Server, Space};
@@ -104,7 +105,7 @@ impl TestApp {
     /// Deletes all keys of this test in Redis.
     pub async fn wipe_redis(&self) {
         let config = &self.server.platform().config;
-        let client = redis::Client::open(config.redis_url.expose()).unwrap();
+        let client = redis::Client::open(config.redis_url.expose_secret()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let pattern = format!("{}*", config.redis_prefix);
         let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();

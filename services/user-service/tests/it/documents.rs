@@ -1,7 +1,7 @@
 //! The OpenAPI document and the endpoints that every service has.
 
 use serde_json::json;
-use testkit::described;
+use testkit::operations;
 
 use crate::app::TestApp;
 
@@ -12,7 +12,7 @@ async fn every_endpoint_is_documented_with_its_errors() {
     let document = app.anonymous().get("/openapi.json").await.expect(200);
 
     assert_eq!(
-        described(&document),
+        operations(&document),
         [
             "delete /auth/sessions/{sid}",
             "get /auth/sessions",

@@ -1,8 +1,9 @@
 //! Login, logout and access tokens.
 
+use secrecy::ExposeSecret;
 use std::time::Duration;
 
-use common::auth::AccessClaims;
+use common::jwt::{AccessClaims, AccessTokens};
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 use testkit::{SLACK, eventually};
@@ -232,7 +233,7 @@ async fn a_token_of_a_missing_account_gets_user_not_found() {
 async fn tokens_stay_valid_while_their_secret_is_the_previous_one() {
     let app = TestApp::start().await;
     let ann = app.person("ann").await;
-    let old = app.server.platform().config.secret_key.expose().to_owned();
+    let old = app.server.platform().config.secret_key.expose_secret().to_owned();
     let new = [("SECRET_KEY", "a-new-secret-that-only-the-tests-know-012345")];
 
     let rotated = app.replica_with(&[new[0], ("SECRET_KEY_PREVIOUS", &old)]).await;
@@ -247,7 +248,9 @@ async fn an_access_token_has_the_claims_of_the_original() {
     let app = TestApp::start().await;
     let ann = app.person("ann").await;
 
-    let claims = common::auth::Tokens::new(&app.server.platform().config).verify(ann.client.token()).unwrap();
+    let config = &app.server.platform().config;
+    let tokens = AccessTokens::new(&config.secret_key, None, config.access_token_lifetime);
+    let claims = tokens.verify(ann.client.token()).unwrap();
 
     let AccessClaims { sub, email, username, kind, iss, .. } = claims;
     assert_eq!((sub, kind.as_str()), (ann.id.to_string(), "access"));
@@ -261,5 +264,5 @@ pub fn original_token(app: &TestApp, user: i64) -> String {
     let secret = &app.server.platform().config.secret_key;
     let exp = chrono::Utc::now().timestamp() + 600;
     let claims = json!({"sub": user.to_string(), "email": "ann@example.com", "exp": exp, "type": "access"});
-    encode(&Header::default(), &claims, &EncodingKey::from_secret(secret.expose().as_bytes())).unwrap()
+    encode(&Header::default(), &claims, &EncodingKey::from_secret(secret.expose_secret().as_bytes())).unwrap()
 }

@@ -1,5 +1,6 @@
 //! Presence and its events.
 
+use secrecy::ExposeSecret;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -119,7 +120,7 @@ async fn the_longer_lived_key_of_the_original_keeps_a_user_online() {
     let app = TestApp::start_with(&[("ONLINE_TTL_SECONDS", "1")]).await;
     let (ann, bob) = (app.person("ann").await, app.person("bob").await);
     let config = &app.server.platform().config;
-    let client = redis::Client::open(config.redis_url.expose()).unwrap();
+    let client = redis::Client::open(config.redis_url.expose_secret()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let key = format!("{}user:online:{}", config.redis_prefix, ann.id);
     redis::cmd("SET").arg(key).arg("login").arg("EX").arg(3600).query_async::<()>(&mut connection).await.unwrap();

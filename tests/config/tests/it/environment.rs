@@ -1,5 +1,6 @@
 //! Every variable that is set is read, every one that is read is documented, and the values are taken.
 
+use secrecy::ExposeSecret;
 use std::collections::BTreeSet;
 
 use config_tests::{Compose, Kubernetes, Program, Variables, text};
@@ -62,8 +63,8 @@ fn the_services_start_with_what_the_manifests_tell_them_once_secrets_are_made() 
         let base = program.start(&with_real_secrets(told.clone())).unwrap();
         assert!(!base.debug && base.warnings().is_empty());
         let [user, password] = ["MYSQL_USER", "MYSQL_PASSWORD"].map(|name| &told[name]);
-        assert_eq!(base.mysql_url.expose(), format!("mysql://{user}:{password}@mysql:3306/{user}"));
-        assert_eq!(base.redis_url.expose(), "redis://redis:6379/0");
+        assert_eq!(base.mysql_url.expose_secret(), format!("mysql://{user}:{password}@mysql:3306/{user}"));
+        assert_eq!(base.redis_url.expose_secret(), "redis://redis:6379/0");
         assert_eq!(base.kafka.bootstrap.split(',').count(), 3);
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use common::config::{Base, Env};
+use common::config::Env;
 use config_tests::{Kubernetes, Program, names, strings, text, yaml};
+use platform::config::Base;
 use serde_yaml_ng::Value;
 
 fn containers(pod: &Value) -> impl Iterator<Item = &Value> {

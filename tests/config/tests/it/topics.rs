@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::kafka::topics::TOPICS;
 use config_tests::{Compose, Kubernetes, text};
+use engines::kafka::topics::TOPICS;
 use regex::Regex;
 
 #[test]

@@ -1,11 +1,13 @@
 //! The projection of names in friend-service, as a consumer to be tried: events that tell names, and what came of them.
 
 use chrono::Utc;
+use common::events::topics::TopicNames;
 use common::events::user::UserRegistered;
 use common::events::{self, Event};
 use common::id::UserId;
-use common::kafka::producer::{Producer, Record};
-use common::kafka::{KafkaConfig, TopicNames};
+use engines::kafka::producer::Producer;
+use engines::kafka::record::Record;
+use platform::config::KafkaConfig;
 use prometheus::Registry;
 use rand::RngExt;
 use sqlx::MySqlPool;

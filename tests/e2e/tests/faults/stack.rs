@@ -62,11 +62,11 @@ impl Stack {
 
     /// SIGKILL; the supervisor starts it again.
     pub async fn kill(&self, name: &str) {
-        testkit::order("kill", name).await;
+        testkit::control("kill", name).await;
     }
 
     pub async fn stop(&self, name: &str) {
-        testkit::order("stop", name).await;
+        testkit::control("stop", name).await;
     }
 
     /// SIGKILL, and it stays down.
@@ -77,7 +77,7 @@ impl Stack {
 
     /// Returns when it is ready.
     pub async fn start(&self, name: &str) {
-        testkit::order("start", name).await;
+        testkit::control("start", name).await;
     }
 
     async fn processes(&self) -> Vec<Process> {

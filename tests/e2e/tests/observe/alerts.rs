@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use regex::Regex;
 use serde_json::Value;
-use testkit::order;
+use testkit::control;
 
 use crate::life;
 use crate::prometheus::{SCRAPED_WITHIN, ask, has_data};
@@ -89,7 +89,7 @@ async fn every_alert_sees_its_series_and_none_fires_in_health() {
 async fn of_a_service_that_is_stopped_the_pager_hears() {
     until("friend-service is watched", SCRAPED_WITHIN, || has_data(r#"up{job="friend-service"} == 1"#)).await;
 
-    order("stop", "friend-service-1").await;
+    control("stop", "friend-service-1").await;
     until("ServiceDown is pending", FIRES_WITHIN, || async { state().await.as_deref() == Some("pending") }).await;
     until("ServiceDown fires", FIRES_WITHIN, || async { state().await.as_deref() == Some("firing") }).await;
     until("the pager hears of it", FIRES_WITHIN, || async {
@@ -104,6 +104,6 @@ async fn of_a_service_that_is_stopped_the_pager_hears() {
     })
     .await;
 
-    order("start", "friend-service-1").await;
+    control("start", "friend-service-1").await;
     until("it is over", FIRES_WITHIN, || async { state().await.is_none() }).await;
 }

@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
-use common::auth::CurrentUser;
-use common::error::{ErrorBody, Result};
-use common::http::{Path, Valid};
+use common::error::{Error, ErrorBody, Result};
 use common::input::{Input, Invalid, Text};
 use deserr::Deserr;
+use platform::http::Path;
+use platform::http::Valid;
 use serde::Serialize;
+use service::auth::CurrentUser;
 use utoipa::ToSchema;
 
 use crate::api::responses::{InvalidInput, MessageErrors};
@@ -76,7 +77,7 @@ pub async fn delete(State(app): State<AppState>, me: CurrentUser, Path(id): Path
 
 /// Changes a message in a room of the caller. The writer applies the rules to the message's current state.
 pub(super) async fn change(app: &AppState, me: &CurrentUser, id: &str, change: MessageChange) -> Result<Message> {
-    let message = app.messages.get(id).await?;
+    let message = app.messages.get(id).await?.ok_or_else(|| Error::not_found("Message not found"))?;
     app.room(message.room_id, me).await?;
     let command = Command::Change { room: message.room_id, message: message.id, change };
     Ok(app.writer.write(me.id, command).await?.message)

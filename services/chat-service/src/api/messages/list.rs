@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
-use common::auth::CurrentUser;
 use common::error::{Error, Result};
-use common::http::{Path, Query};
 use common::id::RoomId;
 use common::input::{Input, Int, Invalid};
 use deserr::Deserr;
+use platform::http::Path;
+use platform::http::Query;
 use serde::Serialize;
+use service::auth::CurrentUser;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::responses::RoomErrors;
@@ -133,9 +134,8 @@ async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> 
 
 async fn cursor(app: &AppState, room: RoomId, page: &Page) -> Result<ListCursor> {
     let position = async |id: &str| {
-        let message = app.messages.get(id).await?;
-        let seq = message.seq.filter(|_| message.room_id == room);
-        seq.ok_or_else(|| Error::not_found("Message not found"))
+        let message = app.messages.get(id).await?.filter(|message| message.room_id == room);
+        message.and_then(|message| message.seq).ok_or_else(|| Error::not_found("Message not found"))
     };
     match (&page.before, &page.after) {
         (Some(id), _) => Ok(ListCursor::Before(position(id).await?)),

@@ -3,11 +3,11 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use common::auth::CurrentUser;
 use common::error::{Error, ErrorBody, Result};
-use common::http::Path;
 use common::input::Invalid;
 use deserr::Deserr;
+use platform::http::Path;
+use service::auth::CurrentUser;
 
 use super::change::change;
 use crate::api::responses::MessageErrors;

@@ -3,13 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use common::auth::CurrentUser;
 use common::error::{Error, ErrorBody, Result};
-use common::http::Query;
 use common::id::RoomId;
 use common::input::{Input, Int, Invalid, Text};
 use deserr::Deserr;
+use platform::http::Query;
 use serde::Serialize;
+use service::auth::CurrentUser;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::state::AppState;

@@ -5,12 +5,13 @@ use std::time::Instant;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use common::auth::CurrentUser;
 use common::error::{Error, ErrorBody, Result};
-use common::http::{Path, Valid};
 use common::id::RoomId;
 use common::input::{Input, Invalid, Text};
 use deserr::Deserr;
+use platform::http::Path;
+use platform::http::Valid;
+use service::auth::CurrentUser;
 use utoipa::ToSchema;
 
 use crate::api::responses::RoomErrors;
@@ -145,9 +146,7 @@ async fn validate(app: &AppState, room: &Room, draft: Draft) -> Result<Draft> {
 
 /// The id of a message in the form in which it is stored.
 async fn message_in_room(app: &AppState, room: &Room, id: &str) -> Result<String> {
-    match app.messages.get(id).await {
-        Ok(message) if message.room_id == room.id => Ok(message.id.to_hex()),
-        Ok(_) | Err(Error::Refused { .. }) => Err(Error::business("reply_to is not a message of this room")),
-        Err(e) => Err(e),
-    }
+    let message = app.messages.get(id).await?.filter(|message| message.room_id == room.id);
+    let message = message.ok_or_else(|| Error::business("reply_to is not a message of this room"))?;
+    Ok(message.id.to_hex())
 }

@@ -81,7 +81,7 @@ fn full() -> bool {
 /// SIGKILL for the store of the messages, which comes back; only where no other test needs it.
 async fn kill_store() {
     if std::env::var_os("EXACTNESS").is_some() {
-        testkit::order("kill", "mongodb").await;
+        testkit::control("kill", "mongodb").await;
     }
 }
 

@@ -1,3 +1,0 @@
-//! Clients of our own services.
-
-pub mod user;

@@ -1,0 +1,110 @@
+//! The JSON body of every error answer.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::{Error, METHOD_NOT_ALLOWED, NOT_AUTHENTICATED, PATH_NOT_FOUND, Rejected};
+use crate::input::{Broken, Step};
+
+/// Messages of the original's framework itself. Their `detail` is a text in every service.
+const FRAMEWORK_MESSAGES: [&str; 3] = [NOT_AUTHENTICATED, PATH_NOT_FOUND, METHOD_NOT_ALLOWED];
+
+/// The form of `detail` in an error answer, as the clients of the original read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// The message alone.
+    Text,
+    /// An object with `error`, `message`, `details` and `status_code`.
+    Object,
+}
+
+/// The body of every error answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ErrorBody {
+    /// The machine-readable code.
+    #[schema(example = "resource_not_found")]
+    pub error: &'static str,
+    /// The text for people.
+    pub message: Cow<'static, str>,
+    /// Always null; the original has the field.
+    pub details: Option<Value>,
+    /// The HTTP status of the answer.
+    pub status_code: u16,
+    /// The error as FastAPI's clients read it: a text, an object, or a list with one entry per broken field.
+    pub detail: Value,
+    /// The id of the request, as the header `X-Request-ID` has it.
+    pub request_id: Option<String>,
+    /// One entry per broken field, where the input is invalid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_errors: Option<Vec<FieldError>>,
+}
+
+/// A field of the input and the rule that it breaks.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FieldError {
+    /// The path of the field, its steps joined by dots.
+    pub field: String,
+    /// The broken rule.
+    pub message: String,
+    /// The value as it was sent; null for a password or a token.
+    pub value: Value,
+}
+
+impl ErrorBody {
+    /// The body for an error, with the form of `detail` that the service's clients read.
+    pub fn new(error: &Error, form: Detail, request_id: Option<String>) -> Self {
+        let (code, message, status_code) = (error.code(), error.message(), error.status().as_u16());
+        let (detail, validation_errors) = match error {
+            Error::Invalid(rejected) => (rejected.detail(), Some(rejected.field_errors())),
+            _ if form == Detail::Text || FRAMEWORK_MESSAGES.contains(&message.as_ref()) => (json!(message), None),
+            _ => (json!({"error": code, "message": message, "details": null, "status_code": status_code}), None),
+        };
+        Self { error: code, message, details: None, status_code, detail, request_id, validation_errors }
+    }
+}
+
+impl Rejected {
+    /// The broken fields in FastAPI's form.
+    fn detail(&self) -> Value {
+        let entry = |broken: &Broken| {
+            let steps = broken.path.iter().map(|step| match step {
+                Step::Key(key) => json!(key),
+                Step::Index(index) => json!(index),
+            });
+            let loc: Value = std::iter::once(json!(self.source)).chain(steps).collect();
+            json!({"type": broken.kind, "loc": loc, "msg": broken.message, "input": self.value_of(broken)})
+        };
+        self.invalid.0.iter().map(entry).collect()
+    }
+
+    fn field_errors(&self) -> Vec<FieldError> {
+        let entry = |broken: &Broken| {
+            let steps = broken.path.iter().map(|step| match step {
+                Step::Key(key) => key.clone(),
+                Step::Index(index) => index.to_string(),
+            });
+            let field = steps.collect::<Vec<_>>().join(".");
+            let field = if field.is_empty() { self.source.to_owned() } else { field };
+            FieldError { field, message: broken.message.clone(), value: self.value_of(broken) }
+        };
+        self.invalid.0.iter().map(entry).collect()
+    }
+
+    /// The value of a broken field as it was sent.
+    fn value_of(&self, broken: &Broken) -> Value {
+        let secret = |key: &str| key.contains("password") || key.contains("token");
+        // An input that is broken as a whole may contain anything, including a password.
+        if broken.path.is_empty() {
+            return Value::Null;
+        }
+        let found = broken.path.iter().try_fold(&self.sent, |value, step| match step {
+            Step::Key(key) if secret(key) => None,
+            Step::Key(key) => value.get(key),
+            Step::Index(index) => value.get(index),
+        });
+        found.cloned().unwrap_or(Value::Null)
+    }
+}

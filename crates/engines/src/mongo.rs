@@ -1,0 +1,143 @@
+//! MongoDB: the client and its errors.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::config::{self, ConfigError};
+use common::error::Error as CommonError;
+use mongodb::bson::doc;
+use mongodb::error::{
+    ErrorKind, RETRYABLE_WRITE_ERROR, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT,
+};
+use mongodb::event::EventHandler;
+use mongodb::event::cmap::CmapEvent;
+use mongodb::options::ClientOptions;
+use mongodb::{Client, Database};
+use parking_lot::Mutex;
+use platform::telemetry::{Metrics, PoolSize, Queries};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::error::{Error, Result};
+
+/// A request that finds no server within this time is answered with 503.
+const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The greatest number of connections that the driver opens, unless the URL has another.
+const POOL_SIZE: u32 = 10;
+
+/// The database `name`, over a pool of its own that metrics call `pool`. It connects when it is used, so that a service
+/// starts without the server.
+///
+/// # Errors
+/// Returns an error if the URL is invalid.
+pub async fn database(
+    url: &SecretString,
+    name: &str,
+    pool: &'static str,
+    metrics: &Metrics,
+) -> Result<Database, ConfigError> {
+    let invalid = |e: mongodb::error::Error| config::error("MONGO_URL", format!("is not valid: {e}"));
+    let mut options = ClientOptions::parse(url.expose_secret()).await.map_err(invalid)?;
+    options.server_selection_timeout.get_or_insert(SERVER_SELECTION_TIMEOUT);
+    options.connect_timeout.get_or_insert(SERVER_SELECTION_TIMEOUT);
+    options.app_name.get_or_insert_with(|| "bigtech-chat".to_owned());
+    let max = i64::from(options.max_pool_size.unwrap_or(POOL_SIZE));
+    let connections = Arc::new(Connections { queries: metrics.queries("mongodb"), open: Mutex::default() });
+    let measured = connections.clone();
+    metrics.pool(pool, move || PoolSize { max, ..measured.size() });
+    options.cmap_event_handler = Some(EventHandler::callback(move |event| connections.record(event)));
+    Ok(Client::with_options(options).map_err(invalid)?.database(name))
+}
+
+/// Checks that the server answers.
+///
+/// # Errors
+/// Returns an error if it does not.
+pub async fn ping(database: &Database) -> Result<()> {
+    Ok(database.run_command(doc! {"ping": 1}).await.map(|_| ())?)
+}
+
+/// The open connections, as the driver reports them. A command holds a connection from its start to its end, so the
+/// checkouts also measure the commands: the driver's own events of commands would parse every command and reply, which
+/// costs a listing of 50 messages a fifth of its time.
+struct Connections {
+    queries: Queries,
+    /// When each connection was checked out; none while it is idle.
+    open: Mutex<HashMap<u32, Option<Instant>>>,
+}
+
+impl Connections {
+    fn record(&self, event: CmapEvent) {
+        let mut open = self.open.lock();
+        match event {
+            CmapEvent::ConnectionCreated(created) => _ = open.insert(created.connection_id, None),
+            CmapEvent::ConnectionCheckedOut(out) => _ = open.insert(out.connection_id, Some(Instant::now())),
+            CmapEvent::ConnectionCheckedIn(returned) => {
+                let since = open.insert(returned.connection_id, None).flatten();
+                drop(open);
+                if let Some(since) = since {
+                    self.queries.took("command", since.elapsed());
+                }
+            }
+            CmapEvent::ConnectionClosed(closed) => _ = open.remove(&closed.connection_id),
+            _ => {}
+        }
+    }
+
+    fn size(&self) -> PoolSize {
+        let open = self.open.lock();
+        let used = open.values().flatten().count() as i64;
+        PoolSize { idle: open.len() as i64 - used, used, max: 0 }
+    }
+}
+
+/// Errors that pass: the drivers' specification calls them retryable for reads; 43 is a cursor that a restart has closed.
+const PASSING: [i32; 14] = [6, 7, 43, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
+
+/// Labels of errors after which the operation can be repeated.
+const PASSING_LABELS: [&str; 3] =
+    [RETRYABLE_WRITE_ERROR, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT];
+
+impl From<mongodb::error::Error> for Error {
+    fn from(e: mongodb::error::Error) -> Self {
+        let error = if passes(&e) { CommonError::unavailable("mongodb", e) } else { CommonError::internal(e) };
+        error.into()
+    }
+}
+
+/// Whether the server is unreachable, starting or stopping, or another writer came first.
+fn passes(e: &mongodb::error::Error) -> bool {
+    let passing = match &*e.kind {
+        ErrorKind::Io(_)
+        | ErrorKind::ServerSelection { .. }
+        | ErrorKind::ConnectionPoolCleared { .. }
+        // The driver returns this while it knows no server at all.
+        | ErrorKind::SessionsNotSupported => true,
+        ErrorKind::Command(refused) => PASSING.contains(&refused.code),
+        _ => false,
+    };
+    passing || PASSING_LABELS.into_iter().any(|label| e.contains_label(label))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    fn command_error(code: i32) -> CommonError {
+        let refused = from_value(json!({"code": code, "topologyVersion": null})).unwrap();
+        Error::from(mongodb::error::Error::from(ErrorKind::Command(refused))).into()
+    }
+
+    #[test]
+    fn a_starting_or_stopping_server_is_unavailable_and_a_wrong_command_is_internal() {
+        for shutting_down in [91, 11600] {
+            assert!(matches!(command_error(shutting_down), CommonError::Unavailable { dependency: "mongodb", .. }));
+        }
+        assert!(matches!(command_error(43), CommonError::Unavailable { .. }), "a cursor from before the restart");
+        assert!(matches!(command_error(134), CommonError::Unavailable { .. }), "majority reads after the restart");
+        assert!(matches!(command_error(9), CommonError::Internal(_)), "FailedToParse");
+    }
+}

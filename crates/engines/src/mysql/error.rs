@@ -1,0 +1,57 @@
+//! The errors of MySQL.
+
+use common::error::Error as CommonError;
+use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol};
+use sqlx::mysql::MySqlDatabaseError;
+
+use crate::error::{Error, Result};
+
+/// The table does not exist, because no migration has created it yet.
+pub(super) const NO_SUCH_TABLE: u16 = 1146;
+
+/// InnoDB rolled back the statement (lock wait timeout) or the transaction (deadlock). A repetition may succeed.
+pub(super) const LOST_LOCK: [u16; 2] = [1205, 1213];
+
+/// Too many connections, shutting down, interrupted, killed: these pass, and nothing was changed.
+const PASSING: [u16; 5] = [1040, 1053, 1079, 1317, 1927];
+
+impl From<sqlx::Error> for Error {
+    fn from(e: sqlx::Error) -> Self {
+        let error = if passes(&e) { CommonError::unavailable("mysql", e) } else { CommonError::internal(e) };
+        error.into()
+    }
+}
+
+fn passes(e: &sqlx::Error) -> bool {
+    matches!(e, Io(_) | PoolTimedOut | PoolClosed | Protocol(_))
+        || number(e).is_some_and(|n| n == NO_SUCH_TABLE || LOST_LOCK.contains(&n) || PASSING.contains(&n))
+}
+
+/// The number of an error that the server returned.
+pub(super) fn number(e: &sqlx::Error) -> Option<u16> {
+    Some(e.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>()?.number())
+}
+
+/// Whether InnoDB rolled the transaction back because of a lock.
+pub(super) fn lost_lock(error: &Error) -> bool {
+    let CommonError::Unavailable { source, .. } = error.get_ref() else { return false };
+    source.downcast_ref::<sqlx::Error>().and_then(number).is_some_and(|number| LOST_LOCK.contains(&number))
+}
+
+/// Turns a violation of a unique key into the error that it means.
+pub trait OnDuplicate<T> {
+    /// Replaces the error if the statement violated the unique key `key`.
+    ///
+    /// # Errors
+    /// Returns `refusal` for a violation of that key, and every other error as it is.
+    fn on_duplicate(self, key: &str, refusal: impl FnOnce() -> CommonError) -> Result<T>;
+}
+
+impl<T> OnDuplicate<T> for Result<T, sqlx::Error> {
+    fn on_duplicate(self, key: &str, refusal: impl FnOnce() -> CommonError) -> Result<T> {
+        self.map_err(|e| match e.as_database_error() {
+            Some(d) if d.is_unique_violation() && d.message().contains(key) => refusal().into(),
+            _ => e.into(),
+        })
+    }
+}

@@ -1,0 +1,11 @@
+//! MySQL: the pool, transactions and migrations.
+
+mod error;
+mod migrate;
+mod pool;
+mod transaction;
+
+pub use error::OnDuplicate;
+pub use migrate::{migrate, prepare};
+pub use pool::pool;
+pub use transaction::{begin, retry_on_deadlock};

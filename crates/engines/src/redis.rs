@@ -1,0 +1,156 @@
+//! Redis: the connection, the prefix of keys, and subscriptions.
+
+use std::time::{Duration, Instant};
+
+use common::config::{self, ConfigError};
+use common::error::Error as CommonError;
+use futures_util::stream::{self, BoxStream, Stream, StreamExt};
+use platform::health::Health;
+use platform::telemetry::{Metrics, Queries};
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::{Arg, Cmd, Pipeline, RedisFuture, Value};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::error::{Error, Result};
+
+/// The longest wait for an answer. Redis is a cache, so a slower answer is useless.
+const TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The pause between attempts to subscribe again.
+const RESUBSCRIBE_PAUSE: Duration = Duration::from_secs(1);
+
+/// A connection that reconnects by itself, and the prefix of this system's keys. Clones share the connection.
+#[derive(Clone)]
+pub struct Redis {
+    client: redis::Client,
+    connection: Connection,
+    prefix: String,
+}
+
+/// Sends commands and measures them. Clones share the connection.
+#[derive(Clone)]
+pub struct Connection {
+    manager: ConnectionManager,
+    queries: Queries,
+}
+
+impl Redis {
+    /// Connects when it is used, so that a service starts without the server.
+    ///
+    /// # Errors
+    /// Returns an error if the URL is invalid.
+    pub fn new(url: &SecretString, prefix: &str, metrics: &Metrics) -> Result<Self, ConfigError> {
+        let invalid = |e: redis::RedisError| config::error("REDIS_URL", format!("is not valid: {e}"));
+        let settings = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(TIMEOUT))
+            .set_response_timeout(Some(TIMEOUT))
+            .set_number_of_retries(1)
+            .set_max_delay(TIMEOUT);
+        let client = redis::Client::open(url.expose_secret()).map_err(invalid)?;
+        let manager = ConnectionManager::new_lazy_with_config(client.clone(), settings).map_err(invalid)?;
+        let connection = Connection { manager, queries: metrics.queries("redis") };
+        Ok(Self { client, connection, prefix: prefix.to_owned() })
+    }
+
+    /// A handle that sends commands; cheap.
+    pub fn connection(&self) -> Connection {
+        self.connection.clone()
+    }
+
+    /// A key with the prefix.
+    pub fn key(&self, name: std::fmt::Arguments<'_>) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// The messages that are published on a channel from now on. After an outage the stream continues without the messages
+    /// that were published in it.
+    pub fn subscribe(&self, channel: String) -> impl Stream<Item = String> + Send + use<> {
+        let begin = (self.client.clone(), channel, None);
+        stream::unfold(begin, |(client, channel, mut open)| async move {
+            loop {
+                let mut messages = match open.take() {
+                    Some(messages) => messages,
+                    None => open_subscription(&client, &channel).await,
+                };
+                // It ends when the connection is lost.
+                let Some(message) = messages.next().await else { continue };
+                open = Some(messages);
+                if let Ok(text) = message.get_payload() {
+                    return Some((text, (client, channel, open)));
+                }
+            }
+        })
+    }
+
+    /// Makes `redis` ready while it answers.
+    pub fn watch(&self, health: &Health) {
+        let redis = self.clone();
+        health.require("redis", move || {
+            let redis = redis.clone();
+            async move { redis.ping().await }
+        });
+    }
+
+    async fn ping(&self) -> Result<()> {
+        Ok(redis::cmd("PING").query_async::<()>(&mut self.connection()).await?)
+    }
+}
+
+impl From<redis::RedisError> for Error {
+    fn from(e: redis::RedisError) -> Self {
+        CommonError::unavailable("redis", e).into()
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(async move {
+            let started = Instant::now();
+            let answer = self.manager.req_packed_command(command).await;
+            self.queries.took(&name(command), started.elapsed());
+            answer
+        })
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        Box::pin(async move {
+            let started = Instant::now();
+            let answers = self.manager.req_packed_commands(pipeline, offset, count).await;
+            self.queries.took("pipeline", started.elapsed());
+            answers
+        })
+    }
+
+    fn get_db(&self) -> i64 {
+        self.manager.get_db()
+    }
+}
+
+/// The first word of a command, which has few values.
+fn name(command: &Cmd) -> String {
+    match command.args_iter().next() {
+        Some(Arg::Simple(name)) => String::from_utf8_lossy(name).to_lowercase(),
+        _ => "other".to_owned(),
+    }
+}
+
+async fn open_subscription(client: &redis::Client, channel: &str) -> BoxStream<'static, redis::Msg> {
+    loop {
+        let opened = tokio::time::timeout(TIMEOUT, async {
+            let mut listener = client.get_async_pubsub().await?;
+            listener.subscribe(channel).await?;
+            Ok::<_, redis::RedisError>(listener.into_on_message().boxed())
+        });
+        match opened.await {
+            Ok(Ok(messages)) => return messages,
+            Ok(Err(error)) => tracing::debug!(%error, "cannot subscribe to Redis"),
+            Err(_) => tracing::debug!("Redis does not answer"),
+        }
+        tokio::time::sleep(RESUBSCRIBE_PAUSE).await;
+    }
+}

@@ -1,0 +1,327 @@
+//! The configuration that all services read.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use common::config::{ConfigError, Env, Network, error};
+use common::events::topics::TopicNames;
+use secrecy::{ExposeSecret, SecretString};
+
+/// Secrets that public files contain. They are accepted with `DEBUG` only.
+pub const DEVELOPMENT_SECRETS: [&str; 2] =
+    ["dev-only-secret-key-do-not-use-in-production", "dev-only-service-secret-do-not-use-in-production"];
+
+/// HS256 needs a key as long as its hash.
+const MIN_SECRET_BYTES: usize = 32;
+
+type Result<T> = std::result::Result<T, ConfigError>;
+
+/// The configuration that all services read. Each field names its variable.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// `HOST`: the address to listen on, by default all.
+    pub host: IpAddr,
+    /// `PORT`: the port to listen on.
+    pub port: u16,
+    /// `DEBUG`: readable logs by default, and public secrets are accepted.
+    pub debug: bool,
+    /// `VERSION`: the version that the API document and a metric show.
+    pub version: String,
+    /// `LOG_LEVEL`: the directives of the log, by default `info`.
+    pub log_level: String,
+    /// `LOG_FORMAT`: one JSON object per line, or readable lines.
+    pub log_json: bool,
+    /// `SECRET_KEY`: signs and verifies access tokens.
+    pub secret_key: SecretString,
+    /// `SECRET_KEY_PREVIOUS`: also verifies access tokens.
+    pub secret_key_previous: Option<SecretString>,
+    /// `SERVICE_SECRET_KEY`: signs and verifies calls between services. Without it, calls are neither signed nor accepted.
+    pub service_secret_key: Option<SecretString>,
+    /// `ALLOW_ANONYMOUS_SERVICE_CALLS`: accepts calls between services without credentials, as the original makes them.
+    pub allow_anonymous_service_calls: bool,
+    /// `ACCESS_TOKEN_EXPIRE_HOURS`: how long an access token is valid, by default 2 hours.
+    pub access_token_lifetime: Duration,
+    /// `MYSQL_URL`, or `MYSQL_HOST` and its siblings.
+    pub mysql_url: SecretString,
+    /// `MYSQL_POOL_SIZE`: the greatest number of connections, by default 16.
+    pub mysql_pool_size: u32,
+    /// `REDIS_URL`, or `REDIS_HOST` and `REDIS_PORT`.
+    pub redis_url: SecretString,
+    /// `REDIS_KEY_PREFIX`: precedes every key, so that tests share a server; empty in production.
+    pub redis_prefix: String,
+    /// `KAFKA_*`: the brokers and topics.
+    pub kafka: KafkaConfig,
+    /// `KAFKA_GROUP_PREFIX`: precedes the names of consumer groups, so that tests share brokers; empty in production.
+    pub kafka_group_prefix: String,
+    /// `CORS_ORIGINS`: the origins of browsers that may call the API.
+    pub cors_origins: Vec<HeaderValue>,
+    /// `TRUSTED_PROXIES`: the proxies whose `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<Network>,
+    /// `HTTP_TIMEOUT`: how long a call to another service may take, by default 10 s.
+    pub http_timeout: Duration,
+    /// `ONLINE_TTL_SECONDS`: how long a user is online after the last sign of life, by default 60 s.
+    pub online_ttl: Duration,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: receives spans, without `/v1/traces`. Without it, no span is created.
+    pub otlp_endpoint: Option<String>,
+    /// `SHUTDOWN_SECONDS`: the longest time from SIGTERM to exit, by default 25 s; Kubernetes' grace period is 30 s.
+    pub shutdown: Duration,
+}
+
+/// The brokers and topics of Kafka.
+#[derive(Clone, Debug)]
+pub struct KafkaConfig {
+    /// `KAFKA_BOOTSTRAP_SERVERS`: `host:port`, comma-separated.
+    pub bootstrap: String,
+    /// `KAFKA_COMPRESSION`: `gzip` by default, the only one that aiokafka reads without extras.
+    pub compression: String,
+    /// `KAFKA_TOPIC_*`: the names of the topics.
+    pub topics: TopicNames,
+    /// The name of this client in the brokers' logs and quotas: the service.
+    pub client_id: String,
+}
+
+impl Base {
+    /// Reads the variables of a service that listens on `port` unless `PORT` has another.
+    ///
+    /// # Errors
+    /// Returns an error for the first variable that is missing or has no valid value.
+    pub fn read(env: &Env, service: &'static str, port: u16) -> Result<Self> {
+        let debug = env.flag("DEBUG", false)?;
+        if let Some(other) = env.get("ALGORITHM").filter(|a| *a != "HS256") {
+            return Err(error("ALGORITHM", format!("{other:?} is not supported, only HS256 is")));
+        }
+        let secret_key = env.required("SECRET_KEY").and_then(|v| secret("SECRET_KEY", v, debug))?;
+        Ok(Self {
+            host: env.parse("HOST", IpAddr::V4(Ipv4Addr::UNSPECIFIED))?,
+            port: env.parse("PORT", port)?,
+            debug,
+            version: env.text("VERSION", env!("CARGO_PKG_VERSION")),
+            log_level: env.text("LOG_LEVEL", "info").to_lowercase(),
+            log_json: log_json(env, !debug)?,
+            secret_key,
+            secret_key_previous: optional_secret(env, "SECRET_KEY_PREVIOUS", debug)?,
+            service_secret_key: optional_secret(env, "SERVICE_SECRET_KEY", debug)?,
+            allow_anonymous_service_calls: env.flag("ALLOW_ANONYMOUS_SERVICE_CALLS", false)?,
+            access_token_lifetime: hours(env, "ACCESS_TOKEN_EXPIRE_HOURS", 2)?,
+            mysql_url: mysql_url(env)?,
+            mysql_pool_size: env.number("MYSQL_POOL_SIZE", 16, 1..=1000)? as u32,
+            redis_url: redis_url(env)?,
+            redis_prefix: env.text("REDIS_KEY_PREFIX", ""),
+            kafka: KafkaConfig {
+                bootstrap: env.text("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
+                compression: env.text("KAFKA_COMPRESSION", "gzip"),
+                topics: topic_names(env),
+                client_id: service.to_owned(),
+            },
+            kafka_group_prefix: env.text("KAFKA_GROUP_PREFIX", ""),
+            cors_origins: env.list("CORS_ORIGINS", "http://localhost:3000")?,
+            trusted_proxies: env.list("TRUSTED_PROXIES", "")?,
+            http_timeout: env.seconds("HTTP_TIMEOUT", 10, 1..=300)?,
+            online_ttl: env.seconds("ONLINE_TTL_SECONDS", 60, 1..=86_400)?,
+            otlp_endpoint: otlp_endpoint(env)?,
+            shutdown: env.seconds("SHUTDOWN_SECONDS", 25, 3..=600)?,
+        })
+    }
+
+    /// Sentences about settings that are valid but weak, for the log at start.
+    pub fn warnings(&self) -> Vec<&'static str> {
+        let mut warnings = Vec::new();
+        if self.secret_key.expose_secret().len() < MIN_SECRET_BYTES {
+            warnings.push("SECRET_KEY has under 32 bytes: tokens can be forged by guessing it");
+        }
+        if self.service_secret_key.is_none() {
+            warnings.push("SERVICE_SECRET_KEY is not set: no service call is signed and none is accepted");
+        }
+        if self.allow_anonymous_service_calls {
+            warnings.push("ALLOW_ANONYMOUS_SERVICE_CALLS is on: anyone who reaches this port may read users in bulk");
+        }
+        warnings
+    }
+}
+
+fn hours(env: &Env, name: &str, default: u64) -> Result<Duration> {
+    Ok(Duration::from_secs(3600 * env.number(name, default, 1..=24 * 365)?))
+}
+
+fn secret(name: &str, value: &str, debug: bool) -> Result<SecretString> {
+    if !debug && DEVELOPMENT_SECRETS.contains(&value) {
+        return Err(error(name, "is the well-known development value; set a secret of your own, or DEBUG=true"));
+    }
+    Ok(value.into())
+}
+
+fn optional_secret(env: &Env, name: &str, debug: bool) -> Result<Option<SecretString>> {
+    env.get(name).map(|v| secret(name, v, debug)).transpose()
+}
+
+fn mysql_url(env: &Env) -> Result<SecretString> {
+    let url = match env.get("MYSQL_URL") {
+        Some(url) => url.to_owned(),
+        None => format!(
+            "mysql://{}:{}@{}:{}/{}",
+            env.text("MYSQL_USER", "root"),
+            env.text("MYSQL_PASSWORD", ""),
+            env.required("MYSQL_HOST").map_err(|_| error("MYSQL_URL", "is required and not set, nor is MYSQL_HOST"))?,
+            env.parse("MYSQL_PORT", 3306_u16)?,
+            env.text("MYSQL_DATABASE", "bigtech_chat"),
+        ),
+    };
+    let url = url.replacen("mysql+aiomysql://", "mysql://", 1);
+    if !url.starts_with("mysql://") {
+        return Err(error("MYSQL_URL", "does not begin with mysql:// or mysql+aiomysql://"));
+    }
+    Ok(url.into())
+}
+
+fn redis_url(env: &Env) -> Result<SecretString> {
+    let url = match env.get("REDIS_URL") {
+        Some(url) => url.to_owned(),
+        None => format!("redis://{}:{}/0", env.text("REDIS_HOST", "localhost"), env.parse("REDIS_PORT", 6379_u16)?),
+    };
+    if !url.starts_with("redis://") {
+        return Err(error("REDIS_URL", "does not begin with redis://"));
+    }
+    Ok(url.into())
+}
+
+/// `MONGO_URL` (or `MONGODB_URL`, or `MONGODB_HOST` and its siblings) and `MONGODB_DB_NAME`, for the service that uses MongoDB.
+///
+/// # Errors
+/// Returns an error if the URL is missing or of another database.
+pub fn mongo(env: &Env) -> Result<(SecretString, String)> {
+    let url = match env.get("MONGO_URL").or_else(|| env.get("MONGODB_URL")) {
+        Some(url) => url.to_owned(),
+        None => {
+            let host = env.required("MONGODB_HOST");
+            let host = host.map_err(|_| error("MONGO_URL", "is required and not set, nor is MONGODB_HOST"))?;
+            let login = match (env.get("MONGODB_USER"), env.get("MONGODB_PASSWORD")) {
+                (Some(user), Some(password)) => format!("{user}:{password}@"),
+                _ => String::new(),
+            };
+            format!("mongodb://{login}{host}:{}/", env.parse("MONGODB_PORT", 27017_u16)?)
+        }
+    };
+    if !url.starts_with("mongodb://") && !url.starts_with("mongodb+srv://") {
+        return Err(error("MONGO_URL", "does not begin with mongodb:// or mongodb+srv://"));
+    }
+    Ok((url.into(), env.text("MONGODB_DB_NAME", "bigtech_chat")))
+}
+
+/// The base URL of another service, without a trailing slash.
+///
+/// # Errors
+/// Returns an error if the URL does not begin with `http://`.
+pub fn service_url(env: &Env, name: &str, default: &str) -> Result<String> {
+    let url = env.text(name, default);
+    if !url.starts_with("http://") {
+        return Err(error(name, "does not begin with http://"));
+    }
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+fn log_json(env: &Env, default: bool) -> Result<bool> {
+    match env.get("LOG_FORMAT") {
+        None => Ok(default),
+        Some("json") => Ok(true),
+        Some("text") => Ok(false),
+        Some(other) => Err(error("LOG_FORMAT", format!("{other:?} is neither json nor text"))),
+    }
+}
+
+fn otlp_endpoint(env: &Env) -> Result<Option<String>> {
+    const NAME: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    env.get(NAME).map(|_| service_url(env, NAME, "")).transpose()
+}
+
+fn topic_names(env: &Env) -> TopicNames {
+    let names = TopicNames::default();
+    TopicNames {
+        user_events: env.text("KAFKA_TOPIC_USER_EVENTS", &names.user_events),
+        user_online_status: env.text("KAFKA_TOPIC_USER_ONLINE_STATUS", &names.user_online_status),
+        friend_events: env.text("KAFKA_TOPIC_FRIEND_EVENTS", &names.friend_events),
+        message_events: env.text("KAFKA_TOPIC_MESSAGE_EVENTS", &names.message_events),
+        chat_events: env.text("KAFKA_TOPIC_CHAT_EVENTS", &names.chat_events),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "a-secret-of-our-own-with-32-bytes!";
+
+    fn read(pairs: &[(&'static str, &str)]) -> Result<Base> {
+        let mut all = vec![("SECRET_KEY", SECRET.to_owned()), ("MYSQL_HOST", "db".to_owned())];
+        all.extend(pairs.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        Base::read(&Env::of(all), "user-service", 8005)
+    }
+
+    fn problem(pairs: &[(&'static str, &str)]) -> String {
+        read(pairs).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_invalid_value_is_reported_with_the_name_of_its_variable() {
+        assert!(problem(&[("PORT", "80o5")]).starts_with("PORT: \"80o5\" is not valid"));
+        assert_eq!(problem(&[("SECRET_KEY", "")]), "SECRET_KEY: is required and not set");
+        assert_eq!(problem(&[("DEBUG", "maybe")]), "DEBUG: \"maybe\" is neither true nor false");
+        assert_eq!(problem(&[("HTTP_TIMEOUT", "0")]), "HTTP_TIMEOUT: 0 is not between 1 and 300");
+        assert_eq!(problem(&[("ALGORITHM", "none")]), "ALGORITHM: \"none\" is not supported, only HS256 is");
+        assert!(problem(&[("MYSQL_URL", "postgres://x")]).starts_with("MYSQL_URL: does not begin"));
+    }
+
+    #[test]
+    fn development_secrets_are_accepted_with_debug_only() {
+        for secret in DEVELOPMENT_SECRETS {
+            assert!(problem(&[("SECRET_KEY", secret)]).contains("well-known development value"));
+            assert!(read(&[("SECRET_KEY", secret), ("DEBUG", "true")]).is_ok());
+        }
+    }
+
+    #[test]
+    fn urls_of_the_original_and_composed_urls_are_accepted() {
+        let url = |pairs: &[_]| read(pairs).unwrap().mysql_url.expose_secret().to_owned();
+        assert_eq!(url(&[("MYSQL_URL", "mysql+aiomysql://u:p@h:3306/d")]), "mysql://u:p@h:3306/d");
+        assert_eq!(
+            url(&[("MYSQL_USER", "chatuser"), ("MYSQL_PASSWORD", "chatpassword")]),
+            "mysql://chatuser:chatpassword@db:3306/bigtech_chat"
+        );
+    }
+
+    #[test]
+    fn origins_and_proxies_are_lists() {
+        let base =
+            read(&[("CORS_ORIGINS", r#"["http://a","http://b"]"#), ("TRUSTED_PROXIES", "10.0.0.0/8, ::1")]).unwrap();
+        assert_eq!(base.cors_origins, ["http://a", "http://b"]);
+        assert_eq!(base.trusted_proxies.len(), 2);
+    }
+
+    #[test]
+    fn the_endpoint_of_spans_is_an_http_url() {
+        let endpoint = |value| read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", value)]).unwrap().otlp_endpoint;
+        assert_eq!(endpoint(""), None);
+        assert_eq!(endpoint("http://jaeger:4318/"), Some("http://jaeger:4318".to_owned()));
+        assert!(problem(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "jaeger:4317")]).contains("does not begin with http://"));
+    }
+
+    #[test]
+    fn logs_are_readable_lines_with_debug_unless_the_format_is_set() {
+        let json = |pairs: &[_]| read(pairs).unwrap().log_json;
+        assert!(json(&[]) && !json(&[("DEBUG", "true")]));
+        assert!(json(&[("DEBUG", "true"), ("LOG_FORMAT", "json")]) && !json(&[("LOG_FORMAT", "text")]));
+        assert!(problem(&[("LOG_FORMAT", "xml")]).starts_with("LOG_FORMAT: \"xml\" is neither"));
+    }
+
+    #[test]
+    fn secrets_are_never_printed() {
+        let base = format!("{:?}", read(&[("SERVICE_SECRET_KEY", "another-secret")]).unwrap());
+        assert!(!base.contains(SECRET) && !base.contains("another-secret"));
+    }
+
+    #[test]
+    fn weak_settings_produce_warnings() {
+        assert_eq!(read(&[("SECRET_KEY", "short")]).unwrap().warnings().len(), 2);
+        assert!(read(&[("SERVICE_SECRET_KEY", SECRET)]).unwrap().warnings().is_empty());
+    }
+}

@@ -1,0 +1,121 @@
+//! The router of a service: its API and the routes and layers that all services have.
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use common::error::{Error, METHOD_NOT_ALLOWED, PATH_NOT_FOUND};
+use serde::Serialize;
+use tower::Layer;
+use tower::util::MapRequestLayer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_redoc::{Redoc, Servable};
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::http::{document, layers};
+use crate::platform::Platform;
+
+/// A larger body is rejected with 413. The largest legitimate body, a batch of ids, has under 3 KB.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// Mounts the API with and without `/api`, and adds documents, health, metrics, error answers, CORS and logs.
+pub fn app<S>(platform: &Platform, state: S, api: OpenApiRouter<S>) -> Router
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let (routes, mut document) = api.split_for_parts();
+    document::describe(&mut document, platform);
+
+    let inside = Router::new()
+        .merge(routes.with_state(state))
+        .merge(operations(platform))
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document.clone()))
+        .merge(Redoc::with_url("/redoc", document))
+        .fallback(|| async { Error::not_found(PATH_NOT_FOUND) })
+        .method_not_allowed_fallback(|| async {
+            Error::refused(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", METHOD_NOT_ALLOWED)
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(axum::middleware::from_fn_with_state(platform.clone(), layers::observe))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .layer(MapRequestLayer::new(layers::remove_unsafe_request_id))
+        .layer(axum::middleware::from_fn(layers::complete))
+        .layer(cors(&platform.config.cors_origins));
+
+    // The path is rewritten before routing, so that each route, series and document entry exists once.
+    let normalized = MapRequestLayer::new(layers::normalize_path).layer(inside);
+    Router::new().fallback_service(normalized)
+}
+
+fn operations(platform: &Platform) -> Router {
+    Router::new()
+        .route("/", get(identity))
+        .route("/health", get(alive))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(platform.clone())
+}
+
+#[derive(Serialize)]
+struct Identity {
+    service: &'static str,
+    version: String,
+    status: &'static str,
+}
+
+async fn identity(State(platform): State<Platform>) -> Json<Identity> {
+    let (service, version) = (platform.service.title, platform.config.version.clone());
+    Json(Identity { service, version, status: "running" })
+}
+
+#[derive(Serialize)]
+struct Alive {
+    status: &'static str,
+    service: &'static str,
+}
+
+async fn alive(State(platform): State<Platform>) -> Json<Alive> {
+    Json(Alive { status: "healthy", service: platform.service.title })
+}
+
+async fn ready(State(platform): State<Platform>) -> Response {
+    let report = platform.health.report().await;
+    let status = if report.ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(report)).into_response()
+}
+
+async fn metrics(State(platform): State<Platform>) -> Response {
+    match platform.metrics.render() {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(e) => Error::internal(e).into_response(),
+    }
+}
+
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    Error::internal(format!("panic: {text}")).into_response()
+}
+
+fn cors(origins: &[HeaderValue]) -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins.to_vec()))
+        .allow_credentials(true)
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+            Method::OPTIONS,
+            Method::HEAD,
+        ])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(["x-request-id", "retry-after", "x-next-cursor"].map(header::HeaderName::from_static))
+}

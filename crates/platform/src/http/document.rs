@@ -1,0 +1,53 @@
+//! The part of the API document that is the same in all services.
+
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, Scopes, SecurityScheme};
+use utoipa::openapi::{
+    ComponentsBuilder, Content, InfoBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, ServerBuilder,
+};
+
+use crate::platform::Platform;
+
+/// Adds title, version, servers, security schemes and the errors that every operation may return.
+pub(super) fn describe(document: &mut OpenApi, platform: &Platform) {
+    let service = platform.service;
+    document.info = InfoBuilder::new()
+        .title(service.title)
+        .version(&platform.config.version)
+        .description(Some("Every path also exists under /api."))
+        .build();
+    document.servers = Some(["/", "/api"].map(|url| ServerBuilder::new().url(url).build()).to_vec());
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    let components = document.components.take().unwrap_or_default();
+    let mut components = ComponentsBuilder::from(components).security_scheme("bearer", SecurityScheme::Http(bearer));
+    if service.password_flow {
+        let flow = Flow::Password(Password::new("/auth/login", Scopes::new()));
+        components = components.security_scheme("password", SecurityScheme::OAuth2(OAuth2::new([flow])));
+    }
+    document.components = Some(components.build());
+    for operation in operations(document) {
+        add_common_responses(operation);
+    }
+}
+
+fn operations(document: &mut OpenApi) -> impl Iterator<Item = &mut Operation> {
+    document.paths.paths.values_mut().flat_map(|item| {
+        let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        methods.into_iter().flatten()
+    })
+}
+
+fn add_common_responses(operation: &mut Operation) {
+    let mut add = |status: &str, description: &str| {
+        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| error_response(description));
+    };
+    add("503", "A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait");
+    if operation.security.as_ref().is_some_and(|security| !security.is_empty()) {
+        add("401", "No valid access token");
+    }
+}
+
+fn error_response(description: &str) -> RefOr<Response> {
+    let body = Content::new(Some(Ref::from_schema_name("ErrorBody")));
+    ResponseBuilder::new().description(description).content("application/json", body).build().into()
+}

@@ -1,0 +1,183 @@
+//! The layers around every request: its id, log line, metrics, span, error body and path.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderValue, Method, Uri, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use tower_http::request_id::RequestId;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+
+use crate::context::{Context, within};
+use crate::http::envelope;
+use crate::platform::Platform;
+use crate::task::run_detached;
+use crate::telemetry::trace;
+
+/// A slower request is logged. The alert on latency uses the same time.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// A longer id of a client is replaced, so that no client can fill the logs.
+const MAX_REQUEST_ID_BYTES: usize = 128;
+
+/// Completes a request, even if its client disconnects meanwhile.
+pub(super) async fn complete(request: Request, next: Next) -> Response {
+    run_detached(next.run(request)).await
+}
+
+/// Removes a request id that is empty, too long or has unusual characters; the next layer generates one.
+pub(super) fn remove_unsafe_request_id<B>(mut request: Request<B>) -> Request<B> {
+    let safe = |id: &str| {
+        !id.is_empty()
+            && id.len() <= MAX_REQUEST_ID_BYTES
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/#=+".contains(&b))
+    };
+    let given = request.headers().get(trace::REQUEST_ID);
+    if given.is_some_and(|id| !id.to_str().is_ok_and(safe)) {
+        request.headers_mut().remove(trace::REQUEST_ID);
+    }
+    request
+}
+
+/// Runs a request in its span and context, writes the body of an error answer, and counts the request.
+pub(super) async fn observe(State(platform): State<Platform>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
+    let id: Arc<str> = id.unwrap_or_default().into();
+    let method = request.method().clone();
+    let route = route_of(request.extensions().get::<MatchedPath>()).to_owned();
+    let (trace_span, traceparent) = trace::serve(trace_span(&method, &route), request.headers());
+    let span = tracing::info_span!(
+        "request",
+        request_id = &*id,
+        trace_id = traceparent.as_deref().map(trace::id),
+        method = %method,
+        route,
+        user_id = Empty,
+        user = Empty,
+    );
+    let client = ClientAddress::of(&request, &platform);
+    request.extensions_mut().insert(client);
+
+    let context = Context { request_id: id.clone(), traceparent };
+    let answered = within(context, next.run(request)).instrument(span.clone());
+    let response = answered.instrument(trace_span.clone()).await;
+    let mut response = span.in_scope(|| envelope::write(response, platform.service.refusals, &id));
+
+    let (status, took) = (response.status().as_u16(), started.elapsed());
+    platform.metrics.request(&method, &route, status, took);
+    span.in_scope(|| log(status, took));
+    end(&trace_span, status);
+    if platform.shutdown.draining() {
+        // Clients on persistent connections move to another replica before this one closes.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The template of the route, for metrics and logs; never the raw path.
+fn route_of(matched: Option<&MatchedPath>) -> &str {
+    matched.map_or("unmatched", MatchedPath::as_str)
+}
+
+fn trace_span(method: &Method, route: &str) -> Span {
+    tracing::info_span!(
+        target: trace::TARGET,
+        parent: None,
+        "request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = %method,
+        http.route = route,
+        http.response.status_code = Empty,
+    )
+}
+
+fn end(span: &Span, status: u16) {
+    span.record("http.response.status_code", status);
+    if status >= 500 {
+        span.record("otel.status_code", "error");
+    }
+}
+
+/// Failures are logged as warnings and successes for debugging only, because metrics count them.
+fn log(status: u16, took: Duration) {
+    let latency_ms = took.as_micros() as f64 / 1000.0;
+    match status {
+        500.. => tracing::warn!(status, latency_ms, "request failed"),
+        400.. => tracing::info!(status, latency_ms, "request refused"),
+        _ if took > SLOW => tracing::info!(status, latency_ms, "request slow"),
+        _ => tracing::debug!(status, latency_ms, "request"),
+    }
+}
+
+/// The address of the client: the peer, or the address that a trusted proxy reports. None without a peer address.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddress(pub Option<std::net::IpAddr>);
+
+impl ClientAddress {
+    fn of(request: &Request, platform: &Platform) -> Self {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+        let trusted =
+            |ip: &std::net::IpAddr| platform.config.trusted_proxies.iter().any(|network| network.contains(ip));
+        if !peer.as_ref().is_some_and(trusted) {
+            return Self(peer);
+        }
+        // The nearest hop that is no trusted proxy. The hops left of it are only claimed by the client.
+        let forwarded = request.headers().get("x-forwarded-for").and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let client = forwarded.rsplit(',').filter_map(|hop| hop.trim().parse().ok()).find(|ip| !trusted(ip));
+        Self(client.or(peer))
+    }
+}
+
+/// Rewrites `/api/x/` to `/x`, so that the routes know one path.
+pub(super) fn normalize_path(mut request: Request) -> Request {
+    let path = request.uri().path();
+    let short = match path.strip_prefix("/api") {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+        _ => path,
+    };
+    let short = short.trim_end_matches('/');
+    let short = if short.is_empty() { "/" } else { short };
+    // Swagger UI serves its page at /docs/ and redirects to it.
+    if short.len() == path.len() || path == "/docs/" {
+        return request;
+    }
+    let short = match request.uri().query() {
+        Some(query) => format!("{short}?{query}"),
+        None => short.to_owned(),
+    };
+    if let Ok(rest) = PathAndQuery::try_from(short) {
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = Some(rest);
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    }
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+
+    fn normalized(uri: &str) -> String {
+        normalize_path(Request::builder().uri(uri).body(Body::empty()).unwrap()).uri().to_string()
+    }
+
+    #[test]
+    fn paths_are_normalized() {
+        assert_eq!(normalized("/api/auth/login"), "/auth/login");
+        assert_eq!(normalized("/auth/login/"), "/auth/login");
+        assert_eq!(normalized("/api/users/search/?query=%25&limit=1"), "/users/search?query=%25&limit=1");
+        assert_eq!(normalized("/apiary"), "/apiary");
+        assert_eq!(normalized("/api"), "/");
+        assert_eq!(normalized("/"), "/");
+        assert_eq!(normalized("/docs/"), "/docs/");
+    }
+}

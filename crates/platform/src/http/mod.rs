@@ -1,0 +1,16 @@
+//! HTTP as all services speak it: routes, documents, extractors, errors and the server.
+
+mod app;
+mod document;
+mod envelope;
+mod extract;
+mod layers;
+mod serve;
+
+pub use app::app;
+pub use extract::{FormOrJson, Path, Query, Valid};
+pub use layers::ClientAddress;
+pub use serve::serve;
+
+#[cfg(test)]
+mod tests;

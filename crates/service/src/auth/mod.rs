@@ -1,0 +1,11 @@
+//! Authentication: access tokens, service tokens, revoked sessions, and the extractors that handlers name as arguments.
+
+mod authenticator;
+mod extract;
+mod revocations;
+mod user;
+
+pub use authenticator::Auth;
+pub use extract::{ServiceCaller, UserOrService};
+pub use revocations::Revocations;
+pub use user::CurrentUser;

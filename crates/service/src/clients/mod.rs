@@ -1,0 +1,3 @@
+//! Clients of this system's own services.
+
+pub mod user;
