@@ -163,14 +163,14 @@ mod tests {
     #[test]
     fn the_services_get_the_variables_of_the_compose_file() {
         for service in Service::ALL {
-            let mut ours = service_variables(&plan(""), "127.0.0.1:9", service);
-            assert!(ours.remove("HOST").is_some(), "only here, a service listens on one address");
-            let mut theirs = compose_variables(service);
-            assert!(ONLY_IN_CONTAINERS.iter().all(|name| theirs.remove(*name).is_some()));
+            let mut local = service_variables(&plan(""), "127.0.0.1:9", service);
+            assert!(local.remove("HOST").is_some(), "only here, a service listens on one address");
+            let mut composed = compose_variables(service);
+            assert!(ONLY_IN_CONTAINERS.iter().all(|name| composed.remove(*name).is_some()));
             let all_comparable = |variables: Variables| -> Variables {
                 variables.into_iter().map(|(name, value)| (name.clone(), comparable(&name, &value))).collect()
             };
-            assert_eq!(all_comparable(ours), all_comparable(theirs), "{}", service.name());
+            assert_eq!(all_comparable(local), all_comparable(composed), "{}", service.name());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a stack consists of: its directory, its options and its ports.
+//! The plan of a stack: its directory, its options and its ports.
 
 use anyhow::Result;
 
