@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, interval_at};
 
 use super::maven::Repository;
 use crate::cache::{create_atomically, digest, engine_cache};
@@ -16,9 +16,9 @@ use crate::install::{self, JAVA, MAVEN};
 use crate::stack_dir::StackDir;
 use crate::terminal::print_about;
 
-const PROGRESS_EVERY: Duration = Duration::from_secs(5);
-/// Maven may take as long as it needs, but not this long without a line of output.
-const STALL_TIMEOUT: Duration = Duration::from_secs(180);
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// Maven may take as long as it needs, unless it prints nothing for this time: far more than one file takes.
+const STALL_TIMEOUT: Duration = Duration::from_secs(300);
 
 pub struct KafkaInstallation {
     pub java: PathBuf,
@@ -66,13 +66,24 @@ async fn fetch(project: &Path, draft: &Path) -> Result<()> {
         .spawn()
         .context("cannot start Maven")?;
     let mut lines = BufReader::new(maven.stdout.take().context("Maven has no output")?).lines();
-    let (mut last_printed, mut error) = (started, None);
-    while let Some(line) = timeout(STALL_TIMEOUT, lines.next_line()).await.context("Maven stalled")?? {
-        if let Some(file) = downloading(&line).filter(|_| last_printed.elapsed() >= PROGRESS_EVERY) {
-            print_about("kafka", &format!("Maven is fetching {file} ({} s)", started.elapsed().as_secs()));
-            last_printed = Instant::now();
+    let mut ticks = interval_at(started + PROGRESS_EVERY, PROGRESS_EVERY);
+    let (mut last_output, mut file, mut error) = (started, None, None);
+    loop {
+        tokio::select! {
+            line = lines.next_line() => {
+                let Some(line) = line? else { break };
+                last_output = Instant::now();
+                file = downloading(&line).map(str::to_owned).or(file);
+                error = error.or_else(|| reason(&line));
+            }
+            _ = ticks.tick() => {
+                if last_output.elapsed() > STALL_TIMEOUT {
+                    bail!("Maven printed nothing for {} s", STALL_TIMEOUT.as_secs());
+                }
+                let file = file.as_deref().unwrap_or("Apache Kafka");
+                print_about("kafka", &format!("Maven is fetching {file} ({} s)", started.elapsed().as_secs()));
+            }
         }
-        error = error.or_else(|| reason(&line));
     }
     if !maven.wait().await?.success() {
         bail!("Maven cannot fetch Apache Kafka ({})", error.unwrap_or_else(|| "it printed no reason".into()));

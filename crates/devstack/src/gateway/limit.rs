@@ -15,8 +15,8 @@ pub struct RateLimits {
     limits: Vec<RateLimit>,
 }
 
-/// A limit that refills steadily. Kong counts by calendar minutes and hours instead; across the end of a minute it allows
-/// as many requests as this limit does at most.
+/// A limit that refills steadily. Kong counts by calendar minutes and hours instead. No minute or hour has more requests
+/// under this limit than Kong may allow.
 struct RateLimit {
     limit: NonZeroU32,
     limit_header: HeaderName,
