@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{ChildStderr, Command};
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval_at};
 
 use crate::plan::Plan;
 use crate::service::Service;
@@ -28,7 +28,7 @@ pub const DEVSTACK: &str = "devstack";
 /// does), which would then run again, and everything that depends on them would be compiled again.
 const CARGO_RUN_PREFIXES: [&str; 5] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
 
-const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
 /// A message of cargo about an executable that is built.
 #[derive(Deserialize)]
@@ -119,26 +119,25 @@ pub async fn build(mut cargo: Command) -> Result<(ExitStatus, Vec<Executable>)> 
     Ok((status, executables))
 }
 
-/// Prints how far a build is every 5 s, and its warnings and errors as they come.
-async fn report_progress(stderr: ChildStderr) {
-    let mut lines = BufReader::new(stderr).lines();
-    let mut ticks = interval(PROGRESS_EVERY);
-    let mut progress = None;
+/// Prints how far a build is every 10 s, and its warnings and errors as they come.
+async fn report_progress(mut stderr: ChildStderr) {
+    let started = Instant::now();
+    let mut ticks = interval_at(started + PROGRESS_EVERY, PROGRESS_EVERY);
+    let (mut buffer, mut progress) = (Vec::new(), None);
     loop {
         tokio::select! {
-            line = lines.next_line() => match line {
-                // A progress bar ends with a carriage return, so it begins a line of its own or the next message's.
-                Ok(Some(line)) => for part in line.split('\r') {
-                    match Progress::parse(&without_escapes(part)) {
-                        Progress::Bar(bar) => progress = Some(bar),
-                        Progress::Status => {}
-                        Progress::Message => print_raw(format!("{part}\n").as_bytes()),
-                    }
-                },
-                Ok(None) | Err(_) => return,
+            read = stderr.read_buf(&mut buffer) => if !matches!(read, Ok(1..)) { return },
+            _ = ticks.tick() => if let Some(progress) = &progress {
+                print_about("build", &format!("{progress} ({} s)", started.elapsed().as_secs()));
             },
-            _ = ticks.tick() => if let Some(progress) = progress.take() {
-                print_about("build", &progress);
+        }
+        // A progress bar ends with a carriage return.
+        while let Some(end) = buffer.iter().position(|byte| b"\r\n".contains(byte)) {
+            let part: Vec<_> = buffer.drain(..=end).collect();
+            match Progress::parse(&without_escapes(&String::from_utf8_lossy(&part))) {
+                Progress::Bar(bar) => progress = Some(bar),
+                Progress::Status => {}
+                Progress::Message => print_raw(&part),
             }
         }
     }
@@ -156,14 +155,14 @@ enum Progress {
 
 impl Progress {
     fn parse(part: &str) -> Self {
-        let words = part.trim_start();
+        let words = part.trim();
         if let Some((_, progress)) = words.strip_prefix("Building [").and_then(|bar| bar.split_once("] ")) {
             let (count, crates) = progress.split_once(": ").unwrap_or((progress, ""));
-            let crates = if crates.is_empty() { String::new() } else { format!(": {}", crates.trim_end()) };
+            let crates = if crates.is_empty() { String::new() } else { format!(": {crates}") };
             return Self::Bar(format!("compiled {}{crates}", count.replace('/', " of ")));
         }
         let is_status = ["Compiling ", "Downloading ", "Downloaded ", "Updating ", "Finished ", "Fresh ", "Locking "];
-        match is_status.iter().any(|word| words.starts_with(word)) || words.is_empty() {
+        match is_status.iter().any(|word| words.starts_with(word)) || words.is_empty() && !part.ends_with('\n') {
             true => Self::Status,
             false => Self::Message,
         }
@@ -176,11 +175,11 @@ mod tests {
 
     #[test]
     fn the_progress_bar_becomes_a_sentence_and_messages_stay() {
-        let bar = Progress::parse("    Building [===>      ] 12/431: serde, tokio(build)");
+        let bar = Progress::parse("    Building [===>      ] 12/431: serde, tokio(build)    \r");
         assert_eq!(bar, Progress::Bar("compiled 12 of 431: serde, tokio(build)".into()));
         assert_eq!(Progress::parse("   Compiling serde v1.0.0"), Progress::Status);
         assert_eq!(Progress::parse("error[E0308]: mismatched types"), Progress::Message);
-        assert_eq!(Progress::parse("  --> src/main.rs:1:1"), Progress::Message);
+        assert_eq!(Progress::parse("  --> src/main.rs:1:1\n"), Progress::Message);
     }
 
     #[test]
