@@ -148,10 +148,14 @@ async fn report_progress(mut stderr: ChildStderr) {
 enum Progress {
     /// The progress bar, `Building [===>  ] 12/431: serde, tokio`, as a sentence.
     Bar(String),
-    /// A line for each crate, or nothing.
+    /// A line that the progress bar makes redundant.
     Status,
     Message,
 }
+
+/// The first words of lines about single crates and about the build itself.
+const STATUS_WORDS: [&str; 7] =
+    ["Compiling ", "Downloading ", "Downloaded ", "Updating ", "Locking ", "Fresh ", "Finished "];
 
 impl Progress {
     fn parse(part: &str) -> Self {
@@ -161,11 +165,11 @@ impl Progress {
             let crates = if crates.is_empty() { String::new() } else { format!(": {crates}") };
             return Self::Bar(format!("compiled {}{crates}", count.replace('/', " of ")));
         }
-        let is_status = ["Compiling ", "Downloading ", "Downloaded ", "Updating ", "Finished ", "Fresh ", "Locking "];
-        match is_status.iter().any(|word| words.starts_with(word)) || words.is_empty() && !part.ends_with('\n') {
-            true => Self::Status,
-            false => Self::Message,
+        let is_cleared_bar = words.is_empty() && part.ends_with('\r');
+        if is_cleared_bar || STATUS_WORDS.iter().any(|word| words.starts_with(word)) {
+            return Self::Status;
         }
+        Self::Message
     }
 }
 
