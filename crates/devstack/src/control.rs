@@ -1,4 +1,4 @@
-//! How other commands speak to the supervisor: one line of JSON each way over a Unix socket.
+//! The control socket, on which other commands send requests to the supervisor: one line of JSON each way.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,10 +10,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::stack::Stack;
-use crate::state::{Entry, Phase, StateFile};
-use crate::workspace::Place;
-
-const SOCKET: &str = "control";
+use crate::stack_dir::StackDir;
+use crate::state::{Phase, ProcessStatus, StateFile};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "do")]
@@ -28,15 +26,16 @@ pub enum Request {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Answer {
+enum Response {
     Done,
-    Entries(Vec<Entry>),
-    Refused(String),
+    #[serde(rename = "entries")]
+    Processes(Vec<ProcessStatus>),
+    #[serde(rename = "refused")]
+    Error(String),
 }
 
-/// Where a stack is spoken to.
-pub fn socket(place: &Place) -> PathBuf {
-    place.socket(SOCKET)
+pub fn socket(dir: &StackDir) -> PathBuf {
+    dir.socket("control")
 }
 
 pub struct Control {
@@ -44,73 +43,75 @@ pub struct Control {
 }
 
 impl Control {
-    pub fn open(place: &Place) -> Result<Self> {
-        let path = socket(place);
-        // Left by a supervisor that was killed: the lock says that none lives.
+    pub fn bind(dir: &StackDir) -> Result<Self> {
+        let path = socket(dir);
+        // A killed supervisor leaves its socket. The lock ensures that no other supervisor uses it.
         let _ = fs::remove_file(&path);
-        let listener = UnixListener::bind(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
         Ok(Self { listener })
     }
 
-    /// Answers until the stack goes down.
+    /// Serves requests until the task is aborted.
     pub async fn serve(self, stack: Arc<Stack>) {
         while let Ok((connection, _)) = self.listener.accept().await {
             let stack = Arc::clone(&stack);
             tokio::spawn(async move {
-                // A command that hung up needs no answer.
-                let _ = converse(connection, &stack).await;
+                // The only failure is a client that has hung up.
+                let _ = respond(connection, &stack).await;
             });
         }
     }
 }
 
-async fn converse(connection: UnixStream, stack: &Stack) -> Result<()> {
+async fn respond(connection: UnixStream, stack: &Stack) -> Result<()> {
     let (read, mut write) = connection.into_split();
     let line = BufReader::new(read).lines().next_line().await?.context("no request")?;
-    let answer = match serde_json::from_str(&line) {
-        Ok(request) => obey(request, stack).await.unwrap_or_else(|error| Answer::Refused(format!("{error:#}"))),
-        Err(error) => Answer::Refused(error.to_string()),
+    let response = match serde_json::from_str(&line) {
+        Ok(request) => perform(request, stack).await.unwrap_or_else(|error| Response::Error(format!("{error:#}"))),
+        Err(error) => Response::Error(error.to_string()),
     };
-    write.write_all(format!("{}\n", serde_json::to_string(&answer)?).as_bytes()).await?;
+    write.write_all(format!("{}\n", serde_json::to_string(&response)?).as_bytes()).await?;
     Ok(())
 }
 
-async fn obey(request: Request, stack: &Stack) -> Result<Answer> {
+async fn perform(request: Request, stack: &Stack) -> Result<Response> {
     match request {
-        Request::Status => return Ok(Answer::Entries(stack.entries())),
-        Request::Stop { name } => stack.named(&name)?.stop().await?,
-        Request::Start { name } => stack.named(&name)?.start().await?,
+        Request::Status => return Ok(Response::Processes(stack.processes())),
+        Request::Stop { name } => stack.handle(&name)?.stop().await?,
+        Request::Start { name } => stack.handle(&name)?.start().await?,
         Request::Restart { name } => {
-            stack.named(&name)?.stop().await?;
-            stack.named(&name)?.start().await?;
+            let process = stack.handle(&name)?;
+            process.stop().await?;
+            process.start().await?;
         }
-        Request::Kill { name } => stack.named(&name)?.kill().await?,
-        Request::Down => stack.leave.cancel(),
+        Request::Kill { name } => stack.handle(&name)?.kill().await?,
+        Request::Down => stack.shutdown.cancel(),
     }
-    Ok(Answer::Done)
+    Ok(Response::Done)
 }
 
-async fn ask(place: &Place, request: &Request) -> Result<Answer> {
-    let connection = UnixStream::connect(socket(place)).await.context("nothing runs here")?;
+async fn send(dir: &StackDir, request: &Request) -> Result<Response> {
+    let connection = UnixStream::connect(socket(dir)).await.context("no stack is running")?;
     let (read, mut write) = connection.into_split();
     write.write_all(format!("{}\n", serde_json::to_string(request)?).as_bytes()).await?;
-    let line = BufReader::new(read).lines().next_line().await?.context("the supervisor went away")?;
+    let line = BufReader::new(read).lines().next_line().await?.context("the supervisor has ended")?;
     Ok(serde_json::from_str(&line)?)
 }
 
-/// Gives an order and waits until it has taken effect.
-pub async fn order(place: &Place, request: Request) -> Result<()> {
-    match ask(place, &request).await? {
-        Answer::Refused(why) => Err(anyhow!(why)),
-        Answer::Done | Answer::Entries(_) => Ok(()),
+/// Sends a request and waits until it has taken effect.
+pub async fn request(dir: &StackDir, request: Request) -> Result<()> {
+    match send(dir, &request).await? {
+        Response::Error(error) => Err(anyhow!(error)),
+        Response::Done | Response::Processes(_) => Ok(()),
     }
 }
 
-/// What runs, by the supervisor; or what ran, by the state file that one left behind.
-pub async fn entries(place: &Place) -> Vec<Entry> {
-    if let Ok(Answer::Entries(entries)) = ask(place, &Request::Status).await {
-        return entries;
+/// The processes of the running stack, or those of the last stack according to its state file.
+pub async fn processes(dir: &StackDir) -> Vec<ProcessStatus> {
+    if let Ok(Response::Processes(processes)) = send(dir, &Request::Status).await {
+        return processes;
     }
-    let left = StateFile::read(place).map(|state| state.processes).unwrap_or_default();
-    left.into_iter().map(|process| Entry { pid: None, state: Phase::Stopped, ..process.entry }).collect()
+    let recorded = StateFile::read(dir).map(|state| state.processes).unwrap_or_default();
+    let stopped = |status| ProcessStatus { pid: None, state: Phase::Stopped, ..status };
+    recorded.into_iter().map(|process| stopped(process.status)).collect()
 }

@@ -1,67 +1,70 @@
-//! Orders to whoever keeps a process, and what is seen of it.
+//! A handle to a supervised process: requests to its supervisor, and its status.
 
 use anyhow::{Context, Result, bail};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::state::{Entry, Phase};
+use crate::state::{Phase, ProcessStatus};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum Action {
     Start,
     Stop,
-    /// SIGKILL; what follows is what follows every death.
+    /// SIGKILL; the supervisor then acts as after every unexpected end.
     Kill,
 }
 
-/// An order, and whom to tell that it has taken effect.
-pub type Ordered = (Order, oneshot::Sender<()>);
+/// An action, and the channel on which the supervisor acknowledges it.
+pub struct ActionRequest {
+    pub action: Action,
+    pub done: oneshot::Sender<()>,
+}
 
-/// The supervisor's end of a keeper.
 #[derive(Clone)]
 pub struct Handle {
     pub name: String,
-    orders: mpsc::Sender<Ordered>,
-    seen: watch::Receiver<Entry>,
+    requests: mpsc::Sender<ActionRequest>,
+    status: watch::Receiver<ProcessStatus>,
 }
 
 impl Handle {
-    pub fn new(name: &str, orders: mpsc::Sender<Ordered>, seen: watch::Receiver<Entry>) -> Self {
-        Self { name: name.into(), orders, seen }
+    pub fn new(name: &str, requests: mpsc::Sender<ActionRequest>, status: watch::Receiver<ProcessStatus>) -> Self {
+        Self { name: name.into(), requests, status }
     }
 
-    pub fn entry(&self) -> Entry {
-        self.seen.borrow().clone()
+    pub fn status(&self) -> ProcessStatus {
+        self.status.borrow().clone()
     }
 
-    /// Returns when it is ready.
+    /// Starts the process and waits until it is ready.
     pub async fn start(&self) -> Result<()> {
-        self.order(Order::Start).await?;
+        self.request(Action::Start).await?;
         self.wait_for(|phase| matches!(phase, Phase::Ready | Phase::Failed)).await?;
-        match self.entry() {
-            Entry { state: Phase::Failed, failure, log, .. } => {
+        match self.status() {
+            ProcessStatus { state: Phase::Failed, failure, log, .. } => {
                 bail!("{} {}; its log: {}", self.name, failure.unwrap_or_default(), log.display())
             }
             _ => Ok(()),
         }
     }
 
-    /// Returns when it has ended.
+    /// Stops the process and waits until it has ended.
     pub async fn stop(&self) -> Result<()> {
-        self.order(Order::Stop).await
+        self.request(Action::Stop).await
     }
 
     pub async fn kill(&self) -> Result<()> {
-        self.order(Order::Kill).await
+        self.request(Action::Kill).await
     }
 
-    async fn order(&self, order: Order) -> Result<()> {
-        let (done, is_done) = oneshot::channel();
-        self.orders.send((order, done)).await.ok().with_context(|| format!("{} is not kept any more", self.name))?;
-        is_done.await.with_context(|| format!("{} is not kept any more", self.name))
+    async fn request(&self, action: Action) -> Result<()> {
+        let (done, acknowledged) = oneshot::channel();
+        let unsupervised = || format!("{} is no longer supervised", self.name);
+        self.requests.send(ActionRequest { action, done }).await.ok().with_context(unsupervised)?;
+        acknowledged.await.with_context(unsupervised)
     }
 
-    pub async fn wait_for(&self, wanted: impl Fn(Phase) -> bool) -> Result<()> {
-        self.seen.clone().wait_for(|entry| wanted(entry.state)).await?;
+    pub async fn wait_for(&self, condition: impl Fn(Phase) -> bool) -> Result<()> {
+        self.status.clone().wait_for(|status| condition(status.state)).await?;
         Ok(())
     }
 }

@@ -9,12 +9,12 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-use crate::report::say;
+use crate::terminal::with_progress;
 
-/// Where Debian keeps servers, which a plain user's PATH leaves out.
+/// Folders for servers, which the PATH of a plain user does not contain on Debian.
 const SERVER_FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/sbin"];
 
-/// The first of `names` that is there.
+/// The first of `names` that exists.
 pub fn find(names: &[&str]) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders: Vec<_> = env::split_paths(&path).chain(SERVER_FOLDERS.map(PathBuf::from)).collect();
@@ -26,22 +26,22 @@ fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
-/// A program, and the Debian package that has it.
+/// A program, by its possible names, and the Debian package that contains it.
 #[derive(Clone, Copy)]
-pub struct Needed {
+pub struct Dependency {
     pub names: &'static [&'static str],
     pub package: &'static str,
 }
 
-pub const MYSQL: Needed = Needed { names: &["mariadbd", "mysqld"], package: "mariadb-server" };
-pub const REDIS: Needed = Needed { names: &["redis-server", "valkey-server"], package: "redis-server" };
-pub const PYTHON: Needed = Needed { names: &["python3"], package: "python3-pip" };
-pub const JAVA: Needed = Needed { names: &["java"], package: "default-jre-headless" };
-pub const MAVEN: Needed = Needed { names: &["mvn"], package: "maven" };
-/// Comes with Chromium itself.
-pub const CHROMEDRIVER: Needed = Needed { names: &["chromedriver"], package: "chromium-driver" };
+pub const MYSQL: Dependency = Dependency { names: &["mariadbd", "mysqld"], package: "mariadb-server" };
+pub const REDIS: Dependency = Dependency { names: &["redis-server", "valkey-server"], package: "redis-server" };
+pub const PYTHON: Dependency = Dependency { names: &["python3"], package: "python3-pip" };
+pub const JAVA: Dependency = Dependency { names: &["java"], package: "default-jre-headless" };
+pub const MAVEN: Dependency = Dependency { names: &["mvn"], package: "maven" };
+/// The package depends on Chromium.
+pub const CHROMEDRIVER: Dependency = Dependency { names: &["chromedriver"], package: "chromium-driver" };
 
-impl Needed {
+impl Dependency {
     pub fn find(&self) -> Option<PathBuf> {
         find(self.names)
     }
@@ -51,30 +51,35 @@ impl Needed {
     }
 }
 
-/// Installs what is missing of `needed` in one go.
-pub async fn all(needed: &[Needed]) -> Result<()> {
-    let missing: Vec<_> = needed.iter().filter(|one| one.find().is_none()).map(|one| one.package).collect();
-    packages(&missing).await
+/// Installs the dependencies that are missing.
+pub async fn ensure(dependencies: &[Dependency]) -> Result<()> {
+    let missing: Vec<_> = dependencies.iter().filter(|one| one.find().is_none()).map(|one| one.package).collect();
+    install(&missing).await
 }
 
-/// Installs Debian packages, which takes root and apt-get; else says what to install.
-pub async fn packages(packages: &[&str]) -> Result<()> {
+/// Installs Debian packages, which takes root and apt-get.
+///
+/// # Errors
+/// Names the packages to install where there is no apt-get, or where the user is not root.
+pub async fn install(packages: &[&str]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
     let list = packages.join(" ");
     let Some(apt) = find(&["apt-get"]) else {
-        bail!("missing here: what Debian calls {list}; install it with your system's package manager and try again");
+        bail!("not installed: {list} (Debian's names); install them with the system's package manager and try again");
     };
     if !is_root()? {
-        bail!("missing here: {list}. Install it and try again: sudo apt-get install -y {list}");
+        bail!("not installed: {list}; install them and try again: sudo apt-get install -y {list}");
     }
-    say(&format!("  Installing with apt-get, as root: {list}"));
-    if apt_get(&apt, &["install", "-y", "--no-install-recommends"], packages).await.is_err() {
-        apt_get(&apt, &["update"], &[]).await?;
-        apt_get(&apt, &["install", "-y", "--no-install-recommends"], packages).await?;
-    }
-    Ok(())
+    with_progress("apt-get", &format!("installing as root: {list}"), async {
+        if apt_get(&apt, &["install", "-y", "--no-install-recommends"], packages).await.is_err() {
+            apt_get(&apt, &["update"], &[]).await?;
+            apt_get(&apt, &["install", "-y", "--no-install-recommends"], packages).await?;
+        }
+        Ok(())
+    })
+    .await
 }
 
 async fn apt_get(apt: &Path, args: &[&str], packages: &[&str]) -> Result<()> {
@@ -98,10 +103,10 @@ pub fn is_root() -> Result<bool> {
     Ok(fs::metadata("/proc/self")?.uid() == 0)
 }
 
-/// What a program said last, usually the reason.
+/// The last line of a program's output that is not blank, which usually is the reason of a failure.
 pub fn last_line(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
-    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it gave no reason").trim().to_owned()
+    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it printed no reason").trim().to_owned()
 }
 
 #[cfg(test)]
@@ -109,14 +114,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_program_that_is_there_is_found() {
+    fn the_first_program_that_exists_is_found() {
         assert_eq!(find(&["no-such-program", "sh"]).unwrap().file_name().unwrap(), "sh");
         assert_eq!(find(&["no-such-program"]), None);
     }
 
     #[test]
-    fn the_last_line_that_says_something_is_the_reason() {
+    fn the_last_line_that_is_not_blank_is_the_reason() {
         assert_eq!(last_line(b"first\nE: no such package\n\n"), "E: no such package");
-        assert_eq!(last_line(b""), "it gave no reason");
+        assert_eq!(last_line(b""), "it printed no reason");
     }
 }

@@ -1,6 +1,8 @@
 //! `cargo stack`: the whole system on one machine, without Docker.
 
 mod build;
+mod cache;
+mod cli;
 mod control;
 mod demo;
 mod engines;
@@ -8,19 +10,27 @@ mod environment;
 mod gateway;
 mod handle;
 mod install;
-mod keeper;
+mod layer;
+mod lifecycle;
+mod logs;
 mod observe;
 mod options;
+mod plan;
 mod ports;
 mod process;
-mod report;
-mod services;
+mod process_supervisor;
+mod replicas;
+mod service;
 mod stack;
+mod stack_dir;
 mod state;
+mod status;
 mod supervise;
-mod tests_run;
+mod terminal;
+mod test_run;
+mod test_summary;
 mod web;
-mod workspace;
+mod welcome;
 
 use std::process::ExitCode;
 
@@ -28,15 +38,15 @@ use anyhow::Result;
 use clap::Parser;
 use tokio::runtime::Builder;
 
+use cli::{Cli, Command};
 use control::Request;
-use options::{Cli, Command};
-use workspace::Place;
+use stack_dir::StackDir;
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            report::complain(&format!("{error:#}"));
+            terminal::print_error(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -45,34 +55,34 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     let threads = || Builder::new_multi_thread().enable_all().build();
     let command = match command {
-        Command::Gateway(options) => return threads()?.block_on(gateway::serve(options)).map(done),
-        Command::Web(options) => return threads()?.block_on(web::serve(options)).map(done),
+        Command::Gateway(options) => return threads()?.block_on(gateway::serve(options)).map(success),
+        Command::Web(options) => return threads()?.block_on(web::serve(options)).map(success),
         command => command,
     };
-    // One thread: children are told to end with the thread that started them, and this one ends last.
-    Builder::new_current_thread().enable_all().build()?.block_on(perform(command))
+    // One thread: the kernel ends a child when the thread that started it ends, and the main thread ends last.
+    Builder::new_current_thread().enable_all().build()?.block_on(execute(command))
 }
 
-async fn perform(command: Command) -> Result<ExitCode> {
-    let place = Place::of_workspace()?;
+async fn execute(command: Command) -> Result<ExitCode> {
+    let dir = StackDir::of_workspace()?;
     match command {
-        Command::Up { detach: true, options } => supervise::detached(&place, &options).await.map(done),
-        Command::Up { detach: false, options } => supervise::in_front(place, options).await.map(done),
-        Command::Supervise(options) => supervise::in_background(place, options).await.map(done),
-        Command::Status { json } => report::status(&place, json).await,
-        Command::Env => report::env(&place).map(done),
-        Command::Logs { name, follow } => report::logs(&place, name.as_deref(), follow).await.map(done),
-        Command::Down { wipe } => supervise::down(&place, wipe).await.map(done),
-        Command::Stop { name } => control::order(&place, Request::Stop { name }).await.map(done),
-        Command::Start { name } => control::order(&place, Request::Start { name }).await.map(done),
-        Command::Restart { name } => control::order(&place, Request::Restart { name }).await.map(done),
-        Command::Kill { name } => control::order(&place, Request::Kill { name }).await.map(done),
-        Command::Demo => demo::play(&place).await.map(done),
-        Command::Test { options, args } => tests_run::run(place.for_tests(), options, args).await,
+        Command::Up { detach: true, options } => supervise::detached(&dir, &options).await.map(success),
+        Command::Up { detach: false, options } => supervise::foreground(dir, options).await.map(success),
+        Command::Supervise(options) => supervise::background(dir, options).await.map(success),
+        Command::Status { json } => status::print_status(&dir, json).await.map(success),
+        Command::Env => status::print_env(&dir).map(success),
+        Command::Logs { name, follow } => logs::print_logs(&dir, name.as_deref(), follow).await.map(success),
+        Command::Down { wipe } => supervise::down(&dir, wipe).await.map(success),
+        Command::Stop { name } => control::request(&dir, Request::Stop { name }).await.map(success),
+        Command::Start { name } => control::request(&dir, Request::Start { name }).await.map(success),
+        Command::Restart { name } => control::request(&dir, Request::Restart { name }).await.map(success),
+        Command::Kill { name } => control::request(&dir, Request::Kill { name }).await.map(success),
+        Command::Demo => demo::play(&dir).await.map(success),
+        Command::Test { options, args } => test_run::run(dir.for_tests(), options, args).await,
         Command::Gateway(_) | Command::Web(_) => Ok(ExitCode::SUCCESS),
     }
 }
 
-fn done(_: ()) -> ExitCode {
+fn success(_: ()) -> ExitCode {
     ExitCode::SUCCESS
 }

@@ -1,90 +1,25 @@
-//! What can be said on the command line.
+//! The options of the commands.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, bail};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 
-use crate::gateway::GatewayOptions;
-use crate::services::Service;
-use crate::web::WebOptions;
-
-/// BigTech Chat on one machine: real engines, the three services and the gateway.
-#[derive(Parser)]
-#[command(name = "cargo stack", bin_name = "cargo stack", disable_help_subcommand = true)]
-pub struct Cli {
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-#[derive(Subcommand)]
-pub enum Command {
-    /// Start everything; Ctrl-C stops it.
-    Up {
-        /// Return when everything is ready and leave it running.
-        #[arg(long)]
-        detach: bool,
-        #[command(flatten)]
-        options: UpOptions,
-    },
-    /// Show what runs.
-    Status {
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print `export` lines by which any tool attaches: eval "$(cargo stack env)".
-    Env,
-    /// Show the log of one process, or the last lines of all.
-    Logs {
-        name: Option<String>,
-        /// Go on as the log grows.
-        #[arg(short, long)]
-        follow: bool,
-    },
-    /// Stop everything.
-    Down {
-        /// Delete all data and logs too.
-        #[arg(long)]
-        wipe: bool,
-    },
-    /// Stop one process; it stays down.
-    Stop { name: String },
-    /// Start a stopped process.
-    Start { name: String },
-    /// Stop and start one process.
-    Restart { name: String },
-    /// SIGKILL one process; it is started again.
-    Kill { name: String },
-    /// Play the main story against the running stack, step by step.
-    Demo,
-    /// Run every test of the workspace against a stack of its own.
-    Test {
-        #[command(flatten)]
-        options: TestOptions,
-        /// Passed on to `cargo test`, which tests the whole workspace unless they name a package.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
-    #[command(hide = true)]
-    Supervise(UpOptions),
-    #[command(hide = true)]
-    Gateway(GatewayOptions),
-    #[command(hide = true)]
-    Web(WebOptions),
-}
+use crate::service::Service;
 
 #[derive(Args, Clone)]
 pub struct UpOptions {
-    /// Build and run the services optimized.
+    /// Build the services with optimizations.
     #[arg(long)]
     pub release: bool,
 
-    /// Where Kafka comes from: `auto` takes Apache Kafka where Java and Maven Central can be had.
+    /// The broker; `auto` takes Apache Kafka if it is installed or can be fetched.
     #[arg(long, value_enum, default_value_t)]
     pub kafka: KafkaChoice,
 
     /// Number of Kafka brokers.
-    #[arg(long, default_value_t = 1, value_parser = brokers)]
+    #[arg(long, default_value_t = 1, value_parser = broker_count)]
     pub brokers: usize,
 
     /// Replicas per service, such as `chat=3,user=2`; one each by default.
@@ -99,11 +34,11 @@ pub struct UpOptions {
     #[arg(long, default_value_t = 8000)]
     pub gateway_port: u16,
 
-    /// `contract`: 8005, 8003, 8002. `free`: the services and the gateway take ports of their own choosing.
+    /// `contract`: 8005, 8003 and 8002. `free`: free ports for the services and the gateway.
     #[arg(long, value_enum, default_value_t)]
     pub service_ports: ServicePorts,
 
-    /// `free`: ports of their own choosing. `default`: 3306, 27017, 6379, 19092 and following.
+    /// `free`: free ports. `default`: 3306, 27017, 6379, and 19092 and the following.
     #[arg(long, value_enum, default_value_t)]
     pub engine_ports: EnginePorts,
 
@@ -111,41 +46,41 @@ pub struct UpOptions {
     #[arg(long)]
     pub fresh: bool,
 
-    /// Start a part only.
+    /// Start only these components.
     #[arg(long, value_enum)]
-    pub only: Option<Part>,
+    pub only: Option<Component>,
 
-    /// Prometheus and Alertmanager with the rules of production, and exporters for the engines.
+    /// Start Prometheus and Alertmanager with the rules of production, and exporters for the engines.
     #[arg(long, conflicts_with = "only")]
     pub observe: bool,
 }
 
 #[derive(Args, Clone)]
 pub struct TestOptions {
-    /// Where Kafka comes from.
+    /// The broker; `auto` takes Apache Kafka if it is installed or can be fetched.
     #[arg(long, value_enum, default_value_t)]
     pub kafka: KafkaChoice,
 
-    /// Number of Kafka brokers; 1, and 3 for faults.
-    #[arg(long, value_parser = brokers)]
+    /// Number of Kafka brokers; 1 by default, and 3 with --faults.
+    #[arg(long, value_parser = broker_count)]
     pub brokers: Option<usize>,
 
-    /// Replicas per service, such as `chat=3`; one each, and for faults what they need.
+    /// Replicas per service, such as `chat=3`; one each by default, and `friend=2,chat=2` with --faults.
     #[arg(long)]
     pub replicas: Option<Replicas>,
 
-    /// Run the fault tests, and no others: they stop and kill what the others need.
+    /// Run only the fault tests, which stop and kill processes that other tests need.
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "small")]
     pub faults: Option<Faults>,
 
-    /// Run the tests of boards and alerts, and no others: they need Prometheus, and take a service down.
+    /// Run only the tests of dashboards and alerts, which need Prometheus and take a service down.
     #[arg(long, conflicts_with = "faults")]
     pub observe: bool,
 }
 
 impl TestOptions {
-    /// The test program that runs without the others, if one does.
-    pub fn alone(&self) -> Option<&'static str> {
+    /// The test program that runs alone, if the options name one.
+    pub fn exclusive_program(&self) -> Option<&'static str> {
         match (self.faults, self.observe) {
             (Some(_), _) => Some("faults"),
             (None, true) => Some("observe"),
@@ -153,10 +88,10 @@ impl TestOptions {
         }
     }
 
-    /// What is not said is what the tests need.
+    /// Brokers and replicas: those of the command line, or else as many as the tests need.
     fn sizes(&self) -> (usize, Replicas) {
         let (brokers, replicas) = match self.faults {
-            Some(_) => (3, FOR_FAULTS),
+            Some(_) => (3, FAULT_TEST_REPLICAS),
             None => (1, ONE_EACH),
         };
         (self.brokers.unwrap_or(brokers), self.replicas.unwrap_or(replicas))
@@ -182,6 +117,27 @@ impl From<TestOptions> for UpOptions {
     }
 }
 
+#[derive(Args)]
+pub struct GatewayOptions {
+    #[arg(long)]
+    pub port: u16,
+    #[arg(long)]
+    pub config: PathBuf,
+    #[arg(long)]
+    pub rate_limit: bool,
+    /// The replicas of a host in kong.yml: `user-service=http://127.0.0.1:8005,http://…`.
+    #[arg(long, value_parser = upstream)]
+    pub upstream: Vec<(String, Vec<String>)>,
+}
+
+#[derive(Args)]
+pub struct WebOptions {
+    #[arg(long)]
+    pub port: u16,
+    #[arg(long)]
+    pub folder: PathBuf,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum KafkaChoice {
     #[default]
@@ -190,7 +146,7 @@ pub enum KafkaChoice {
     Embedded,
 }
 
-/// How long and how often faults are made.
+/// How long and how often the fault tests disturb the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Faults {
     Small,
@@ -198,7 +154,7 @@ pub enum Faults {
 }
 
 impl Faults {
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Small => "small",
             Self::Full => "full",
@@ -227,12 +183,13 @@ pub enum EnginePorts {
     Default,
 }
 
+/// A set of processes that can run without the others.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Part {
+pub enum Component {
     Engines,
 }
 
-/// How many of each service run.
+/// The number of replicas of each service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replicas {
     user: usize,
@@ -242,11 +199,12 @@ pub struct Replicas {
 
 const ONE_EACH: Replicas = Replicas { user: 1, friend: 1, chat: 1 };
 
-/// A stream is read where its message was not written, and a projection has an heir.
-const FOR_FAULTS: Replicas = Replicas { user: 1, friend: 2, chat: 2 };
+/// Two replicas: a stream is read from a replica that did not write the message, and another consumer takes over the
+/// partitions of a killed one.
+const FAULT_TEST_REPLICAS: Replicas = Replicas { user: 1, friend: 2, chat: 2 };
 
-/// More of one service on one machine shows nothing that nine do not.
-const MOST_REPLICAS: usize = 9;
+/// Enough for every experiment on one machine.
+const MAX_REPLICAS: usize = 9;
 
 impl Replicas {
     pub fn of(self, service: Service) -> usize {
@@ -263,24 +221,24 @@ impl FromStr for Replicas {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut replicas = ONE_EACH;
-        for part in text.split(',').filter(|part| !part.is_empty()) {
-            let (service, count) = part.split_once('=').context("write it as chat=3,user=2")?;
-            let count: usize = count.parse().with_context(|| format!("`{count}` is no number"))?;
-            if !(1..=MOST_REPLICAS).contains(&count) {
-                bail!("between 1 and {MOST_REPLICAS} replicas, not {count}");
+        for pair in text.split(',').filter(|pair| !pair.is_empty()) {
+            let (service, count) = pair.split_once('=').context("the format is chat=3,user=2")?;
+            let count: usize = count.parse().with_context(|| format!("`{count}` is not a number"))?;
+            if !(1..=MAX_REPLICAS).contains(&count) {
+                bail!("a service has 1 to {MAX_REPLICAS} replicas, not {count}");
             }
             match service {
                 "user" => replicas.user = count,
                 "friend" => replicas.friend = count,
                 "chat" => replicas.chat = count,
-                other => bail!("`{other}` is none of user, friend, chat"),
+                other => bail!("`{other}` is not one of user, friend, chat"),
             }
         }
         Ok(replicas)
     }
 }
 
-fn brokers(text: &str) -> Result<usize, String> {
+fn broker_count(text: &str) -> Result<usize, String> {
     match text {
         "1" => Ok(1),
         "3" => Ok(3),
@@ -288,37 +246,41 @@ fn brokers(text: &str) -> Result<usize, String> {
     }
 }
 
+fn upstream(text: &str) -> anyhow::Result<(String, Vec<String>)> {
+    let (host, urls) = text.split_once('=').context("the format is host=url,url")?;
+    Ok((host.into(), urls.split(',').map(str::to_owned).collect()))
+}
+
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
+    #[derive(Parser)]
+    struct TestCommand {
+        #[command(flatten)]
+        options: TestOptions,
+    }
+
     #[test]
-    fn replicas_not_named_run_once() {
+    fn a_service_that_is_not_named_has_one_replica() {
         let replicas: Replicas = "chat=3".parse().unwrap();
         assert_eq!(replicas, Replicas { user: 1, friend: 1, chat: 3 });
     }
 
     #[test]
-    fn replicas_of_an_unknown_service_or_of_none_are_refused() {
+    fn replicas_of_an_unknown_service_or_in_a_wrong_number_are_rejected() {
         for text in ["chats=3", "chat=0", "chat=10", "chat", "chat=x"] {
             assert!(text.parse::<Replicas>().is_err(), "{text}");
         }
     }
 
     #[test]
-    fn faults_have_the_stack_that_they_need_unless_another_is_said() {
-        let sizes = |line: &[&str]| match Cli::parse_from([&["stack", "test"], line].concat()).command {
-            Command::Test { options, .. } => options.sizes(),
-            _ => panic!("no test command"),
-        };
+    fn fault_tests_get_the_stack_they_need_unless_the_options_name_another() {
+        let sizes = |line: &[&str]| TestCommand::parse_from([&["test"], line].concat()).options.sizes();
         assert_eq!(sizes(&[]), (1, ONE_EACH));
-        assert_eq!(sizes(&["--faults"]), (3, FOR_FAULTS));
+        assert_eq!(sizes(&["--faults"]), (3, FAULT_TEST_REPLICAS));
         assert_eq!(sizes(&["--faults=full", "--brokers", "1", "--replicas", ""]), (1, ONE_EACH));
-    }
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
-        Cli::command().debug_assert();
     }
 }

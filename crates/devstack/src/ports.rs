@@ -1,14 +1,14 @@
-//! Ports of a stack: those of the contract, or free ones.
+//! The ports of a stack: those of the contract, or free ones.
 
 use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::{Context, Result, bail};
 
 use crate::options::{EnginePorts, ServicePorts, UpOptions};
-use crate::services::Service;
+use crate::service::Service;
 
-/// Below the range from which Linux takes the local ports of outgoing connections (32768 and up): there, a client of a
-/// stopped engine could take its port, or even connect to itself.
+/// Below the range of ephemeral ports (32768 and up on Linux). In it, a client of a stopped engine could take the
+/// engine's port, or even connect to itself.
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
@@ -17,18 +17,18 @@ pub struct Ports {
     pub mysql: u16,
     pub mongodb: u16,
     pub redis: u16,
-    pub brokers: Vec<Broker>,
+    pub brokers: Vec<BrokerPorts>,
     pub user: Vec<u16>,
     pub friend: Vec<u16>,
     pub chat: Vec<u16>,
     pub gateway: u16,
     pub web: u16,
-    pub observers: Option<Observers>,
+    /// Only with `--observe`.
+    pub observers: Option<ObserverPorts>,
 }
 
-/// Those who watch; none unless asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Observers {
+pub struct ObserverPorts {
     pub prometheus: u16,
     pub alertmanager: u16,
     pub mysql: u16,
@@ -37,18 +37,18 @@ pub struct Observers {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Broker {
+pub struct BrokerPorts {
     pub clients: u16,
     pub controller: u16,
-    /// Where it tells its metrics, if somebody listens.
+    /// The port of its metrics, with `--observe`.
     pub metrics: Option<u16>,
 }
 
 impl Ports {
-    /// `place` makes the choice repeatable: a folder gets the same ports again while they are free.
-    pub fn choose(options: &UpOptions, place: u64) -> Result<Self> {
-        let mut free = Free::new(place);
-        let ports = Self {
+    /// Chooses the same ports for the same `seed` as long as they are free.
+    pub fn choose(options: &UpOptions, seed: u64) -> Result<Self> {
+        let mut free = FreePorts::new(seed);
+        Ok(Self {
             mysql: engine(options, &mut free, "mysql", 3306)?,
             mongodb: engine(options, &mut free, "mongodb", 27_017)?,
             redis: engine(options, &mut free, "redis", 6379)?,
@@ -59,8 +59,7 @@ impl Ports {
             gateway: gateway(options, &mut free)?,
             web: free.next()?,
             observers: options.observe.then(|| observers(options, &mut free)).transpose()?,
-        };
-        Ok(ports)
+        })
     }
 
     pub fn of(&self, service: Service) -> &[u16] {
@@ -72,24 +71,24 @@ impl Ports {
     }
 }
 
-fn engine(options: &UpOptions, free: &mut Free, name: &str, default: u16) -> Result<u16> {
+fn engine(options: &UpOptions, free: &mut FreePorts, name: &str, default: u16) -> Result<u16> {
     match options.engine_ports {
         EnginePorts::Free => free.next(),
         EnginePorts::Default => exactly(name, default),
     }
 }
 
-fn broker(options: &UpOptions, free: &mut Free, index: usize) -> Result<Broker> {
+fn broker(options: &UpOptions, free: &mut FreePorts, index: usize) -> Result<BrokerPorts> {
     let default = 19_092 + index as u16;
-    Ok(Broker {
+    Ok(BrokerPorts {
         clients: engine(options, free, &format!("kafka-{}", index + 1), default)?,
         controller: free.next()?,
         metrics: options.observe.then(|| free.next()).transpose()?,
     })
 }
 
-/// The first replica has the contract's port, the others are found by the gateway.
-fn replicas(options: &UpOptions, free: &mut Free, service: Service) -> Result<Vec<u16>> {
+/// The first replica has the port of the contract; only the gateway needs the ports of the others.
+fn replicas(options: &UpOptions, free: &mut FreePorts, service: Service) -> Result<Vec<u16>> {
     let mut ports = Vec::new();
     for index in 0..options.replicas.of(service) {
         let contract = index == 0 && options.service_ports == ServicePorts::Contract && options.only.is_none();
@@ -98,20 +97,20 @@ fn replicas(options: &UpOptions, free: &mut Free, service: Service) -> Result<Ve
     Ok(ports)
 }
 
-fn gateway(options: &UpOptions, free: &mut Free) -> Result<u16> {
+fn gateway(options: &UpOptions, free: &mut FreePorts) -> Result<u16> {
     if options.service_ports == ServicePorts::Free || options.only.is_some() {
         return free.next();
     }
     exactly("the gateway", options.gateway_port)
 }
 
-/// People look at the first two, so they stand where production has them.
-fn observers(options: &UpOptions, free: &mut Free) -> Result<Observers> {
-    let shown = |free: &mut Free, who: &str, port| match options.service_ports {
-        ServicePorts::Contract => exactly(who, port),
+/// Prometheus and Alertmanager have pages, so they have the ports of production.
+fn observers(options: &UpOptions, free: &mut FreePorts) -> Result<ObserverPorts> {
+    let shown = |free: &mut FreePorts, name: &str, port| match options.service_ports {
+        ServicePorts::Contract => exactly(name, port),
         ServicePorts::Free => free.next(),
     };
-    Ok(Observers {
+    Ok(ObserverPorts {
         prometheus: shown(free, "Prometheus", 9090)?,
         alertmanager: shown(free, "Alertmanager", 9093)?,
         mysql: free.next()?,
@@ -120,31 +119,31 @@ fn observers(options: &UpOptions, free: &mut Free) -> Result<Observers> {
     })
 }
 
-fn exactly(who: &str, port: u16) -> Result<u16> {
+fn exactly(name: &str, port: u16) -> Result<u16> {
     if is_free(port) {
         return Ok(port);
     }
-    bail!("port {port} of {who} is taken by another process (find it with `ss -ltnp sport = :{port}`)")
+    bail!("port {port} of {name} is taken by another process (find it with `ss -ltnp sport = :{port}`)")
 }
 
 fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Free ports one after another, from a start of the place's own.
-struct Free {
+/// Free ports in ascending order, from a start that depends on the seed.
+struct FreePorts {
     start: u16,
     tried: u16,
 }
 
-impl Free {
-    fn new(place: u64) -> Self {
-        Self { start: (place % u64::from(COUNT)) as u16, tried: 0 }
+impl FreePorts {
+    fn new(seed: u64) -> Self {
+        Self { start: (seed % u64::from(COUNT)) as u16, tried: 0 }
     }
 
     fn next(&mut self) -> Result<u16> {
         let mut candidates = (self.tried..COUNT).map(|offset| (offset, FIRST + (self.start + offset) % COUNT));
-        let (offset, port) = candidates.find(|&(_, port)| is_free(port)).context("no free port is left")?;
+        let (offset, port) = candidates.find(|&(_, port)| is_free(port)).context("all ports are taken")?;
         self.tried = offset + 1;
         Ok(port)
     }
@@ -155,32 +154,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn free_ports_differ_and_repeat_for_the_same_place() {
-        let mut free = Free::new(7);
-        let mut again = Free::new(7);
+    fn free_ports_differ_and_repeat_for_the_same_seed() {
+        let mut free = FreePorts::new(7);
+        let mut again = FreePorts::new(7);
         let (first, second) = (free.next().unwrap(), free.next().unwrap());
         assert_ne!(first, second);
         assert_eq!(first, again.next().unwrap());
     }
 
     #[test]
-    fn a_taken_port_is_passed_over() {
-        let first = Free::new(4711).next().unwrap();
+    fn a_taken_port_is_not_chosen() {
+        let first = FreePorts::new(4711).next().unwrap();
         let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, first)).unwrap();
-        assert_ne!(Free::new(4711).next().unwrap(), first);
+        assert_ne!(FreePorts::new(4711).next().unwrap(), first);
     }
 
     #[test]
-    fn a_port_of_the_contract_that_is_taken_is_named() {
+    fn the_error_names_the_taken_port_and_its_service() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
-        let refusal = exactly("user-service", port).unwrap_err().to_string();
-        assert!(refusal.starts_with(&format!("port {port} of user-service is taken")), "{refusal}");
+        let error = exactly("user-service", port).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("port {port} of user-service is taken")), "{error}");
     }
 
     #[test]
-    fn the_last_port_is_inside_the_range() {
-        let mut free = Free::new(u64::from(COUNT) - 1);
+    fn every_port_is_within_the_range() {
+        let mut free = FreePorts::new(u64::from(COUNT) - 1);
         assert!((FIRST..FIRST + COUNT).contains(&free.next().unwrap()));
         assert!((FIRST..FIRST + COUNT).contains(&free.next().unwrap()));
     }

@@ -1,4 +1,4 @@
-//! Child processes: how they are started, watched and ended.
+//! Child processes: starting, identifying and ending them.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -16,13 +16,13 @@ use tokio::time::{sleep, timeout};
 
 use crate::install;
 
-/// A program and how to call it.
+/// A program with its arguments, environment and working directory.
 #[derive(Clone, Debug, Default)]
 pub struct Launch {
-    pub program: PathBuf,
-    pub args: Vec<OsString>,
-    pub env: Vec<(String, String)>,
-    pub dir: PathBuf,
+    program: PathBuf,
+    args: Vec<OsString>,
+    env: Vec<(String, String)>,
+    dir: PathBuf,
 }
 
 impl Launch {
@@ -45,12 +45,12 @@ impl Launch {
         self
     }
 
-    /// Starts it with its output added to `log`.
+    /// Starts the program and appends its output to `log`.
     pub fn spawn(&self, log: &Path) -> Result<Child> {
         self.command(log)?.spawn().with_context(|| format!("cannot start {}", self.program.display()))
     }
 
-    /// Runs it to its end.
+    /// Runs the program to its end.
     pub async fn run(&self, log: &Path) -> Result<()> {
         let status = self.command(log)?.kill_on_drop(true).status().await;
         let status = status.with_context(|| format!("cannot start {}", self.program.display()))?;
@@ -70,13 +70,13 @@ impl Launch {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
-            // Ctrl-C in a terminal reaches a whole process group; the order of stopping is ours to choose.
+            // Ctrl-C in a terminal signals the whole process group; the supervisor stops its children in order.
             .process_group(0);
         Ok(command)
     }
 }
 
-/// `setpriv` (in every Debian) asks the kernel to end the child when we are gone, be it by SIGKILL.
+/// With `setpriv` (part of every Debian), the kernel ends the child when this process ends, even by SIGKILL.
 fn end_with_parent(program: &Path) -> Command {
     let Some(setpriv) = install::find(&["setpriv"]) else { return Command::new(program) };
     let mut command = Command::new(setpriv);
@@ -84,31 +84,31 @@ fn end_with_parent(program: &Path) -> Command {
     command
 }
 
-/// Whether a process has opened its port: all that can be asked of one that serves others' answers.
+/// Whether a process has opened its port: the probe of a proxy or a file server, which has no health check.
 pub async fn listens(port: u16) -> Result<()> {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     Ok(())
 }
 
-/// SIGTERM, then SIGKILL to whoever has not ended within `grace`.
+/// Sends SIGTERM, and SIGKILL if the process has not ended within `grace`.
 pub async fn end(child: &mut Child, grace: Duration) {
     let Some(pid) = child.id() else { return };
     signal(pid, Signal::SIGTERM);
     if timeout(grace, child.wait()).await.is_err() {
-        // Neither fails unless it has ended meanwhile, which is what we want.
+        // The only failure is that the process has ended meanwhile.
         let _ = child.kill().await;
     }
 }
 
 pub fn signal(pid: u32, signal: Signal) {
-    // The only failure is that it has ended.
+    // The only failure is that the process has ended.
     let _ = kill(Pid::from_raw(pid as i32), signal);
 }
 
-/// When a process was started, in the kernel's ticks since boot: with the pid, an identity that is not reused.
-pub fn birth(pid: u32) -> Option<u64> {
+/// The start time of a process in clock ticks since boot. A pid is reused, but not together with its start time.
+pub fn start_time(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in brackets may hold spaces; the fields after it are fixed: state is the 3rd, starttime the 22nd.
+    // The name in brackets may contain spaces. After it, the state is the 3rd field and the start time the 22nd.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
     if fields.next()? == "Z" {
@@ -117,9 +117,10 @@ pub fn birth(pid: u32) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
-/// Ends processes of a stack whose supervisor is gone. Only those that are still the ones that it started.
+/// Ends processes, given by pid and start time, whose supervisor is gone. A process with another start time is left
+/// alone: its pid was reused.
 pub async fn end_orphans(orphans: &[(u32, u64)]) {
-    let alive = || orphans.iter().filter(|&&(pid, born)| birth(pid) == Some(born)).map(|&(pid, _)| pid);
+    let alive = || orphans.iter().filter(|&&(pid, started)| start_time(pid) == Some(started)).map(|&(pid, _)| pid);
     for pid in alive() {
         signal(pid, Signal::SIGTERM);
     }
@@ -139,22 +140,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_has_a_birth_and_another_pid_none() {
-        assert!(birth(std::process::id()).is_some());
-        assert_eq!(birth(u32::MAX), None);
+    fn a_running_process_has_a_start_time_and_an_unused_pid_has_none() {
+        assert!(start_time(std::process::id()).is_some());
+        assert_eq!(start_time(u32::MAX), None);
     }
 
     #[tokio::test]
-    async fn an_orphan_is_ended_and_a_reused_pid_is_not() {
-        let mut ours = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let mut other = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let born = birth(ours.id()).unwrap();
+    async fn an_orphan_is_ended_and_a_process_with_a_reused_pid_is_not() {
+        let mut orphan = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut reused = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let started = start_time(orphan.id()).unwrap();
 
-        end_orphans(&[(ours.id(), born), (other.id(), u64::MAX)]).await;
+        end_orphans(&[(orphan.id(), started), (reused.id(), u64::MAX)]).await;
 
-        assert!(!ours.wait().unwrap().success());
-        assert!(other.try_wait().unwrap().is_none());
-        other.kill().unwrap();
-        other.wait().unwrap();
+        assert!(!orphan.wait().unwrap().success());
+        assert!(reused.try_wait().unwrap().is_none());
+        reused.kill().unwrap();
+        reused.wait().unwrap();
     }
 }

@@ -1,14 +1,14 @@
-//! What is known about a stack from outside: the state file.
+//! The state file: what other commands read about a stack.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::process::birth;
-use crate::workspace::Place;
+use crate::process::start_time;
+use crate::stack_dir::StackDir;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -21,7 +21,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Ready => "ready",
@@ -33,13 +33,13 @@ impl Phase {
 
 /// One line of `status`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Entry {
+pub struct ProcessStatus {
     pub name: String,
     pub pid: Option<u32>,
     pub port: u16,
     pub state: Phase,
     pub log: PathBuf,
-    /// Why it failed.
+    /// The reason of `Phase::Failed`.
     #[serde(skip)]
     pub failure: Option<String>,
 }
@@ -47,48 +47,58 @@ pub struct Entry {
 #[derive(Default, Serialize, Deserialize)]
 pub struct StateFile {
     pub supervisor: u32,
-    pub born: u64,
-    /// Everything is up.
+    pub start_time: u64,
+    /// Every process is ready.
     pub ready: bool,
-    /// What `cargo stack env` prints.
+    /// The variables that `cargo stack env` prints.
     pub env: BTreeMap<String, String>,
-    pub processes: Vec<Recorded>,
+    pub processes: Vec<RecordedProcess>,
 }
 
 #[derive(Serialize, Deserialize)]
-pub struct Recorded {
+pub struct RecordedProcess {
     #[serde(flatten)]
-    pub entry: Entry,
-    pub born: Option<u64>,
+    pub status: ProcessStatus,
+    pub start_time: Option<u64>,
 }
 
-impl Recorded {
-    pub fn of(entry: Entry) -> Self {
-        Self { born: entry.pid.and_then(birth), entry }
+impl RecordedProcess {
+    pub fn new(status: ProcessStatus) -> Self {
+        Self { start_time: status.pid.and_then(start_time), status }
     }
 }
 
 impl StateFile {
-    pub fn read(place: &Place) -> Option<Self> {
-        serde_json::from_slice(&fs::read(place.state_file()).ok()?).ok()
+    pub fn read(dir: &StackDir) -> Option<Self> {
+        serde_json::from_slice(&fs::read(dir.state_file()).ok()?).ok()
     }
 
-    /// Replaced in one step: a reader never sees half a file.
-    pub fn write(&self, place: &Place) -> Result<()> {
-        let file = place.state_file();
+    /// # Errors
+    /// Fails if no stack is running, or if it is not ready yet.
+    pub fn read_ready(dir: &StackDir) -> Result<Self> {
+        match Self::read(dir) {
+            Some(state) if state.is_supervised() && state.ready => Ok(state),
+            Some(state) if state.is_supervised() => bail!("the stack is still starting (cargo stack status)"),
+            _ => bail!("no stack is running; start it: cargo stack up"),
+        }
+    }
+
+    /// Replaces the file in one step, so that a reader never sees half of it.
+    pub fn write(&self, dir: &StackDir) -> Result<()> {
+        let file = dir.state_file();
         let draft = file.with_extension("json.new");
         fs::write(&draft, serde_json::to_vec_pretty(self)?)
             .and_then(|()| fs::rename(&draft, &file))
             .with_context(|| format!("cannot write {}", file.display()))
     }
 
-    pub fn is_supervised(&self) -> bool {
-        birth(self.supervisor) == Some(self.born)
+    fn is_supervised(&self) -> bool {
+        start_time(self.supervisor) == Some(self.start_time)
     }
 
-    /// Processes with their births, but for those that live inside the supervisor.
+    /// Pids and start times of the processes, without those that run inside the supervisor.
     pub fn children(&self) -> Vec<(u32, u64)> {
-        let known = self.processes.iter().filter_map(|process| process.entry.pid.zip(process.born));
-        known.filter(|&(pid, _)| pid != self.supervisor).collect()
+        let processes = self.processes.iter().filter_map(|process| process.status.pid.zip(process.start_time));
+        processes.filter(|&(pid, _)| pid != self.supervisor).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! The process that owns a stack: in front of the terminal, or behind it.
+//! The process that runs a stack: in the foreground of a terminal, or in the background.
 
 use std::fs::{File, TryLockError};
 use std::process::{Child, Command, Stdio};
@@ -12,63 +12,70 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use crate::control::{self, Control, Request};
+use crate::lifecycle::{bring_up, take_down};
+use crate::logs::read_appended;
 use crate::options::UpOptions;
+use crate::plan::Plan;
 use crate::process::{self, end_orphans};
-use crate::report::{self, say};
 use crate::stack::Stack;
+use crate::stack_dir::StackDir;
 use crate::state::StateFile;
-use crate::workspace::Place;
+use crate::terminal::{print, print_raw};
+use crate::welcome::print_welcome;
 
 const SUPERVISOR: &str = "supervisor";
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Longer than the graces of all three layers together.
-const DOWN_WITHIN: Duration = Duration::from_secs(90);
+const POLL_EVERY: Duration = Duration::from_millis(100);
+/// Longer than the graces of all layers together.
+const DOWN_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Runs a stack until Ctrl-C, SIGTERM or `down`.
-pub async fn in_front(place: Place, options: UpOptions) -> Result<()> {
-    let said = options.clone();
-    with_stack(place, options, async |stack| {
-        report::welcome(&stack.entries(), &stack.env(), &said);
-        say("Ctrl-C stops everything.");
-        stack.leave.cancelled().await;
+/// Runs a stack until Ctrl-C, SIGTERM or `cargo stack down`.
+pub async fn foreground(dir: StackDir, options: UpOptions) -> Result<()> {
+    with_stack(dir, options, async |stack| {
+        print_welcome(&stack.processes(), &stack.env(), &stack.plan.options);
+        print("Ctrl-C stops everything.");
+        stack.shutdown.cancelled().await;
         Ok(())
     })
     .await
 }
 
-/// The same without a terminal, started by `detached`.
-pub async fn in_background(place: Place, options: UpOptions) -> Result<()> {
+/// Runs a stack in a session of its own until SIGTERM or `cargo stack down`; `detached` starts it.
+pub async fn background(dir: StackDir, options: UpOptions) -> Result<()> {
     nix::unistd::setsid().context("cannot leave the terminal's session")?;
-    with_stack(place, options, async |stack| {
-        stack.leave.cancelled().await;
+    with_stack(dir, options, async |stack| {
+        stack.shutdown.cancelled().await;
         Ok(())
     })
     .await
 }
 
-/// Brings a stack up, does `work` with it, takes it down, however it ends.
-pub async fn with_stack<T>(place: Place, options: UpOptions, work: impl AsyncFnOnce(&Stack) -> Result<T>) -> Result<T> {
-    place.create()?;
-    let _lock = lock(&place)?;
-    clean_up(&place).await;
-    place.empty_logs(SUPERVISOR)?;
+/// Brings a stack up, runs `work` with it, and takes it down, also after a failure.
+pub async fn with_stack<T>(
+    dir: StackDir,
+    options: UpOptions,
+    work: impl AsyncFnOnce(&Stack) -> Result<T>,
+) -> Result<T> {
+    dir.create()?;
+    let _lock = lock(&dir)?;
+    end_leftovers(&dir).await;
+    dir.delete_logs_except(SUPERVISOR)?;
     if options.fresh {
-        place.wipe_data()?;
+        dir.wipe_data()?;
     }
-    let stack = Arc::new(Stack::new(place, options)?);
-    let control = Control::open(&stack.plan.place)?;
+    let stack = Arc::new(Stack::new(Plan::new(dir, options)?));
+    let control = Control::bind(&stack.plan.dir)?;
     let serving = tokio::spawn(control.serve(Arc::clone(&stack)));
-    let leaving = tokio::spawn(leave_on_signal(Arc::clone(&stack))?);
+    let watching = tokio::spawn(shut_down_on_signal(Arc::clone(&stack))?);
     let recording = tokio::spawn({
         let stack = Arc::clone(&stack);
         async move { stack.record().await }
     });
 
-    let result = up_and_work(&stack, work).await;
+    let result = bring_up_and_work(&stack, work).await;
 
-    stack.leave.cancel();
-    stack.take_down().await;
-    for task in [serving, leaving] {
+    stack.shutdown.cancel();
+    take_down(&stack).await;
+    for task in [serving, watching] {
         task.abort();
     }
     recording.abort();
@@ -76,15 +83,15 @@ pub async fn with_stack<T>(place: Place, options: UpOptions, work: impl AsyncFnO
     result
 }
 
-async fn up_and_work<T>(stack: &Stack, work: impl AsyncFnOnce(&Stack) -> Result<T>) -> Result<T> {
+async fn bring_up_and_work<T>(stack: &Stack, work: impl AsyncFnOnce(&Stack) -> Result<T>) -> Result<T> {
     tokio::select! {
-        up = stack.bring_up() => up?,
-        () = stack.leave.cancelled() => bail!("interrupted while starting"),
+        up = bring_up(stack) => up?,
+        () = stack.shutdown.cancelled() => bail!("interrupted while starting"),
     }
     work(stack).await
 }
 
-fn leave_on_signal(stack: Arc<Stack>) -> Result<impl Future<Output = ()>> {
+fn shut_down_on_signal(stack: Arc<Stack>) -> Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -94,52 +101,54 @@ fn leave_on_signal(stack: Arc<Stack>) -> Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
             _ = hangup.recv() => {}
         }
-        say("Stopping everything …");
-        stack.leave.cancel();
+        print("Stopping everything …");
+        stack.shutdown.cancel();
     })
 }
 
-/// Held as long as a supervisor lives; the kernel lets go of it with the process.
-fn lock(place: &Place) -> Result<File> {
-    let path = place.lock_file();
+/// Takes the lock that a supervisor holds for its life. The kernel releases it when the process ends.
+fn lock(dir: &StackDir) -> Result<File> {
+    let path = dir.lock_file();
     let file = File::options().create(true).truncate(false).write(true).open(&path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("it runs already: see cargo stack status, end it with cargo stack down"),
+        Err(TryLockError::WouldBlock) => {
+            bail!("a stack is running already: inspect it with cargo stack status, stop it with cargo stack down")
+        }
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
 }
 
-/// Ends what a supervisor left that was killed itself.
-async fn clean_up(place: &Place) {
-    if let Some(state) = StateFile::read(place) {
+/// Ends the processes of a supervisor that was killed.
+async fn end_leftovers(dir: &StackDir) {
+    if let Some(state) = StateFile::read(dir) {
         end_orphans(&state.children()).await;
     }
 }
 
-/// Starts a supervisor behind the terminal and shows its progress until everything is ready.
-pub async fn detached(place: &Place, options: &UpOptions) -> Result<()> {
-    place.create()?;
-    drop(lock(place)?);
-    let path = place.log(SUPERVISOR);
+/// Starts a supervisor in the background and prints its output until everything is ready.
+pub async fn detached(dir: &StackDir, options: &UpOptions) -> Result<()> {
+    dir.create()?;
+    drop(lock(dir)?);
+    let path = dir.log(SUPERVISOR);
     let log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    let mut progress = File::open(&path)?;
+    let mut output = File::open(&path)?;
     let mut supervisor = spawn_supervisor(log)?;
     loop {
         let ended = supervisor.try_wait()?;
-        let state = StateFile::read(place).filter(|state| state.supervisor == supervisor.id() && state.ready);
-        report::pass_on(&report::grown(&mut progress)?);
+        let state = StateFile::read(dir).filter(|state| state.supervisor == supervisor.id() && state.ready);
+        print_raw(&read_appended(&mut output)?);
         if ended.is_some() {
-            bail!("nothing was left running; what was said is in {}", path.display());
+            bail!("the stack did not start, and nothing is left running; the log is {}", path.display());
         }
         if let Some(state) = state {
-            let entries: Vec<_> = state.processes.into_iter().map(|process| process.entry).collect();
-            report::welcome(&entries, &state.env, options);
-            say("It goes on running. Stop it: cargo stack down");
+            let processes: Vec<_> = state.processes.into_iter().map(|process| process.status).collect();
+            print_welcome(&processes, &state.env, options);
+            print("The stack runs in the background. Stop it: cargo stack down");
             return Ok(());
         }
         tokio::select! {
-            () = sleep(LOOK_AGAIN) => {}
+            () = sleep(POLL_EVERY) => {}
             _ = ctrl_c() => process::signal(supervisor.id(), Signal::SIGTERM),
         }
     }
@@ -157,30 +166,30 @@ fn spawn_supervisor(log: File) -> Result<Child> {
         .context("cannot start the supervisor")
 }
 
-pub async fn down(place: &Place, wipe: bool) -> Result<()> {
-    place.create()?;
-    if control::order(place, Request::Down).await.is_ok() {
-        until_unlocked(place).await?;
-        say("Everything is stopped.");
+pub async fn down(dir: &StackDir, wipe: bool) -> Result<()> {
+    dir.create()?;
+    if control::request(dir, Request::Down).await.is_ok() {
+        until_unlocked(dir).await?;
+        print("Everything is stopped.");
     } else {
-        let _lock = lock(place)?;
-        clean_up(place).await;
-        say("Nothing runs here.");
+        let _lock = lock(dir)?;
+        end_leftovers(dir).await;
+        print("No stack is running.");
     }
     if wipe {
-        place.wipe()?;
-        say("Data and logs are deleted.");
+        dir.wipe()?;
+        print("Data and logs are deleted.");
     }
     Ok(())
 }
 
-async fn until_unlocked(place: &Place) -> Result<()> {
-    let deadline = Instant::now() + DOWN_WITHIN;
-    while let Err(error) = lock(place) {
+async fn until_unlocked(dir: &StackDir) -> Result<()> {
+    let deadline = Instant::now() + DOWN_TIMEOUT;
+    while let Err(error) = lock(dir) {
         if Instant::now() > deadline {
-            return Err(error.context("it does not end"));
+            return Err(error.context("the supervisor does not end"));
         }
-        sleep(LOOK_AGAIN).await;
+        sleep(POLL_EVERY).await;
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
-//! A person of the story: an account and the requests it makes.
+//! A person of the demo: an account and its requests.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+use super::response::{expect, id, text};
 
 const PASSWORD: &str = "Passw0rd!";
 
@@ -17,7 +19,7 @@ pub struct Person {
 }
 
 impl Person {
-    /// Somebody new each time: the demo can be played again and again.
+    /// A person with a random name, so that the demo can be repeated.
     pub fn new(gateway: &str, name: &str) -> Self {
         let username = format!("{name}-{}", &Uuid::new_v4().simple().to_string()[..10]);
         Self {
@@ -34,7 +36,7 @@ impl Person {
         let body = json!({"email": self.email, "username": self.username, "password": PASSWORD});
         let user = self.post("/api/auth/register", &body, StatusCode::CREATED).await?;
         ensure!(user["username"] == self.username.as_str() && user["email"] == self.email.as_str(), "{user}");
-        ensure!(text(&user, "created_at")?.ends_with('Z'), "no UTC: {user}");
+        ensure!(text(&user, "created_at")?.ends_with('Z'), "not UTC: {user}");
         self.id = id(&user, "id")?;
         Ok(())
     }
@@ -43,26 +45,26 @@ impl Person {
         let form = [("username", self.email.as_str()), ("password", PASSWORD)];
         let request = self.request(Method::POST, "/api/auth/login").form(&form);
         let token = expect(StatusCode::OK, request).await?;
-        self.take(&token)
+        self.set_token(&token)
     }
 
     pub async fn log_in_by_json(&mut self) -> Result<()> {
         let body = json!({"email": self.email, "password": PASSWORD});
         let token = self.post("/api/auth/login/json", &body, StatusCode::OK).await?;
-        self.take(&token)
+        self.set_token(&token)
     }
 
-    fn take(&mut self, token: &Value) -> Result<()> {
+    fn set_token(&mut self, token: &Value) -> Result<()> {
         ensure!(token["token_type"] == "bearer" && id(token, "expires_in")? > 0, "{token}");
         self.token = text(token, "access_token")?.into();
         Ok(())
     }
 
-    pub async fn is_refused_without_token(&self) -> Result<()> {
+    pub async fn is_rejected_without_token(&self) -> Result<()> {
         let request = self.client.get(format!("{}/api/profile/me", self.gateway));
         let forged = request.header("x-user-id", self.id.to_string()).header("x-user-email", &self.email);
-        let refusal = expect(StatusCode::UNAUTHORIZED, forged).await?;
-        ensure!(refusal["error"] == "authentication_error" && refusal["status_code"] == 401, "{refusal}");
+        let error = expect(StatusCode::UNAUTHORIZED, forged).await?;
+        ensure!(error["error"] == "authentication_error" && error["status_code"] == 401, "{error}");
         Ok(())
     }
 
@@ -78,30 +80,20 @@ impl Person {
         expect(StatusCode::OK, self.request(Method::PUT, path).json(body)).await
     }
 
-    /// An answer that is not to be read to its end.
+    /// A response whose body is a stream.
     pub async fn open(&self, path: &str) -> Result<Response> {
-        let answer = self.request(Method::GET, path).send().await?;
-        ensure!(answer.status() == StatusCode::OK, "{path} answered {}: {}", answer.status(), answer.text().await?);
-        Ok(answer)
+        let response = self.request(Method::GET, path).send().await?;
+        ensure!(
+            response.status() == StatusCode::OK,
+            "{path} responded {}: {}",
+            response.status(),
+            response.text().await?
+        );
+        Ok(response)
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.gateway));
         if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }
     }
-}
-
-async fn expect(status: StatusCode, request: RequestBuilder) -> Result<Value> {
-    let answer = request.send().await.context("the gateway does not answer")?;
-    let (is, path, body) = (answer.status(), answer.url().path().to_owned(), answer.text().await?);
-    ensure!(is == status, "{path} answered {is}, not {status}: {body}");
-    serde_json::from_str(&body).with_context(|| format!("{path} answered no JSON: {body}"))
-}
-
-pub fn id(value: &Value, field: &str) -> Result<i64> {
-    value[field].as_i64().with_context(|| format!("no number `{field}` in {value}"))
-}
-
-pub fn text<'a>(value: &'a Value, field: &str) -> Result<&'a str> {
-    value[field].as_str().with_context(|| format!("no text `{field}` in {value}"))
 }

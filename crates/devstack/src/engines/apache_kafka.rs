@@ -1,4 +1,4 @@
-//! Apache Kafka in KRaft mode: each broker is a controller too.
+//! Apache Kafka in KRaft mode, in which each broker is also a controller.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,18 +11,18 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, Producer};
 use tokio::task::spawn_blocking;
 
-use crate::keeper::Unit;
-use crate::observe::Agent;
-use crate::ports::Broker;
+use super::kafka_installation::KafkaInstallation;
+use crate::observe::JmxAgent;
+use crate::plan::Plan;
+use crate::ports::BrokerPorts;
 use crate::process::Launch;
-use crate::stack::{Plan, Stack};
+use crate::process_supervisor::ProcessSpec;
+use crate::stack::Stack;
 
-use super::kafka::Apache;
+/// A cluster id is 16 bytes in base64.
+const CLUSTER_ID: &str = "YmlndGVjaC1jaGF0LTAwMQ";
 
-/// Sixteen bytes in base64, as Kafka wants its cluster ids.
-const CLUSTER: &str = "YmlndGVjaC1jaGF0LTAwMQ";
-
-/// C1 only and the serial collector: half the time to start and half the memory, on two cores that others need.
+/// C1 only and the serial collector: on two cores, they halve the start time and the memory.
 const JVM: [&str; 6] = [
     "-Xms96m",
     "-Xmx384m",
@@ -32,14 +32,14 @@ const JVM: [&str; 6] = [
     "-Dorg.apache.logging.log4j.level=INFO",
 ];
 
-/// Starts all brokers and returns where clients find them.
-pub async fn start(stack: &Stack, apache: &Apache) -> Result<String> {
+/// Starts all brokers and returns the bootstrap servers.
+pub async fn start(stack: &Stack, kafka: &KafkaInstallation) -> Result<String> {
     let plan = &stack.plan;
     let bootstrap = bootstrap(plan);
-    let agent = Agent::of(plan).await?;
+    let agent = JmxAgent::for_plan(plan).await?;
     let brokers = 0..plan.ports.brokers.len();
-    let units = try_join_all(brokers.map(|index| prepare(plan, apache, agent.as_ref(), index, &bootstrap))).await?;
-    stack.start_all(units).await?;
+    let specs = try_join_all(brokers.map(|index| prepare(plan, kafka, agent.as_ref(), index, &bootstrap))).await?;
+    stack.start_all(specs).await?;
     Ok(bootstrap)
 }
 
@@ -48,43 +48,50 @@ fn bootstrap(plan: &Plan) -> String {
     addresses.join(",")
 }
 
-async fn prepare(plan: &Plan, apache: &Apache, agent: Option<&Agent>, index: usize, bootstrap: &str) -> Result<Unit> {
+async fn prepare(
+    plan: &Plan,
+    kafka: &KafkaInstallation,
+    agent: Option<&JmxAgent>,
+    index: usize,
+    bootstrap: &str,
+) -> Result<ProcessSpec> {
     let brokers = &plan.ports.brokers;
     let name = format!("kafka-{}", index + 1);
-    // A quorum of one does not grow into one of three: each keeps its own data.
-    let data = plan.place.data(&format!("{name}-of-{}", brokers.len()));
+    // A quorum of one cannot become a quorum of three, so each number of brokers has data of its own.
+    let data = plan.dir.data(&format!("{name}-of-{}", brokers.len()));
     fs::create_dir_all(&data)?;
     let settings = data.join("server.properties");
     fs::write(&settings, properties(brokers, index, &data))?;
-    let log = plan.place.log(&name);
+    let log = plan.dir.log(&name);
     if !data.join("log/meta.properties").exists() {
-        let format = java(apache, &data, None, "kafka.tools.StorageTool");
-        format.args(["format", "-t", CLUSTER, "-c"]).arg(&settings).run(&log).await?;
+        let format = java(kafka, &data, None, "kafka.tools.StorageTool");
+        format.args(["format", "-t", CLUSTER_ID, "-c"]).arg(&settings).run(&log).await?;
     }
     let (bootstrap, count) = (bootstrap.to_owned(), brokers.len());
-    let metrics = agent.zip(brokers[index].metrics).map(|(agent, port)| agent.argument(port));
-    Ok(Unit {
+    let metrics = agent.zip(brokers[index].metrics).map(|(agent, port)| agent.jvm_argument(port));
+    Ok(ProcessSpec {
         name,
         port: brokers[index].clients,
-        launch: java(apache, &data, metrics, "kafka.Kafka").arg(settings),
+        launch: java(kafka, &data, metrics, "kafka.Kafka").arg(settings),
         log,
-        probe: Arc::new(move || Box::pin(serves(bootstrap.clone(), index as i32 + 1, count))),
+        probe: Arc::new(move || Box::pin(is_member(bootstrap.clone(), index as i32 + 1, count))),
         grace: Duration::from_secs(20),
     })
 }
 
-fn java(apache: &Apache, dir: &Path, agent: Option<String>, class: &str) -> Launch {
-    let archives = PathBuf::from(&apache.libs).join("*");
-    Launch::new(&apache.java, dir).args(JVM).args(agent).arg("-cp").arg(archives).arg(class)
+fn java(kafka: &KafkaInstallation, dir: &Path, agent: Option<String>, class: &str) -> Launch {
+    let archives = PathBuf::from(&kafka.libs).join("*");
+    Launch::new(&kafka.java, dir).args(JVM).args(agent).arg("-cp").arg(archives).arg(class)
 }
 
-/// A killed broker may register again only when its last session has ended, so sessions are shorter than the default 9 s.
-fn properties(brokers: &[Broker], index: usize, data: &Path) -> String {
+/// The configuration of a broker. Sessions are shorter than the default of 9 s, because a killed broker cannot register
+/// again before its last session has ended.
+fn properties(brokers: &[BrokerPorts], index: usize, data: &Path) -> String {
     let voters: Vec<_> =
         brokers.iter().enumerate().map(|(n, broker)| format!("{}@127.0.0.1:{}", n + 1, broker.controller)).collect();
-    let Broker { clients, controller, .. } = brokers[index];
+    let BrokerPorts { clients, controller, .. } = brokers[index];
     let (id, voters, log) = (index + 1, voters.join(","), data.join("log"));
-    // As in production with three; with one there is nobody to replicate to.
+    // Three brokers have the numbers of production; one broker cannot replicate.
     let (replicas, in_sync) = if brokers.len() == 1 { (1, 1) } else { (3, 2) };
     format!(
         "process.roles=broker,controller
@@ -115,14 +122,14 @@ log.cleaner.dedupe.buffer.size=8388608
     )
 }
 
-/// Whether this broker is part of a cluster that is whole.
-async fn serves(bootstrap: String, id: i32, count: usize) -> Result<()> {
+/// Fails until the broker is a member of the cluster.
+async fn is_member(bootstrap: String, id: i32, count: usize) -> Result<()> {
     spawn_blocking(move || {
         let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &bootstrap).create()?;
         let metadata = producer.client().fetch_metadata(None, Duration::from_secs(3))?;
         let brokers = metadata.brokers();
         if !brokers.iter().any(|broker| broker.id() == id) {
-            bail!("{} of {count} brokers are there, not yet this one", brokers.len());
+            bail!("{} of {count} brokers are members, not yet broker {id}", brokers.len());
         }
         Ok(())
     })
@@ -134,8 +141,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_brokers_vote_and_keep_three_copies() {
-        let brokers = [1, 2, 3].map(|n| Broker { clients: 1000 + n, controller: 2000 + n, metrics: None });
+    fn three_brokers_form_a_quorum_and_keep_three_copies() {
+        let brokers = [1, 2, 3].map(|n| BrokerPorts { clients: 1000 + n, controller: 2000 + n, metrics: None });
         let text = properties(&brokers, 1, Path::new("/d"));
         assert!(text.contains("node.id=2\n"));
         assert!(text.contains("controller.quorum.voters=1@127.0.0.1:2001,2@127.0.0.1:2002,3@127.0.0.1:2003\n"));
@@ -145,7 +152,7 @@ mod tests {
 
     #[test]
     fn one_broker_keeps_one_copy() {
-        let text = properties(&[Broker { clients: 1, controller: 2, metrics: None }], 0, Path::new("/d"));
+        let text = properties(&[BrokerPorts { clients: 1, controller: 2, metrics: None }], 0, Path::new("/d"));
         assert!(text.contains("min.insync.replicas=1\n"));
         assert!(text.contains("offsets.topic.replication.factor=1\n"));
     }

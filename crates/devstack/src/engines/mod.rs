@@ -1,8 +1,10 @@
-//! The real engines, side by side: MySQL, MongoDB, Redis, Kafka.
+//! The real engines, which start side by side: MySQL, MongoDB, Redis and Kafka.
 
 mod apache_kafka;
 mod embedded_kafka;
 mod kafka;
+mod kafka_installation;
+mod maven;
 pub mod mongodb;
 pub mod mysql;
 pub mod redis;
@@ -10,13 +12,13 @@ pub mod redis;
 use anyhow::Result;
 use futures_util::future::try_join4;
 
-pub use kafka::Kafka;
+pub use kafka::KafkaCluster;
 
 use crate::install;
 use crate::stack::Stack;
 
-pub async fn start(stack: &Stack) -> Result<Kafka> {
-    install::all(&[install::MYSQL, install::REDIS]).await?;
+pub async fn start(stack: &Stack) -> Result<KafkaCluster> {
+    install::ensure(&[install::MYSQL, install::REDIS]).await?;
     let ((), (), (), kafka) =
         try_join4(mysql::start(stack), mongodb::start(stack), redis::start(stack), kafka::start(stack)).await?;
     Ok(kafka)

@@ -1,4 +1,4 @@
-//! MySQL or MariaDB: one server, a schema and an account for each service.
+//! MySQL or MariaDB: one server with a schema and an account for each service.
 
 use std::fs;
 use std::path::Path;
@@ -9,18 +9,20 @@ use anyhow::Result;
 use sqlx::{Connection, MySqlConnection};
 use tokio::process::Command;
 
-use crate::install::{self, MYSQL, Needed};
-use crate::keeper::Unit;
+use crate::install::{self, Dependency, MYSQL};
+use crate::plan::Plan;
 use crate::process::Launch;
-use crate::services::Service;
-use crate::stack::{Plan, Stack};
+use crate::process_supervisor::ProcessSpec;
+use crate::service::Service;
+use crate::stack::Stack;
 
 const ROOT_PASSWORD: &str = "rootpassword";
 const SERVICE_PASSWORD: &str = "chatpassword";
 
-const INSTALLER: Needed = Needed { names: &["mariadb-install-db", "mysql_install_db"], package: "mariadb-server" };
+const INSTALLER: Dependency =
+    Dependency { names: &["mariadb-install-db", "mysql_install_db"], package: "mariadb-server" };
 
-/// Every change of ours is on disk when it is acknowledged, as in production.
+/// As in production, a commit is on disk when it is acknowledged.
 const SETTINGS: [&str; 12] = [
     "--bind-address=127.0.0.1",
     "--skip-name-resolve",
@@ -29,45 +31,45 @@ const SETTINGS: [&str; 12] = [
     "--innodb-flush-log-at-trx-commit=1",
     "--innodb-buffer-pool-size=256M",
     "--innodb-log-file-size=64M",
-    // Nothing worth warming up, and it is what a start waits for.
+    // A start would wait for the buffer pool, which is too small to be worth it.
     "--innodb-buffer-pool-load-at-startup=OFF",
     "--innodb-buffer-pool-dump-at-shutdown=OFF",
-    // Three services, their replicas, and tests with pools of their own.
+    // Replicas and tests have connection pools of their own.
     "--max-connections=1000",
     "--default-time-zone=+00:00",
-    // A second protocol on a port of its own, in MySQL only.
+    // MySQL's second protocol would need another port; MariaDB does not have it.
     "--loose-mysqlx=OFF",
 ];
 
 pub async fn start(stack: &Stack) -> Result<()> {
     let plan = &stack.plan;
     let server = MYSQL.path()?;
-    let data = plan.place.data("mysql");
-    let log = plan.place.log("mysql");
+    let data = plan.dir.data("mysql");
+    let log = plan.dir.log("mysql");
     if !data.exists() {
-        create(&server, &data, &log).await?;
+        create_data(&server, &data, &log).await?;
     }
-    let setup = plan.place.data("mysql-setup.sql");
+    let setup = plan.dir.data("mysql-setup.sql");
     fs::write(&setup, accounts())?;
     let launch = server_command(&server, &data)
         .arg(format!("--port={}", plan.ports.mysql))
-        .arg(format!("--socket={}", plan.place.socket("mysql").display()))
+        .arg(format!("--socket={}", plan.dir.socket("mysql").display()))
         .arg(format!("--pid-file={}", data.join("server.pid").display()))
         .arg(format!("--init-file={}", setup.display()))
         .args(SETTINGS);
     let url = admin_url(plan);
-    let unit = Unit {
+    let spec = ProcessSpec {
         name: "mysql".into(),
         port: plan.ports.mysql,
         launch,
         log,
-        probe: Arc::new(move || Box::pin(answers(url.clone()))),
+        probe: Arc::new(move || Box::pin(ping(url.clone()))),
         grace: Duration::from_secs(30),
     };
-    stack.start(unit).await
+    stack.start(spec).await
 }
 
-/// No configuration file of the machine, which is made for its own server. Servers refuse root unless told.
+/// Without the configuration files of the machine, which are for its own server. A server runs as root only with the option.
 fn server_command(server: &Path, data: &Path) -> Launch {
     Launch::new(server, "/")
         .arg("--no-defaults")
@@ -75,8 +77,8 @@ fn server_command(server: &Path, data: &Path) -> Launch {
         .args(is_root().then_some("--user=root"))
 }
 
-/// An empty data folder, made beside its place: an interrupted start leaves no half of one behind.
-async fn create(server: &Path, data: &Path, log: &Path) -> Result<()> {
+/// Creates a data folder under a temporary name and renames it, so that an interrupted start leaves no incomplete folder.
+async fn create_data(server: &Path, data: &Path, log: &Path) -> Result<()> {
     let draft = data.with_extension("new");
     let _ = fs::remove_dir_all(&draft);
     initialize(server, &draft, log).await?;
@@ -105,7 +107,7 @@ fn is_root() -> bool {
     install::is_root().unwrap_or(false)
 }
 
-/// Run by the server at each start, before it takes connections. One statement a line, as it wants them.
+/// The script that the server runs at each start before it accepts connections. The server reads one statement a line.
 fn accounts() -> String {
     let mut sql = String::new();
     let mut account = |name: &str, password: &str, on: &str, more: &str| {
@@ -125,12 +127,12 @@ fn accounts() -> String {
     sql
 }
 
-/// Root, no schema: tests make schemas of their own with it.
+/// The root account without a schema, with which tests create schemas.
 pub fn admin_url(plan: &Plan) -> String {
     format!("mysql://root:{ROOT_PASSWORD}@127.0.0.1:{}", plan.ports.mysql)
 }
 
-/// A client's file with the same login.
+/// The same account as an option file for clients.
 pub fn client_settings(plan: &Plan) -> String {
     format!("[client]\nhost=127.0.0.1\nport={}\nuser=root\npassword={ROOT_PASSWORD}\n", plan.ports.mysql)
 }
@@ -140,7 +142,7 @@ pub fn url(plan: &Plan, service: Service) -> String {
     format!("mysql://{schema}:{SERVICE_PASSWORD}@127.0.0.1:{}/{schema}", plan.ports.mysql)
 }
 
-async fn answers(url: String) -> Result<()> {
+async fn ping(url: String) -> Result<()> {
     let mut connection = MySqlConnection::connect(&url).await?;
     connection.ping().await?;
     connection.close().await?;
@@ -152,9 +154,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_service_has_an_account_for_its_own_schema_only() {
+    fn the_account_of_a_service_reaches_only_its_schema() {
         let sql = accounts();
         assert!(sql.contains("GRANT ALL PRIVILEGES ON bigtech_chat.* TO 'bigtech_chat'@'127.0.0.1';"));
-        assert_eq!(sql.matches("ON *.*").count(), 2, "root, from its two hosts");
+        assert_eq!(sql.matches("ON *.*").count(), 2, "root on two hosts");
     }
 }

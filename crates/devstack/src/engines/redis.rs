@@ -1,4 +1,4 @@
-//! Redis, which keeps what it has over a restart.
+//! Redis, which writes its data to disk.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,13 +6,14 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::install::REDIS;
-use crate::keeper::Unit;
+use crate::plan::Plan;
 use crate::process::Launch;
-use crate::stack::{Plan, Stack};
+use crate::process_supervisor::ProcessSpec;
+use crate::stack::Stack;
 
 pub async fn start(stack: &Stack) -> Result<()> {
     let plan = &stack.plan;
-    let data = plan.place.data("redis");
+    let data = plan.dir.data("redis");
     std::fs::create_dir_all(&data)?;
     let port = plan.ports.redis;
     let launch = Launch::new(REDIS.path()?, &data).args(["--bind", "127.0.0.1", "--port", &port.to_string()]).args([
@@ -24,22 +25,22 @@ pub async fn start(stack: &Stack) -> Result<()> {
         "no",
     ]);
     let url = url(plan);
-    let unit = Unit {
+    let spec = ProcessSpec {
         name: "redis".into(),
         port,
         launch,
-        log: plan.place.log("redis"),
+        log: plan.dir.log("redis"),
         probe: Arc::new(move || Box::pin(ping(url.clone()))),
         grace: Duration::from_secs(10),
     };
-    stack.start(unit).await
+    stack.start(spec).await
 }
 
 pub fn url(plan: &Plan) -> String {
     format!("redis://127.0.0.1:{}/0", plan.ports.redis)
 }
 
-/// Refused while it loads its file, too.
+/// Fails while Redis loads its file, too.
 async fn ping(url: String) -> Result<()> {
     let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
     redis::cmd("PING").query_async::<()>(&mut connection).await?;

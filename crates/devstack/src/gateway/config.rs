@@ -1,5 +1,5 @@
-//! kong.yml as far as we know it. Whatever else stands in it is refused: a gateway that ignores what production obeys
-//! shows nothing.
+//! The subset of kong.yml that this gateway supports. Any other setting is an error: a gateway that ignores a setting
+//! that Kong applies would differ from production.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -14,11 +14,11 @@ use serde::Deserialize;
 pub struct Config {
     #[serde(rename = "_format_version")]
     format_version: String,
-    /// Whether Kong completes shorthands such as `url`; ours are always completed.
+    /// Whether Kong expands shorthands such as `url`. This gateway always does.
     #[serde(rename = "_transform")]
     transform: bool,
-    pub services: Vec<Service>,
-    /// Routes without a service: they answer themselves.
+    pub services: Vec<KongService>,
+    /// Routes without a service, which answer requests themselves.
     #[serde(default)]
     pub routes: Vec<BareRoute>,
     #[serde(default)]
@@ -27,14 +27,15 @@ pub struct Config {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Service {
+pub struct KongService {
     pub name: String,
     pub url: String,
-    /// Milliseconds, as in Kong. Our client has connect and write timeouts of its own.
+    /// Milliseconds. The client of this gateway has connect and write timeouts of its own.
     #[serde(rename = "connect_timeout")]
     _connect_timeout: u64,
     #[serde(rename = "write_timeout")]
     _write_timeout: u64,
+    /// Milliseconds.
     pub read_timeout: u64,
     pub routes: Vec<Route>,
 }
@@ -44,9 +45,9 @@ pub struct Service {
 pub struct Route {
     pub name: String,
     pub paths: Vec<String>,
-    /// Kong strips unless told otherwise, so it has to be said.
+    /// Required, because Kong's default is true.
     pub strip_path: bool,
-    /// Kong buffers unless told otherwise, and we never do.
+    /// Required to be false, because Kong's default is true and this gateway never buffers.
     response_buffering: bool,
 }
 
@@ -79,10 +80,10 @@ pub enum Plugin {
     Cors(Cors),
     RateLimiting(RateLimiting),
     FileLog(FileLog),
-    Prometheus(#[expect(dead_code, reason = "it is read so that unknown fields are refused")] Prometheus),
+    Prometheus(#[expect(dead_code, reason = "read to reject unknown fields")] Prometheus),
 }
 
-/// Numbers that Kong shows on its status listener. We have no such listener, and nobody behind the gateway sees it.
+/// Metrics on Kong's status listener. This gateway has no such listener, and no service reads it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prometheus {
@@ -127,7 +128,7 @@ pub struct Cors {
 pub struct RateLimiting {
     pub minute: Option<NonZeroU32>,
     pub hour: Option<NonZeroU32>,
-    /// The only key and the only place of counting that we know.
+    /// The only supported key and store of counters.
     #[serde(rename = "limit_by")]
     _limit_by: LimitBy,
     #[serde(rename = "policy")]
@@ -154,8 +155,11 @@ pub struct FileLog {
     custom_fields_by_lua: BTreeMap<String, String>,
 }
 
-/// What the log may be told to do with a field: we log the path only, so these hold already.
-const LUA: [&str; 2] = ["return nil", "return kong.request.get_path()"];
+/// The supported expressions for fields of the log. They leave out the query, which this gateway never logs.
+const LUA_EXPRESSIONS: [&str; 2] = ["return nil", "return kong.request.get_path()"];
+
+/// The file, from the root of the workspace.
+pub const PATH: &str = "infrastructure/docker/kong/kong.yml";
 
 impl Config {
     pub fn load(path: &Path) -> Result<Self> {
@@ -168,26 +172,28 @@ impl Config {
         if config.format_version != "3.0" || !config.transform {
             bail!("_format_version must be 3.0 and _transform true");
         }
-        config.services.iter().try_for_each(Service::check)?;
+        config.services.iter().try_for_each(KongService::check)?;
         config.plugins.iter().try_for_each(Plugin::check)?;
         Ok(config)
     }
 }
 
-impl Service {
-    /// The name under which production finds it, and by which we find its replicas.
+impl KongService {
+    /// The host in `url`, which identifies the replicas.
     pub fn host(&self) -> Result<String> {
         let uri: Uri = self.url.parse().with_context(|| format!("url of {}", self.name))?;
         if uri.scheme_str() != Some("http") || !matches!(uri.path(), "" | "/") {
-            bail!("url of {}: only http://host:port is known", self.name);
+            bail!("url of {}: only http://host:port is supported", self.name);
         }
-        Ok(uri.host().with_context(|| format!("url of {} names no host", self.name))?.to_owned())
+        Ok(uri.host().with_context(|| format!("url of {} has no host", self.name))?.to_owned())
     }
 
     fn check(&self) -> Result<()> {
         self.host()?;
         match self.routes.iter().find(|route| route.response_buffering) {
-            Some(route) => bail!("response_buffering of {} must be false: it would hold back live events", route.name),
+            Some(route) => {
+                bail!("response_buffering of {} must be false: buffering would delay live events", route.name)
+            }
             None => Ok(()),
         }
     }
@@ -197,10 +203,10 @@ impl Plugin {
     fn check(&self) -> Result<()> {
         let Self::FileLog(log) = self else { return Ok(()) };
         if log.path != "/dev/stdout" {
-            bail!("file-log: only /dev/stdout is known, not {}", log.path);
+            bail!("file-log: only /dev/stdout is supported, not {}", log.path);
         }
-        match log.custom_fields_by_lua.iter().find(|(_, lua)| !LUA.contains(&lua.as_str())) {
-            Some((field, lua)) => bail!("file-log: `{lua}` for {field} is not known"),
+        match log.custom_fields_by_lua.iter().find(|(_, lua)| !LUA_EXPRESSIONS.contains(&lua.as_str())) {
+            Some((field, lua)) => bail!("file-log: `{lua}` for {field} is not supported"),
             None => Ok(()),
         }
     }
@@ -210,14 +216,14 @@ impl Plugin {
 mod tests {
     use super::*;
 
-    pub const FILE: &str = include_str!("../../../../infrastructure/docker/kong/kong.yml");
+    const FILE: &str = include_str!("../../../../infrastructure/docker/kong/kong.yml");
 
-    fn refusal(text: &str) -> String {
+    fn error(text: &str) -> String {
         format!("{:#}", Config::parse(text).unwrap_err())
     }
 
     #[test]
-    fn the_file_of_production_is_understood() {
+    fn the_file_of_production_is_supported() {
         let config = Config::parse(FILE).unwrap();
         let hosts: Vec<_> = config.services.iter().map(|service| service.host().unwrap()).collect();
         assert_eq!(hosts, ["user-service", "friend-service", "chat-service", "web"]);
@@ -225,13 +231,13 @@ mod tests {
     }
 
     #[test]
-    fn unknown_plugins_are_refused() {
+    fn unknown_plugins_are_rejected() {
         let text = FILE.replace("name: correlation-id", "name: bot-detection");
-        assert!(refusal(&text).contains("bot-detection"), "{}", refusal(&text));
+        assert!(error(&text).contains("bot-detection"), "{}", error(&text));
     }
 
     #[test]
-    fn unknown_fields_are_refused_wherever_they_stand() {
+    fn unknown_fields_are_rejected_at_every_level() {
         for (known, unknown) in [
             ("strip_path: false", "strip_path: false\n        preserve_host: true"),
             ("url: http://user-service:8005", "url: http://user-service:8005\n    retries: 3"),
@@ -243,14 +249,14 @@ mod tests {
             let text = FILE.replacen(known, unknown, 1);
             assert_ne!(text, FILE, "{known}");
             let key = unknown.rsplit_once(':').unwrap().0.split_whitespace().last().unwrap();
-            assert!(refusal(&text).contains(key), "{key}: {}", refusal(&text));
+            assert!(error(&text).contains(key), "{key}: {}", error(&text));
         }
     }
 
     #[test]
-    fn what_kong_would_do_otherwise_than_we_is_refused() {
-        for (ours, theirs, why) in [
-            ("response_buffering: false", "response_buffering: true", "hold back"),
+    fn settings_that_kong_would_apply_differently_are_rejected() {
+        for (supported, unsupported, reason) in [
+            ("response_buffering: false", "response_buffering: true", "delay live events"),
             ("        response_buffering: false\n", "", "response_buffering"),
             ("        strip_path: false\n", "", "strip_path"),
             ("policy: local", "policy: redis", "redis"),
@@ -260,9 +266,9 @@ mod tests {
             ("http://user-service:8005", "https://user-service:8005", "only http"),
             ("\"3.0\"", "\"2.1\"", "3.0"),
         ] {
-            let text = FILE.replacen(ours, theirs, 1);
-            assert_ne!(text, FILE, "{ours}");
-            assert!(refusal(&text).contains(why), "{ours}: {}", refusal(&text));
+            let text = FILE.replacen(supported, unsupported, 1);
+            assert_ne!(text, FILE, "{supported}");
+            assert!(error(&text).contains(reason), "{supported}: {}", error(&text));
         }
     }
 }

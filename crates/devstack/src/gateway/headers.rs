@@ -1,4 +1,4 @@
-//! The plugins that look at headers only: cors, correlation-id, and the log.
+//! The plugins cors, correlation-id and file-log.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use uuid::Uuid;
 
 use super::config::{CorrelationId, Cors};
-use crate::report::say;
+use crate::terminal::print;
 
 pub fn cors(cors: &Cors) -> Result<CorsLayer> {
     let origins: Vec<HeaderValue> = parsed(&cors.origins)?;
@@ -28,15 +28,15 @@ pub fn cors(cors: &Cors) -> Result<CorsLayer> {
         .max_age(Duration::from_secs(cors.max_age)))
 }
 
-fn parsed<T>(words: &[String]) -> Result<Vec<T>>
+fn parsed<T>(values: &[String]) -> Result<Vec<T>>
 where
     T: std::str::FromStr,
     T::Err: std::error::Error + Send + Sync + 'static,
 {
-    words.iter().map(|word| word.parse().with_context(|| format!("cors: {word}"))).collect()
+    values.iter().map(|value| value.parse().with_context(|| format!("cors: {value}"))).collect()
 }
 
-/// The header that carries a request's id, and whether the client gets it back.
+/// The header of a request's id, and whether the response repeats it.
 #[derive(Clone)]
 pub struct RequestId {
     header: HeaderName,
@@ -50,11 +50,11 @@ impl RequestId {
     }
 }
 
-/// An id is taken as it comes, or made.
+/// Keeps the id of a request, or gives it one.
 pub async fn request_id(State(plugin): State<RequestId>, mut request: Request, next: Next) -> Response {
     let id = match request.headers().get(&plugin.header) {
         Some(id) => id.clone(),
-        None => made_id(),
+        None => new_id(),
     };
     request.headers_mut().insert(plugin.header.clone(), id.clone());
     let mut response = next.run(request).await;
@@ -64,11 +64,11 @@ pub async fn request_id(State(plugin): State<RequestId>, mut request: Request, n
     response
 }
 
-fn made_id() -> HeaderValue {
+fn new_id() -> HeaderValue {
     HeaderValue::from_str(&Uuid::new_v4().to_string()).unwrap_or(HeaderValue::from_static("-"))
 }
 
-/// One line of JSON per answer; its query is left out, a stream's ticket stands there.
+/// Logs one line of JSON per response. The line leaves out the query, which may contain a stream's ticket.
 pub async fn log(ConnectInfo(client): ConnectInfo<SocketAddr>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -83,6 +83,6 @@ pub async fn log(ConnectInfo(client): ConnectInfo<SocketAddr>, request: Request,
         "latency_ms": started.elapsed().as_millis() as u64,
         "request_id": id,
     });
-    say(&line.to_string());
+    print(&line.to_string());
     response
 }

@@ -1,4 +1,4 @@
-//! The rate-limiting plugin: so many requests a minute and an hour for each address.
+//! The plugin rate-limiting: limits per minute and per hour for each address.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -11,64 +11,64 @@ use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 
-pub struct Limits {
-    windows: Vec<Window>,
+pub struct RateLimits {
+    limits: Vec<RateLimit>,
 }
 
-/// A limit that refills steadily, where Kong counts by the calendar's minutes and hours: never more than Kong lets
-/// through in its worst case.
-struct Window {
+/// A limit that refills steadily. Kong counts by calendar minutes and hours instead. No minute or hour has more requests
+/// under this limit than Kong may allow.
+struct RateLimit {
     limit: NonZeroU32,
     limit_header: HeaderName,
     remaining_header: HeaderName,
     limiter: RateLimiter<IpAddr, DefaultKeyedStateStore<IpAddr>, DefaultClock, StateInformationMiddleware>,
 }
 
-/// What the client is told, let through or not.
-pub struct Verdict {
+/// Whether a request is allowed, and the headers of its response.
+pub struct Decision {
     pub allowed: bool,
     pub headers: HeaderMap,
 }
 
-impl Limits {
+impl RateLimits {
     pub fn new(minute: Option<NonZeroU32>, hour: Option<NonZeroU32>) -> Self {
-        let windows = [
+        let limits = [
             minute.map(|limit| {
                 let names = ("x-ratelimit-limit-minute", "x-ratelimit-remaining-minute");
-                Window::new(limit, Quota::per_minute(limit), names)
+                RateLimit::new(limit, Quota::per_minute(limit), names)
             }),
             hour.map(|limit| {
                 let names = ("x-ratelimit-limit-hour", "x-ratelimit-remaining-hour");
-                Window::new(limit, Quota::per_hour(limit), names)
+                RateLimit::new(limit, Quota::per_hour(limit), names)
             }),
         ];
-        Self { windows: windows.into_iter().flatten().collect() }
+        Self { limits: limits.into_iter().flatten().collect() }
     }
 
-    pub fn check(&self, client: IpAddr) -> Verdict {
-        let mut verdict = Verdict { allowed: true, headers: HeaderMap::new() };
+    pub fn check(&self, client: IpAddr) -> Decision {
+        let mut decision = Decision { allowed: true, headers: HeaderMap::new() };
         let mut tightest = u32::MAX;
-        for window in &self.windows {
-            let (remaining, wait) = window.take(client);
-            let headers = &mut verdict.headers;
-            headers.insert(window.limit_header.clone(), window.limit.get().into());
-            headers.insert(window.remaining_header.clone(), remaining.into());
+        for rate in &self.limits {
+            let (remaining, wait) = rate.take(client);
+            let headers = &mut decision.headers;
+            headers.insert(rate.limit_header.clone(), rate.limit.get().into());
+            headers.insert(rate.remaining_header.clone(), remaining.into());
             if remaining < tightest {
                 tightest = remaining;
-                headers.insert("ratelimit-limit", window.limit.get().into());
+                headers.insert("ratelimit-limit", rate.limit.get().into());
                 headers.insert("ratelimit-remaining", remaining.into());
             }
             if let Some(wait) = wait {
-                verdict.allowed = false;
+                decision.allowed = false;
                 headers.insert(RETRY_AFTER, seconds(wait));
                 headers.insert("ratelimit-reset", seconds(wait));
             }
         }
-        verdict
+        decision
     }
 }
 
-impl Window {
+impl RateLimit {
     fn new(limit: NonZeroU32, quota: Quota, names: (&'static str, &'static str)) -> Self {
         Self {
             limit,
@@ -78,7 +78,7 @@ impl Window {
         }
     }
 
-    /// How many are left, and how long to wait if there were none.
+    /// The number of remaining requests, and the time until the next one if there is none.
     fn take(&self, client: IpAddr) -> (u32, Option<Duration>) {
         match self.limiter.check_key(&client) {
             Ok(state) => (state.remaining_burst_capacity(), None),
@@ -87,7 +87,7 @@ impl Window {
     }
 }
 
-/// Whole seconds, never early.
+/// Whole seconds, rounded up.
 fn seconds(wait: Duration) -> HeaderValue {
     (wait.as_secs() + 1).into()
 }
@@ -96,8 +96,8 @@ fn seconds(wait: Duration) -> HeaderValue {
 mod tests {
     use super::*;
 
-    fn limits(minute: u32, hour: u32) -> Limits {
-        Limits::new(NonZeroU32::new(minute), NonZeroU32::new(hour))
+    fn limits(minute: u32, hour: u32) -> RateLimits {
+        RateLimits::new(NonZeroU32::new(minute), NonZeroU32::new(hour))
     }
 
     const ANN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_let_through_is_told_what_is_left_of_the_tightest_limit() {
+    fn an_allowed_request_learns_what_remains_of_the_tightest_limit() {
         let headers = limits(5, 100).check(ANN).headers;
         assert_eq!(headers["x-ratelimit-limit-minute"], "5");
         assert_eq!(headers["x-ratelimit-remaining-minute"], "4");
@@ -123,13 +123,13 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_is_told_when_to_come_again() {
+    fn a_rejected_request_learns_when_to_retry() {
         let limits = limits(60, 0);
         for _ in 0..60 {
             limits.check(ANN);
         }
-        let verdict = limits.check(ANN);
-        assert!(!verdict.allowed);
-        assert_eq!(verdict.headers[RETRY_AFTER], "1");
+        let decision = limits.check(ANN);
+        assert!(!decision.allowed);
+        assert_eq!(decision.headers[RETRY_AFTER], "1");
     }
 }

@@ -1,4 +1,4 @@
-//! Passes a request on to a replica and the answer back, body by body as they come.
+//! Forwards requests to replicas and streams the responses back.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -12,21 +12,21 @@ use axum_reverse_proxy::{BalancedProxy, ProxyError, ProxyPolicy, RetryLayer};
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
 
-use super::config::Service;
-use super::plain;
+use super::config::KongService;
+use super::response::message;
 
-/// A service and its replicas, which take turns.
+/// The replicas of a service, which take turns.
 #[derive(Clone)]
 pub struct Upstream {
     replicas: BoxCloneSyncService<Request, Response, Infallible>,
 }
 
 impl Upstream {
-    pub fn new(service: &Service, replicas: Vec<String>) -> Self {
+    pub fn new(service: &KongService, replicas: Vec<String>) -> Self {
         let policy = ProxyPolicy::new()
             .with_public_scheme("http")
             .with_upstream_timeout(Duration::from_millis(service.read_timeout));
-        // A replica that does not even take the connection has not seen the request: the next one gets it.
+        // A replica that does not accept the connection has not received the request, so the next one gets it.
         let attempts = replicas.len();
         let proxy = BalancedProxy::new("/".to_owned(), replicas).with_policy(policy);
         let retried = ServiceBuilder::new().layer(RetryLayer::with_delay(attempts, Duration::ZERO)).service(proxy);
@@ -42,14 +42,14 @@ impl Upstream {
             return response;
         }
         match response.status() {
-            StatusCode::GATEWAY_TIMEOUT => plain(StatusCode::GATEWAY_TIMEOUT, "The upstream server is timing out"),
-            status => plain(status, "An invalid response was received from the upstream server"),
+            StatusCode::GATEWAY_TIMEOUT => message(StatusCode::GATEWAY_TIMEOUT, "The upstream server is timing out"),
+            status => message(status, "An invalid response was received from the upstream server"),
         }
     }
 }
 
-/// Gives the request another path; its query stays.
-pub fn redirect(request: Request, path: &str) -> Result<Request> {
+/// The request with another path and the same query.
+pub fn with_path(request: Request, path: &str) -> Result<Request> {
     let (mut parts, body) = request.into_parts();
     let mut uri = parts.uri.into_parts();
     let query = uri.path_and_query.as_ref().and_then(PathAndQuery::query);

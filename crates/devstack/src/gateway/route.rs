@@ -1,56 +1,56 @@
-//! Which route a path takes, by Kong's order: regular expressions first, then the longest prefix.
+//! The route of a path, in Kong's order: regular expressions first, then the longest prefix.
 
 use std::borrow::Cow;
 
 use anyhow::{Context, Result};
 use regex::Regex;
 
-/// Paths and where they lead.
+/// Paths and their targets.
 pub struct Routes<T> {
     expressions: Vec<(Regex, T)>,
     /// Longest first.
     prefixes: Vec<(String, T)>,
 }
 
-/// A route that was found, and how much of the path its prefix matched.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Found<'a, T> {
-    pub to: &'a T,
+pub struct RouteMatch<'a, T> {
+    pub target: &'a T,
+    /// The number of bytes of the path that the route matched.
     pub matched: usize,
 }
 
 impl<T> Routes<T> {
-    /// From paths as Kong writes them: a regular expression begins with `~`.
+    /// Takes paths in Kong's format, in which a regular expression begins with `~`.
     pub fn new(paths: impl IntoIterator<Item = (String, T)>) -> Result<Self> {
         let mut routes = Self { expressions: Vec::new(), prefixes: Vec::new() };
-        for (path, to) in paths {
+        for (path, target) in paths {
             match path.strip_prefix('~') {
-                // Kong matches from the beginning of the path on.
+                // Kong matches at the beginning of the path.
                 Some(expression) => {
                     let regex = Regex::new(&format!("^(?:{expression})")).with_context(|| path.clone())?;
-                    routes.expressions.push((regex, to));
+                    routes.expressions.push((regex, target));
                 }
-                None => routes.prefixes.push((path, to)),
+                None => routes.prefixes.push((path, target)),
             }
         }
         routes.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         Ok(routes)
     }
 
-    pub fn find(&self, path: &str) -> Option<Found<'_, T>> {
-        let expression = self.expressions.iter().find_map(|(regex, to)| {
+    pub fn find(&self, path: &str) -> Option<RouteMatch<'_, T>> {
+        let expression = self.expressions.iter().find_map(|(regex, target)| {
             let matched = regex.find(path)?.end();
-            Some(Found { to, matched })
+            Some(RouteMatch { target, matched })
         });
         expression.or_else(|| {
-            let (prefix, to) = self.prefixes.iter().find(|(prefix, _)| path.starts_with(prefix.as_str()))?;
-            Some(Found { to, matched: prefix.len() })
+            let (prefix, target) = self.prefixes.iter().find(|(prefix, _)| path.starts_with(prefix.as_str()))?;
+            Some(RouteMatch { target, matched: prefix.len() })
         })
     }
 }
 
-/// A path in its simplest form, as Kong matches it and passes it on: `//` and `/./` are nothing, `/../` goes back, and
-/// letters that need no escape have none. So no other spelling gets past an excluded path.
+/// The normal form of a path, which Kong matches and forwards: without empty segments, `.`, `..` and needless escapes. No
+/// other spelling of an excluded path passes.
 pub fn normalize(path: &str) -> Cow<'_, str> {
     if !path.contains("//") && !path.contains("/.") && !path.contains('%') {
         return Cow::Borrowed(path);
@@ -99,34 +99,34 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_prefix_wins_wherever_it_stands() {
+    fn the_longest_prefix_wins_in_any_order() {
         let routes = routes(&["/api", "/api/users", "/api/us"]);
-        assert_eq!(routes.find("/api/users/7").unwrap().to, &"/api/users");
-        assert_eq!(routes.find("/api/friends").unwrap().to, &"/api");
+        assert_eq!(routes.find("/api/users/7").unwrap().target, &"/api/users");
+        assert_eq!(routes.find("/api/friends").unwrap().target, &"/api");
         assert_eq!(routes.find("/"), None);
     }
 
     #[test]
-    fn a_prefix_is_one_of_letters_not_of_segments_as_in_kong() {
+    fn a_prefix_may_end_within_a_segment_as_in_kong() {
         assert!(routes(&["/api/users"]).find("/api/usersx").is_some());
     }
 
     #[test]
-    fn expressions_come_before_prefixes_and_begin_at_the_beginning() {
+    fn expressions_come_before_prefixes_and_match_at_the_beginning() {
         let routes = routes(&["/api/users", "~/api/users/batch/?$"]);
-        assert_eq!(routes.find("/api/users/batch").unwrap().to, &"~/api/users/batch/?$");
-        assert_eq!(routes.find("/api/users/batch/").unwrap().to, &"~/api/users/batch/?$");
-        assert_eq!(routes.find("/api/users/batches").unwrap().to, &"/api/users");
+        assert_eq!(routes.find("/api/users/batch").unwrap().target, &"~/api/users/batch/?$");
+        assert_eq!(routes.find("/api/users/batch/").unwrap().target, &"~/api/users/batch/?$");
+        assert_eq!(routes.find("/api/users/batches").unwrap().target, &"/api/users");
         assert_eq!(routes.find("/x/api/users/batch"), None);
     }
 
     #[test]
-    fn a_found_route_tells_what_it_matched() {
+    fn a_match_has_the_length_of_the_prefix() {
         assert_eq!(routes(&["/api"]).find("/api/auth").unwrap().matched, 4);
     }
 
     #[test]
-    fn other_spellings_of_a_path_are_the_same_path() {
+    fn other_spellings_of_a_path_have_the_same_normal_form() {
         for path in [
             "/api/users/batch",
             "/api//users/batch",
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_escaped_stays_escaped() {
+    fn necessary_escapes_stay() {
         let path = "/api/messages/6/reactions/%F0%9F%91%8D";
         assert_eq!(normalize(path), path);
         assert_eq!(normalize("/a%2Fb"), "/a%2Fb");

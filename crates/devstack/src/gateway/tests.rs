@@ -1,20 +1,29 @@
-//! The gateway in front of a small upstream, by the file of production.
+//! The gateway with the file of production, in front of a small upstream.
 
 use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
+use axum::extract::Request;
 use axum::http::{HeaderMap, Method};
 use axum::response::sse::{Event, Sse};
 use axum::routing::{any, get};
+use axum::{Json, Router};
 use futures_util::{StreamExt, stream};
+use serde_json::json;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::*;
+use super::config::{Config, PATH, Plugin};
+use super::server::{router, routes};
+use crate::layer::WEB;
+use crate::service::Service;
 
 const SOON: Duration = Duration::from_secs(5);
 
-/// Told when the client of the stream is gone.
+/// Sends when the stream is dropped, because its client is gone.
 struct OnDrop(mpsc::UnboundedSender<()>);
 
 impl Drop for OnDrop {
@@ -31,9 +40,9 @@ async fn listen(router: Router) -> String {
     format!("http://{address}")
 }
 
-/// Tells what reached it; its stream says one event and then waits.
-async fn upstream(gone: mpsc::UnboundedSender<()>) -> String {
-    let tell = |headers: HeaderMap, request: Request| async move {
+/// Responds with the request that it received. Its stream sends one event and then waits.
+async fn upstream(dropped: mpsc::UnboundedSender<()>) -> String {
+    let echo = |headers: HeaderMap, request: Request| async move {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         Json(json!({
             "method": request.method().as_str(),
@@ -43,66 +52,66 @@ async fn upstream(gone: mpsc::UnboundedSender<()>) -> String {
         }))
     };
     let stream = move || {
-        let guard = OnDrop(gone.clone());
+        let guard = OnDrop(dropped.clone());
         async move {
             let first = stream::once(async { Ok::<_, Infallible>(Event::default().data("first")) });
             Sse::new(first.chain(stream::pending()).map(move |event| {
-                let _held = &guard;
+                let _guard = &guard;
                 event
             }))
         }
     };
-    listen(Router::new().route("/api/messages/stream/{room}", get(stream)).fallback(any(tell))).await
+    listen(Router::new().route("/api/messages/stream/{room}", get(stream)).fallback(any(echo))).await
 }
 
 async fn gateway(replicas: &[String], limited: bool) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut config = Config::load(&root.join(CONFIG)).unwrap();
-    // Its lines would stand between those of the tests.
+    let mut config = Config::load(&root.join(PATH)).unwrap();
+    // Without log lines in the output of the tests.
     config.plugins.retain(|plugin| !matches!(plugin, Plugin::FileLog(_)));
-    let hosts = Service::ALL.map(Service::name).into_iter().chain([web::NAME]);
+    let hosts = Service::ALL.map(Service::name).into_iter().chain([WEB]);
     let hosts = hosts.map(|host| (host.to_owned(), replicas.to_vec())).collect();
     listen(router(&config, hosts, limited).unwrap()).await
 }
 
-async fn simple() -> String {
+async fn gateway_without_limits() -> String {
     gateway(&[upstream(mpsc::unbounded_channel().0).await], false).await
 }
 
-async fn json_of(url: String) -> serde_json::Value {
+async fn get_json(url: String) -> serde_json::Value {
     reqwest::get(url).await.unwrap().json().await.unwrap()
 }
 
 #[tokio::test]
-async fn paths_and_queries_arrive_unstripped() {
-    let told = json_of(format!("{}/api/users/search?query=a%20b&limit=2", simple().await)).await;
-    assert_eq!(told["uri"], "/api/users/search?query=a%20b&limit=2");
-    assert_eq!(told["forwarded_for"], "127.0.0.1");
+async fn paths_and_queries_arrive_unchanged() {
+    let received = get_json(format!("{}/api/users/search?query=a%20b&limit=2", gateway_without_limits().await)).await;
+    assert_eq!(received["uri"], "/api/users/search?query=a%20b&limit=2");
+    assert_eq!(received["forwarded_for"], "127.0.0.1");
 }
 
 #[tokio::test]
-async fn what_is_not_routed_is_answered_as_kong_answers_it() {
-    let gateway = simple().await;
+async fn a_path_without_a_route_is_not_found_as_in_kong() {
+    let gateway = gateway_without_limits().await;
     let excluded = ["/api/users/batch", "/api//users/%62atch/", "/api/users/7/exists", "/api/friends/blocks"];
     let unknown = ["/api", "/api/", "/api/metrics", "/api/nothing", "/api/health/ready"];
     for path in excluded.iter().chain(&unknown) {
-        let answer = reqwest::get(format!("{gateway}{path}")).await.unwrap();
-        assert_eq!(answer.status(), 404, "{path}");
-        let body: serde_json::Value = answer.json().await.unwrap();
+        let response = reqwest::get(format!("{gateway}{path}")).await.unwrap();
+        assert_eq!(response.status(), 404, "{path}");
+        let body: serde_json::Value = response.json().await.unwrap();
         assert_eq!(body, json!({"message": "no Route matched with those values"}), "{path}");
     }
 }
 
-/// The prefix that a path takes, by the file of production.
+/// The length of the prefix that a path matches in the file of production.
 fn prefix_of(path: &str) -> usize {
-    let config = Config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(CONFIG)).unwrap();
+    let config = Config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(PATH)).unwrap();
     let hosts = config.services.iter().map(|service| (service.host().unwrap(), vec![])).collect();
     routes(&config, hosts).unwrap().find(path).unwrap().matched
 }
 
 #[test]
-fn what_is_no_api_is_the_pages() {
-    // Bare paths of the services, their metrics among them, are files that the page does not have.
+fn paths_outside_the_api_belong_to_the_page() {
+    // The page has no files at the paths of the services, such as their metrics.
     for path in ["/", "/app.js", "/metrics", "/health/ready", "/auth/login", "/users/batch"] {
         assert_eq!(prefix_of(path), "/".len(), "{path}");
     }
@@ -112,31 +121,31 @@ fn what_is_no_api_is_the_pages() {
 }
 
 #[tokio::test]
-async fn every_method_passes() {
-    let gateway = simple().await;
+async fn every_method_is_forwarded() {
+    let gateway = gateway_without_limits().await;
     for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
         let request = reqwest::Client::new().request(method.parse().unwrap(), format!("{gateway}/api/profile/me"));
-        let told: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
-        assert_eq!(told["method"], method);
+        let received: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
+        assert_eq!(received["method"], method);
     }
 }
 
 #[tokio::test]
-async fn a_request_keeps_its_id_or_gets_one() {
-    let url = format!("{}/api/profile/me", simple().await);
-    let answer = reqwest::Client::new().get(&url).header("x-request-id", "mine").send().await.unwrap();
-    assert_eq!(answer.headers()["x-request-id"], "mine");
-    assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["request_id"], "mine");
+async fn a_request_keeps_its_id_or_gets_a_new_one() {
+    let url = format!("{}/api/profile/me", gateway_without_limits().await);
+    let response = reqwest::Client::new().get(&url).header("x-request-id", "mine").send().await.unwrap();
+    assert_eq!(response.headers()["x-request-id"], "mine");
+    assert_eq!(response.json::<serde_json::Value>().await.unwrap()["request_id"], "mine");
 
-    let answer = reqwest::get(&url).await.unwrap();
-    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let response = reqwest::get(&url).await.unwrap();
+    let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
     assert_eq!(id.len(), 36);
-    assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["request_id"], id);
+    assert_eq!(response.json::<serde_json::Value>().await.unwrap()["request_id"], id);
 }
 
 #[tokio::test]
-async fn browsers_of_the_known_origins_are_let_in() {
-    let gateway = simple().await;
+async fn cors_allows_only_the_known_origins() {
+    let gateway = gateway_without_limits().await;
     let preflight = |origin: &'static str| {
         reqwest::Client::new()
             .request(Method::OPTIONS, format!("{gateway}/api/auth/login"))
@@ -153,59 +162,52 @@ async fn browsers_of_the_known_origins_are_let_in() {
 }
 
 #[tokio::test]
-async fn limits_hold_when_they_are_on() {
+async fn requests_over_the_limit_are_rejected() {
     let upstream = upstream(mpsc::unbounded_channel().0).await;
     let url = format!("{}/api/profile/me", gateway(&[upstream], true).await);
     for left in (0..100).rev() {
-        let answer = reqwest::get(&url).await.unwrap();
-        assert_eq!(answer.status(), 200);
+        let response = reqwest::get(&url).await.unwrap();
+        assert_eq!(response.status(), 200);
         if left == 99 {
-            assert_eq!(answer.headers()["x-ratelimit-remaining-minute"], "99");
+            assert_eq!(response.headers()["x-ratelimit-remaining-minute"], "99");
         }
     }
-    // The refill of a minute's limit gives one back every 600 ms.
-    let mut refused = None;
+    // The limit of 100 a minute refills by one every 600 ms.
+    let mut rejected = None;
     for _ in 0..20 {
-        let answer = reqwest::get(&url).await.unwrap();
-        if answer.status() == 429 {
-            refused = Some(answer);
+        let response = reqwest::get(&url).await.unwrap();
+        if response.status() == 429 {
+            rejected = Some(response);
             break;
         }
     }
-    let refused = refused.expect("no request was refused");
-    assert_eq!(refused.headers()["retry-after"], "1");
-    assert_eq!(refused.json::<serde_json::Value>().await.unwrap(), json!({"message": "API rate limit exceeded"}));
+    let rejected = rejected.expect("no request was rejected");
+    assert_eq!(rejected.headers()["retry-after"], "1");
+    assert_eq!(rejected.json::<serde_json::Value>().await.unwrap(), json!({"message": "API rate limit exceeded"}));
 }
 
 #[tokio::test]
-async fn an_event_passes_at_once_and_a_client_that_leaves_is_noticed() {
-    let (gone, mut is_gone) = mpsc::unbounded_channel();
-    let url = format!("{}/api/messages/stream/7", gateway(&[upstream(gone).await], false).await);
-    let mut answer = timeout(SOON, reqwest::get(url)).await.unwrap().unwrap();
-    let first = timeout(SOON, answer.chunk()).await.unwrap().unwrap().unwrap();
+async fn an_event_passes_at_once_and_a_disconnect_reaches_the_upstream() {
+    let (dropped, mut is_dropped) = mpsc::unbounded_channel();
+    let url = format!("{}/api/messages/stream/7", gateway(&[upstream(dropped).await], false).await);
+    let mut response = timeout(SOON, reqwest::get(url)).await.unwrap().unwrap();
+    let first = timeout(SOON, response.chunk()).await.unwrap().unwrap().unwrap();
     assert_eq!(first, "data: first\n\n");
 
-    drop(answer);
-    timeout(SOON, is_gone.recv()).await.unwrap().unwrap();
+    drop(response);
+    timeout(SOON, is_dropped.recv()).await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn a_replica_that_is_down_is_passed_over_and_none_at_all_is_a_bad_gateway() {
+async fn an_unavailable_replica_is_skipped_and_without_any_the_status_is_502() {
     let down = "http://127.0.0.1:1".to_owned();
     let up = upstream(mpsc::unbounded_channel().0).await;
     let url = format!("{}/api/profile/me", gateway(&[down.clone(), up], false).await);
     for _ in 0..4 {
-        let answer = reqwest::Client::new().post(&url).body("x").send().await.unwrap();
-        assert_eq!(answer.status(), 200);
+        let response = reqwest::Client::new().post(&url).body("x").send().await.unwrap();
+        assert_eq!(response.status(), 200);
     }
 
     let url = format!("{}/api/profile/me", gateway(&[down], false).await);
     assert_eq!(reqwest::get(&url).await.unwrap().status(), 502);
-}
-
-#[test]
-fn a_stripped_path_still_begins_with_a_slash() {
-    assert_eq!(stripped("/api/users/7", 4), "/users/7");
-    assert_eq!(stripped("/api", 4), "/");
-    assert_eq!(stripped("/api/", 5), "/");
 }

@@ -1,15 +1,15 @@
-//! Kafka's own metrics, by the JMX exporter of the Prometheus project as an agent in each broker. Its rules give them the
-//! names under which production's exporter tells them, so that boards and alerts are the same.
+//! Kafka's metrics from the JMX exporter of the Prometheus project, an agent in each broker. Its rules produce the names of
+//! production's exporter, so that dashboards and alerts are the same.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use tokio::process::Command;
 
-use crate::install::{MAVEN, all, last_line};
-use crate::report::say;
-use crate::stack::Plan;
-use crate::workspace::{engine_cache, keep};
+use crate::cache::{create_atomically, engine_cache};
+use crate::install::{self, MAVEN, last_line};
+use crate::plan::Plan;
+use crate::terminal::with_progress;
 
 const ARTIFACT: &str = "io.prometheus.jmx:jmx_prometheus_javaagent:1.0.1";
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy";
@@ -36,40 +36,39 @@ rules:
 "#;
 
 /// The agent's archive and its rules.
-pub struct Agent {
+pub struct JmxAgent {
     archive: PathBuf,
     rules: PathBuf,
 }
 
-impl Agent {
-    /// None where nothing is observed.
-    pub async fn of(plan: &Plan) -> Result<Option<Self>> {
+impl JmxAgent {
+    /// None without `--observe`.
+    pub async fn for_plan(plan: &Plan) -> Result<Option<Self>> {
         if plan.ports.observers.is_none() {
             return Ok(None);
         }
-        let kept = engine_cache()?.join("jmx-1.0.1");
-        let archive = kept.join("jmx_prometheus_javaagent-1.0.1.jar");
+        let folder = engine_cache()?.join("jmx-1.0.1");
+        let archive = folder.join("jmx_prometheus_javaagent-1.0.1.jar");
         if !archive.exists() {
-            fetch(&kept).await?;
+            fetch(&folder).await?;
         }
-        let rules = plan.place.data("jmx.yml");
+        let rules = plan.dir.data("jmx.yml");
         std::fs::write(&rules, RULES)?;
         Ok(Some(Self { archive, rules }))
     }
 
-    /// The argument by which a broker tells its metrics on a port.
-    pub fn argument(&self, port: u16) -> String {
+    /// The argument of a JVM that exports the metrics of a broker on a port.
+    pub fn jvm_argument(&self, port: u16) -> String {
         format!("-javaagent:{}=127.0.0.1:{port}:{}", self.archive.display(), self.rules.display())
     }
 }
 
-async fn fetch(kept: &Path) -> Result<()> {
-    all(&[MAVEN]).await?;
-    say(&format!("  kafka              fetching {ARTIFACT} with Maven"));
-    keep(kept, copy).await
+async fn fetch(folder: &Path) -> Result<()> {
+    install::ensure(&[MAVEN]).await?;
+    with_progress("kafka", &format!("fetching {ARTIFACT} with Maven"), create_atomically(folder, maven_copy)).await
 }
 
-async fn copy(draft: &Path) -> Result<()> {
+async fn maven_copy(draft: &Path) -> Result<()> {
     let output = Command::new(MAVEN.path()?)
         .args(["-B", "-q", COPY, &format!("-Dartifact={ARTIFACT}")])
         .arg(format!("-DoutputDirectory={}", draft.display()))

@@ -4,45 +4,40 @@ mod exporters;
 mod jmx;
 mod mongodb_exporter;
 mod scrape;
+mod spec;
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use anyhow::Result;
 
-use anyhow::{Result, bail};
-
-use crate::install::{self, Needed};
-use crate::keeper::Unit;
+use crate::install::{self, Dependency};
+use crate::plan::Plan;
 use crate::process::Launch;
-use crate::stack::{Plan, Stack};
+use crate::process_supervisor::ProcessSpec;
+use crate::stack::Stack;
 
-pub use jmx::Agent;
+use spec::{configuration, http_process};
 
-const PROMETHEUS: Needed = Needed { names: &["prometheus"], package: "prometheus" };
-const ALERTMANAGER: Needed =
-    Needed { names: &["prometheus-alertmanager", "alertmanager"], package: "prometheus-alertmanager" };
+pub use jmx::JmxAgent;
 
-/// What observes, as `status` names it.
-pub const NAMES: [&str; 5] = ["prometheus", "alertmanager", "mysql-exporter", "mongodb-exporter", "redis-exporter"];
+const PROMETHEUS: Dependency = Dependency { names: &["prometheus"], package: "prometheus" };
+const ALERTMANAGER: Dependency =
+    Dependency { names: &["prometheus-alertmanager", "alertmanager"], package: "prometheus-alertmanager" };
 
-const FOLDER: &str = "infrastructure/docker";
-
-/// As long as production keeps it.
+/// As in production.
 const RETENTION: &str = "15d";
 
-/// Starts the observers of everything that runs already.
+/// Starts Prometheus, Alertmanager and the exporters, if `--observe` is set.
 pub async fn start(stack: &Stack, with_kafka: bool) -> Result<()> {
     let Some(ports) = stack.plan.ports.observers else { return Ok(()) };
-    install::all(&[PROMETHEUS, ALERTMANAGER, exporters::MYSQL, exporters::REDIS]).await?;
+    install::ensure(&[PROMETHEUS, ALERTMANAGER, exporters::MYSQL, exporters::REDIS]).await?;
     let plan = &stack.plan;
-    let mut units = exporters::units(plan, &ports, mongodb_exporter::program().await?)?;
-    units.push(alertmanager(plan, ports.alertmanager)?);
-    units.push(prometheus(plan, ports.prometheus, with_kafka)?);
-    stack.start_all(units).await
+    let mut specs = exporters::specs(plan, &ports, mongodb_exporter::program().await?)?;
+    specs.push(alertmanager(plan, ports.alertmanager)?);
+    specs.push(prometheus(plan, ports.prometheus, with_kafka)?);
+    stack.start_all(specs).await
 }
 
-fn prometheus(plan: &Plan, port: u16, with_kafka: bool) -> Result<Unit> {
-    let data = plan.place.data("prometheus");
+fn prometheus(plan: &Plan, port: u16, with_kafka: bool) -> Result<ProcessSpec> {
+    let data = plan.dir.data("prometheus");
     std::fs::create_dir_all(&data)?;
     let config = data.join("prometheus.yml");
     std::fs::write(&config, scrape::config(plan, with_kafka)?)?;
@@ -52,42 +47,17 @@ fn prometheus(plan: &Plan, port: u16, with_kafka: bool) -> Result<Unit> {
         .arg(format!("--storage.tsdb.retention.time={RETENTION}"))
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
         .arg("--log.level=warn");
-    Ok(unit(plan, "prometheus", port, launch, "/-/ready"))
+    Ok(http_process(plan, "prometheus", port, launch, "/-/ready"))
 }
 
-fn alertmanager(plan: &Plan, port: u16) -> Result<Unit> {
-    let data = plan.place.data("alertmanager");
+fn alertmanager(plan: &Plan, port: u16) -> Result<ProcessSpec> {
+    let data = plan.dir.data("alertmanager");
     std::fs::create_dir_all(&data)?;
     let launch = Launch::new(ALERTMANAGER.path()?, &data)
-        .arg(format!("--config.file={}", folder(plan).join("alertmanager/alertmanager.yml").display()))
+        .arg(format!("--config.file={}", configuration(plan, "alertmanager/alertmanager.yml").display()))
         .arg(format!("--storage.path={}", data.display()))
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        // Alone, so without a gossip port.
+        // A single instance needs no gossip port.
         .args(["--cluster.listen-address=", "--log.level=warn"]);
-    Ok(unit(plan, "alertmanager", port, launch, "/-/ready"))
-}
-
-/// A process that is ready when it answers at `path`.
-fn unit(plan: &Plan, name: &str, port: u16, launch: Launch, path: &str) -> Unit {
-    let url = format!("http://127.0.0.1:{port}{path}");
-    Unit {
-        name: name.into(),
-        port,
-        launch,
-        log: plan.place.log(name),
-        probe: Arc::new(move || Box::pin(answers(url.clone()))),
-        grace: Duration::from_secs(10),
-    }
-}
-
-async fn answers(url: String) -> Result<()> {
-    let status = reqwest::get(url).await?.status();
-    if !status.is_success() {
-        bail!("{status}");
-    }
-    Ok(())
-}
-
-fn folder(plan: &Plan) -> PathBuf {
-    plan.place.root.join(FOLDER)
+    Ok(http_process(plan, "alertmanager", port, launch, "/-/ready"))
 }
