@@ -1,4 +1,4 @@
-//! What every service builds from `common`, `platform` and `engines`: authentication, the client of user-service, and the
+//! The parts that every service builds from `common`, `platform` and `engines`: authentication, the client of user-service, and the
 //! process with its commands.
 //!
 //! "The original" is explained in the documentation of `common`.

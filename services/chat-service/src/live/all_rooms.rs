@@ -13,7 +13,7 @@ use futures_util::Stream;
 
 use super::cursor::Cursor;
 use super::hub::Hub;
-use super::mailbox::{MembershipChange, Pending};
+use super::mailbox::{MembershipChange, Notifications};
 use super::room_subscription::RoomSubscription;
 use super::subscribers::Subscription;
 use crate::store::{Joined, OwnRoom, Positions, Snapshots};
@@ -78,7 +78,7 @@ impl AllRoomsReader {
     pub fn events(mut self) -> impl Stream<Item = Result<Event>> {
         async_stream::try_stream! {
             loop {
-                let Pending { memberships, advanced, events } = self.subscription.take();
+                let Notifications { memberships, advanced, events } = self.subscription.take();
                 for (room, change) in memberships {
                     if let Some(created) = self.apply(room, change).await? {
                         yield created;

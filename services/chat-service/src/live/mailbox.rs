@@ -33,13 +33,13 @@ pub struct Mailbox {
     pub id: u64,
     pub user: UserId,
     pub scope: Scope,
-    pending: Mutex<Pending>,
+    pending: Mutex<Notifications>,
     arrived: Notify,
 }
 
 /// The notifications since the last [`Mailbox::take`].
 #[derive(Debug, Default)]
-pub struct Pending {
+pub struct Notifications {
     pub memberships: BTreeMap<RoomId, MembershipChange>,
     /// Rooms whose feed has advanced.
     pub advanced: BTreeSet<RoomId>,
@@ -78,7 +78,7 @@ impl Mailbox {
     }
 
     /// Removes and returns all notifications.
-    pub fn take(&self) -> Pending {
+    pub fn take(&self) -> Notifications {
         std::mem::take(&mut *self.pending.lock())
     }
 

@@ -14,7 +14,7 @@ use mongodb::{ClientSession, Collection, Database};
 use serde::{Deserialize, Serialize};
 
 use super::outbox_collection::OutboxEvent;
-use super::schema::{MARKS, MESSAGES, READ_STATUS, READS};
+use super::schema::{MESSAGES, READ_MARKERS, READ_STATUS, READS};
 use crate::domain::{Message, MessageType, Room};
 
 /// Unread messages are counted up to this number. A read of a whole room names at most as many ids.
@@ -104,7 +104,7 @@ impl ReadMarkers {
         let majority = CollectionOptions::builder().read_concern(ReadConcern::majority()).build();
         Self {
             database: database.clone(),
-            markers: database.collection_with_options(MARKS, majority.clone()),
+            markers: database.collection_with_options(READ_MARKERS, majority.clone()),
             reads: database.collection(READS),
             messages: database.collection_with_options(MESSAGES, majority),
         }

@@ -14,7 +14,7 @@ use platform::health::Health;
 pub const MESSAGES: &str = "messages";
 pub const LOG: &str = "room_log";
 pub const HEADS: &str = "room_heads";
-pub const MARKS: &str = "room_marks";
+pub const READ_MARKERS: &str = "room_marks";
 /// Events of reads.
 pub const READS: &str = "room_reads";
 pub const LEASES: &str = "chat_leases";
@@ -54,7 +54,7 @@ pub fn prepare(database: &Database, health: &Health) {
 
 async fn create_all(database: &Database) -> Result<()> {
     // Some server versions do not create collections within transactions.
-    for name in [MESSAGES, LOG, HEADS, MARKS, READS, READ_STATUS, LEASES, SNAPSHOTS] {
+    for name in [MESSAGES, LOG, HEADS, READ_MARKERS, READS, READ_STATUS, LEASES, SNAPSHOTS] {
         match database.create_collection(name).await {
             Err(e) if !exists(&e) => return Err(e.into()),
             _ => {}

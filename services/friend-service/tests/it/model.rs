@@ -12,7 +12,7 @@ use crate::app::{Person, TestApp};
 const USERS: usize = 4;
 
 #[derive(Clone, Copy, Debug)]
-enum Act {
+enum Action {
     Request,
     Accept,
     Reject,
@@ -23,7 +23,7 @@ enum Act {
 }
 
 /// An action, its user and its target.
-type Step = (Act, usize, usize);
+type Step = (Action, usize, usize);
 
 /// An event between two users: its type, its first and its second user.
 type Published = BTreeMap<(usize, usize), Vec<(&'static str, usize, usize)>>;
@@ -42,25 +42,27 @@ impl Model {
         let relation = self.relations.get(&pair).copied();
         let blocked = self.blocks.contains(&(me, other)) || self.blocks.contains(&(other, me));
         match act {
-            Act::Request | Act::Block | Act::Unblock if me == other => 400,
-            Act::Request if blocked => 403,
-            Act::Request if relation.is_some() => 400,
-            Act::Request => self.relate(pair, Some((me, false)), ("FriendRequestSent", me, other)),
-            Act::Accept if relation == Some((other, false)) && me != other => {
+            Action::Request | Action::Block | Action::Unblock if me == other => 400,
+            Action::Request if blocked => 403,
+            Action::Request if relation.is_some() => 400,
+            Action::Request => self.relate(pair, Some((me, false)), ("FriendRequestSent", me, other)),
+            Action::Accept if relation == Some((other, false)) && me != other => {
                 self.relate(pair, Some((other, true)), ("FriendRequestAccepted", other, me))
             }
-            Act::Reject if relation == Some((other, false)) && me != other => {
+            Action::Reject if relation == Some((other, false)) && me != other => {
                 self.relate(pair, None, ("FriendRequestRejected", other, me))
             }
-            Act::Cancel if relation == Some((me, false)) && me != other => {
+            Action::Cancel if relation == Some((me, false)) && me != other => {
                 self.relate(pair, None, ("FriendRequestCancelled", me, other))
             }
-            Act::Accept | Act::Reject | Act::Cancel => 400,
-            Act::Remove if matches!(relation, Some((_, true))) => self.relate(pair, None, ("FriendRemoved", me, other)),
-            Act::Remove => 404,
-            Act::Unblock if self.blocks.remove(&(me, other)) => self.record(pair, ("UserUnblocked", me, other)),
-            Act::Unblock => 404,
-            Act::Block => {
+            Action::Accept | Action::Reject | Action::Cancel => 400,
+            Action::Remove if matches!(relation, Some((_, true))) => {
+                self.relate(pair, None, ("FriendRemoved", me, other))
+            }
+            Action::Remove => 404,
+            Action::Unblock if self.blocks.remove(&(me, other)) => self.record(pair, ("UserUnblocked", me, other)),
+            Action::Unblock => 404,
+            Action::Block => {
                 match relation {
                     Some((_, true)) => _ = self.relate(pair, None, ("FriendRemoved", me, other)),
                     Some((requester, _)) if requester == me => {
@@ -90,7 +92,7 @@ impl Model {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    use Act::{Accept, Block, Cancel, Reject, Remove, Request, Unblock};
+    use Action::{Accept, Block, Cancel, Reject, Remove, Request, Unblock};
     let act = prop_oneof![
         6 => Just(Request), 5 => Just(Accept), 2 => Just(Reject), 2 => Just(Cancel),
         2 => Just(Remove), 2 => Just(Block), 3 => Just(Unblock)
@@ -137,13 +139,13 @@ async fn compare(app: &TestApp, first: i64, steps: &[Step]) -> Result<(), TestCa
 async fn act(people: &[Person], (act, me, other): Step) -> u16 {
     let (me, other) = (&people[me], people[other].id);
     let answer = match act {
-        Act::Request => me.request(other).await,
-        Act::Accept => me.answer(other, "accept").await,
-        Act::Reject => me.answer(other, "reject").await,
-        Act::Cancel => me.cancel(other).await,
-        Act::Remove => me.unfriend(other).await,
-        Act::Block => me.block(other).await,
-        Act::Unblock => me.unblock(other).await,
+        Action::Request => me.request(other).await,
+        Action::Accept => me.answer(other, "accept").await,
+        Action::Reject => me.answer(other, "reject").await,
+        Action::Cancel => me.cancel(other).await,
+        Action::Remove => me.unfriend(other).await,
+        Action::Block => me.block(other).await,
+        Action::Unblock => me.unblock(other).await,
     };
     answer.status
 }
