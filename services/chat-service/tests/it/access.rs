@@ -1,9 +1,12 @@
-//! Who gets in, and what the others are told.
+//! Authentication, membership, error answers, and the endpoints of the service itself.
 
+use insta::assert_json_snapshot;
+use reqwest::Method;
 use serde_json::json;
 use testkit::operations;
 
 use crate::app::TestApp;
+use crate::person::{message_path, pluck};
 
 const PATHS: [&str; 8] = [
     "/chat-rooms",
@@ -17,12 +20,12 @@ const PATHS: [&str; 8] = [
 ];
 
 #[tokio::test]
-async fn without_a_token_that_counts_nobody_gets_in() {
+async fn a_request_without_a_valid_token_is_refused() {
     let app = TestApp::start().await;
     let forged = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiIxIiwiZXhwIjo5OTk5OTk5OTk5LCJ0eXBlIjoiYWNjZXNzIn0.";
-    let of_a_service = app.space.service_token("friend-service");
+    let service_token = app.space.service_token("friend-service");
 
-    for token in ["", "nonsense", forged, &of_a_service] {
+    for token in ["", "nonsense", forged, &service_token] {
         let client = app.server.client(token).with_header("x-user-id", "1").with_header("x-user-email", "a@b.c");
         for path in PATHS {
             let answer = client.get(path).await;
@@ -37,25 +40,25 @@ async fn without_a_token_that_counts_nobody_gets_in() {
 }
 
 #[tokio::test]
-async fn a_token_is_asked_for_before_anything_is_read() {
+async fn the_token_is_checked_before_the_request_is_parsed() {
     let app = TestApp::start().await;
-    let nobody = app.server.client("");
+    let anonymous = app.anonymous();
 
-    nobody.post("/messages/x", json!("nonsense")).await.expect(401);
-    nobody.get("/chat-rooms/check/x?limit=x").await.expect(401);
-    nobody.post("/chat-rooms", json!({"participant_ids": "x"})).await.expect(401);
-    nobody.post("/chat-rooms/x/members", json!({})).await.expect(401);
-    nobody.delete("/chat-rooms/x/members/x").await.expect(401);
-    nobody.put("/messages/x/reactions/x", json!({})).await.expect(401);
-    nobody.post("/messages/x/typing", json!({})).await.expect(401);
-    nobody.post("/messages/stream/ticket", json!({})).await.expect(401);
+    anonymous.post("/messages/x", json!("nonsense")).await.expect(401);
+    anonymous.get("/chat-rooms/check/x?limit=x").await.expect(401);
+    anonymous.post("/chat-rooms", json!({"participant_ids": "x"})).await.expect(401);
+    anonymous.post("/chat-rooms/x/members", json!({})).await.expect(401);
+    anonymous.delete("/chat-rooms/x/members/x").await.expect(401);
+    anonymous.put("/messages/x/reactions/x", json!({})).await.expect(401);
+    anonymous.post("/messages/x/typing", json!({})).await.expect(401);
+    anonymous.post("/messages/stream/ticket", json!({})).await.expect(401);
 }
 
 #[tokio::test]
-async fn strangers_neither_read_nor_write() {
+async fn a_room_refuses_users_who_are_not_members() {
     let app = TestApp::start().await;
-    let (ann, _, room) = app.two_in_a_room().await;
-    let sent = ann.says(room, "secret").await;
+    let (ann, _, room) = app.direct_room().await;
+    let sent = ann.sends(room, "secret").await;
     let eve = app.person(3).client;
 
     eve.get(&format!("/messages/{room}")).await.expect(403);
@@ -64,7 +67,7 @@ async fn strangers_neither_read_nor_write() {
     eve.get(&format!("/messages/room/{room}/unread-count")).await.expect(403);
     eve.post("/messages/read", json!({"room_id": room})).await.expect(403);
     eve.get(&format!("/messages/stream/{room}")).await.expect(403);
-    let message = format!("/messages/{}", sent["id"].as_str().unwrap());
+    let message = message_path(&sent);
     eve.delete(&message).await.expect(403);
     eve.put(&format!("{message}/reactions/👍"), json!({})).await.expect(403);
     eve.delete(&format!("{message}/reactions/👍")).await.expect(403);
@@ -76,36 +79,36 @@ async fn strangers_neither_read_nor_write() {
 }
 
 #[tokio::test]
-async fn every_error_comes_in_the_one_envelope() {
+async fn every_error_has_the_same_shape() {
     let app = TestApp::start().await;
     let ann = app.person(1).client.with_header("x-request-id", "req-1");
 
     let unknown = ann.get("/api/nothing").await.expect(404);
-    assert_eq!((&unknown["detail"], &unknown["request_id"]), (&json!("Not Found"), &json!("req-1")));
+    assert_json_snapshot!(unknown, @"");
     let method = ann.delete("/chat-rooms").await.expect(405);
-    assert_eq!((&method["detail"], &method["status_code"]), (&json!("Method Not Allowed"), &json!(405)));
-    let malformed = ann.request(reqwest::Method::POST, "/messages/1").body("{\"content\": ");
+    assert_json_snapshot!(method, @"");
+    let malformed = ann.request(Method::POST, "/messages/1").body("{\"content\": ");
     let malformed = ann.send(malformed).await.expect(422);
     assert_eq!(
         (&malformed["detail"][0]["type"], &malformed["detail"][0]["loc"][0]),
         (&json!("json_invalid"), &json!("body"))
     );
-    let other_type = ann.request(reqwest::Method::POST, "/messages/1").header("content-type", "text/plain").body("{}");
+    let other_type = ann.request(Method::POST, "/messages/1").header("content-type", "text/plain").body("{}");
     ann.send(other_type).await.expect(422);
     let huge = ann.post("/messages/1", json!({"content": "x".repeat(300_000)})).await.expect(413);
     assert_eq!(huge["error"], "payload_too_large");
 }
 
 #[tokio::test]
-async fn the_service_says_who_it_is_and_how_it_fares() {
+async fn the_service_answers_its_health_metrics_and_documentation() {
     let app = TestApp::start().await;
-    let client = app.server.client("");
+    let client = app.anonymous();
 
     assert_eq!(client.get("/health").await.expect(200), json!({"status": "healthy", "service": "Chat Service"}));
     assert_eq!(client.get("/").await.expect(200)["status"], "running");
     let ready = client.get("/health/ready").await.expect(200);
-    let names: Vec<_> = ready["dependencies"].as_array().unwrap().iter().map(|d| d["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["redis", "mysql", "mongodb"]);
+    let dependencies = ready["dependencies"].as_array().unwrap();
+    assert_eq!(pluck(dependencies, "name"), ["redis", "mysql", "mongodb"]);
     let document = client.get("/openapi.json").await.expect(200);
     assert_eq!(
         operations(&document),

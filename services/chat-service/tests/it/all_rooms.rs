@@ -1,4 +1,4 @@
-//! The stream of all rooms: one place for many rooms, whatever the reader comes into and leaves.
+//! The stream of all rooms: one cursor for many rooms, across changes of membership.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,262 +6,271 @@ use std::time::{Duration, Instant};
 use common::events::friend::FriendRequestSent;
 use common::events::user::UserOnlineStatusChanged;
 use common::id::UserId;
+use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 use testkit::{Event, SLACK, Sse, eventually};
 
-use crate::app::{Person, TestApp};
-use crate::blocks::publish;
+use crate::app::TestApp;
+use crate::person::{Person, message_path, repeat_until};
 
-const ALL: &str = "/messages/stream";
+const STREAM: &str = "/messages/stream";
 
-/// A stream that stands where it begins, and the id of that place.
-async fn listen(person: &Person, since: Option<&str>) -> (Sse, String) {
-    let mut stream = person.client.stream(ALL, since).await;
+/// Opens the stream and returns it with its first cursor.
+async fn subscribe(person: &Person, last_event_id: Option<&str>) -> (Sse, String) {
+    let mut stream = person.client.stream(STREAM, last_event_id).await;
     let connected = stream.next().await;
     assert_eq!((connected.name.as_str(), &connected.data["user_id"]), ("connected", &json!(person.id)));
     assert!((1..=1_024).contains(&connected.id.len()));
     (stream, connected.id)
 }
 
-/// The next `wanted` events with a place in history, as (room, content), and the id of the last.
-async fn history(stream: &mut Sse, wanted: usize) -> (Vec<(i64, String)>, String) {
-    let (mut seen, mut id) = (Vec::new(), String::new());
-    while seen.len() < wanted {
-        let event = stream.next().await;
-        if event.name == "new_message" {
-            assert!((1..=1_024).contains(&event.id.len()), "{}", event.id.len());
-            id = event.id;
-            let content = event.data["content"].as_str().unwrap().to_owned();
-            seen.push((event.data["room_id"].as_i64().unwrap(), content));
-        }
+/// The next `n` new messages as pairs of room and content, and the cursor of the last one.
+async fn new_messages(stream: &mut Sse, n: usize) -> (Vec<(i64, String)>, String) {
+    let (mut messages, mut cursor) = (Vec::new(), String::new());
+    while messages.len() < n {
+        let event = stream.next_named("new_message").await;
+        assert!((1..=1_024).contains(&event.id.len()), "{}", event.id.len());
+        cursor = event.id;
+        let content = event.data["content"].as_str().unwrap().to_owned();
+        messages.push((event.data["room_id"].as_i64().unwrap(), content));
     }
-    (seen, id)
+    (messages, cursor)
 }
 
-fn in_order(seen: Vec<(i64, String)>) -> BTreeMap<i64, Vec<String>> {
+/// The contents of the messages of each room, in their order.
+fn by_room(messages: Vec<(i64, String)>) -> BTreeMap<i64, Vec<String>> {
     let mut rooms: BTreeMap<i64, Vec<String>> = BTreeMap::new();
-    seen.into_iter().for_each(|(room, content)| rooms.entry(room).or_default().push(content));
+    messages.into_iter().for_each(|(room, content)| rooms.entry(room).or_default().push(content));
     rooms
 }
 
-async fn quiet(stream: &mut Sse) -> bool {
+/// Whether the stream has no event for longer than a replica needs to find messages without Kafka.
+async fn is_quiet(stream: &mut Sse) -> bool {
     stream.quiet_for(Duration::from_millis(2_500)).await
 }
 
 #[tokio::test]
-async fn all_rooms_come_on_one_stream_and_none_of_others() {
+async fn the_stream_has_the_events_of_all_rooms_of_the_user_and_no_other() {
     let app = TestApp::start().await;
-    let (ann, bob, direct) = app.two_in_a_room().await;
+    let (ann, bob, direct) = app.direct_room().await;
     let group = ann.group_with(&[2, 3]).await;
     let foreign = ann.room_with(3).await;
-    let (mut stream, mut place) = listen(&bob, None).await;
+    let (mut stream, mut cursor) = subscribe(&bob, None).await;
 
-    ann.says(direct, "1").await;
-    ann.says(foreign, "secret").await;
-    let sent = ann.says(group, "2").await;
-    ann.client
-        .put(&format!("/messages/{}", sent["id"].as_str().unwrap()), json!({"content": "zwei"}))
-        .await
-        .expect(200);
-    bob.client.post("/messages/read", json!({"room_id": group})).await.expect(200);
+    ann.sends(direct, "1").await;
+    ann.sends(foreign, "secret").await;
+    let sent = ann.sends(group, "2").await;
+    ann.client.put(&message_path(&sent), json!({"content": "zwei"})).await.expect(200);
+    bob.reads_all(group).await;
 
     let mut names = Vec::new();
     for _ in 0..4 {
         let event = stream.next().await;
         assert_ne!(event.data["room_id"], foreign);
-        // A reader keeps the place of the last event that has one.
-        assert_eq!(event.id == place, event.name == "messages_read");
-        place = event.id;
+        // A client keeps the cursor of the last event that has one.
+        assert_eq!(event.id == cursor, event.name == "messages_read");
+        cursor = event.id;
         names.push(event.name);
     }
     assert_eq!(names, ["new_message", "new_message", "message_edited", "messages_read"]);
 }
 
 #[tokio::test]
-async fn who_comes_back_gets_what_was_missed_in_each_room_once_and_in_order() {
+async fn a_reconnected_stream_receives_the_missed_messages_of_each_room_once_and_in_order() {
     let app = TestApp::start().await;
     let (ann, bob) = (app.person(1), app.person(2));
     let rooms = [ann.room_with(2).await, ann.group_with(&[2, 3]).await, ann.group_with(&[2, 4]).await];
     let replica = app.replica().await;
-    let bob_elsewhere = app.person_at(&replica, 2);
-    let (mut stream, at_first) = listen(&bob, None).await;
+    let bob_at_replica = app.person_at(&replica, 2);
+    let (mut stream, first_cursor) = subscribe(&bob, None).await;
     for room in rooms {
-        ann.says(room, "0").await;
+        ann.sends(room, "0").await;
     }
-    let (_, place) = history(&mut stream, 3).await;
+    let (_, cursor) = new_messages(&mut stream, 3).await;
     drop(stream);
     for n in 1..=40 {
         for room in rooms {
-            ann.says(room, &n.to_string()).await;
+            ann.sends(room, &n.to_string()).await;
         }
     }
 
-    for reader in [&bob_elsewhere, &bob] {
-        let (mut again, id) = listen(reader, Some(&place)).await;
-        assert_eq!(id, place, "it stands where it stood");
-        let missed = in_order(history(&mut again, 120).await.0);
+    for reader in [&bob_at_replica, &bob] {
+        let (mut stream, id) = subscribe(reader, Some(&cursor)).await;
+        assert_eq!(id, cursor, "the stream starts at the given cursor");
+        let missed = by_room(new_messages(&mut stream, 120).await.0);
         let expected: Vec<String> = (1..=40).map(|n| n.to_string()).collect();
         assert!(rooms.iter().all(|room| missed[room] == expected));
     }
-    let (mut from_the_first, _) = listen(&bob, Some(&at_first)).await;
-    assert_eq!(in_order(history(&mut from_the_first, 123).await.0)[&rooms[0]].len(), 41);
-    let by_query = format!("{ALL}?last_event_id={place}");
-    let mut by_query = bob.client.stream(&by_query, None).await;
+    let (mut from_first_cursor, _) = subscribe(&bob, Some(&first_cursor)).await;
+    assert_eq!(by_room(new_messages(&mut from_first_cursor, 123).await.0)[&rooms[0]].len(), 41);
+    let mut by_query = bob.client.stream(&format!("{STREAM}?last_event_id={cursor}"), None).await;
     assert_eq!(by_query.next().await.name, "connected");
-    assert_eq!(history(&mut by_query, 1).await.0[0].1, "1");
+    assert_eq!(new_messages(&mut by_query, 1).await.0[0].1, "1");
 }
 
 #[tokio::test]
-async fn every_id_on_the_way_is_a_place_to_come_back_to() {
+async fn every_event_id_is_a_cursor() {
     let app = TestApp::start().await;
     let (ann, bob) = (app.person(1), app.person(2));
     let rooms = [ann.room_with(2).await, ann.group_with(&[2, 3]).await];
-    let (mut stream, first) = listen(&bob, None).await;
+    let (mut stream, first_cursor) = subscribe(&bob, None).await;
     for n in 0..6 {
-        ann.says(rooms[n % 2], &n.to_string()).await;
+        ann.sends(rooms[n % 2], &n.to_string()).await;
     }
-    let mut places = vec![first];
+    let mut cursors = vec![first_cursor];
     for _ in 0..6 {
-        places.push(stream.next_named("new_message").await.id);
+        cursors.push(stream.next_named("new_message").await.id);
     }
 
-    for (read, place) in places.iter().enumerate() {
-        let (mut again, _) = listen(&bob, Some(place)).await;
-        let seen = history(&mut again, 6 - read).await.0;
-        let mut left: Vec<String> = seen.into_iter().map(|(_, content)| content).collect();
-        left.sort_unstable();
-        let expected: Vec<String> = (read..6).map(|n| n.to_string()).collect();
-        assert_eq!(left, expected);
+    for (received, cursor) in cursors.iter().enumerate() {
+        let (mut stream, _) = subscribe(&bob, Some(cursor)).await;
+        let messages = new_messages(&mut stream, 6 - received).await.0;
+        let mut contents: Vec<String> = messages.into_iter().map(|(_, content)| content).collect();
+        contents.sort_unstable();
+        let expected: Vec<String> = (received..6).map(|n| n.to_string()).collect();
+        assert_eq!(contents, expected);
     }
 }
 
 #[tokio::test]
-async fn an_id_that_names_no_place_of_the_reader_means_resync() {
+async fn an_id_that_is_no_cursor_of_the_user_leads_to_resync() {
     let app = TestApp::start().await;
-    let (ann, bob, room) = app.two_in_a_room().await;
-    ann.says(room, "1").await;
-    let (_, of_ann) = listen(&ann, None).await;
+    let (ann, bob, room) = app.direct_room().await;
+    ann.sends(room, "1").await;
+    let (_, cursor_of_ann) = subscribe(&ann, None).await;
 
-    for unknown in ["0", "5", "not-an-id", &of_ann, &"A".repeat(40)] {
-        let (mut stream, id) = listen(&bob, Some(unknown)).await;
+    for unknown in ["0", "5", "not-an-id", &cursor_of_ann, &"A".repeat(40)] {
+        let (mut stream, cursor) = subscribe(&bob, Some(unknown)).await;
         assert_eq!(stream.next().await.name, "resync", "{unknown}");
-        let (mut again, _) = listen(&bob, Some(&id)).await;
-        ann.says(room, "next").await;
-        assert_eq!(history(&mut again, 1).await.0, [(room, "next".to_owned())], "the new id is a place");
+        let (mut stream, _) = subscribe(&bob, Some(&cursor)).await;
+        ann.sends(room, "next").await;
+        assert_eq!(new_messages(&mut stream, 1).await.0, [(room, "next".to_owned())], "the new id is a cursor");
     }
 }
 
 #[tokio::test]
-async fn the_id_stays_short_in_however_many_rooms_the_reader_is() {
+async fn the_cursor_stays_short_for_a_user_with_many_rooms() {
     let app = TestApp::start().await;
     let (ann, bob) = (app.person(1), app.person(2));
     let mut rooms = Vec::new();
     for n in 0..260 {
         rooms.push(ann.group_with(&[2, 1_000 + n]).await);
     }
-    let (mut stream, _) = listen(&bob, None).await;
+    let (mut stream, _) = subscribe(&bob, None).await;
     for room in &rooms {
-        ann.says(*room, "1").await;
+        ann.sends(*room, "1").await;
     }
-    let (seen, place) = history(&mut stream, 260).await;
-    assert_eq!(in_order(seen).len(), 260);
+    let (messages, cursor) = new_messages(&mut stream, 260).await;
+    assert_eq!(by_room(messages).len(), 260);
     for room in &rooms {
-        ann.says(*room, "2").await;
+        ann.sends(*room, "2").await;
     }
 
-    let (mut again, _) = listen(&bob, Some(&place)).await;
+    let (mut stream, _) = subscribe(&bob, Some(&cursor)).await;
 
-    let missed = in_order(history(&mut again, 260).await.0);
-    assert!(missed.len() == 260 && missed.values().all(|said| *said == ["2"]));
+    let missed = by_room(new_messages(&mut stream, 260).await.0);
+    assert!(missed.len() == 260 && missed.values().all(|contents| *contents == ["2"]));
 }
 
 #[tokio::test]
-async fn a_new_room_is_told_to_its_people_and_then_read_from_its_beginning() {
+async fn a_new_room_is_announced_to_its_members_before_its_messages() {
     let app = TestApp::start().await;
     let (ann, bob) = (app.person(1), app.person(2));
     let replica = app.replica().await;
-    let (mut here, place) = listen(&bob, None).await;
-    let (mut there, _) = listen(&app.person_at(&replica, 2), None).await;
-    let (mut stranger, _) = listen(&app.person(9), None).await;
+    let (mut local, cursor) = subscribe(&bob, None).await;
+    let (mut remote, _) = subscribe(&app.person_at(&replica, 2), None).await;
+    let (mut stranger, _) = subscribe(&app.person(9), None).await;
 
-    // The topics do not exist, so no event tells of it.
+    // The topics do not exist, so the replica receives no event.
     let group = ann.group_with(&[2, 3]).await;
-    ann.says(group, "welcome").await;
+    ann.sends(group, "welcome").await;
     let direct = ann.room_with(2).await;
-    ann.says(direct, "hello").await;
+    ann.sends(direct, "hello").await;
 
-    for stream in [&mut here, &mut there] {
-        let (mut created, mut said) = (BTreeMap::new(), Vec::new());
-        while created.len() < 2 || said.len() < 2 {
+    for stream in [&mut local, &mut remote] {
+        let (mut created, mut messages) = (BTreeMap::new(), Vec::new());
+        while created.len() < 2 || messages.len() < 2 {
             let Event { name, data, .. } = stream.next().await;
             let room = data["room_id"].as_i64().unwrap();
             if name == "chat_room_created" {
                 assert!(data["timestamp"].as_str().unwrap().ends_with('Z'));
                 created.insert(room, data);
             } else {
-                assert!(created.contains_key(&room), "a room is told before what is said in it");
-                said.push((room, data["content"].as_str().unwrap().to_owned()));
+                assert!(created.contains_key(&room), "a message came before its room");
+                messages.push((room, data["content"].as_str().unwrap().to_owned()));
             }
         }
-        assert_eq!((&created[&group]["room_type"], &created[&group]["creator_id"]), (&json!("group"), &json!(1)));
-        assert_eq!(created[&group]["participant_ids"], json!([1, 2, 3]));
+        insta::allow_duplicates! {
+            assert_json_snapshot!(
+                [&created[&group], &created[&direct]],
+                {"[].room_id" => "[id]", "[].timestamp" => "[time]"},
+                @""
+            );
+        }
         assert_eq!(
-            (&created[&direct]["room_type"], &created[&direct]["participant_ids"]),
-            (&json!("direct"), &json!([1, 2]))
+            by_room(messages),
+            BTreeMap::from([(group, vec!["welcome".into()]), (direct, vec!["hello".into()])])
         );
-        assert_eq!(in_order(said), BTreeMap::from([(group, vec!["welcome".into()]), (direct, vec!["hello".into()])]));
     }
-    let (mut again, _) = listen(&bob, Some(&place)).await;
-    assert_eq!(in_order(history(&mut again, 2).await.0).len(), 2, "who was away reads it from its beginning too");
-    assert!(quiet(&mut stranger).await);
+    let (mut later, _) = subscribe(&bob, Some(&cursor)).await;
+    assert_eq!(
+        by_room(new_messages(&mut later, 2).await.0).len(),
+        2,
+        "a reconnected stream has both rooms from position 1"
+    );
+    assert!(is_quiet(&mut stranger).await);
 }
 
 #[tokio::test]
-async fn a_room_begins_where_the_reader_came_in_and_ends_where_they_left() {
+async fn a_room_starts_at_the_joining_of_the_user_and_ends_at_the_leaving() {
     let app = TestApp::start().await;
     let (ann, bob) = (app.person(1), app.person(2));
     let replica = app.replica().await;
     let group = ann.group_with(&[3, 4]).await;
-    let (mut here, place) = listen(&bob, None).await;
-    let (mut there, _) = listen(&app.person_at(&replica, 2), None).await;
+    let (mut local, first_cursor) = subscribe(&bob, None).await;
+    let (mut remote, _) = subscribe(&app.person_at(&replica, 2), None).await;
 
-    ann.says(group, "before").await;
+    ann.sends(group, "before").await;
     ann.adds(group, &[2]).await.expect(200);
-    ann.says(group, "with bob").await;
-    let during = ["person_1 added person_2", "with bob"].map(|content| (group, content.to_owned()));
-    for stream in [&mut here, &mut there] {
-        assert_eq!(history(stream, 2).await.0, during);
+    ann.sends(group, "with bob").await;
+    let first_membership = ["person_1 added person_2", "with bob"].map(|content| (group, content.to_owned()));
+    for stream in [&mut local, &mut remote] {
+        assert_eq!(new_messages(stream, 2).await.0, first_membership);
     }
-    let (mut again, _) = listen(&bob, Some(&place)).await;
-    let (seen, in_between) = history(&mut again, 2).await;
-    assert_eq!(seen, during, "the same for who was away");
+    let (mut reconnected, _) = subscribe(&bob, Some(&first_cursor)).await;
+    let (messages, cursor) = new_messages(&mut reconnected, 2).await;
+    assert_eq!(messages, first_membership, "a reconnected stream has the same messages");
 
     ann.removes(group, 2).await.expect(200);
-    ann.says(group, "without bob").await;
-    for stream in [&mut here, &mut there, &mut again] {
-        assert!(quiet(stream).await);
+    ann.sends(group, "without bob").await;
+    for stream in [&mut local, &mut remote, &mut reconnected] {
+        assert!(is_quiet(stream).await);
     }
-    let (mut later, _) = listen(&bob, Some(&in_between)).await;
-    assert!(quiet(&mut later).await, "who left gets nothing, from whatever place");
+    let (mut after_removal, _) = subscribe(&bob, Some(&cursor)).await;
+    assert!(is_quiet(&mut after_removal).await, "a former member receives nothing, whatever the cursor");
 
     ann.adds(group, &[2]).await.expect(200);
-    ann.says(group, "again").await;
-    let once_more = ["person_1 added person_2", "again"].map(|content| (group, content.to_owned()));
-    for stream in [&mut here, &mut there, &mut again, &mut later] {
-        assert_eq!(history(stream, 2).await.0, once_more);
+    ann.sends(group, "again").await;
+    let second_membership = ["person_1 added person_2", "again"].map(|content| (group, content.to_owned()));
+    for stream in [&mut local, &mut remote, &mut reconnected, &mut after_removal] {
+        assert_eq!(new_messages(stream, 2).await.0, second_membership);
     }
-    let (mut at_last, _) = listen(&bob, Some(&in_between)).await;
-    assert_eq!(history(&mut at_last, 2).await.0, once_more, "what was said in between is not told");
+    let (mut last, _) = subscribe(&bob, Some(&cursor)).await;
+    assert_eq!(
+        new_messages(&mut last, 2).await.0,
+        second_membership,
+        "the messages between the memberships are omitted"
+    );
 }
 
 #[tokio::test]
-async fn presence_and_friend_requests_are_told_to_those_whom_they_concern() {
+async fn presence_and_friend_requests_reach_the_users_whom_they_concern() {
     let app = TestApp::start().await;
     app.space.create_topics().await;
-    let (ann, bob, _) = app.two_in_a_room().await;
+    let (ann, bob, _) = app.direct_room().await;
     ann.group_with(&[2, 3]).await;
-    let (mut of_ann, place) = listen(&ann, None).await;
-    let (mut of_eve, _) = listen(&app.person(3), None).await;
+    let (mut stream_of_ann, cursor) = subscribe(&ann, None).await;
+    let (mut stream_of_eve, _) = subscribe(&app.person(3), None).await;
     let online = UserOnlineStatusChanged { user_id: UserId(bob.id), is_online: true };
     let request = FriendRequestSent {
         friendship_id: 7,
@@ -271,54 +280,51 @@ async fn presence_and_friend_requests_are_told_to_those_whom_they_concern() {
         addressee_name: "person_1".to_owned(),
     };
 
-    // Until the tail stands at the end of the new topics, an event could fall before it.
-    let mut told: BTreeMap<String, Value> = BTreeMap::new();
-    while told.len() < 2 {
-        publish(&app, &online, 1).await;
-        publish(&app, &request, 1).await;
-        while let Some(event) = of_ann.next_within(Duration::from_millis(300)).await {
-            assert_eq!(event.id, place, "it has no place of its own");
-            told.insert(event.name, event.data);
-        }
-    }
+    let mut received: BTreeMap<String, Value> = BTreeMap::new();
+    let publish = async || {
+        app.publish(&online, 1).await;
+        app.publish(&request, 1).await;
+    };
+    repeat_until(&mut stream_of_ann, publish, |event| {
+        assert_eq!(event.id, cursor, "the event leaves the cursor where it is");
+        received.insert(event.name.clone(), event.data.clone());
+        received.len() == 2
+    })
+    .await;
 
-    assert_eq!(told["presence"], json!({"user_id": 2, "is_online": true, "last_seen_at": null}));
-    assert_eq!(told["friend_request"], json!({"friendship_id": 7, "user_id": 3, "username": "person_3"}));
-    assert!(of_eve.quiet_for(Duration::from_millis(500)).await, "a group is no acquaintance");
+    assert_eq!(received["presence"], json!({"user_id": 2, "is_online": true, "last_seen_at": null}));
+    assert_eq!(received["friend_request"], json!({"friendship_id": 7, "user_id": 3, "username": "person_3"}));
+    assert!(stream_of_eve.quiet_for(Duration::from_millis(500)).await, "a common group does not show presence");
     let offline = UserOnlineStatusChanged { is_online: false, ..online };
-    publish(&app, &offline, 2).await;
-    let gone = loop {
-        let event = of_ann.next_named("presence").await;
+    app.publish(&offline, 2).await;
+    let presence = loop {
+        let event = stream_of_ann.next_named("presence").await;
         if event.data["is_online"] == false {
             break event;
         }
     };
-    assert!(gone.data["last_seen_at"].as_str().unwrap().ends_with('Z'));
+    assert!(presence.data["last_seen_at"].as_str().unwrap().ends_with('Z'));
     let direct = app.person(3).room_with(2).await;
-    assert_eq!(of_eve.next_named("chat_room_created").await.data["room_id"], direct);
-    publish(&app, &offline, 3).await;
-    assert_eq!(of_eve.next_named("presence").await.data["user_id"], 2, "of a new acquaintance too");
+    assert_eq!(stream_of_eve.next_named("chat_room_created").await.data["room_id"], direct);
+    app.publish(&offline, 3).await;
+    assert_eq!(stream_of_eve.next_named("presence").await.data["user_id"], 2, "a new direct room shows presence");
 }
 
 #[tokio::test]
 async fn the_stream_ends_with_the_session() {
     let app = TestApp::start().await;
-    let (_, bob, _) = app.two_in_a_room().await;
-    let (mut stream, _) = listen(&bob, None).await;
+    let (_, bob, _) = app.direct_room().await;
+    let (mut stream, _) = subscribe(&bob, None).await;
     let claims = bob.client.token().split('.').nth(1).unwrap();
-    let claims: Value =
-        serde_json::from_slice(&base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, claims).unwrap())
-            .unwrap();
-    let prefix = app.server.platform().config.redis_prefix.clone();
-    let mut redis = redis::Client::open(std::env::var("REDIS_URL").unwrap()).unwrap();
-    let revoked = format!("{prefix}session:revoked:{}", claims["sid"].as_str().unwrap());
-    let asked = Instant::now();
-    let _: () = redis::Commands::set_ex(&mut redis, revoked, "1", 60).unwrap();
+    let claims = base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, claims).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    let revoked = Instant::now();
+    app.revoke_session(claims["sid"].as_str().unwrap()).await;
 
     while stream.try_next().await.is_some() {}
 
-    assert!(asked.elapsed() < SLACK * Duration::from_secs(10));
-    eventually("nor do requests get through", || async {
+    assert!(revoked.elapsed() < SLACK * Duration::from_secs(10));
+    eventually("requests are refused too", || async {
         (bob.client.get("/chat-rooms").await.status == 401).then_some(())
     })
     .await;

@@ -1,4 +1,4 @@
-//! A group of five hundred.
+//! A group of five hundred members.
 
 use std::time::{Duration, Instant};
 
@@ -7,52 +7,49 @@ use futures_util::future::join_all;
 use mongodb::Database;
 use mongodb::bson::{Document, doc};
 
-use crate::app::TestApp;
+use crate::app::{TestApp, mongo_database};
 
 const MEMBERS: i64 = 500;
 
-/// What a send asks of MongoDB, operation by operation.
-async fn asked_by(mongo: &Database, send: impl Future) -> Vec<String> {
+/// The operations that MongoDB executes for a send, sorted.
+async fn operations_of(mongo: &Database, send: impl Future) -> Vec<String> {
     mongo.run_command(doc! {"profile": 2}).await.unwrap();
     send.await;
     mongo.run_command(doc! {"profile": 0}).await.unwrap();
     let profile = mongo.collection::<Document>("system.profile");
-    // Events that Kafka has are cleared in the background, batch by batch.
-    let name = mongo.name();
-    let of_the_send = doc! {"ns": {"$in": [format!("{name}.messages"), format!("{name}.room_heads"), format!("{name}.room_log")]},
-    "$nor": [{"ns": format!("{name}.room_log"), "op": {"$ne": "insert"}}]};
-    let operations: Vec<Document> = profile.find(of_the_send).await.unwrap().try_collect().await.unwrap();
+    let [messages, heads, log] = ["messages", "room_heads", "room_log"].map(|name| format!("{}.{name}", mongo.name()));
+    // Other operations on the log belong to the background task that clears published events.
+    let of_the_send = doc! {"ns": {"$in": [&messages, &heads, &log]}, "$nor": [{"ns": &log, "op": {"$ne": "insert"}}]};
+    let entries: Vec<Document> = profile.find(of_the_send).await.unwrap().try_collect().await.unwrap();
     profile.drop().await.unwrap();
-    let mut asked: Vec<String> = operations
-        .iter()
-        .map(|one| format!("{} {}", one.get_str("op").unwrap(), one.get_str("ns").unwrap().rsplit('.').next().unwrap()))
-        .collect();
-    asked.sort_unstable();
-    asked
+    let collection = |entry: &Document| entry.get_str("ns").unwrap().rsplit('.').next().unwrap().to_owned();
+    let mut operations: Vec<String> =
+        entries.iter().map(|entry| format!("{} {}", entry.get_str("op").unwrap(), collection(entry))).collect();
+    operations.sort_unstable();
+    operations
 }
 
 #[tokio::test]
-async fn a_send_asks_no_more_of_the_store_than_in_a_direct_room() {
+async fn a_send_costs_the_same_operations_as_in_a_direct_room() {
     let app = TestApp::start().await;
-    let (ann, _, direct) = app.two_in_a_room().await;
+    let (ann, _, direct) = app.direct_room().await;
     let group = ann.group_with(&(2..=MEMBERS).collect::<Vec<_>>()).await;
-    let mongo = mongodb::Client::with_uri_str(app.space.mongo_url()).await.unwrap();
-    let mongo = mongo.database(&app.space.mongo_database());
+    let mongo = mongo_database(&app.space).await;
     for room in [direct, group] {
-        ann.says(room, "first").await;
+        ann.sends(room, "first").await;
     }
 
-    let (in_direct, in_group) =
-        (asked_by(&mongo, ann.says(direct, "x")).await, asked_by(&mongo, ann.says(group, "x")).await);
+    let in_direct = operations_of(&mongo, ann.sends(direct, "x")).await;
+    let in_group = operations_of(&mongo, ann.sends(group, "x")).await;
 
-    assert!(in_direct.iter().any(|one| one == "insert messages"), "{in_direct:?}");
+    assert!(in_direct.iter().any(|operation| operation == "insert messages"), "{in_direct:?}");
     assert_eq!(in_direct, in_group);
 }
 
 /// `cargo stack test -- -p chat-service --test it five_hundred_readers -- --ignored --nocapture`
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
-#[allow(clippy::print_stdout, reason = "it is its result")]
+#[allow(clippy::print_stdout, reason = "the measurement prints its result")]
 async fn five_hundred_readers_of_a_group() {
     const SENT: usize = 50;
     let app = TestApp::start().await;
@@ -64,33 +61,33 @@ async fn five_hundred_readers_of_a_group() {
         stream.next().await;
         streams.push(stream);
     }
-    let begun = Instant::now();
+    let start = Instant::now();
     let readers: Vec<_> = streams
         .into_iter()
         .map(|mut stream| {
             tokio::spawn(async move {
-                let mut heard = Vec::new();
+                let mut received = Vec::new();
                 for _ in 0..SENT {
                     stream.next_named("new_message").await;
-                    heard.push(begun.elapsed());
+                    received.push(start.elapsed());
                 }
-                heard
+                received
             })
         })
         .collect();
     let mut sent = Vec::new();
     for n in 0..SENT {
-        sent.push(begun.elapsed());
-        ann.says(group, &n.to_string()).await;
+        sent.push(start.elapsed());
+        ann.sends(group, &n.to_string()).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 
     let mut latencies: Vec<Duration> = Vec::new();
-    for heard in join_all(readers).await {
-        latencies.extend(heard.unwrap().iter().zip(&sent).map(|(heard, sent)| heard.saturating_sub(*sent)));
+    for received in join_all(readers).await {
+        latencies.extend(received.unwrap().iter().zip(&sent).map(|(received, sent)| received.saturating_sub(*sent)));
     }
     latencies.sort_unstable();
-    let at = |share: usize| latencies[latencies.len() * share / 100 - 1];
+    let percentile = |percent: usize| latencies[latencies.len() * percent / 100 - 1];
     assert_eq!(latencies.len(), SENT * MEMBERS as usize);
-    println!("{MEMBERS} readers, from the POST to the reader: p50 {:?}, p99 {:?}", at(50), at(99));
+    println!("{MEMBERS} readers, from the POST to the reader: p50 {:?}, p99 {:?}", percentile(50), percentile(99));
 }

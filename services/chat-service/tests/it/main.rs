@@ -1,17 +1,19 @@
-//! chat-service over HTTP, with real engines.
+//! chat-service over HTTP, with real databases and brokers.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot continue should say where")]
 
 mod access;
 mod all_rooms;
 mod app;
 mod blocks;
 mod exactness;
+mod fakes;
 mod groups;
 mod large_group;
 mod messages;
 mod model;
 mod permissions;
+mod person;
 mod process;
 mod reactions;
 mod reads;

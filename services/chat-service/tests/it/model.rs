@@ -1,4 +1,5 @@
-//! Random acts of two people in a room, compared with a plain list: positions, pages, cursors, unread counts, receipts.
+//! Random requests of two users in a room, compared with a list in memory: positions, pages, cursors, unread counts,
+//! read receipts.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -7,12 +8,13 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use crate::app::{Person, TestApp};
+use crate::app::TestApp;
+use crate::person::Person;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Say(usize),
-    /// The nth message, as the others below, counted round and round.
+    Send(usize),
+    /// Edits the nth message, modulo their number. The steps below name messages in the same way.
     Edit(usize),
     Delete(usize),
     Read(usize, Vec<usize>),
@@ -23,13 +25,13 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let (who, nth, limit) = (0..2_usize, 0..40_usize, 1..12_usize);
+    let (user, nth, limit) = (0..2_usize, 0..40_usize, 1..12_usize);
     let step = prop_oneof![
-        8 => who.clone().prop_map(Step::Say),
+        8 => user.clone().prop_map(Step::Send),
         2 => nth.clone().prop_map(Step::Edit),
         2 => nth.clone().prop_map(Step::Delete),
-        2 => (who.clone(), prop::collection::vec(nth.clone(), 1..4)).prop_map(|(who, some)| Step::Read(who, some)),
-        1 => who.prop_map(Step::ReadAll),
+        2 => (user.clone(), prop::collection::vec(nth.clone(), 1..4)).prop_map(|(user, some)| Step::Read(user, some)),
+        1 => user.prop_map(Step::ReadAll),
         3 => (limit.clone(), nth.clone()).prop_map(|(limit, skip)| Step::Page(limit, skip)),
         3 => (nth.clone(), limit.clone()).prop_map(|(nth, limit)| Step::Before(nth, limit)),
         3 => (nth, limit).prop_map(|(nth, limit)| Step::After(nth, limit)),
@@ -37,56 +39,57 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
-/// The plain list.
+/// The list in memory.
 #[derive(Default)]
 struct Model {
     position: i64,
-    messages: Vec<Said>,
-    marks: [Mark; 2],
+    messages: Vec<Message>,
+    markers: [ReadMarker; 2],
 }
 
-struct Said {
+struct Message {
     id: String,
     seq: i64,
-    by: usize,
+    author: usize,
     content: String,
     deleted: bool,
 }
 
 #[derive(Default)]
-struct Mark {
+struct ReadMarker {
     up_to: i64,
     read: BTreeSet<i64>,
 }
 
-impl Mark {
+impl ReadMarker {
     fn covers(&self, seq: i64) -> bool {
         seq <= self.up_to || self.read.contains(&seq)
     }
 }
 
 impl Model {
-    fn next(&mut self) -> i64 {
+    fn take_position(&mut self) -> i64 {
         self.position += 1;
         self.position
     }
 
-    fn listed(&self) -> Vec<&Said> {
-        self.messages.iter().filter(|said| !said.deleted).collect()
+    fn listed(&self) -> Vec<&Message> {
+        self.messages.iter().filter(|message| !message.deleted).collect()
     }
 
-    fn unread(&self, who: usize) -> usize {
-        self.listed().iter().filter(|said| said.by != who && !self.marks[who].covers(said.seq)).count()
+    fn unread(&self, user: usize) -> usize {
+        let marker = &self.markers[user];
+        self.listed().iter().filter(|message| message.author != user && !marker.covers(message.seq)).count()
     }
 
-    /// What the reader of a listing sees of a message.
-    fn shown(&self, said: &Said, reader: usize) -> Value {
-        let read = self.marks[1 - said.by].covers(said.seq);
-        json!({"id": said.id, "seq": said.seq, "content": said.content, "is_read": read, "reader": reader})
+    /// The fields of a listed message that the test compares.
+    fn expected(&self, message: &Message) -> Value {
+        let read = self.markers[1 - message.author].covers(message.seq);
+        json!({"id": message.id, "seq": message.seq, "content": message.content, "is_read": read})
     }
 }
 
-/// A room, its two people, and what should be in it.
+/// A room, its two users, and its expected contents.
 struct Case {
     room: i64,
     people: [Person; 2],
@@ -94,19 +97,19 @@ struct Case {
 }
 
 #[test]
-fn the_service_answers_as_a_plain_list() {
+fn the_service_answers_as_the_list_in_memory() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let app = runtime.block_on(TestApp::start());
     let cases = AtomicI64::new(0);
     let config = Config { cases: 16, max_shrink_iters: 100, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
         .run(&steps(), |steps| {
-            // Each case has people of its own, so one service serves all cases.
+            // One service serves all cases, each with users of its own.
             let first = 1 + 2 * cases.fetch_add(1, Ordering::Relaxed);
             runtime.block_on(async {
                 let mut case = Case::open(&app, first).await;
                 for step in &steps {
-                    case.take(step).await?;
+                    case.execute(step).await?;
                 }
                 case.compare().await
             })
@@ -123,31 +126,32 @@ impl Case {
         Self { room, people, model: Model::default() }
     }
 
-    async fn take(&mut self, step: &Step) -> Result<(), TestCaseError> {
+    async fn execute(&mut self, step: &Step) -> Result<(), TestCaseError> {
         match step {
-            Step::Say(who) => self.say(*who).await,
+            Step::Send(user) => self.send(*user).await,
             Step::Edit(nth) => self.change(*nth, false).await,
             Step::Delete(nth) => self.change(*nth, true).await,
-            Step::Read(who, some) => self.read(*who, some).await,
-            Step::ReadAll(who) => self.read_all(*who).await,
+            Step::Read(user, some) => self.read(*user, some).await,
+            Step::ReadAll(user) => self.read_all(*user).await,
             Step::Page(limit, skip) => {
                 let end = self.model.listed().len().saturating_sub(*skip);
-                self.page(&format!("limit={limit}&skip={skip}"), end.saturating_sub(*limit)..end, end > *limit).await
+                self.compare_page(&format!("limit={limit}&skip={skip}"), end.saturating_sub(*limit)..end, end > *limit)
+                    .await
             }
             Step::Before(nth, limit) => {
                 let Some(cursor) = self.nth(*nth) else { return Ok(()) };
                 let seq = self.model.messages[cursor].seq;
-                let end = self.model.listed().iter().filter(|said| said.seq < seq).count();
+                let end = self.model.listed().iter().filter(|message| message.seq < seq).count();
                 let query = format!("limit={limit}&before={}", self.model.messages[cursor].id);
-                self.page(&query, end.saturating_sub(*limit)..end, end > *limit).await
+                self.compare_page(&query, end.saturating_sub(*limit)..end, end > *limit).await
             }
             Step::After(nth, limit) => {
                 let Some(cursor) = self.nth(*nth) else { return Ok(()) };
                 let seq = self.model.messages[cursor].seq;
                 let listed = self.model.listed();
-                let start = listed.iter().filter(|said| said.seq <= seq).count();
+                let start = listed.iter().filter(|message| message.seq <= seq).count();
                 let query = format!("limit={limit}&after={}", self.model.messages[cursor].id);
-                self.page(&query, start..listed.len().min(start + limit), listed.len() > start + limit).await
+                self.compare_page(&query, start..listed.len().min(start + limit), listed.len() > start + limit).await
             }
         }
     }
@@ -156,76 +160,74 @@ impl Case {
         nth.checked_rem(self.model.messages.len())
     }
 
-    async fn say(&mut self, by: usize) -> Result<(), TestCaseError> {
-        let content = format!("{by} says {}", self.model.messages.len());
-        let sent = self.people[by].says(self.room, &content).await;
-        let seq = self.model.next();
+    async fn send(&mut self, author: usize) -> Result<(), TestCaseError> {
+        let content = format!("{} of {author}", self.model.messages.len());
+        let sent = self.people[author].sends(self.room, &content).await;
+        let seq = self.model.take_position();
         prop_assert_eq!(&sent["seq"], seq);
         let id = sent["id"].as_str().unwrap().to_owned();
-        self.model.messages.push(Said { id, seq, by, content, deleted: false });
+        self.model.messages.push(Message { id, seq, author, content, deleted: false });
         Ok(())
     }
 
     async fn change(&mut self, nth: usize, delete: bool) -> Result<(), TestCaseError> {
         let Some(nth) = self.nth(nth) else { return Ok(()) };
         let position = self.model.position;
-        let said = &mut self.model.messages[nth];
-        let (client, path) = (&self.people[said.by].client, format!("/messages/{}", said.id));
-        let expected = if said.deleted { 400 } else { 200 };
+        let message = &mut self.model.messages[nth];
+        let (client, path) = (&self.people[message.author].client, format!("/messages/{}", message.id));
+        let expected = if message.deleted { 400 } else { 200 };
         if delete {
             client.delete(&path).await.expect(expected);
-            said.deleted = true;
+            message.deleted = true;
         } else {
             let content = format!("edited at {position}");
             client.put(&path, json!({"content": content})).await.expect(expected);
-            said.content = content;
+            message.content = content;
         }
         if expected == 200 {
-            self.model.next();
+            self.model.take_position();
         }
         Ok(())
     }
 
-    async fn read(&mut self, who: usize, some: &[usize]) -> Result<(), TestCaseError> {
-        let named: BTreeSet<usize> = some.iter().filter_map(|nth| self.nth(*nth)).collect();
-        if named.is_empty() {
+    async fn read(&mut self, user: usize, some: &[usize]) -> Result<(), TestCaseError> {
+        let indexes: BTreeSet<usize> = some.iter().filter_map(|nth| self.nth(*nth)).collect();
+        if indexes.is_empty() {
             return Ok(());
         }
-        let named: Vec<&Said> = named.into_iter().map(|nth| &self.model.messages[nth]).collect();
-        let ids: Vec<&str> = named.iter().map(|said| said.id.as_str()).collect();
-        let body = json!({"room_id": self.room, "message_ids": ids});
-        let answer = self.people[who].client.post("/messages/read", body).await.expect(200);
-        let mark = &mut self.model.marks[who];
-        let unread = |said: &&&Said| said.by != who && !said.deleted && !mark.covers(said.seq);
-        let new: Vec<i64> = named.iter().filter(unread).map(|said| said.seq).collect();
+        let messages: Vec<&Message> = indexes.into_iter().map(|nth| &self.model.messages[nth]).collect();
+        let named: Vec<Value> = messages.iter().map(|message| json!({"id": message.id})).collect();
+        let answer = self.people[user].reads(self.room, &named).await;
+        let marker = &mut self.model.markers[user];
+        let unread = |message: &&&Message| message.author != user && !message.deleted && !marker.covers(message.seq);
+        let new: Vec<i64> = messages.iter().filter(unread).map(|message| message.seq).collect();
         prop_assert_eq!(&answer["read_count"], new.len());
-        mark.read.extend(new);
-        self.counts().await
+        marker.read.extend(new);
+        self.compare_unread().await
     }
 
-    async fn read_all(&mut self, who: usize) -> Result<(), TestCaseError> {
-        let answer = self.people[who].client.post("/messages/read", json!({"room_id": self.room})).await.expect(200);
-        let unread = self.model.unread(who);
+    async fn read_all(&mut self, user: usize) -> Result<(), TestCaseError> {
+        let answer = self.people[user].reads_all(self.room).await;
+        let unread = self.model.unread(user);
         prop_assert_eq!(&answer["read_count"], unread);
         if unread > 0 {
-            self.model.marks[who].up_to = self.model.position;
+            self.model.markers[user].up_to = self.model.position;
         }
-        self.counts().await
+        self.compare_unread().await
     }
 
-    /// A page shows these of the messages that are not deleted, to both.
-    async fn page(&self, query: &str, range: std::ops::Range<usize>, more: bool) -> Result<(), TestCaseError> {
+    /// Compares a page, as both users see it, with this range of the messages that are not deleted.
+    async fn compare_page(&self, query: &str, range: std::ops::Range<usize>, more: bool) -> Result<(), TestCaseError> {
         let listed = self.model.listed();
-        for (reader, person) in self.people.iter().enumerate() {
+        let expected: Vec<Value> = listed[range].iter().map(|message| self.model.expected(message)).collect();
+        for person in &self.people {
             let page = person.client.get(&format!("/messages/{}?{query}", self.room)).await.expect(200);
-            let seen = |message: &Value| {
+            let compared = |message: &Value| {
                 json!({"id": message["id"], "seq": message["seq"], "content": message["content"],
-                    "is_read": message["is_read"], "reader": reader})
+                    "is_read": message["is_read"]})
             };
-            let seen: Vec<Value> = page["messages"].as_array().unwrap().iter().map(seen).collect();
-            let expected: Vec<Value> =
-                listed[range.clone()].iter().map(|said| self.model.shown(said, reader)).collect();
-            prop_assert_eq!(seen, expected, "{}", query);
+            let shown: Vec<Value> = page["messages"].as_array().unwrap().iter().map(compared).collect();
+            prop_assert_eq!(&shown, &expected, "{}", query);
             prop_assert_eq!(&page["has_more"], more, "{}", query);
             prop_assert_eq!(&page["total_count"], listed.len());
             prop_assert_eq!(&page["position"], self.model.position);
@@ -233,22 +235,22 @@ impl Case {
         Ok(())
     }
 
-    async fn counts(&self) -> Result<(), TestCaseError> {
-        for (who, person) in self.people.iter().enumerate() {
-            prop_assert_eq!(person.unread(self.room).await as usize, self.model.unread(who));
+    async fn compare_unread(&self) -> Result<(), TestCaseError> {
+        for (user, person) in self.people.iter().enumerate() {
+            prop_assert_eq!(person.unread(self.room).await as usize, self.model.unread(user));
         }
         Ok(())
     }
 
-    /// At the end: all of it, by pages forwards and backwards, and the room in the list.
+    /// Compares the newest page, the unread counts, and the room in the list of rooms.
     async fn compare(&self) -> Result<(), TestCaseError> {
         let listed = self.model.listed();
-        self.page("limit=100", listed.len().saturating_sub(100)..listed.len(), listed.len() > 100).await?;
-        self.counts().await?;
-        for (who, person) in self.people.iter().enumerate() {
-            let rooms = person.client.get("/chat-rooms").await.expect(200);
-            prop_assert_eq!(&rooms[0]["unread_count"], self.model.unread(who));
-            prop_assert_eq!(rooms[0]["last_message"]["id"].as_str(), listed.last().map(|said| said.id.as_str()));
+        self.compare_page("limit=100", listed.len().saturating_sub(100)..listed.len(), listed.len() > 100).await?;
+        self.compare_unread().await?;
+        for (user, person) in self.people.iter().enumerate() {
+            let rooms = person.rooms().await;
+            prop_assert_eq!(&rooms[0]["unread_count"], self.model.unread(user));
+            prop_assert_eq!(rooms[0]["last_message"]["id"].as_str(), listed.last().map(|message| message.id.as_str()));
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Random people come and go in random groups: whatever they did, they read and write what they are members of and
-//! nothing else, on every path there is.
+//! Random changes of members in random groups. After every step, each user can read and write the groups that they are
+//! a member of, and no other, through every endpoint.
 
 use std::collections::BTreeSet;
 
@@ -7,15 +7,16 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedMutRandom, IndexedRandom};
 use rand::{RngExt, SeedableRng};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::app::{Person, TestApp};
+use crate::app::TestApp;
+use crate::person::Person;
 
 const SEED: u64 = 20_261_124;
 const PEOPLE: [i64; 5] = [1, 2, 3, 4, 5];
 const STEPS: usize = 60;
 
-/// A group as it should be.
+/// A group as the test expects it.
 struct Group {
     id: i64,
     creator: i64,
@@ -24,14 +25,14 @@ struct Group {
 }
 
 #[tokio::test]
-async fn nobody_reads_or_writes_where_they_are_no_member() {
+async fn only_members_read_and_write_a_group() {
     let app = TestApp::start().await;
     let mut rng = StdRng::seed_from_u64(SEED);
     let mut groups = Vec::new();
     for creator in [1, 2, 3] {
-        let others: Vec<i64> = PEOPLE.into_iter().filter(|one| *one != creator).take(2).collect();
+        let others: Vec<i64> = PEOPLE.into_iter().filter(|id| *id != creator).take(2).collect();
         let id = app.person(creator).group_with(&others).await;
-        let sent = app.person(creator).says(id, "word").await;
+        let sent = app.person(creator).sends(id, "word").await;
         let members = others.into_iter().chain([creator]).collect();
         groups.push(Group { id, creator, members, message: sent["id"].as_str().unwrap().to_owned() });
     }
@@ -46,7 +47,7 @@ async fn nobody_reads_or_writes_where_they_are_no_member() {
         }
         for person in PEOPLE {
             let member = group.members.contains(&person);
-            look(&app.person(person), group, member, step).await;
+            try_everything(&app.person(person), group, member, step).await;
         }
     }
 }
@@ -74,10 +75,10 @@ async fn remove(app: &TestApp, group: &mut Group, actor: i64, other: i64) {
     }
 }
 
-/// Tries everything.
-async fn look(person: &Person, group: &Group, member: bool, step: usize) {
+/// Sends a request to every endpoint of the group.
+async fn try_everything(person: &Person, group: &Group, member: bool, step: usize) {
     let (id, message) = (group.id, &group.message);
-    let tries = [
+    let requests = [
         (Method::GET, format!("/chat-rooms/{id}"), json!({})),
         (Method::GET, format!("/messages/{id}"), json!({})),
         (Method::GET, format!("/messages?room_id={id}"), json!({})),
@@ -89,18 +90,16 @@ async fn look(person: &Person, group: &Group, member: bool, step: usize) {
         (Method::PUT, format!("/messages/{message}/reactions/👍"), json!({})),
         (Method::DELETE, format!("/messages/{message}/reactions/👍"), json!({})),
     ];
-    for (method, path, body) in tries {
+    for (method, path, body) in requests {
         let answer = person.client.send(person.client.request(method.clone(), &path).json(&body)).await;
-        let allowed = if member { answer.ok() } else { answer.status == 403 };
-        assert!(allowed, "{} {method} {path} (member: {member}): {}", person.id, answer.text);
+        let expected = if member { answer.ok() } else { answer.status == 403 };
+        assert!(expected, "{} {method} {path} (member: {member}): {}", person.id, answer.text);
     }
     let typing = person.client.post(&format!("/messages/{id}/typing"), json!({})).await.status;
     assert!(if member { [202, 429].contains(&typing) } else { typing == 403 }, "{typing}");
     let stream = person.client.request(Method::GET, &format!("/messages/stream/{id}")).send().await.unwrap();
     assert_eq!(stream.status(), if member { 200 } else { 403 });
-    let rooms = person.client.get("/chat-rooms?limit=100").await.expect(200);
-    assert_eq!(rooms.as_array().unwrap().iter().any(|room| room["id"] == id), member);
+    assert_eq!(person.rooms().await.iter().any(|room| room["id"] == id), member);
     let found = person.client.get("/messages/search?q=word&limit=100").await.expect(200);
-    let of_the_group = |found: &Value| found["messages"].as_array().unwrap().iter().any(|one| one["room_id"] == id);
-    assert_eq!(of_the_group(&found), member);
+    assert_eq!(found["messages"].as_array().unwrap().iter().any(|message| message["room_id"] == id), member);
 }

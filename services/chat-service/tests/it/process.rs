@@ -1,48 +1,51 @@
-//! The process itself: how it starts, refuses to start, and ends.
+//! Start and end of the process.
 
 use std::process::{Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use serde_json::json;
+use testkit::{Client, Space, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
-use testkit::{Client, Space, eventually};
-
 const BINARY: &str = env!("CARGO_BIN_EXE_chat-service");
 
-/// Requests a second while the process is told to end.
+/// Requests per second while the process ends.
 const RATE: u64 = 200;
 
-/// How long an ending process may take here; its drain takes two seconds of it.
+/// The time that a process has to end after SIGTERM, of which draining takes two seconds.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// One replica as a process of its own.
+/// A replica in a process of its own.
 pub struct Process {
     child: Child,
     pub port: u16,
 }
 
 impl Process {
-    pub fn start(space: &Space, mysql_url: &str, more: &[(&'static str, String)]) -> Self {
-        Self::start_on(free_port(), space, mysql_url, more)
+    pub fn start(space: &Space, mysql_url: &str, settings: &[(&'static str, String)]) -> Self {
+        Self::start_on(free_port(), space, mysql_url, settings)
     }
 
-    pub fn start_on(port: u16, space: &Space, mysql_url: &str, more: &[(&'static str, String)]) -> Self {
-        Self::start_logging(Stdio::null(), port, space, mysql_url, more)
+    pub fn start_on(port: u16, space: &Space, mysql_url: &str, settings: &[(&'static str, String)]) -> Self {
+        Self::start_logging(Stdio::null(), port, space, mysql_url, settings)
     }
 
-    /// With its log somewhere.
+    /// Starts a process that writes its log to `log`.
     pub fn start_logging(
         log: impl Into<Stdio>,
         port: u16,
         space: &Space,
         mysql_url: &str,
-        more: &[(&'static str, String)],
+        settings: &[(&'static str, String)],
     ) -> Self {
         let mut env = space.env(mysql_url);
         env.extend([("PORT", port.to_string()), ("SHUTDOWN_SECONDS", GRACE.as_secs().to_string())]);
-        env.extend_from_slice(more);
+        env.extend_from_slice(settings);
         let child = Command::new(BINARY).env_clear().envs(env).stdout(log).kill_on_drop(true).spawn().unwrap();
         Self { child, port }
     }
@@ -51,15 +54,21 @@ impl Process {
         Client::new(&format!("http://127.0.0.1:{}", self.port), token)
     }
 
-    pub async fn ready(self) -> Self {
-        let address = ("127.0.0.1", self.port);
-        eventually("it listens", || async { TcpStream::connect(address).await.ok() }).await;
-        let client = self.client("");
-        eventually("it is ready", || async { client.get("/health/ready").await.ok().then_some(()) }).await;
+    /// Waits until the process listens on its port.
+    async fn listening(self) -> Self {
+        eventually("the process listens", || async { TcpStream::connect(("127.0.0.1", self.port)).await.ok() }).await;
         self
     }
 
-    /// SIGKILL, and its end.
+    /// Waits until the process is ready.
+    pub async fn ready(self) -> Self {
+        let process = self.listening().await;
+        let client = process.client("");
+        eventually("the process is ready", || async { client.get("/health/ready").await.ok().then_some(()) }).await;
+        process
+    }
+
+    /// Sends SIGKILL and waits for the end of the process.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
@@ -74,64 +83,74 @@ pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// What became of one request on a connection of its own.
-#[derive(Debug, PartialEq)]
-enum Fate {
+/// The outcome of a request on a connection of its own.
+enum Outcome {
     Answered,
-    /// The listener was closed already.
-    NotTaken,
+    /// The process no longer accepts connections.
+    Refused,
     Broken(String),
 }
 
-async fn request(port: u16) -> Fate {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)).await else { return Fate::NotTaken };
+/// Sends a request and counts a complete answer.
+async fn request(port: u16, answered: Arc<AtomicU64>) -> Outcome {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)).await else { return Outcome::Refused };
     let head = b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     if let Err(e) = stream.write_all(head).await {
-        return Fate::Broken(e.to_string());
+        return Outcome::Broken(e.to_string());
     }
     let mut answer = String::new();
     if let Err(e) = stream.read_to_string(&mut answer).await {
-        return Fate::Broken(e.to_string());
+        return Outcome::Broken(e.to_string());
     }
-    let complete = answer.starts_with("HTTP/1.1 200") && answer.ends_with("\"service\":\"Chat Service\"}");
-    if complete { Fate::Answered } else { Fate::Broken(answer) }
+    if answer.starts_with("HTTP/1.1 200") && answer.ends_with("\"service\":\"Chat Service\"}") {
+        answered.fetch_add(1, Ordering::Relaxed);
+        Outcome::Answered
+    } else {
+        Outcome::Broken(answer)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sigterm_breaks_no_request() {
+async fn sigterm_interrupts_no_request() {
     let space = Space::new();
     let mut process = Process::start(&space, &space.schema("chat").await, &[]).ready().await;
     let port = process.port;
 
+    let answered = Arc::new(AtomicU64::new(0));
+    let counter = answered.clone();
     let load = tokio::spawn(async move {
         let mut ticks = tokio::time::interval(Duration::from_micros(1_000_000 / RATE));
         let mut requests = Vec::new();
         loop {
             ticks.tick().await;
-            requests.push(tokio::spawn(request(port)));
+            requests.push(tokio::spawn(request(port, counter.clone())));
             if requests.len() as u64 >= RATE && TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-                break futures_util::future::join_all(requests).await;
+                break join_all(requests).await;
             }
         }
     });
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    eventually("the process is under load", || async { (answered.load(Ordering::Relaxed) >= RATE / 2).then_some(()) })
+        .await;
     process.terminate().await;
 
     let client = process.client("");
-    eventually("it is no longer ready", || async {
+    eventually("the process drains", || async {
         (client.get("/health/ready").await.body["status"] == "draining").then_some(())
     })
     .await;
-    let status = tokio::time::timeout(GRACE, process.child.wait()).await.expect("it ends in time").unwrap();
+    let status = tokio::time::timeout(GRACE, process.child.wait()).await.expect("the process ends in time").unwrap();
     assert!(status.success());
-    let fates: Vec<Fate> = load.await.unwrap().into_iter().map(Result::unwrap).collect();
-    let broken: Vec<&Fate> = fates.iter().filter(|fate| matches!(fate, Fate::Broken(_))).collect();
-    assert!(broken.is_empty(), "{} of {} requests, the first: {:?}", broken.len(), fates.len(), broken[0]);
-    assert!(fates.iter().filter(|fate| **fate == Fate::Answered).count() as u64 > RATE);
+    let outcomes: Vec<Outcome> = load.await.unwrap().into_iter().map(Result::unwrap).collect();
+    let broken: Vec<&str> = outcomes
+        .iter()
+        .filter_map(|outcome| if let Outcome::Broken(reason) = outcome { Some(reason.as_str()) } else { None })
+        .collect();
+    assert!(broken.is_empty(), "{} of {} requests, the first: {}", broken.len(), outcomes.len(), broken[0]);
+    assert!(answered.load(Ordering::Relaxed) > RATE);
 }
 
 #[tokio::test]
-async fn two_replicas_start_at_once_on_empty_stores() {
+async fn two_replicas_start_concurrently_on_empty_stores() {
     let space = Space::new();
     let schema = space.schema("chat").await;
 
@@ -141,7 +160,7 @@ async fn two_replicas_start_at_once_on_empty_stores() {
 }
 
 #[tokio::test]
-async fn a_wrong_configuration_stops_the_start_with_one_line() {
+async fn an_invalid_setting_ends_the_start_with_one_line() {
     let start = async |name: &str, value: &str| -> Output {
         let env = [("SECRET_KEY", "s"), ("MYSQL_URL", "mysql://a@b/c"), ("MONGO_URL", "mongodb://b"), (name, value)];
         Command::new(BINARY).env_clear().envs(env).output().await.unwrap()
@@ -162,17 +181,15 @@ async fn a_wrong_configuration_stops_the_start_with_one_line() {
 }
 
 #[tokio::test]
-async fn without_its_engines_it_lives_and_says_that_it_is_not_ready() {
+async fn a_process_without_its_stores_is_alive_but_not_ready() {
     let space = Space::new();
-    let nowhere = free_port();
-    let engines = [
-        ("MONGO_URL", format!("mongodb://127.0.0.1:{nowhere}/?directConnection=true")),
-        ("REDIS_URL", format!("redis://127.0.0.1:{nowhere}")),
-        ("KAFKA_BOOTSTRAP_SERVERS", format!("127.0.0.1:{nowhere}")),
+    let closed = free_port();
+    let settings = [
+        ("MONGO_URL", format!("mongodb://127.0.0.1:{closed}/?directConnection=true")),
+        ("REDIS_URL", format!("redis://127.0.0.1:{closed}")),
+        ("KAFKA_BOOTSTRAP_SERVERS", format!("127.0.0.1:{closed}")),
     ];
-    let process = Process::start(&space, &format!("mysql://a@127.0.0.1:{nowhere}/b"), &engines);
-    let address = ("127.0.0.1", process.port);
-    eventually("it listens", || async { TcpStream::connect(address).await.ok() }).await;
+    let process = Process::start(&space, &format!("mysql://a@127.0.0.1:{closed}/b"), &settings).listening().await;
 
     process.client("").get("/health").await.expect(200);
     process.client("").get("/health/ready").await.expect(503);
@@ -181,23 +198,24 @@ async fn without_its_engines_it_lives_and_says_that_it_is_not_ready() {
     assert_eq!(answer.expect(503)["error"], "service_unavailable");
 }
 
-/// A store that is not there yet: nobody listens where its URL leads.
-struct Absent {
+/// A store that refuses connections until it becomes available.
+struct UnavailableStore {
     url: String,
     port: u16,
     store: String,
 }
 
-impl Absent {
-    fn behind(url: &str) -> Self {
+impl UnavailableStore {
+    fn new(url: &str) -> Self {
         let port = free_port();
-        let (login, rest) = url.split_once("127.0.0.1:").expect("stores of tests are on this machine");
+        let (login, rest) = url.split_once("127.0.0.1:").expect("the stores of tests listen on loopback");
         let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         let (store, rest) = rest.split_at(digits);
         Self { url: format!("{login}127.0.0.1:{port}{rest}"), port, store: format!("127.0.0.1:{store}") }
     }
 
-    async fn comes(self) {
+    /// Forwards connections to the store from now on.
+    async fn become_available(self) {
         let listener = TcpListener::bind(("127.0.0.1", self.port)).await.unwrap();
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
@@ -209,22 +227,20 @@ impl Absent {
 }
 
 #[tokio::test]
-async fn it_becomes_ready_by_itself_when_its_stores_come() {
+async fn a_process_becomes_ready_when_its_stores_become_available() {
     let space = Space::new();
     let schema = space.schema("chat").await;
     let redis = std::env::var("REDIS_URL").unwrap();
-    let [mysql, mongo, redis] = [&schema, &space.mongo_url(), &redis].map(|url| Absent::behind(url));
-    let stores = [("MONGO_URL", mongo.url.clone()), ("REDIS_URL", redis.url.clone())];
-    let process = Process::start(&space, &mysql.url, &stores);
-    let address = ("127.0.0.1", process.port);
-    eventually("it listens", || async { TcpStream::connect(address).await.ok() }).await;
+    let [mysql, mongo, redis] = [&schema, &space.mongo_url(), &redis].map(|url| UnavailableStore::new(url));
+    let settings = [("MONGO_URL", mongo.url.clone()), ("REDIS_URL", redis.url.clone())];
+    let process = Process::start(&space, &mysql.url, &settings).listening().await;
     process.client("").get("/health/ready").await.expect(503);
 
     for store in [mysql, mongo, redis] {
-        store.comes().await;
+        store.become_available().await;
     }
 
     let process = process.ready().await;
     let rooms = process.client(&space.token(1, "ann")).get("/chat-rooms").await.expect(200);
-    assert_eq!(rooms, serde_json::json!([]));
+    assert_eq!(rooms, json!([]));
 }

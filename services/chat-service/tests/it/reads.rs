@@ -1,50 +1,43 @@
-//! What has been read.
-
-use std::time::Duration;
+//! Read markers: unread counts, and read receipts.
 
 use futures_util::future::join_all;
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use testkit::{Events, Server};
 
-use crate::app::TestApp;
-
-fn ids(messages: &[Value]) -> Vec<&Value> {
-    messages.iter().map(|message| &message["id"]).collect()
-}
+use crate::app::{TestApp, mongo_database};
+use crate::person::{message_path, pluck, repeat_until};
 
 #[tokio::test]
-async fn unread_are_the_messages_of_others_until_they_are_read() {
+async fn messages_of_others_are_unread_until_the_user_reads_them() {
     let app = TestApp::start().await;
-    let (ann, bob, room) = app.two_in_a_room().await;
+    let (ann, bob, room) = app.direct_room().await;
     let mut sent = Vec::new();
     for n in 0..5 {
-        sent.push(ann.says(room, &n.to_string()).await);
+        sent.push(ann.sends(room, &n.to_string()).await);
     }
     assert_eq!((ann.unread(room).await, bob.unread(room).await), (0, 5));
 
-    let read = json!({"room_id": room, "message_ids": ids(&sent[1..3])});
-    let answer = bob.client.post("/messages/read", read.clone()).await.expect(200);
+    let answer = bob.reads(room, &sent[1..3]).await;
     assert_eq!(answer, json!({"success": true, "read_count": 2, "message": "2 messages marked as read"}));
-    assert_eq!(bob.client.post("/messages/read", read).await.expect(200)["read_count"], 0);
+    assert_eq!(bob.reads(room, &sent[1..3]).await["read_count"], 0);
     assert_eq!(bob.unread(room).await, 3);
 
-    let path = format!("/messages/{}", sent[4]["id"].as_str().unwrap());
-    ann.client.delete(&path).await.expect(200);
+    ann.client.delete(&message_path(&sent[4])).await.expect(200);
     assert_eq!(bob.unread(room).await, 2);
-    assert_eq!(bob.client.post("/messages/read", json!({"room_id": room})).await.expect(200)["read_count"], 2);
+    assert_eq!(bob.reads_all(room).await["read_count"], 2);
     assert_eq!(bob.unread(room).await, 0);
-    ann.says(room, "more").await;
+    ann.sends(room, "more").await;
     assert_eq!(bob.unread(room).await, 1);
 }
 
 #[tokio::test]
-async fn only_messages_of_the_room_are_read_in_it() {
+async fn messages_of_another_room_are_refused() {
     let app = TestApp::start().await;
-    let (ann, bob, room) = app.two_in_a_room().await;
-    let elsewhere = app.person(3).room_with(2).await;
-    let foreign = app.person(3).says(elsewhere, "x").await;
-    let sent = ann.says(room, "y").await;
+    let (ann, bob, room) = app.direct_room().await;
+    let other_room = app.person(3).room_with(2).await;
+    let foreign = app.person(3).sends(other_room, "x").await;
+    let sent = ann.sends(room, "y").await;
     let read = async |ids: Value| bob.client.post("/messages/read", json!({"room_id": room, "message_ids": ids})).await;
 
     assert_eq!(read(json!([])).await.expect(400)["message"], "Message IDs cannot be empty");
@@ -57,108 +50,98 @@ async fn only_messages_of_the_room_are_read_in_it() {
 }
 
 #[tokio::test]
-async fn a_read_is_told_once_to_readers_and_to_the_others_and_shown_in_listings() {
+async fn a_read_receipt_reaches_every_stream_and_kafka_once_and_is_shown_in_listings() {
     let app = TestApp::start().await;
     app.space.create_topics().await;
-    let (ann, bob, room) = app.two_in_a_room().await;
-    let other = app.replica().await;
-    until_it_hears(&app, &other).await;
-    let path = format!("/messages/stream/{room}");
-    let mut here = ann.client.stream(&path, None).await;
-    let mut there = app.person_at(&other, ann.id).client.stream(&path, None).await;
-    let sent = [ann.says(room, "one").await, ann.says(room, "two").await];
+    let (ann, bob, room) = app.direct_room().await;
+    let replica = app.replica().await;
+    until_subscribed(&app, &replica).await;
+    let mut local = ann.subscribes(room, None).await;
+    let mut remote = app.person_at(&replica, ann.id).subscribes(room, None).await;
+    let sent = [ann.sends(room, "one").await, ann.sends(room, "two").await];
 
-    bob.client.post("/messages/read", json!({"room_id": room})).await.expect(200);
-    bob.client.post("/messages/read", json!({"room_id": room})).await.expect(200);
-    ann.says(room, "three").await;
+    bob.reads_all(room).await;
+    bob.reads_all(room).await;
+    ann.sends(room, "three").await;
 
-    for stream in [&mut here, &mut there] {
-        let (mut read, mut heard_three) = (None, false);
-        while read.is_none() || !heard_three {
+    for stream in [&mut local, &mut remote] {
+        let (mut receipt, mut received_three) = (None, false);
+        while receipt.is_none() || !received_three {
             let event = stream.next().await;
-            heard_three |= event.data["content"] == "three";
+            received_three |= event.data["content"] == "three";
             if event.name == "messages_read" {
-                assert!(read.replace(event).is_none(), "told twice");
+                assert!(receipt.replace(event).is_none(), "a second receipt came");
             }
         }
-        let read = read.unwrap();
-        assert_eq!((&read.data["user_id"], &read.data["up_to"]), (&json!(2), &json!(2)));
-        assert_eq!(read.data["message_ids"], json!(ids(&sent)));
+        let receipt = receipt.unwrap();
+        assert_eq!((&receipt.data["user_id"], &receipt.data["up_to"]), (&json!(2), &json!(2)));
+        assert_eq!(receipt.data["message_ids"], json!(pluck(&sent, "id")));
     }
-    let told = Events::of(&app.space.topics().message_events).expect("MessagesRead", 1).await;
-    let told: Vec<_> = told.iter().filter(|event| event["room_id"] == room).collect();
-    assert_eq!((told.len(), &told[0]["message_ids"]), (1, &json!(ids(&sent))));
+    let published = Events::of(&app.space.topics().message_events).expect("MessagesRead", 1).await;
+    let published: Vec<_> = published.iter().filter(|event| event["room_id"] == room).collect();
+    assert_eq!((published.len(), &published[0]["message_ids"]), (1, &json!(pluck(&sent, "id"))));
     let seen_by_ann = ann.messages(room).await;
     assert_eq!((&seen_by_ann[1]["is_read"], &seen_by_ann[1]["read_by"]), (&json!(true), &json!([2])));
     assert_eq!((&seen_by_ann[2]["is_read"], &seen_by_ann[2]["read_by"]), (&json!(false), &json!([])));
 }
 
-/// What is only live does not come to a replica that has just begun to listen to the others.
-async fn until_it_hears(app: &TestApp, replica: &Server) {
+/// Waits until the replica receives the read receipts of the other replica.
+async fn until_subscribed(app: &TestApp, replica: &Server) {
     let (cat, dan) = (app.person(3), app.person(4));
     let room = cat.room_with(dan.id).await;
-    let path = format!("/messages/stream/{room}");
-    let mut stream = app.person_at(replica, cat.id).client.stream(&path, None).await;
-    for _ in 0..40 {
-        cat.says(room, "do you hear?").await;
-        dan.client.post("/messages/read", json!({"room_id": room})).await.expect(200);
-        while let Some(event) = stream.next_within(Duration::from_millis(500)).await {
-            if event.name == "messages_read" {
-                return;
-            }
-        }
-    }
-    panic!("the replica hears nothing");
+    let mut stream = app.person_at(replica, cat.id).subscribes(room, None).await;
+    let read = async || {
+        cat.sends(room, "unread").await;
+        dan.reads_all(room).await;
+    };
+    repeat_until(&mut stream, read, |event| event.name == "messages_read").await;
 }
 
 #[tokio::test]
-async fn unread_are_counted_to_a_thousand_whoever_wrote_the_rest() {
+async fn unread_messages_are_counted_up_to_a_thousand() {
     let app = TestApp::start().await;
-    let (ann, bob, room) = app.two_in_a_room().await;
-    for hundred in 0..11 {
-        join_all((0..100).map(|n| ann.says(room, if n == hundred { "here" } else { "there" }))).await;
+    let (ann, bob, room) = app.direct_room().await;
+    for _ in 0..11 {
+        join_all((0..100).map(|_| ann.sends(room, "x"))).await;
     }
-    bob.says(room, "so much!").await;
+    bob.sends(room, "so much!").await;
 
     assert_eq!((bob.unread(room).await, ann.unread(room).await), (1_000, 1));
-    let read = bob.client.post("/messages/read", json!({"room_id": room})).await.expect(200);
+    let read = bob.reads_all(room).await;
     assert_eq!((&read["read_count"], bob.unread(room).await), (&json!(1_000), 0));
 }
 
-async fn mark_of(app: &TestApp, room: i64, reader: i64) -> Document {
-    let client = mongodb::Client::with_uri_str(app.space.mongo_url()).await.unwrap();
-    let marks = client.database(&app.space.mongo_database()).collection("room_marks");
-    marks.find_one(doc! {"_id": {"room": room, "user": reader}}).await.unwrap().unwrap()
+async fn read_marker(app: &TestApp, room: i64, reader: i64) -> Document {
+    let markers = mongo_database(&app.space).await.collection("room_marks");
+    markers.find_one(doc! {"_id": {"room": room, "user": reader}}).await.unwrap().unwrap()
 }
 
 #[tokio::test]
-async fn reading_one_by_one_leaves_no_list_of_all_that_was_ever_read() {
-    const LONG: usize = 64;
+async fn a_read_marker_stays_small_when_messages_are_read_one_by_one() {
+    const LONGEST_LIST: usize = 64;
     let app = TestApp::start().await;
-    let (ann, bob, room) = app.two_in_a_room().await;
+    let (ann, bob, room) = app.direct_room().await;
     let mut sent = Vec::new();
     for n in 0..200 {
-        sent.push(ann.says(room, &n.to_string()).await);
+        sent.push(ann.sends(room, &n.to_string()).await);
     }
-    let read = async |some: &[Value]| {
-        let body = json!({"room_id": room, "message_ids": ids(some)});
-        bob.client.post("/messages/read", body).await.expect(200)["read_count"].as_u64().unwrap()
-    };
+    let read = async |some: &[Value]| bob.reads(room, some).await["read_count"].as_u64().unwrap();
+
     for some in sent[..100].chunks(10) {
         assert_eq!(read(some).await, 10);
-        assert_eq!(read(some).await, 0, "however the mark remembers them");
+        assert_eq!(read(some).await, 0, "the marker has them, listed or below its position");
     }
-    let mark = mark_of(&app, room, bob.id).await;
-    assert!(mark.get_array("read").unwrap().len() <= LONG, "{mark}");
-    assert!(mark.get_i64("up_to").unwrap() >= 70, "{mark}");
+    let marker = read_marker(&app, room, bob.id).await;
+    assert!(marker.get_array("read").unwrap().len() <= LONGEST_LIST, "{marker}");
+    assert!(marker.get_i64("up_to").unwrap() >= 70, "{marker}");
     assert_eq!(bob.unread(room).await, 100);
 
     for some in sent[101..].chunks(33) {
         assert_eq!(read(some).await, 33);
     }
-    assert_eq!(bob.unread(room).await, 1, "the mark stops at what is not read");
+    assert_eq!(bob.unread(room).await, 1, "the marker's position stays below the unread message");
     assert_eq!(read(&sent[100..101]).await, 1);
     assert_eq!((bob.unread(room).await, read(&sent).await), (0, 0));
-    let mark = mark_of(&app, room, bob.id).await;
-    assert_eq!((mark.get_i64("up_to").unwrap(), mark.get_array("read").unwrap().len()), (200, 0));
+    let marker = read_marker(&app, room, bob.id).await;
+    assert_eq!((marker.get_i64("up_to").unwrap(), marker.get_array("read").unwrap().len()), (200, 0));
 }

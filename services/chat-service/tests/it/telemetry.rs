@@ -1,4 +1,4 @@
-//! What the process tells of a request while it runs: spans, and lines of its log.
+//! Traces and logs of a process.
 
 use std::fs::File;
 use std::sync::{Arc, Mutex};
@@ -14,43 +14,47 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use serde_json::{Value, json};
-use testkit::{Events, Space};
-use tokio::net::TcpListener;
+use testkit::{Events, Space, eventually};
+use tokio::time::timeout;
 
 use crate::app::TestApp;
+use crate::fakes::serve;
 use crate::process::{Process, free_port};
 
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// Takes spans over OTLP.
+/// An OTLP collector with the spans that it received.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<Span>>>);
 
 impl Collector {
     async fn start() -> (Self, String) {
         let collector = Self::default();
-        (collector.clone(), serve(Router::new().route("/v1/traces", post(take)).with_state(collector)).await)
+        let url = serve(Router::new().route("/v1/traces", post(collect)).with_state(collector.clone())).await;
+        (collector, url)
     }
 
-    /// A span of the trace, by its name.
-    fn span(&self, name: &str) -> Option<Span> {
+    /// Waits for a span of the trace with this name.
+    async fn span(&self, name: &str) -> Span {
+        eventually(&format!("the span {name} is exported"), || async {
+            let spans = self.0.lock().unwrap();
+            spans.iter().find(|span| span.name == name && hex(&span.trace_id) == TRACE_ID).cloned()
+        })
+        .await
+    }
+
+    /// The ids of all spans with this name.
+    fn ids(&self, name: &str) -> Vec<Vec<u8>> {
         let spans = self.0.lock().unwrap();
-        spans.iter().find(|span| span.name == name && hex(&span.trace_id) == TRACE_ID).cloned()
+        spans.iter().filter(|span| span.name == name).map(|span| span.span_id.clone()).collect()
     }
 }
 
-async fn take(State(collector): State<Collector>, body: Bytes) {
+async fn collect(State(collector): State<Collector>, body: Bytes) {
     let exported = ExportTraceServiceRequest::decode(body).unwrap();
     let scopes = exported.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
     collector.0.lock().unwrap().extend(scopes.flat_map(|scope| scope.spans));
-}
-
-async fn serve(router: Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    url
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -58,81 +62,58 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_message_is_one_trace_from_its_post_to_the_stream_of_another_replica() {
+async fn one_trace_follows_a_message_from_its_request_to_the_stream_of_another_replica() {
     let (collector, url) = Collector::start().await;
-    let space = Space::new();
-    space.create_topics().await;
-    let mysql_url = space.schema("chat").await;
-    let topic = space.topics().message_events;
-    let app = TestApp::start_in(space, &mysql_url, &[]).await;
-    let (ann, bob, room) = app.two_in_a_room().await;
-    let more = [("OTEL_EXPORTER_OTLP_ENDPOINT", url), ("OTEL_BSP_SCHEDULE_DELAY", "50".to_owned())];
-    let start = || Process::start(&app.space, &mysql_url, &more).ready();
-    let (here, there) = tokio::join!(start(), start());
-    let token = |id: i64| app.space.token(id, &format!("person_{id}"));
-    let mut stream = there.client(&token(bob.id)).stream(&format!("/messages/stream/{room}"), None).await;
+    let app = TestApp::start().await;
+    app.space.create_topics().await;
+    let (ann, bob, room) = app.direct_room().await;
+    let settings = [("OTEL_EXPORTER_OTLP_ENDPOINT", url), ("OTEL_BSP_SCHEDULE_DELAY", "50".to_owned())];
+    let start = || Process::start(&app.space, &app.mysql_url, &settings).ready();
+    let (local, remote) = tokio::join!(start(), start());
+    let mut stream = remote.client(bob.client.token()).stream(&format!("/messages/stream/{room}"), None).await;
     assert_eq!(stream.next().await.name, "connected");
 
-    let sender = here.client(&token(ann.id)).with_header("traceparent", TRACEPARENT);
-    // The other replica hears by Kafka as soon as it stands at the topic's end, and until then reads the log.
-    let mut tries = 0..20;
+    let sender = local.client(ann.client.token()).with_header("traceparent", TRACEPARENT);
+    // The remote replica finds messages without Kafka, and without a trace, until its consumer reads the new topic.
+    let mut attempts = 0..20;
     let fan_out = loop {
-        tries.next().expect("the fan-out is told of");
+        attempts.next().expect("no fan-out has a span");
         sender.post(&format!("/messages/{room}"), json!({"content": "안녕"})).await.expect(201);
         assert_eq!(stream.next().await.name, "new_message");
-        if let Some(span) = exported(|| collector.span("fan out")).await {
+        if let Ok(span) = timeout(Duration::from_secs(1), collector.span("fan out")).await {
             break span;
         }
     };
 
-    let spans = ["POST /messages/{id}", "commit to the room's log", &format!("publish {topic}")];
-    let all = join_all(spans.map(|name| exported(|| collector.span(name)))).await;
-    let [request, commit, publish] = <[_; 3]>::try_from(all).unwrap().map(|span| span.expect("it is exported"));
-    assert_eq!(hex(&request.parent_span_id), "b7ad6b7169203331", "the caller's span");
-    let siblings = |name: &str| {
-        let spans = collector.0.lock().unwrap();
-        spans.iter().filter(|span| span.name == name).map(|span| span.span_id.clone()).collect::<Vec<_>>()
-    };
-    let requests = siblings(&request.name);
+    let publish = format!("publish {}", app.space.topics().message_events);
+    let names = ["POST /messages/{id}", "commit to the room's log", &publish];
+    let [request, commit, publish] =
+        <[Span; 3]>::try_from(join_all(names.map(|name| collector.span(name))).await).unwrap();
+    assert_eq!(hex(&request.parent_span_id), "b7ad6b7169203331", "the parent is the caller's span");
+    let requests = collector.ids(&request.name);
     assert!(requests.contains(&commit.parent_span_id) && requests.contains(&publish.parent_span_id));
-    assert!(siblings(&publish.name).contains(&fan_out.parent_span_id), "it came by Kafka");
-}
-
-/// A span, if it is exported within a second.
-async fn exported(span: impl Fn() -> Option<Span>) -> Option<Span> {
-    let wait = async {
-        loop {
-            match span() {
-                Some(span) => break span,
-                None => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(1), wait).await.ok()
+    assert!(collector.ids(&publish.name).contains(&fan_out.parent_span_id), "the parent is a span of the producer");
 }
 
 #[tokio::test]
-async fn without_an_exporter_the_callers_context_goes_on_over_rest_and_kafka() {
-    let heard: Arc<Mutex<Vec<HeaderMap>>> = Arc::default();
-    let exists = |State(heard): State<Arc<Mutex<Vec<HeaderMap>>>>, headers: HeaderMap| async move {
-        heard.lock().unwrap().push(headers);
+async fn the_callers_trace_continues_over_rest_and_kafka_without_an_exporter() {
+    type Received = Arc<Mutex<Vec<HeaderMap>>>;
+    let received = Received::default();
+    let exists = |State(received): State<Received>, headers: HeaderMap| async move {
+        received.lock().unwrap().push(headers);
         Json(json!({"user_id": 2, "exists": true}))
     };
-    let people = serve(Router::new().route("/api/users/{id}/exists", get(exists)).with_state(heard.clone())).await;
-    let space = Space::new();
-    space.create_topics().await;
-    let mysql_url = space.schema("chat").await;
-    let app = TestApp::start_in(space, &mysql_url, &[("USER_SERVICE_URL", people)]).await;
+    let router = Router::new().route("/api/users/{id}/exists", get(exists)).with_state(received.clone());
+    let app = TestApp::start_with(&[("USER_SERVICE_URL", serve(router).await)]).await;
+    app.space.create_topics().await;
     let ann = app.person(1).client.with_header("traceparent", TRACEPARENT).with_header("x-request-id", "r-1");
 
     let room = ann.get("/chat-rooms/check/2").await.expect(200)["id"].as_i64().unwrap();
     ann.post(&format!("/messages/{room}"), json!({"content": "hi"})).await.expect(201);
 
-    let asked = heard.lock().unwrap()[0].clone();
-    assert_eq!(
-        (&asked["traceparent"], &asked["x-request-id"]),
-        (&TRACEPARENT.parse().unwrap(), &"r-1".parse().unwrap())
-    );
+    let headers = received.lock().unwrap()[0].clone();
+    assert_eq!(headers["traceparent"], TRACEPARENT);
+    assert_eq!(headers["x-request-id"], "r-1");
     let topics = app.space.topics();
     for (topic, event) in [(topics.chat_events, "ChatRoomCreated"), (topics.message_events, "MessageSent")] {
         Events::of(&topic).expect(event, 1).await;
@@ -141,41 +122,47 @@ async fn without_an_exporter_the_callers_context_goes_on_over_rest_and_kafka() {
 }
 
 #[tokio::test]
-async fn a_line_about_a_request_says_whose_it_was_and_in_which_trace() {
+async fn a_log_line_of_a_request_has_its_user_and_its_trace_and_no_secrets() {
     let space = Space::new();
     let mysql_url = space.schema("chat").await;
     let path = std::env::temp_dir().join(format!("chat-service-log-{}", free_port()));
-    let level = [("LOG_LEVEL", "debug".to_owned())];
+    let settings = [("LOG_LEVEL", "debug".to_owned())];
     let log = File::create(&path).unwrap();
-    let process = Process::start_logging(log, free_port(), &space, &mysql_url, &level).ready().await;
-    let ann = process.client(&space.token(123, "ann")).with_header("traceparent", TRACEPARENT);
+    let process = Process::start_logging(log, free_port(), &space, &mysql_url, &settings).ready().await;
+    let token = space.token(123, "ann");
+    let ann = process.client(&token).with_header("traceparent", TRACEPARENT);
 
     ann.with_header("x-request-id", "r-1").get("/chat-rooms/77?note=my-secret").await.expect(404);
     ann.with_header("x-request-id", "r-2").get("/chat-rooms").await.expect(200);
 
     let ticket = ann.post("/messages/stream/ticket", json!({})).await.expect(200)["ticket"].take();
     let ticket = ticket.as_str().unwrap();
-    let nobody = process.client("").with_header("traceparent", TRACEPARENT).with_header("x-request-id", "r-3");
-    nobody.get(&format!("/messages/stream/77?ticket={ticket}")).await.expect(404);
+    let anonymous = process.client("").with_header("traceparent", TRACEPARENT).with_header("x-request-id", "r-3");
+    anonymous.get(&format!("/messages/stream/77?ticket={ticket}")).await.expect(404);
 
     let log = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
-    let of = |id: &str| lines.iter().find(|line| line["request_id"] == id && !line["status"].is_null()).unwrap();
-    for (line, level, status, route) in [
-        (of("r-1"), "info", 404, "/chat-rooms/{room_id}"),
-        (of("r-2"), "debug", 200, "/chat-rooms"),
-        (of("r-3"), "info", 404, "/messages/stream/{room_id}"),
+    for (request_id, level, status, route) in [
+        ("r-1", "info", 404, "/chat-rooms/{room_id}"),
+        ("r-2", "debug", 200, "/chat-rooms"),
+        ("r-3", "info", 404, "/messages/stream/{room_id}"),
     ] {
-        assert_eq!((&line["level"], &line["status"], &line["route"]), (&json!(level), &json!(status), &json!(route)));
-        assert_eq!(
-            (&line["user_id"], &line["trace_id"], &line["method"]),
-            (&json!(123), &json!(TRACE_ID), &json!("GET"))
-        );
+        let line = lines.iter().find(|line| line["request_id"] == request_id && !line["status"].is_null()).unwrap();
+        for (field, expected) in [
+            ("level", json!(level)),
+            ("status", json!(status)),
+            ("route", json!(route)),
+            ("user_id", json!(123)),
+            ("trace_id", json!(TRACE_ID)),
+            ("method", json!("GET")),
+        ] {
+            assert_eq!(line[field], expected, "{field}");
+        }
         assert!(line["latency_ms"].is_f64() && line["timestamp"].is_string() && line["logger"].is_string(), "{line}");
-        assert!(line.to_string().contains("user_id=123"), "as the log is searched: {line}");
+        assert!(line.to_string().contains("user_id=123"), "log searches use this form: {line}");
     }
-    for secret in ["my-secret", ticket, testkit::SECRET_KEY, &mysql_url, &space.token(123, "ann")] {
+    for secret in ["my-secret", ticket, testkit::SECRET_KEY, &mysql_url, &token] {
         assert!(!log.contains(secret), "{secret}");
     }
 }

@@ -1,76 +1,77 @@
-//! Exactly once and in order: three replicas, readers that come and go, changes of one message at once, and a replica
-//! that is killed twice. The same for readers of all their rooms, who are added and removed meanwhile.
+//! Exactly-once and ordered delivery with three replicas, while readers reconnect, writers change the same messages,
+//! and replicas are killed.
 //!
-//! `EXACTNESS=small cargo stack test --test it exactness` kills MongoDB as well, which no other test would survive;
-//! `EXACTNESS=full` is the full size.
+//! `EXACTNESS=small cargo stack test --test it exactness` also kills MongoDB, so no other test may run beside it.
+//! `EXACTNESS=full` runs the full size.
 
 mod all_rooms;
 mod room;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use reqwest::Method;
-use serde_json::Value;
-use testkit::{Client, Space, Sse};
+use serde_json::{Value, json};
+use testkit::{Client, Event, SLACK, Space, Sse, eventually};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::app::{friend_service, user_service};
+use crate::fakes::{friend_service, user_service};
 use crate::process::Process;
 
 const SEED: u64 = 20_261_124;
 const REPLICAS: usize = 3;
 
-/// One test at a time: each kills what the other needs.
-static TURN: Mutex<()> = Mutex::const_new(());
-
-/// A reader hears so many events at most before it goes and comes back elsewhere.
+/// A reader receives at most so many events before it reconnects.
 const LONGEST_VISIT: u32 = 25;
 
-/// A client asks another replica when one does not answer; this often, and the test has failed.
-const TRIES: usize = 400;
+/// One test at a time, because each kills replicas and stores that the other needs.
+static EXCLUSIVE: Mutex<()> = Mutex::const_new(());
 
+/// The shared state of readers and writers.
 struct World {
     space: Space,
     ports: Vec<u16>,
-    /// Nobody writes any more.
+    /// The number of messages that the writers have sent.
+    sent: AtomicUsize,
+    /// The writers have ended.
     written: AtomicBool,
 }
 
-/// The processes under test, and what they are told of where the others are.
+/// The processes under test.
 struct Replicas {
     world: Arc<World>,
     mysql_url: String,
-    others: [(&'static str, String); 2],
+    settings: [(&'static str, String); 2],
     running: Vec<Process>,
-    _turn: MutexGuard<'static, ()>,
+    _exclusive: MutexGuard<'static, ()>,
 }
 
 impl Replicas {
     async fn start() -> Self {
-        let _turn = TURN.lock().await;
+        let _exclusive = EXCLUSIVE.lock().await;
         let space = Space::new();
         space.create_topics().await;
         let mysql_url = space.schema("chat").await;
-        let there = Arc::new(AtomicBool::new(true));
-        let others = [("USER_SERVICE_URL", user_service(there).await), ("FRIEND_SERVICE_URL", friend_service().await)];
-        let running = join_all((0..REPLICAS).map(|_| Process::start(&space, &mysql_url, &others).ready())).await;
+        let available = Arc::new(AtomicBool::new(true));
+        let settings =
+            [("USER_SERVICE_URL", user_service(available).await), ("FRIEND_SERVICE_URL", friend_service().await)];
+        let running = join_all((0..REPLICAS).map(|_| Process::start(&space, &mysql_url, &settings).ready())).await;
         let ports = running.iter().map(|replica| replica.port).collect();
-        let world = Arc::new(World { space, ports, written: AtomicBool::new(false) });
-        Self { world, mysql_url, others, running, _turn }
+        let world = Arc::new(World { space, ports, sent: AtomicUsize::new(0), written: AtomicBool::new(false) });
+        Self { world, mysql_url, settings, running, _exclusive }
     }
 
-    /// SIGKILL for the one that has lived the longest, which comes back in its place.
+    /// Kills the replica that has run the longest and starts it again on its port.
     async fn kill_one(&mut self) {
         let killed = self.running.remove(0);
         let port = killed.port;
         killed.kill().await;
-        let back = Process::start_on(port, &self.world.space, &self.mysql_url, &self.others);
-        self.running.push(back.ready().await);
+        let restarted = Process::start_on(port, &self.world.space, &self.mysql_url, &self.settings);
+        self.running.push(restarted.ready().await);
     }
 }
 
@@ -78,8 +79,8 @@ fn full() -> bool {
     std::env::var("EXACTNESS").is_ok_and(|size| size == "full")
 }
 
-/// SIGKILL for the store of the messages, which comes back; only where no other test needs it.
-async fn kill_store() {
+/// Kills and restarts MongoDB if no other test needs it.
+async fn kill_mongodb() {
     if std::env::var_os("EXACTNESS").is_some() {
         testkit::control("kill", "mongodb").await;
     }
@@ -91,32 +92,58 @@ impl World {
         Client::new(&format!("http://127.0.0.1:{}", self.ports[replica]), &token)
     }
 
-    /// Asks one replica after another until one answers.
-    async fn ask(&self, rng: &mut StdRng, person: i64, method: Method, path: &str, body: &Value) -> (u16, Value) {
-        for _ in 0..TRIES {
+    /// Sends a request to random replicas until one answers.
+    async fn request(&self, rng: &mut StdRng, person: i64, method: Method, path: &str, body: &Value) -> (u16, Value) {
+        eventually(&format!("a replica answers {method} {path}"), || {
             let client = self.client(rng.random_range(0..REPLICAS), person);
-            let answer = client.request(method.clone(), path).json(body).send().await;
-            if let Ok(answer) = answer
-                && answer.status() != 503
-            {
-                let status = answer.status().as_u16();
-                if let Ok(body) = answer.json().await {
-                    return (status, body);
-                }
+            let request = client.request(method.clone(), path).json(body);
+            async move {
+                let response = request.send().await.ok()?;
+                let status = response.status().as_u16();
+                if status == 503 { None } else { Some((status, response.json().await.ok()?)) }
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("no replica answers {method} {path}");
+        })
+        .await
     }
 
-    /// Listens on whichever replica, after what was heard already; none where it does not answer.
-    async fn listen(&self, rng: &mut StdRng, person: i64, path: &str, since: Option<&str>) -> Option<Sse> {
-        let client = self.client(rng.random_range(0..REPLICAS), person);
-        let mut request = client.request(Method::GET, path);
-        if let Some(since) = since {
-            request = request.header("last-event-id", since);
-        }
-        let response = request.send().await.ok()?;
-        response.status().is_success().then(|| Sse::new(response))
+    /// Sends the nth message of a room, and again until it is acknowledged.
+    async fn send(&self, rng: &mut StdRng, person: i64, room: i64, n: usize) -> Value {
+        let body = json!({"content": n.to_string(), "client_message_id": n.to_string()});
+        let (status, sent) = self.request(rng, person, Method::POST, &format!("/messages/{room}"), &body).await;
+        assert!(status == 201 || status == 200, "{status}: {sent}");
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        sent
     }
+
+    /// Waits until the writers have sent so many messages.
+    async fn until_sent(&self, messages: usize) {
+        eventually(&format!("{messages} messages are sent"), || async {
+            (self.sent.load(Ordering::Relaxed) >= messages).then_some(())
+        })
+        .await;
+    }
+
+    /// Opens a stream at a random replica that is reachable.
+    async fn subscribe(&self, rng: &mut StdRng, person: i64, path: &str, last_event_id: Option<&str>) -> Sse {
+        eventually(&format!("a replica streams {path}"), || {
+            let client = self.client(rng.random_range(0..REPLICAS), person);
+            let mut request = client.request(Method::GET, path);
+            if let Some(id) = last_event_id {
+                request = request.header("last-event-id", id);
+            }
+            async move {
+                let response = request.send().await.ok()?;
+                response.status().is_success().then(|| Sse::new(response))
+            }
+        })
+        .await
+    }
+}
+
+/// The next event. There is none if the writers have ended and the stream is quiet for longer than it may be behind.
+async fn next_event(stream: &mut Sse, written: bool) -> Option<Event> {
+    let patience = if written { SLACK * Duration::from_secs(3) } else { Duration::from_secs(1) };
+    let event = stream.next_within(patience).await?;
+    assert_ne!(event.name, "resync");
+    Some(event)
 }

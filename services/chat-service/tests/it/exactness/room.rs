@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use rand::rngs::StdRng;
@@ -11,24 +10,21 @@ use rand::{RngExt, SeedableRng};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{LONGEST_VISIT, Replicas, SEED, World, full, kill_store};
+use super::{LONGEST_VISIT, Replicas, SEED, World, full, kill_mongodb, next_event};
+use crate::person::all_messages;
 
 struct Size {
     rooms: usize,
     readers_per_room: usize,
     messages_per_room: usize,
-    /// One message in so many is edited or deleted, by two at once.
+    /// Of so many messages, one leads to two concurrent edits or deletions.
     one_change_in: u32,
-    /// Between two kills.
-    pause: Duration,
 }
 
-static SMALL: Size =
-    Size { rooms: 8, readers_per_room: 3, messages_per_room: 60, one_change_in: 8, pause: Duration::from_millis(700) };
-static FULL: Size =
-    Size { rooms: 50, readers_per_room: 4, messages_per_room: 400, one_change_in: 10, pause: Duration::from_secs(5) };
+static SMALL: Size = Size { rooms: 8, readers_per_room: 3, messages_per_room: 60, one_change_in: 8 };
+static FULL: Size = Size { rooms: 50, readers_per_room: 4, messages_per_room: 400, one_change_in: 10 };
 
-/// A room, and what was acknowledged in it.
+/// A room, with the messages that were acknowledged and those that were deleted.
 struct Room {
     id: i64,
     people: [i64; 2],
@@ -37,11 +33,11 @@ struct Room {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_reader_has_every_position_once_and_in_order() {
+async fn every_reader_receives_every_position_once_and_in_order() {
     let size: &'static Size = if full() { &FULL } else { &SMALL };
     let mut replicas = Replicas::start().await;
     let world = replicas.world.clone();
-    let rooms = join_all((0..size.rooms).map(|n| open(&world, n))).await;
+    let rooms = join_all((0..size.rooms).map(|n| open_room(&world, n))).await;
 
     let readers: Vec<_> = rooms
         .iter()
@@ -50,32 +46,35 @@ async fn every_reader_has_every_position_once_and_in_order() {
         .map(|(n, (room, person))| tokio::spawn(read(world.clone(), room, person, SEED + n as u64)))
         .collect();
     let writers: Vec<_> = rooms.into_iter().map(|room| tokio::spawn(write(world.clone(), room, size))).collect();
-    for _ in 0..2 {
-        tokio::time::sleep(size.pause).await;
+    let quarter = size.rooms * size.messages_per_room / 4;
+    for kill in 1..=2 {
+        world.until_sent(kill * quarter).await;
         replicas.kill_one().await;
     }
-    tokio::time::sleep(size.pause).await;
-    kill_store().await;
+    world.until_sent(3 * quarter).await;
+    kill_mongodb().await;
 
     let rooms: Vec<Room> = join_all(writers).await.into_iter().map(Result::unwrap).collect();
     world.written.store(true, Ordering::Release);
-    let seen: Vec<(i64, i64)> = join_all(readers).await.into_iter().map(Result::unwrap).collect();
+    let received: Vec<(i64, i64)> = join_all(readers).await.into_iter().map(Result::unwrap).collect();
     for room in &rooms {
-        let (listed, position) = listing(&world, room).await;
-        for (id, heard) in &seen {
-            assert!(*id != room.id || *heard == position, "a reader stands at {heard} of {position}");
+        let (messages, last_page) = all_messages(&world.client(0, room.people[0]), room.id).await;
+        for (_, position) in received.iter().filter(|(id, _)| *id == room.id) {
+            assert_eq!(last_page["position"], *position, "the last position that a reader received");
         }
+        let listed: BTreeMap<&str, &Value> =
+            messages.iter().map(|message| (message["id"].as_str().unwrap(), message)).collect();
         for sent in &room.sent {
             let id = sent["id"].as_str().unwrap();
             let deleted = room.deleted.iter().any(|deleted| deleted == id);
             let listed = listed.get(id);
-            assert_eq!(listed.is_none(), deleted, "an acknowledged message is there, and no deleted one: {sent}");
+            assert_eq!(listed.is_none(), deleted, "the listing has acknowledged messages that are not deleted: {sent}");
             assert!(listed.is_none_or(|listed| listed["seq"] == sent["seq"]));
         }
     }
 }
 
-async fn open(world: &World, n: usize) -> Room {
+async fn open_room(world: &World, n: usize) -> Room {
     let people = [10 + 2 * n as i64, 11 + 2 * n as i64];
     let room = world.client(0, people[0]).get(&format!("/chat-rooms/check/{}", people[1])).await.expect(200);
     Room { id: room["id"].as_i64().unwrap(), people, sent: Vec::new(), deleted: Vec::new() }
@@ -85,10 +84,7 @@ async fn write(world: Arc<World>, mut room: Room, size: &'static Size) -> Room {
     let mut rng = StdRng::seed_from_u64(SEED ^ room.id.unsigned_abs());
     for n in 0..size.messages_per_room {
         let person = room.people[rng.random_range(0..2)];
-        let body = json!({"content": n.to_string(), "client_message_id": format!("{n}")});
-        let path = format!("/messages/{}", room.id);
-        let (status, sent) = world.ask(&mut rng, person, Method::POST, &path, &body).await;
-        assert!(status == 201 || status == 200, "{status}: {sent}");
+        let sent = world.send(&mut rng, person, room.id, n).await;
         room.sent.push(sent);
         if rng.random_ratio(1, size.one_change_in) {
             change(&world, &mut room, &mut rng).await;
@@ -97,17 +93,17 @@ async fn write(world: Arc<World>, mut room: Room, size: &'static Size) -> Room {
     room
 }
 
-/// Two change one message at once: both edit it, or one edits and the other deletes it.
+/// Sends two concurrent changes of one message: two edits, or an edit and a deletion.
 async fn change(world: &World, room: &mut Room, rng: &mut StdRng) {
     let message = room.sent[rng.random_range(0..room.sent.len())].clone();
     let (id, author) = (message["id"].as_str().unwrap().to_owned(), message["user_id"].as_i64().unwrap());
     let path = format!("/messages/{id}");
     let method = if rng.random() { Method::DELETE } else { Method::PUT };
     let (mut one, mut other) = (StdRng::seed_from_u64(rng.random()), StdRng::seed_from_u64(rng.random()));
-    let (body, another) = (json!({"content": "one"}), json!({"content": "another"}));
+    let (body, other_body) = (json!({"content": "one"}), json!({"content": "another"}));
     let (first, second) = tokio::join!(
-        world.ask(&mut one, author, Method::PUT, &path, &body),
-        world.ask(&mut other, author, method.clone(), &path, &another),
+        world.request(&mut one, author, Method::PUT, &path, &body),
+        world.request(&mut other, author, method.clone(), &path, &other_body),
     );
     for (status, answer) in [&first, &second] {
         let refused = *status == 400 && answer["error"] == "MESSAGE_ALREADY_DELETED";
@@ -118,45 +114,23 @@ async fn change(world: &World, room: &mut Room, rng: &mut StdRng) {
     }
 }
 
-/// Reads a room, now here and now there, until everything is read. Each position has to be the next one.
+/// Reads a room at changing replicas until everything is read. The positions have to come without gaps and repetitions.
 async fn read(world: Arc<World>, room: i64, person: i64, seed: u64) -> (i64, i64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let (path, mut position) = (format!("/messages/stream/{room}"), 0);
     loop {
-        let finished = world.written.load(Ordering::Acquire);
+        let written = world.written.load(Ordering::Acquire);
         let before = position;
-        if let Some(mut stream) = world.listen(&mut rng, person, &path, Some(&position.to_string())).await {
-            for _ in 0..rng.random_range(1..=LONGEST_VISIT) {
-                // Far beyond the three seconds that a stream may be behind.
-                let Some(event) = stream.next_within(Duration::from_secs(if finished { 9 } else { 1 })).await else {
-                    break;
-                };
-                assert_ne!(event.name, "resync");
-                if matches!(event.name.as_str(), "new_message" | "message_edited" | "message_deleted") {
-                    let at: i64 = event.id.parse().unwrap();
-                    assert_eq!(at, position + 1, "room {room}");
-                    position = at;
-                }
+        let mut stream = world.subscribe(&mut rng, person, &path, Some(&position.to_string())).await;
+        for _ in 0..rng.random_range(1..=LONGEST_VISIT) {
+            let Some(event) = next_event(&mut stream, written).await else { break };
+            if matches!(event.name.as_str(), "new_message" | "message_edited" | "message_deleted") {
+                assert_eq!(event.id, (position + 1).to_string(), "room {room}");
+                position += 1;
             }
-            if finished && position == before {
-                return (room, position);
-            }
-        } else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-    }
-}
-
-async fn listing(world: &World, room: &Room) -> (BTreeMap<String, Value>, i64) {
-    let client = world.client(0, room.people[0]);
-    let mut listed = BTreeMap::new();
-    loop {
-        let page = client.get(&format!("/messages/{}?limit=100&skip={}", room.id, listed.len())).await.expect(200);
-        for message in page["messages"].as_array().unwrap() {
-            listed.insert(message["id"].as_str().unwrap().to_owned(), message.clone());
-        }
-        if page["has_more"] == false {
-            return (listed, page["position"].as_i64().unwrap());
+        if written && position == before {
+            return (room, position);
         }
     }
 }
