@@ -2,8 +2,8 @@
 //!
 //! A *room* is a log. Every entry (a message, an edit, a deletion, a reaction) takes the next *position*: 1, 2, 3 … in commit
 //! order, without gaps. The *head* of a room holds its last position and its counts. A *read marker* is the position up to
-//! which a member has read a room. The [`writer`] appends entries, [`store`] reads them, [`live`] sends them to open streams
-//! through the *hub*, which keeps a *window* of the newest positions of each room, and the [`outbox`] publishes them to Kafka.
+//! which a member has read a room. The `writer` appends entries, `store` reads them, `live` sends them to open streams
+//! through the *hub*, which keeps a *window* of the newest positions of each room, and the `outbox` publishes them to Kafka.
 //!
 //! *The original* is the FastAPI system that this workspace replaces. It may run beside these services, or before and after
 //! them, on the same data, topics and token secret.

@@ -1,8 +1,8 @@
 //! friend-service: friend requests, friendships and blocks.
 //!
 //! A *pair* is two users in ascending order of their ids. Their *relationship* is the live friendship or request between them, and
-//! their blocks. A change locks the pair's row ([`store::Pairs`]), is checked against the rules ([`domain`]), and commits together
-//! with its event. user-service owns the users; [`events`] keeps the cached profiles and the *projection* of their names current.
+//! their blocks. A change locks the pair's row (`store::Pairs`), is checked against the rules (`domain`), and commits together
+//! with its event. user-service owns the users; `events` keeps the cached profiles and the *projection* of their names current.
 //!
 //! *The original* is the FastAPI system that this workspace replaces. It may run beside these services, or before and after
 //! them, on the same data, topics and token secret.
