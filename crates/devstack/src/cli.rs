@@ -58,7 +58,8 @@ pub enum Command {
     Test {
         #[command(flatten)]
         options: TestOptions,
-        /// Arguments of `cargo test`, which tests the whole workspace unless they name a package.
+        /// Arguments of `cargo test`, which tests the whole workspace unless they name a package, such as
+        /// `-p chat-service -p devstack`: with devstack, cargo reuses the dependencies that the stack was built with.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },

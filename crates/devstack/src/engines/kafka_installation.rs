@@ -12,7 +12,7 @@ use tokio::time::{Instant, interval_at};
 
 use super::maven::Repository;
 use crate::cache::{create_atomically, digest, engine_cache};
-use crate::install::{self, JAVA, MAVEN};
+use crate::install::{self, JAVA, MAVEN, last_line};
 use crate::stack_dir::StackDir;
 use crate::terminal::print_about;
 
@@ -62,6 +62,7 @@ async fn fetch(project: &Path, draft: &Path) -> Result<()> {
         .current_dir(project)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .context("cannot start Maven")?;
@@ -85,8 +86,9 @@ async fn fetch(project: &Path, draft: &Path) -> Result<()> {
             }
         }
     }
-    if !maven.wait().await?.success() {
-        bail!("Maven cannot fetch Apache Kafka ({})", error.unwrap_or_else(|| "it printed no reason".into()));
+    let output = maven.wait_with_output().await?;
+    if !output.status.success() {
+        bail!("Maven cannot fetch Apache Kafka ({})", error.unwrap_or_else(|| last_line(&output.stderr)));
     }
     Ok(())
 }
