@@ -209,6 +209,7 @@ pub(super) struct Request {
 /// List the pending requests to and from the caller.
 #[utoipa::path(
     get,
+    operation_id = "waiting",
     path = "/friends/requests",
     tag = "requests",
     security(("bearer" = [])),
