@@ -42,7 +42,8 @@ impl Metrics {
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process))?;
         let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-        let build = gauges(&registry, "service_build_info", "1, with the version and build profile", &["version", "profile"])?;
+        let build =
+            gauges(&registry, "service_build_info", "1, with the version and build profile", &["version", "profile"])?;
         build.with_label_values(&[version, profile]).set(1);
         let oldest_age = Opts::new("outbox_oldest_age_seconds", "Age of the oldest event that is not yet published");
         Ok(Self {
@@ -66,12 +67,7 @@ impl Metrics {
                 &["store", "operation"],
                 &QUERY_BUCKETS,
             )?,
-            caches: counters(
-                &registry,
-                "cache_requests_total",
-                "Look-ups by outcome",
-                &["cache", "outcome"],
-            )?,
+            caches: counters(&registry, "cache_requests_total", "Look-ups by outcome", &["cache", "outcome"])?,
             pools: added(&registry, Pools::new()?)?,
             outbox_pending: gauges(
                 &registry,
