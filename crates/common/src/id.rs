@@ -1,4 +1,4 @@
-//! Identifiers with a type of their own each, so that the compiler tells a user from a room.
+//! Identifiers, each of a type of its own, so that the compiler rejects a room in place of a user.
 
 use std::fmt;
 use std::str::FromStr;

@@ -53,8 +53,8 @@ pub struct AccessClaims {
     pub sid: Option<Uuid>,
 }
 
-/// Issues and verifies access tokens. A second secret may be valid for verification, so that an operator can replace the
-/// first without logging everyone out.
+/// Issues and verifies access tokens. A second secret may be valid for verification, so that an operator can replace
+/// the first without logging everyone out.
 #[derive(Clone)]
 pub struct AccessTokens {
     signing: EncodingKey,

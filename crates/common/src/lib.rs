@@ -1,11 +1,11 @@
 //! The values that all services share: ids, tokens, errors, event schemas, input and configuration.
 //!
-//! This crate knows no database driver, no message broker and no running request. `platform` carries a service on top of
-//! it, `engines` drives the databases and the broker, and `service` combines the three.
+//! This crate depends on no database driver, no message broker and no running request. `platform` carries a service on
+//! top of it, `engines` drives the databases and the broker, and `service` combines the three.
 //!
-//! **The original** is the system that this one replaces: three FastAPI services in Python with aiomysql, Motor, redis-py and
-//! aiokafka. Its clients, tables, Redis keys, tokens and Kafka records are still in use, so the documentation says where a
-//! format or a rule comes from it.
+//! **The original** is the system that this one replaces: three FastAPI services in Python with aiomysql, Motor,
+//! redis-py and aiokafka. Its clients, tables, Redis keys, tokens and Kafka records are still in use, so the
+//! documentation says where a format or a rule comes from it.
 
 #![warn(missing_docs)]
 

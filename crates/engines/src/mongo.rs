@@ -92,7 +92,8 @@ impl Connections {
     }
 }
 
-/// Errors that pass: the drivers' specification calls them retryable for reads; 43 is a cursor that a restart has closed.
+/// Errors that pass: the drivers' specification calls them retryable for reads; 43 is a cursor that a restart has
+/// closed.
 const PASSING: [i32; 14] = [6, 7, 43, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
 
 /// Labels of errors after which the operation can be repeated.

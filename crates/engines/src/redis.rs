@@ -62,8 +62,8 @@ impl Redis {
         format!("{}{name}", self.prefix)
     }
 
-    /// The messages that are published on a channel from now on. After an outage the stream continues without the messages
-    /// that were published in it.
+    /// The messages that are published on a channel from now on. After an outage the stream continues without the
+    /// messages that were published in it.
     pub fn subscribe(&self, channel: String) -> impl Stream<Item = String> + Send + use<> {
         let begin = (self.client.clone(), channel, None);
         stream::unfold(begin, |(client, channel, mut open)| async move {

@@ -36,7 +36,8 @@ pub struct Base {
     pub secret_key: SecretString,
     /// `SECRET_KEY_PREVIOUS`: also verifies access tokens.
     pub secret_key_previous: Option<SecretString>,
-    /// `SERVICE_SECRET_KEY`: signs and verifies calls between services. Without it, calls are neither signed nor accepted.
+    /// `SERVICE_SECRET_KEY`: signs and verifies calls between services. Without it, calls are neither signed nor
+    /// accepted.
     pub service_secret_key: Option<SecretString>,
     /// `ALLOW_ANONYMOUS_SERVICE_CALLS`: accepts calls between services without credentials, as the original makes them.
     pub allow_anonymous_service_calls: bool,
@@ -185,7 +186,8 @@ fn redis_url(env: &Env) -> Result<SecretString> {
     Ok(url.into())
 }
 
-/// `MONGO_URL` (or `MONGODB_URL`, or `MONGODB_HOST` and its siblings) and `MONGODB_DB_NAME`, for the service that uses MongoDB.
+/// `MONGO_URL` (or `MONGODB_URL`, or `MONGODB_HOST` and its siblings) and `MONGODB_DB_NAME`, for the service that uses
+/// MongoDB.
 ///
 /// # Errors
 /// Returns an error if the URL is missing or of another database.

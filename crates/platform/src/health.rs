@@ -67,8 +67,8 @@ impl Health {
 
     /// Prepares a dependency as soon as it is available. From then on it is ready while `check` succeeds.
     ///
-    /// The start does not wait for the preparation. Until it is done, the service is alive and not ready. An error other
-    /// than [`Error::Unavailable`] does not pass and ends the process.
+    /// The start does not wait for the preparation. Until it is done, the service is alive and not ready. An error
+    /// other than [`Error::Unavailable`] does not pass and ends the process.
     pub fn prepare<P, C, E, F>(
         &self,
         name: &'static str,

@@ -1,4 +1,4 @@
-//! The parts that carry a service, whichever databases it uses: HTTP, health, telemetry, shutdown, background tasks and the
+//! The runtime of a service, whichever databases it uses: HTTP, health, telemetry, shutdown, background tasks and the
 //! configuration that all services read.
 //!
 //! A process has one [`Platform`]. "The original" is explained in the documentation of `common`.

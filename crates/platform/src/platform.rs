@@ -8,7 +8,8 @@ use crate::identity::Service;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
-/// Identity, configuration, metrics, health and shutdown: one per process, and one per service in a test. Clones share it.
+/// Identity, configuration, metrics, health and shutdown: one per process, and one per service in a test. Clones share
+/// it.
 #[derive(Clone)]
 pub struct Platform {
     /// The service of this process.

@@ -8,9 +8,9 @@ use tracing::Instrument;
 
 /// Runs a future to its end, even if the caller is dropped, as a handler is when its client disconnects.
 ///
-/// Database drivers need this: after a dropped `BEGIN`, sqlx does not know that a transaction may be open. The MongoDB driver
-/// leaves the entry of a dropped operation in the queue for its connections and serves one entry per event in the pool,
-/// so live operations wait behind dead entries although connections are free.
+/// Database drivers need this: after a dropped `BEGIN`, sqlx does not know that a transaction may be open. The MongoDB
+/// driver leaves the entry of a dropped operation in the queue for its connections and serves one entry per event in
+/// the pool, so live operations wait behind dead entries although connections are free.
 ///
 /// # Panics
 /// Resumes the panic of the future.
@@ -25,7 +25,8 @@ pub async fn run_detached<T: Send + 'static>(work: impl Future<Output = T> + Sen
     }
 }
 
-/// Repeats a step until the shutdown, with a pause before each. Logs the first failure and the recovery, not each failure.
+/// Repeats a step until the shutdown, with a pause before each. Logs the first failure and the recovery, not each
+/// failure.
 pub async fn every<T, E: Display>(
     pause: Duration,
     name: &'static str,

@@ -1,5 +1,5 @@
-//! The parts that every service builds from `common`, `platform` and `engines`: authentication, the client of user-service, and the
-//! process with its commands.
+//! The parts that every service builds on `common`, `platform` and `engines`: authentication, the client of
+//! user-service, and the process with its commands.
 //!
 //! "The original" is explained in the documentation of `common`.
 

@@ -7,7 +7,8 @@ use serde_json::Value;
 /// The operations of a document, sorted, in the form `get /path`.
 ///
 /// # Panics
-/// Panics if an operation lacks a summary, a success and an error response, or a unique id, or if a reference is broken.
+/// Panics if an operation lacks a summary, a success and an error response, or a unique id, or if a reference is
+/// broken.
 pub fn operations(document: &Value) -> Vec<String> {
     let mut references = Vec::new();
     collect_references(document, &mut references);

@@ -9,8 +9,8 @@ use rand::{RngExt, SeedableRng};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A link to a server. While it is faulty, one piece of traffic in `one_in` cuts its connection instead of passing: before
-/// the server receives a request, or after the server has executed it and before the client receives the answer.
+/// A link to a server. While it is faulty, one piece of traffic in `one_in` cuts its connection instead of passing:
+/// before the server receives a request, or after the server has executed it and before the client receives the answer.
 pub struct FaultyLink {
     /// The address to connect to.
     pub address: SocketAddr,

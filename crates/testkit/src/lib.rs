@@ -1,9 +1,14 @@
 //! The test harness of the services: real databases and brokers, names of its own for each test, and an HTTP client.
 //!
-//! The environment has the addresses of the databases and brokers. `cargo stack test` sets it; containers serve as well.
+//! The environment has the addresses of the databases and brokers. `cargo stack test` sets it; containers serve as
+//! well.
 
 #![warn(missing_docs)]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot continue panics at the line of the cause"
+)]
 
 mod client;
 mod document;

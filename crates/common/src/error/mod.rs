@@ -1,8 +1,9 @@
 //! The error that a handler returns in place of its result.
 //!
-//! [`Error`] decides status, code and headers of an answer. Its [`IntoResponse`] implementation writes no body: it leaves
-//! the error in the response's extensions as an [`ErrorExtension`], and the HTTP layer of `platform` writes the
-//! [`ErrorBody`], because only that layer knows the request's id and the form of `detail` that the service's clients read.
+//! [`Error`] decides status, code and headers of an answer. Its [`IntoResponse`] implementation writes no body: it
+//! leaves the error in the response's extensions as an [`ErrorExtension`], and the HTTP layer of `platform` writes the
+//! [`ErrorBody`], because only that layer knows the request's id and the form of `detail` that the service's clients
+//! read.
 
 mod envelope;
 

@@ -1,7 +1,7 @@
 //! Events of chat-service: the log of each room, read receipts and memberships.
 //!
-//! `position` is the place of an event in its room's log. Consumers order `message.events` by it, because two replicas may
-//! publish within milliseconds in either order. Events of the original have none, which reads as 0.
+//! `position` is the place of an event in its room's log. Consumers order `message.events` by it, because two replicas
+//! may publish within milliseconds in either order. Events of the original have none, which reads as 0.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

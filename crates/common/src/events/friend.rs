@@ -1,7 +1,7 @@
 //! Events of friend-service: how two users relate.
 //!
-//! The key is the smaller id of the two users, so that the events between them keep their order. (The original's key is the
-//! id of the friendship or of the requester.)
+//! The key is the smaller id of the two users, so that the events between them keep their order. (The original's key is
+//! the id of the friendship or of the requester.)
 
 use serde::{Deserialize, Serialize};
 

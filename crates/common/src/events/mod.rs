@@ -78,7 +78,8 @@ pub fn encode<E: Event>(event_id: Uuid, version: Option<u64>, at: DateTime<Utc>,
     serde_json::to_vec(&envelope).map_err(Error::internal)
 }
 
-/// Adds the version to an event that was encoded without one, because the outbox assigns it only when it stores the event.
+/// Adds the version to an event that was encoded without one, because the outbox assigns it only when it stores the
+/// event.
 pub fn with_version(mut payload: String, version: u64) -> String {
     payload.pop();
     payload + &format!(",\"version\":{version}}}")

@@ -40,8 +40,8 @@ impl ClientContext for Log {
     }
 }
 
-/// Logs a message of librdkafka. Errors are logged for debugging only, because librdkafka reports every attempt to connect
-/// while brokers are unavailable.
+/// Logs a message of librdkafka. Errors are logged for debugging only, because librdkafka reports every attempt to
+/// connect while brokers are unavailable.
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {

@@ -1,8 +1,8 @@
 //! The runner of projections: a consumer group whose offsets are committed after the work.
 //!
-//! A projection builds state of its own from events. Records are processed in batches. While a dependency of the handler is
-//! unavailable, the partitions are paused. A record that cannot be processed in three attempts goes to the dead letters, and
-//! the other records follow.
+//! A projection builds state of its own from events. Records are processed in batches. While a dependency of the
+//! handler is unavailable, the partitions are paused. A record that cannot be processed in three attempts goes to the
+//! dead letters, and the other records follow.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -40,8 +40,8 @@ pub trait Handler: Send + Sync + 'static {
     /// repetition must change nothing. Events of unknown types are ignored.
     ///
     /// # Errors
-    /// After an unavailable error, all events are delivered again later. Any other error means that one of the events cannot
-    /// be processed.
+    /// After an unavailable error, all events are delivered again later. Any other error means that one of the events
+    /// cannot be processed.
     fn handle(&self, events: &[Received]) -> impl Future<Output = Result<()>> + Send;
 }
 
@@ -76,8 +76,8 @@ enum Outcome {
 }
 
 impl<H: Handler> Consumer<H> {
-    /// All replicas use the same `group` and share the partitions of `topics`. The metrics are those of `producer`, which
-    /// also publishes the dead letters.
+    /// All replicas use the same `group` and share the partitions of `topics`. The metrics are those of `producer`,
+    /// which also publishes the dead letters.
     ///
     /// # Errors
     /// Returns an internal error if librdkafka rejects the configuration.
@@ -210,7 +210,8 @@ impl<H: Handler> Consumer<H> {
         }
     }
 
-    /// Publishes a record to the dead letters, however long that takes, because it is lost once its offset is committed.
+    /// Publishes a record to the dead letters, however long that takes, because it is lost once its offset is
+    /// committed.
     async fn dead_letter(
         &mut self,
         record: &Fetched,

@@ -1,5 +1,5 @@
-//! Dead letters: records that a consumer could not process, kept with the reason, so that an operator can read and replay
-//! them.
+//! Dead letters: records that a consumer could not process, kept with the reason, so that an operator can read and
+//! replay them.
 //!
 //! A replay is harmless: consumers ignore an event whose version or id they have processed.
 
@@ -75,7 +75,8 @@ impl DeadLetters {
     /// Sends a letter to its own topic again. It also remains here until its retention ends.
     ///
     /// # Errors
-    /// Returns an internal error if the letter does not name its topic, and an unavailable error if the brokers do not answer.
+    /// Returns an internal error if the letter does not name its topic, and an unavailable error if the brokers do not
+    /// answer.
     pub async fn replay(&self, producer: &Producer, letter: &Fetched) -> Result<()> {
         producer.send(replayable(letter)?)?.await
     }

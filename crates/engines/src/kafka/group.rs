@@ -73,8 +73,8 @@ impl ConsumerContext for Group {
             let labels = [&*self.name, partition.topic(), &partition.partition().to_string()];
             let _ = self.metrics.lag.remove_label_values(&labels);
         }
-        // Lost partitions already have another owner. Otherwise the commit blocks the thread that polls, so that the next
-        // owner begins after it.
+        // Lost partitions already have another owner. Otherwise the commit blocks the thread that polls, so that the
+        // next owner begins after it.
         if !client.assignment_lost() {
             log_error("commit before a rebalance", client.commit_consumer_state(CommitMode::Sync));
         }

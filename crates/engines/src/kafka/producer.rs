@@ -41,8 +41,8 @@ struct Shared {
 }
 
 impl Producer {
-    /// Connects in the background, so that a service starts without brokers. Registers the metrics of all Kafka clients of the
-    /// process.
+    /// Connects in the background, so that a service starts without brokers. Registers the metrics of all Kafka clients
+    /// of the process.
     ///
     /// # Errors
     /// Returns an internal error if librdkafka rejects the configuration or the metrics are registered already.
@@ -56,8 +56,8 @@ impl Producer {
     /// Queues a record without blocking. The future resolves with the delivery report and need not be awaited.
     ///
     /// # Errors
-    /// Returns an unavailable error if the queue is full, and the future if the record is not acknowledged within 10 s. An
-    /// internal error means that brokers never accept the record.
+    /// Returns an unavailable error if the queue is full, and the future if the record is not acknowledged within 10 s.
+    /// An internal error means that brokers never accept the record.
     pub fn send(&self, record: Record) -> Result<impl Future<Output = Result<()>> + Send + use<>> {
         let shared = self.shared.clone();
         let span = trace::follow(span(&record.topic), record.header(trace::TRACEPARENT));
@@ -97,7 +97,8 @@ impl Shared {
         self.current.read().clone()
     }
 
-    /// After a fatal error, such as a lost sequence number, an idempotent producer rejects all further records and is replaced.
+    /// After a fatal error, such as a lost sequence number, an idempotent producer rejects all further records and is
+    /// replaced.
     fn failed(&self, error: KafkaError) -> Error {
         if self.current().client().fatal_error().is_some() {
             self.replace();

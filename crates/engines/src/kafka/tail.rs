@@ -1,7 +1,7 @@
 //! The tail of some topics: the events that are published from now on, in every replica.
 //!
-//! A tail has no group and commits nothing. It reads all partitions from their ends at the start. Events may be missing, for
-//! example after an outage; a reader that needs every event reads the store.
+//! A tail has no group and commits nothing. It reads all partitions from their ends at the start. Events may be
+//! missing, for example after an outage; a reader that needs every event reads the store.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,8 +41,8 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Starts in the background as soon as a broker is available, and ends with `shutdown` or when it is dropped. The events
-    /// are counted in the metrics of `producer`.
+    /// Starts in the background as soon as a broker is available, and ends with `shutdown` or when it is dropped. The
+    /// events are counted in the metrics of `producer`.
     ///
     /// # Errors
     /// Returns an internal error if librdkafka rejects the configuration.

@@ -11,7 +11,8 @@ use crate::mysql::error::{NO_SUCH_TABLE, number};
 /// How long a replica waits for another one that migrates.
 const MIGRATION_LOCK_SECONDS: i64 = 60;
 
-/// The errors of a statement that took effect before: its table, column, key or constraint exists already, or no longer.
+/// The errors of a statement that took effect before: its table, column, key or constraint exists already, or no
+/// longer.
 const ALREADY_DONE: [u16; 6] = [1050, 1060, 1061, 1068, 1091, 1826];
 
 /// Migrates as soon as the server is available. From then on, `mysql` is ready while it answers.
@@ -28,13 +29,14 @@ pub fn prepare(pool: &MySqlPool, health: &Health, service: &'static str, migrati
     health.prepare("mysql", migrate, check);
 }
 
-/// Brings a service's tables up to date, one replica at a time. The list of migrations is the table `<service>_migrations`.
+/// Brings a service's tables up to date, one replica at a time. The list of migrations is the table
+/// `<service>_migrations`.
 ///
 /// The lock is not sqlx's own: sqlx requests an endless wait, to which MariaDB answers NULL without locking.
 ///
 /// # Errors
-/// Returns an unavailable error if the server does not answer or another replica migrates for longer than a minute, and an
-/// internal error if a migration was changed after it ran.
+/// Returns an unavailable error if the server does not answer or another replica migrates for longer than a minute, and
+/// an internal error if a migration was changed after it ran.
 pub async fn migrate(pool: &MySqlPool, service: &'static str, mut migrations: Migrator) -> Result<()> {
     // A connection of its own: the lock belongs to the session and ends with it, whatever happens here.
     let mut connection = pool.connect_options().connect().await?;
@@ -56,9 +58,9 @@ fn failed(service: &str, e: MigrateError) -> Error {
 
 /// Finishes the migration during which a process was killed, if there is one.
 ///
-/// MySQL commits every statement that changes a table, so only the begin of the migration is recorded. Each statement of
-/// the migrations takes effect wholly or not at all, and a repetition is harmless or fails with one of [`ALREADY_DONE`]:
-/// the whole migration is run again, statement by statement.
+/// MySQL commits every statement that changes a table, so only the begin of the migration is recorded. Each statement
+/// of the migrations takes effect wholly or not at all, and a repetition is harmless or fails with one of
+/// [`ALREADY_DONE`]: the whole migration is run again, statement by statement.
 async fn finish_interrupted(connection: &mut MySqlConnection, service: &str, migrations: &Migrator) -> Result<()> {
     let begun = format!("SELECT version FROM {service}_migrations WHERE success = FALSE ORDER BY version LIMIT 1");
     let begun = match sqlx::query_scalar(AssertSqlSafe(begun)).fetch_optional(&mut *connection).await {

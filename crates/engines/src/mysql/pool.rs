@@ -13,8 +13,8 @@ use sqlx::{ConnectOptions, Connection, MySqlPool};
 /// A request that gets no connection within this time is answered with 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A connection that was idle for longer is pinged before use. Trusting the others saves every query of a busy service a
-/// round trip.
+/// A connection that was idle for longer is pinged before use. Trusting the others saves every query of a busy service
+/// a round trip.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 /// A pool that connects when it is used, so that a service starts without the server. `size` is the greatest number of

@@ -1,8 +1,8 @@
 //! The transactional outbox: a change in MySQL and its event commit together, and a relay publishes the event to Kafka.
 //!
 //! A store that changes a row does not publish to Kafka. It locks the row that owns the event's key, changes it, calls
-//! [`append`] in the same transaction, commits, and calls [`wake`]. Therefore an event is published if and only if its change
-//! was committed, and events of one key are published in commit order.
+//! [`append`] in the same transaction, commits, and calls [`wake`]. Therefore an event is published if and only if its
+//! change was committed, and events of one key are published in commit order.
 //!
 //! [`append`]: Outbox::append
 //! [`wake`]: Outbox::wake
@@ -60,8 +60,8 @@ impl Outbox {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Adds an event to the caller's transaction, which holds the lock of the row that owns the event's key. Returns the
-    /// event's `version`.
+    /// Adds an event to the caller's transaction, which holds the lock of the row that owns the event's key. Returns
+    /// the event's `version`.
     ///
     /// # Errors
     /// Returns an error if the row cannot be inserted or the event cannot be serialized.

@@ -1,8 +1,8 @@
 //! The relay, which publishes committed events from the outbox to Kafka.
 //!
-//! The replica that holds the lock of a shard's row in `<service>_outbox_shards` publishes the shard's events. Rows of the
-//! outbox itself are never locked: gap locks blocked inserts, and at READ COMMITTED a second relay overtook the first (both
-//! seen on MariaDB).
+//! The replica that holds the lock of a shard's row in `<service>_outbox_shards` publishes the shard's events. Rows of
+//! the outbox itself are never locked: gap locks blocked inserts, and at READ COMMITTED a second relay overtook the
+//! first (both seen on MariaDB).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,16 +24,16 @@ use crate::mysql;
 /// The greatest number of events between two deletions.
 const BATCH: u32 = 500;
 
-/// The events of one key are published one after another. A key with many events delays the others of its batch no longer
-/// than this.
+/// The events of one key are published one after another. A key with many events delays the others of its batch no
+/// longer than this.
 const KEY_LIMIT: Duration = Duration::from_millis(300);
 
-/// The shards that are published in parallel. One at a time was too slow after an outage. Each holds a connection of the
-/// pool.
+/// The shards that are published in parallel. One at a time was too slow after an outage. Each holds a connection of
+/// the pool.
 const PARALLEL_SHARDS: usize = 4;
 
-/// The pause before a shard that another replica holds is tried again: that replica may have read its last batch just before
-/// a commit here.
+/// The pause before a shard that another replica holds is tried again: that replica may have read its last batch just
+/// before a commit here.
 const BUSY: Duration = Duration::from_millis(50);
 
 /// The interval at which events of crashed processes are found.
@@ -153,7 +153,8 @@ impl<'a> Relay<'a> {
         failure.map_or(Ok(Swept::Published), Err)
     }
 
-    /// Publishes rows, those of one key one after another. Returns the ids of the acknowledged ones and an error, if any.
+    /// Publishes rows, those of one key one after another. Returns the ids of the acknowledged ones and an error, if
+    /// any.
     async fn publish(&self, rows: Vec<Row>) -> (Vec<u64>, Option<Error>) {
         let mut keys: HashMap<String, Vec<Row>> = HashMap::new();
         for row in rows {
@@ -168,8 +169,8 @@ impl<'a> Relay<'a> {
         (published, failure)
     }
 
-    /// Publishes each row after the acknowledgement of the one before: otherwise the earlier could time out and the later
-    /// arrive.
+    /// Publishes each row after the acknowledgement of the one before: otherwise the earlier could time out and the
+    /// later arrive.
     async fn publish_in_order(&self, rows: Vec<Row>) -> (Vec<u64>, Option<Error>) {
         let began = Instant::now();
         let mut published = Vec::with_capacity(rows.len());
@@ -194,8 +195,8 @@ impl<'a> Relay<'a> {
         if ids.is_empty() {
             return Ok(());
         }
-        // One statement for each id, in one packet: for `IN (…)` the optimizer may scan a small table whole, which waits for
-        // the rows of open transactions (seen on MariaDB, whichever index is forced).
+        // One statement for each id, in one packet: for `IN (…)` the optimizer may scan a small table whole, which
+        // waits for the rows of open transactions (seen on MariaDB, whichever index is forced).
         let delete: String =
             ids.iter().map(|id| format!("DELETE FROM {}_outbox WHERE id = {id};", self.outbox.service)).collect();
         sqlx::raw_sql(AssertSqlSafe(delete)).execute(tx).await?;

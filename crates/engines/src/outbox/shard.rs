@@ -1,7 +1,7 @@
 //! The queues of the outbox.
 
-/// The number of queues over which the keys are distributed, so that replicas relay in parallel. `schema.sql` creates as
-/// many rows.
+/// The number of queues over which the keys are distributed, so that replicas relay in parallel. `schema.sql` creates
+/// as many rows.
 pub const SHARDS: u32 = 8;
 
 /// The queue of a key: its FNV-1a hash, which is the same in every process and build, unlike the standard library's.

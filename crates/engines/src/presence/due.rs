@@ -67,8 +67,8 @@ impl Presence {
         Ok(entries.into_iter().map(|(user, at_ms)| Due { user: UserId(user), at_ms }).collect())
     }
 
-    /// The due entries of users without a key. The others are moved to the expiry of their key, because the original's keys
-    /// live for an hour.
+    /// The due entries of users without a key. The others are moved to the expiry of their key, because the original's
+    /// keys live for an hour.
     ///
     /// # Errors
     /// Returns an unavailable error if Redis does not answer.

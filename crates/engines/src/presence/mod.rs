@@ -1,8 +1,8 @@
 //! Presence in Redis: which users are online.
 //!
-//! A sign of life at any service sets the key `user:online:{id}` with a time to live and the user's entry in the sorted set
-//! `presence:due`, whose score is the time, in milliseconds since 1970, at which the key expires. User-service sweeps the
-//! set each second: an entry that is due and has no key is a user who went offline.
+//! A sign of life at any service sets the key `user:online:{id}` with a time to live and the user's entry in the sorted
+//! set `presence:due`, whose score is the time, in milliseconds since 1970, at which the key expires. User-service
+//! sweeps the set each second: an entry that is due and has no key is a user who went offline.
 
 mod due;
 

@@ -136,7 +136,7 @@ impl ClientAddress {
     }
 }
 
-/// Rewrites `/api/x/` to `/x`, so that the routes know one path.
+/// Rewrites `/api/x/` to `/x`, so that each route has one path.
 pub(super) fn normalize_path(mut request: Request) -> Request {
     let path = request.uri().path();
     let short = match path.strip_prefix("/api") {

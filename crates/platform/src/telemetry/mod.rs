@@ -24,8 +24,8 @@ pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
 }
 
-/// Starts the log on stdout, the durations of SQL statements, and traces if an endpoint is configured. A process calls it
-/// once.
+/// Starts the log on stdout, the durations of SQL statements, and traces if an endpoint is configured. A process calls
+/// it once.
 ///
 /// # Errors
 /// Returns an error if the exporter cannot be built.

@@ -1,8 +1,8 @@
-//! Traces: the W3C context of a request, which is passed on with everything that the request causes, and the spans that are
-//! exported over OTLP where an endpoint is configured.
+//! Traces: the W3C context of a request, which is passed on with everything that the request causes, and the spans that
+//! are exported over OTLP where an endpoint is configured.
 //!
-//! Spans with the target [`TARGET`] are for traces alone. Without an endpoint no subscriber enables them, so they are never
-//! created; the caller's context is passed on nevertheless.
+//! Spans with the target [`TARGET`] are for traces alone. Without an endpoint no subscriber enables them, so they are
+//! never created; the caller's context is passed on nevertheless.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -77,8 +77,8 @@ pub fn traceparent(span: &Span) -> Option<String> {
     headers.remove(TRACEPARENT)
 }
 
-/// Makes the span of a request the child of its caller's span, or the first of a new trace. Returns it with the context to
-/// pass on.
+/// Makes the span of a request the child of its caller's span, or the first of a new trace. Returns it with the context
+/// to pass on.
 pub(crate) fn serve(span: Span, headers: &HeaderMap) -> (Span, Option<Arc<str>>) {
     let given = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
     let given = given.and_then(|given| Some((given, context_of(given)?)));

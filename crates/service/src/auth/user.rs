@@ -13,8 +13,8 @@ pub struct CurrentUser {
     pub id: UserId,
     /// The user's name; absent in tokens of the original.
     pub username: Option<String>,
-    /// The key of the session, which a logout revokes: its id, or the token's signature for tokens of the original, which
-    /// have no session id.
+    /// The key of the session, which a logout revokes: its id, or the token's signature for tokens of the original,
+    /// which have no session id.
     pub session: Arc<str>,
     /// When the token expires, in seconds since 1970.
     pub expires_at: i64,

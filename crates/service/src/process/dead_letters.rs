@@ -1,6 +1,7 @@
 //! `<service> dlq list|show|replay`: dead letters on the terminal, as JSON.
 //!
-//! Every service's program shows the letters of all five topics, so that an operator need not know which consumer gave up.
+//! Every service's program shows the letters of all five topics, so that an operator need not know which consumer gave
+//! up.
 
 use std::io::{self, Write};
 

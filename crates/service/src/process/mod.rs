@@ -19,8 +19,8 @@ const FLUSH: Duration = Duration::from_secs(3);
 
 /// Serves, or executes the command that the first argument names: `topics`, `dlq` or `healthcheck`.
 ///
-/// `read` reads the service's own variables. `app` builds the router and starts the background work; it must not wait for a
-/// database or broker. An error ends the process with one line on stderr.
+/// `read` reads the service's own variables. `app` builds the router and starts the background work; it must not wait
+/// for a database or broker. An error ends the process with one line on stderr.
 pub async fn main<C, F>(
     service: Service,
     read: impl FnOnce(&Env) -> Result<C, ConfigError>,

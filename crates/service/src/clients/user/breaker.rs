@@ -77,7 +77,8 @@ impl CircuitBreaker {
     }
 }
 
-/// Endless pauses between one half and the whole of an exponentially growing time: the jitter adds up to a pause's length.
+/// Endless pauses between one half and the whole of an exponentially growing time: the jitter adds up to a pause's
+/// length.
 fn pauses() -> ExponentialBackoff {
     let halves = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE / 2).with_max_delay(LONGEST_PAUSE / 2);
     halves.with_jitter().without_max_times().build()

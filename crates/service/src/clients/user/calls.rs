@@ -20,7 +20,8 @@ use crate::clients::user::profile::UserProfile;
 
 const DEPENDENCY: &str = "user-service";
 
-/// The longest time for a call with its retries. `HTTP_TIMEOUT`, by default 10 s as in the original, can only shorten it.
+/// The longest time for a call with its retries. `HTTP_TIMEOUT`, by default 10 s as in the original, can only shorten
+/// it.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The longest time for a connection, which both ends share a network for.

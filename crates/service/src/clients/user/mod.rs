@@ -1,7 +1,7 @@
 //! The REST client of user-service: profiles, the existence of users, and their search.
 //!
-//! Profiles and existence are cached, and concurrent requests for the same users share a call. An unavailable user-service
-//! costs bounded time: [`UserClient::available_profiles`] returns the profiles that it has.
+//! Profiles and existence are cached, and concurrent requests for the same users share a call. An unavailable
+//! user-service costs bounded time: [`UserClient::available_profiles`] returns the profiles that it has.
 
 mod breaker;
 mod calls;
@@ -26,8 +26,8 @@ use loader::{LoadedProfiles, ProfileLoader};
 
 pub use profile::{UNKNOWN_USERNAME, UserProfile};
 
-/// How long a list waits for profiles that are not cached. The contract gives it 300 ms, of which the rest is for the stores
-/// and the network.
+/// How long a list waits for profiles that are not cached. The contract gives it 300 ms, of which the rest is for the
+/// stores and the network.
 const LIST_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// How long the existence of a user is cached, unless `CACHE_TTL_USER_EXISTS` has another time.
