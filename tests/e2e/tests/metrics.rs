@@ -1,6 +1,6 @@
-//! docs/metrics.md, held against what the services tell.
+//! The comparison of docs/metrics.md with the metrics of the running services.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,10 @@ use testkit::{Client, eventually};
 
 const DOCUMENT: &str = include_str!("../../../docs/metrics.md");
 
-/// Those that every series, or every histogram, has.
-const EVERYWHERE: [&str; 2] = ["service", "le"];
+/// The labels that every series or every histogram has.
+const COMMON_LABELS: [&str; 2] = ["service", "le"];
 
-/// What is said of a metric.
+/// The description of a metric.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Metric {
     kind: String,
@@ -23,7 +23,7 @@ struct Metric {
 
 type Metrics = BTreeMap<String, Metric>;
 
-/// The metrics of a service as the table has them.
+/// The metrics of a service in the document's table.
 fn documented(service: &str) -> Metrics {
     let rows = DOCUMENT.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() == 6);
     let rows =
@@ -38,7 +38,7 @@ fn documented(service: &str) -> Metrics {
         .collect()
 }
 
-/// The metrics in a scrape, and every value of every label.
+/// The metrics of a scrape, and every label with each of its values.
 fn scraped(text: &str) -> (Metrics, Vec<(String, String)>) {
     let (mut metrics, mut values) = (Metrics::new(), Vec::new());
     for line in text.lines() {
@@ -58,7 +58,7 @@ fn scraped(text: &str) -> (Metrics, Vec<(String, String)>) {
                 assert!(pairs.iter().any(|(label, _)| *label == "service"), "{line}");
                 let histogram = ["_bucket", "_sum", "_count"].iter().find_map(|end| series.strip_suffix(end));
                 let name = histogram.filter(|name| metrics.contains_key(*name)).unwrap_or(series);
-                let own = pairs.iter().filter(|(label, _)| !EVERYWHERE.contains(label));
+                let own = pairs.iter().filter(|(label, _)| !COMMON_LABELS.contains(label));
                 metrics.get_mut(name).unwrap().labels.extend(own.map(|(label, _)| (*label).to_owned()));
                 values.extend(pairs.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())));
             }
@@ -67,37 +67,37 @@ fn scraped(text: &str) -> (Metrics, Vec<(String, String)>) {
     (metrics, values)
 }
 
-/// Something of everything, so that every series is there.
-async fn some_life() {
+/// Uses every feature that creates a series.
+async fn use_all_features() {
     let (ann, bob) = (Person::sign_up("ann").await, Person::sign_up("bob").await);
     ann.befriend(&bob).await;
     bob.client.get("/api/friends/list").await.expect(200);
     let room = ann.room_with(&bob).await;
-    ann.says(room, "안녕").await;
+    ann.send_message(room, "안녕").await;
     ann.client.get(&format!("/api/users/search?query={}", bob.username)).await.expect(200);
     ann.client.post("/api/messages/read", json!({"room_id": room})).await.expect(200);
     ann.client.get(&format!("/api/no/such/path/{room}")).await;
 }
 
 #[tokio::test]
-async fn the_services_tell_what_the_document_says_and_no_label_holds_an_id() {
-    some_life().await;
+async fn the_services_have_the_documented_metrics_and_no_label_contains_an_id() {
+    use_all_features().await;
     for (service, variable) in [("user", "USER_URL"), ("friend", "FRIEND_URL"), ("chat", "CHAT_URL")] {
         let client = Client::new(&std::env::var(variable).unwrap(), "");
         let documented = documented(service);
-        assert!(documented.len() > 20, "the table was not read: {documented:?}");
+        assert!(documented.len() > 20, "the table has too few rows: {documented:?}");
 
         let scrape = async || scraped(&client.get("/metrics").await.text);
-        // The lag is measured every 5 s, and a series is told when there is one.
-        let missing = |told: &Metrics| documented.keys().find(|name| !told.contains_key(*name)).cloned();
-        eventually(&format!("{service}-service tells all"), || async {
-            let (told, _) = scrape().await;
-            missing(&told).is_none().then_some(())
+        // The lag is measured every 5 s, and its series exists after the first measurement.
+        let is_complete = |metrics: &Metrics| documented.keys().all(|name| metrics.contains_key(name));
+        eventually(&format!("{service}-service has all metrics"), || async {
+            let (metrics, _) = scrape().await;
+            is_complete(&metrics).then_some(())
         })
         .await;
-        let (told, mut values) = scrape().await;
+        let (metrics, mut values) = scrape().await;
 
-        for (name, metric) in &told {
+        for (name, metric) in &metrics {
             assert_eq!(Some(metric), documented.get(name), "{name} of {service}-service, and docs/metrics.md");
         }
         values.retain(|(label, _)| !["le", "partition", "status", "version"].contains(&&**label));

@@ -8,17 +8,17 @@ use futures_util::future::join_all;
 use sqlx::{AssertSqlSafe, MySqlPool};
 use testkit::eventually;
 
-use crate::names::{name, named, nobody, producer, tables};
+use crate::projection::{friend_schema, producer, registration, unassigned_ids, username};
 use crate::stack::Stack;
 
-const PEOPLE: i64 = 150;
+const USERS: i64 = 150;
 
-/// Events of each of them in a batch: one that comes again must not undo the next.
-const NAMES: u64 = 2;
+/// The events of each user in a batch. A repeated event must not undo the next one.
+const EVENTS_PER_USER: u64 = 2;
 
-/// Writes down every effect on a name, one that changes nothing too, and slowly: a batch takes so long that a kill finds
-/// it half done.
-const WATCH: [&str; 3] = [
+/// Triggers that record every write to the projection, also a write without a change. They are slow, so that a kill hits
+/// the middle of a batch.
+const CREATE_TRIGGERS: [&str; 3] = [
     "CREATE TABLE faults_effects (user_id BIGINT NOT NULL, version BIGINT UNSIGNED NOT NULL, changed BOOL NOT NULL)",
     "CREATE TRIGGER faults_first AFTER INSERT ON friend_names FOR EACH ROW BEGIN
        DO SLEEP(0.003);
@@ -30,7 +30,7 @@ const WATCH: [&str; 3] = [
      END",
 ];
 
-const UNWATCH: [&str; 3] = [
+const DROP_TRIGGERS: [&str; 3] = [
     "DROP TRIGGER IF EXISTS faults_first",
     "DROP TRIGGER IF EXISTS faults_next",
     "DROP TABLE IF EXISTS faults_effects",
@@ -39,71 +39,72 @@ const UNWATCH: [&str; 3] = [
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a fault: cargo stack test --faults"]
 async fn a_consumer_killed_in_the_middle_of_a_batch_applies_nothing_twice() {
-    let stack = Stack::whole().await;
-    let tables = tables().await;
-    run(&tables, &UNWATCH).await;
-    run(&tables, &WATCH).await;
+    let stack = Stack::all_up().await;
+    let pool = friend_schema().await;
+    execute(&pool, &DROP_TRIGGERS).await;
+    execute(&pool, &CREATE_TRIGGERS).await;
 
-    let tried = AssertUnwindSafe(kill_consumers(&stack, &tables)).catch_unwind().await;
+    let result = AssertUnwindSafe(kill_consumers(&stack, &pool)).catch_unwind().await;
 
-    run(&tables, &UNWATCH).await;
-    tried.unwrap_or_else(|failure| resume_unwind(failure));
+    execute(&pool, &DROP_TRIGGERS).await;
+    result.unwrap_or_else(|panic| resume_unwind(panic));
 }
 
-async fn kill_consumers(stack: &Stack, tables: &MySqlPool) {
+async fn kill_consumers(stack: &Stack, pool: &MySqlPool) {
     let replicas = stack.replicas("friend-service").await;
-    let (producer, people) = (producer(), nobody(PEOPLE));
+    let (producer, users) = (producer(), unassigned_ids(USERS));
     let rounds = stack.sized(3, 20);
     for (round, replica) in (0..rounds).zip(replicas.iter().cycle()) {
-        let versions = round * NAMES + 1..=round * NAMES + NAMES;
-        let batch = versions.clone().flat_map(|version| people.clone().map(move |id| named(id, version)));
+        let versions = round * EVENTS_PER_USER + 1..=(round + 1) * EVENTS_PER_USER;
+        let batch = versions.clone().flat_map(|version| users.clone().map(move |id| registration(id, version)));
         let reports: Vec<_> = batch.map(|record| producer.send(record).unwrap()).collect();
         let size = reports.len() as i64;
         join_all(reports).await.into_iter().for_each(|report| report.unwrap());
-        let worked = || effects(tables, *versions.start());
-        eventually("a batch is half done", || async { (worked().await > 0).then_some(()) }).await;
+        let done = || changes_since(pool, *versions.start());
+        eventually("the batch is half done", || async { (done().await > 0).then_some(()) }).await;
         stack.kill(replica).await;
-        assert!(worked().await < size, "the batch was over before the kill");
+        assert!(done().await < size, "the kill came after the end of the batch");
         stack.start(replica).await;
-        eventually("the batch is done", || async { (worked().await >= size).then_some(()) }).await;
+        eventually("the batch is done", || async { (done().await >= size).then_some(()) }).await;
     }
-    // What was redelivered is worked off too.
+    // The consumer processes the redelivered records too.
     tokio::time::sleep(Duration::from_secs(2)).await;
 
     let changed: Vec<(i64, u64, i64)> = sqlx::query_as(
         "SELECT user_id, version, CAST(SUM(changed) AS SIGNED) FROM faults_effects GROUP BY user_id, version",
     )
-    .fetch_all(tables)
+    .fetch_all(pool)
     .await
     .unwrap();
     let wrong: Vec<_> = changed.iter().filter(|(_, _, times)| *times != 1).collect();
-    assert!(wrong.is_empty(), "applied twice, or never: {wrong:?}");
-    assert_eq!(changed.len() as u64, PEOPLE as u64 * rounds * NAMES, "every event had its effect");
+    assert!(wrong.is_empty(), "not applied exactly once: {wrong:?}");
+    assert_eq!(changed.len() as u64, USERS as u64 * rounds * EVENTS_PER_USER, "every event was applied");
     let names: Vec<(String, u64)> =
         sqlx::query_as("SELECT username, version FROM friend_names WHERE user_id BETWEEN ? AND ?")
-            .bind(people.start)
-            .bind(people.end - 1)
-            .fetch_all(tables)
+            .bind(users.start)
+            .bind(users.end - 1)
+            .fetch_all(pool)
             .await
             .unwrap();
-    assert!(names.len() as i64 == PEOPLE && names.iter().all(|named| *named == (name(rounds * NAMES), rounds * NAMES)));
-    let all: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM faults_effects").fetch_one(tables).await.unwrap();
+    let last = rounds * EVENTS_PER_USER;
+    assert!(names.len() as i64 == USERS && names.iter().all(|stored| *stored == (username(last), last)));
+    let all: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM faults_effects").fetch_one(pool).await.unwrap();
     let repeats = all - changed.len() as i64;
-    println!("  {} effects, {repeats} repeats that changed nothing", changed.len());
-    assert!(repeats > 0, "no kill made a batch come again, so nothing was shown");
+    println!("  {} changes, {repeats} repeats without a change", changed.len());
+    assert!(repeats > 0, "no batch was redelivered, so the test proves nothing");
 }
 
-/// How many events from a version on have had an effect, of transactions that are still open too.
-async fn effects(tables: &MySqlPool, version: u64) -> i64 {
+/// The number of changes by events of this version and later, including those of open transactions.
+async fn changes_since(pool: &MySqlPool, version: u64) -> i64 {
     let uncommitted = "SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED; START TRANSACTION";
-    #[allow(clippy::disallowed_methods, reason = "nobody gives up waiting here")]
-    let mut transaction = tables.begin_with(uncommitted).await.unwrap();
+    #[allow(clippy::disallowed_methods, reason = "this call is never cancelled")]
+    let mut transaction = pool.begin_with(uncommitted).await.unwrap();
     let counted = sqlx::query_scalar("SELECT COUNT(*) FROM faults_effects WHERE version >= ? AND changed");
     counted.bind(version).fetch_one(&mut *transaction).await.unwrap()
 }
 
-async fn run(tables: &MySqlPool, statements: &[&str]) {
+async fn execute(pool: &MySqlPool, statements: &[&str]) {
     for statement in statements {
-        sqlx::raw_sql(AssertSqlSafe(*statement)).execute(tables).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(*statement)).execute(pool).await.unwrap();
     }
 }

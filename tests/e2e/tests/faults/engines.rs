@@ -1,73 +1,78 @@
-//! The stores are restarted and killed.
+//! The stores are stopped and killed.
 
 use std::time::{Duration, Instant};
 
-use crate::account::{self, IN_TIME};
-use crate::ledger::{Book, Kind};
+use testkit::SLACK;
+
+use crate::history::{Operation, Recorder};
 use crate::load::Load;
 use crate::readers::Reader;
 use crate::stack::Stack;
+use crate::verification::{self, PUBLISH_DEADLINE};
 
 const BEFORE: Duration = Duration::from_secs(5);
 
-/// How long a store stays away: longer than a request is held for it, which is 3 s, and 10 s where a message waits.
-const MYSQL_AWAY: Duration = Duration::from_secs(4);
-const MONGODB_AWAY: Duration = Duration::from_secs(12);
+/// The durations of an outage. Each is longer than a request waits for the store: 3 s for MySQL, 10 s for a message.
+const MYSQL_OUTAGE: Duration = Duration::from_secs(4);
+const MONGODB_OUTAGE: Duration = Duration::from_secs(12);
 
-/// How soon everything works again, and what a loaded machine adds.
-const BACK: Duration = Duration::from_secs(10);
-const SLACK: u32 = 3;
+/// The deadline for an operation to succeed again after the store has started.
+const RECOVERY_DEADLINE: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a fault: cargo stack test --faults"]
-async fn mysql_goes_and_comes_back_and_nothing_acknowledged_is_lost() {
-    goes_and_comes_back("mysql", MYSQL_AWAY, &[Kind::Friendship, Kind::Profile, Kind::Newcomer]).await;
+async fn nothing_acknowledged_is_lost_in_outages_of_mysql() {
+    use Operation::{ChangeFriendship, ChangeProfile, Register};
+    assert_survives_outages("mysql", MYSQL_OUTAGE, &[ChangeFriendship, ChangeProfile, Register]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a fault: cargo stack test --faults"]
-async fn mongodb_goes_and_comes_back_and_nothing_acknowledged_is_lost() {
-    goes_and_comes_back("mongodb", MONGODB_AWAY, &[Kind::Message, Kind::Reading]).await;
+async fn nothing_acknowledged_is_lost_in_outages_of_mongodb() {
+    use Operation::{ReadMessages, WriteMessage};
+    assert_survives_outages("mongodb", MONGODB_OUTAGE, &[WriteMessage, ReadMessages]).await;
 }
 
-/// `needed_for` cannot be done without it.
-async fn goes_and_comes_back(store: &str, away: Duration, needed_for: &[Kind]) {
-    let stack = Stack::whole().await;
-    let services = stack.pids().await;
+/// `dependent` are the operations that need the store.
+async fn assert_survives_outages(store: &str, outage: Duration, dependent: &[Operation]) {
+    let stack = Stack::all_up().await;
+    let services = stack.service_pids().await;
     let mut load = Load::start().await;
-    let readers = Reader::everywhere(&load.rooms);
+    let readers = Reader::start_all(&load.rooms);
 
     for _ in 0..stack.sized(1, 5) {
         tokio::time::sleep(BEFORE).await;
         stack.stop(store).await;
-        tokio::time::sleep(away).await;
-        returns(&stack, store, &load.book, needed_for).await;
+        tokio::time::sleep(outage).await;
+        start_and_recover(&stack, store, &load.recorder, dependent).await;
         tokio::time::sleep(BEFORE).await;
-        stack.strike(store).await;
-        tokio::time::sleep(away).await;
-        returns(&stack, store, &load.book, needed_for).await;
+        stack.kill_and_stop(store).await;
+        tokio::time::sleep(outage).await;
+        start_and_recover(&stack, store, &load.recorder, dependent).await;
     }
     load.stop().await;
 
-    let account = account::close(&load, readers, Instant::now() + IN_TIME).await;
-    let wrong = account.ledger.hitches_but(&[503]);
+    let report = verification::verify(&load, readers, Instant::now() + PUBLISH_DEADLINE).await;
+    let wrong = report.history.failures_except(&[503]);
     assert!(wrong.is_empty(), "{wrong:?}");
-    assert!(account.ledger.hitches.iter().all(|hitch| hitch.retry_after), "503 says when to come back");
-    for kind in needed_for {
-        assert!(account.ledger.hitches.iter().any(|hitch| hitch.kind == *kind), "{kind:?} did without {store}");
+    let failed = &report.history.failed_attempts;
+    assert!(failed.iter().all(|failed| failed.retry_after), "every 503 has the header Retry-After");
+    for operation in dependent {
+        assert!(failed.iter().any(|failed| failed.operation == *operation), "{operation:?} succeeded without {store}");
     }
-    assert_eq!(stack.pids().await, services, "no service was started again");
+    assert_eq!(stack.service_pids().await, services, "no service was restarted");
 }
 
-/// Starts the store and waits until everything that needs it is done again.
-async fn returns(stack: &Stack, store: &str, book: &Book, needed_for: &[Kind]) {
+/// Starts the store and waits until every dependent operation succeeds again.
+async fn start_and_recover(stack: &Stack, store: &str, recorder: &Recorder, dependent: &[Operation]) {
     stack.start(store).await;
     let back = Instant::now();
-    for kind in needed_for {
-        while !book.open().done.iter().any(|(done, at)| done == kind && *at > back) {
-            assert!(back.elapsed() < SLACK * BACK, "{kind:?} is not done {:?} after {store} came back", back.elapsed());
+    for operation in dependent {
+        while !recorder.history().completed.iter().any(|(completed, at)| completed == operation && *at > back) {
+            let elapsed = back.elapsed();
+            assert!(elapsed < SLACK * RECOVERY_DEADLINE, "no {operation:?} {elapsed:?} after the start of {store}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        println!("  {kind:?} again {:.1} s after {store} came back", back.elapsed().as_secs_f32());
+        println!("  {operation:?} succeeds {:.1} s after the start of {store}", back.elapsed().as_secs_f32());
     }
 }

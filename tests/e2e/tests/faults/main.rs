@@ -1,21 +1,21 @@
-//! Faults: what becomes of changes when brokers, services and stores are stopped and killed under load.
+//! Fault tests: brokers, services and stores are stopped and killed under load, and no acknowledged change is lost.
 //!
-//! `cargo stack test --faults` (or `--faults=full`) runs them, one after another, on a stack of three brokers with
-//! replicas; elsewhere they are ignored, for they take down what other tests need. Each ends in an [`account`] of every
-//! acknowledged change.
+//! `cargo stack test --faults` (or `--faults=full`) runs them one after another on a stack of three brokers with
+//! replicas. Other runs ignore them, because they stop processes that other tests need. Most of them end in a
+//! [`verification`] of every acknowledged change.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
-#![allow(clippy::print_stdout, reason = "what was measured is a result too")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
+#![allow(clippy::print_stdout, reason = "the measurements are a result too")]
 
-mod account;
 mod brokers;
 mod consumer;
 mod engines;
-mod facts;
-mod ledger;
+mod history;
 mod load;
-mod names;
+mod mysql_events;
 mod poison;
+mod projection;
 mod readers;
 mod services;
 mod stack;
+mod verification;

@@ -1,4 +1,4 @@
-//! Poison on a topic: it goes to the dead letters, the rest flows on, and an operator finds it and sends it again.
+//! Poison records on a topic: the consumer moves them to the dead letters and continues, and an operator replays them.
 
 use serde_json::Value;
 use sqlx::MySqlPool;
@@ -6,32 +6,32 @@ use testkit::eventually;
 use tokio::process::Command;
 use uuid::Uuid;
 
-use crate::names::{named, nobody, producer, record, tables};
+use crate::projection::{friend_schema, producer, record, registration, unassigned_ids};
 use crate::stack::{Stack, setting};
 
-const GARBAGE: &str = "no event at all";
+const NOT_AN_EVENT: &str = "no event at all";
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a fault: cargo stack test --faults"]
-async fn poison_is_put_aside_and_found_and_the_rest_flows_on() {
-    let _stack = Stack::whole().await;
-    let tables = tables().await;
-    let (producer, people) = (producer(), nobody(20));
+async fn poison_becomes_dead_letters_and_the_consumer_continues() {
+    let _stack = Stack::all_up().await;
+    let pool = friend_schema().await;
+    let (producer, users) = (producer(), unassigned_ids(20));
     let key = Uuid::new_v4().to_string();
-    let nameless = r#"{"event_type": "UserRegistered", "user_id": 1, "version": 1}"#;
-    for id in people.clone() {
-        producer.send(named(id, 1)).unwrap().await.unwrap();
-        if id == people.start + 5 {
-            producer.send(record(&key, GARBAGE)).unwrap().await.unwrap();
-            producer.send(record(&key, nameless)).unwrap().await.unwrap();
+    let without_username = r#"{"event_type": "UserRegistered", "user_id": 1, "version": 1}"#;
+    for id in users.clone() {
+        producer.send(registration(id, 1)).unwrap().await.unwrap();
+        if id == users.start + 5 {
+            producer.send(record(&key, NOT_AN_EVENT)).unwrap().await.unwrap();
+            producer.send(record(&key, without_username)).unwrap().await.unwrap();
         }
     }
 
-    eventually("the rest flows on", || async {
-        (known(&tables, people.clone()).await == people.end - people.start).then_some(())
+    eventually("the consumer continues", || async {
+        (stored_usernames(&pool, users.clone()).await == users.end - users.start).then_some(())
     })
     .await;
-    let letters = letters_of(&key, 2).await;
+    let letters = dead_letters_of(&key, 2).await;
     let reason = |letter: &Value| letter["reason"].as_str().unwrap().to_owned();
     assert!(reason(&letters[0]).starts_with("not an event"), "{letters:?}");
     assert!(reason(&letters[1]).contains("missing field"), "{letters:?}");
@@ -43,18 +43,18 @@ async fn poison_is_put_aside_and_found_and_the_rest_flows_on() {
 
     let name = letters[0]["letter"].as_str().unwrap();
     let shown: Value = serde_json::from_str(&dlq(&["show", name]).await).unwrap();
-    assert_eq!((&shown["payload"], &shown["key"]), (&GARBAGE.into(), &key.as_str().into()));
+    assert_eq!((&shown["payload"], &shown["key"]), (&NOT_AN_EVENT.into(), &key.as_str().into()));
 
-    // It is still poison, so it comes back as another letter; the first one stays where it is.
+    // The replayed record is poison again, so it becomes another dead letter. The first one stays.
     dlq(&["replay", name]).await;
-    let again = letters_of(&key, 3).await;
+    let again = dead_letters_of(&key, 3).await;
     assert_eq!(again[0]["letter"], letters[0]["letter"]);
     assert_ne!(again[2]["from"]["offset"], letters[0]["from"]["offset"]);
 }
 
-/// Waits for so many dead letters with this key.
-async fn letters_of(key: &str, count: usize) -> Vec<Value> {
-    eventually("the dead letters are there", || async {
+/// Waits for `count` dead letters with this key.
+async fn dead_letters_of(key: &str, count: usize) -> Vec<Value> {
+    eventually("the dead letters are listed", || async {
         let listed = dlq(&["list", "user.events"]).await;
         let letters = listed.lines().map(|line| serde_json::from_str(line).unwrap());
         let own: Vec<Value> = letters.filter(|letter: &Value| letter["key"] == key).collect();
@@ -63,7 +63,7 @@ async fn letters_of(key: &str, count: usize) -> Vec<Value> {
     .await
 }
 
-/// The command as an operator gives it.
+/// Runs the command `dlq` as an operator does.
 async fn dlq(args: &[&str]) -> String {
     let output = Command::new(format!("{}/friend-service", setting("STACK_PROGRAMS")))
         .arg("dlq")
@@ -77,11 +77,11 @@ async fn dlq(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-async fn known(tables: &MySqlPool, people: std::ops::Range<i64>) -> i64 {
+async fn stored_usernames(pool: &MySqlPool, users: std::ops::Range<i64>) -> i64 {
     sqlx::query_scalar("SELECT COUNT(*) FROM friend_names WHERE user_id BETWEEN ? AND ?")
-        .bind(people.start)
-        .bind(people.end - 1)
-        .fetch_one(tables)
+        .bind(users.start)
+        .bind(users.end - 1)
+        .fetch_one(pool)
         .await
         .unwrap()
 }

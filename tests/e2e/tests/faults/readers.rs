@@ -1,4 +1,4 @@
-//! Readers: one stream for each room on each replica, which comes back whenever it breaks.
+//! Readers: one stream for each room on each replica, which reconnects whenever it breaks.
 
 use std::time::{Duration, Instant};
 
@@ -14,88 +14,92 @@ use tokio::task::JoinHandle;
 use crate::load::Room;
 use crate::stack::setting;
 
-/// How soon a reader whose stream broke comes back.
-const BACK: Duration = Duration::from_millis(200);
+/// The pause before a broken stream reconnects.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 
-/// How long a reader may need for the rest when nothing is written any more.
-const REST: Duration = Duration::from_secs(30);
+/// The deadline for a reader to receive the remaining positions after the last write.
+const CATCH_UP_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What a position of a room's log tells.
+/// One position of a room's log, as a stream delivers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct LogEntry {
     pub position: i64,
+    /// The name of the stream event.
     pub name: String,
+    /// The id of the message.
     pub message: String,
 }
 
+/// A log entry and the time when the reader received it.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub told: Told,
+pub struct Delivery {
+    pub entry: LogEntry,
     pub at: Instant,
 }
 
 pub struct Reader {
     pub room: i64,
     url: String,
-    seen: watch::Receiver<Vec<Seen>>,
+    deliveries: watch::Receiver<Vec<Delivery>>,
     task: JoinHandle<()>,
 }
 
 impl Reader {
-    /// Reads a room from its first position on, at one replica.
+    /// Starts to read a room from its first position at one replica.
     pub fn start(room: i64, reader: &Person, url: &str) -> Self {
         let client = Client::new(url, reader.client.token());
-        let (note, seen) = watch::channel(Vec::new());
-        Self { room, url: url.to_owned(), seen, task: tokio::spawn(read(client, room, note)) }
+        let (sender, deliveries) = watch::channel(Vec::new());
+        Self { room, url: url.to_owned(), deliveries, task: tokio::spawn(read(client, room, sender)) }
     }
 
-    /// Every room at every replica of chat-service.
-    pub fn everywhere(rooms: &[Room]) -> Vec<Self> {
+    /// Starts a reader for every room at every replica of chat-service.
+    pub fn start_all(rooms: &[Room]) -> Vec<Self> {
         let urls = setting("CHAT_URLS");
         let both = rooms.iter().flat_map(|room| urls.split(',').map(move |url| (room, url)));
         both.map(|(room, url)| Self::start(room.id, &room.people[1], url)).collect()
     }
 
-    /// Everything up to a position, in the order in which it came.
-    pub async fn up_to(mut self, position: i64) -> Vec<Seen> {
-        let last = |seen: &Vec<Seen>| seen.last().map_or(0, |seen| seen.told.position);
-        let there = self.seen.wait_for(|seen| last(seen) >= position).map_ok(drop);
-        let read = matches!(tokio::time::timeout(REST, there).await, Ok(Ok(())));
-        let seen = self.seen.borrow().clone();
+    /// Waits for this position, and returns all deliveries in their order.
+    pub async fn read_to(mut self, position: i64) -> Vec<Delivery> {
+        let last = |deliveries: &Vec<Delivery>| deliveries.last().map_or(0, |delivery| delivery.entry.position);
+        let complete = self.deliveries.wait_for(|deliveries| last(deliveries) >= position).map_ok(drop);
+        let in_time = matches!(tokio::time::timeout(CATCH_UP_DEADLINE, complete).await, Ok(Ok(())));
+        let deliveries = self.deliveries.borrow().clone();
         self.task.abort();
-        assert!(read, "room {} at {}: {} of {position} in {REST:?}", self.room, self.url, last(&seen));
-        seen
+        let (room, url, last) = (self.room, &self.url, last(&deliveries));
+        assert!(in_time, "room {room} at {url}: {last} of {position} in {CATCH_UP_DEADLINE:?}");
+        deliveries
     }
 }
 
-async fn read(client: Client, room: i64, note: watch::Sender<Vec<Seen>>) {
+async fn read(client: Client, room: i64, sender: watch::Sender<Vec<Delivery>>) {
     let path = format!("/api/messages/stream/{room}");
     loop {
-        let last = note.borrow().last().map_or(0, |seen: &Seen| seen.told.position);
+        let last = sender.borrow().last().map_or(0, |delivery: &Delivery| delivery.entry.position);
         let request = client.request(Method::GET, &path).header("last-event-id", last.to_string());
         if let Ok(response) = request.send().await
             && response.status() == 200
         {
             let mut events = response.bytes_stream().eventsource();
             while let Some(Ok(event)) = events.next().await {
-                if let Some(told) = told(&event) {
-                    note.send_modify(|seen| seen.push(Seen { told, at: Instant::now() }));
+                if let Some(entry) = log_entry(&event) {
+                    sender.send_modify(|deliveries| deliveries.push(Delivery { entry, at: Instant::now() }));
                 }
             }
         }
-        tokio::time::sleep(BACK).await;
+        tokio::time::sleep(RECONNECT_PAUSE).await;
     }
 }
 
-/// What has a position; the others are not history.
-fn told(event: &eventsource_stream::Event) -> Option<Told> {
+/// The log entry of a stream event. Events without a position are not part of the log.
+fn log_entry(event: &eventsource_stream::Event) -> Option<LogEntry> {
     let field = match event.event.as_str() {
         "new_message" | "message_edited" => "id",
         "message_deleted" => "message_id",
-        "resync" => panic!("a position that was told is none"),
+        "resync" => panic!("the server does not know a position that it delivered"),
         _ => return None,
     };
     let data: Value = serde_json::from_str(&event.data).unwrap();
     let message = data[field].as_str().unwrap().to_owned();
-    Some(Told { position: event.id.parse().unwrap(), name: event.event.clone(), message })
+    Some(LogEntry { position: event.id.parse().unwrap(), name: event.event.clone(), message })
 }

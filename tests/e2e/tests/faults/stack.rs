@@ -1,4 +1,4 @@
-//! The stack under test: what runs there, and how it is stopped, started and killed.
+//! The stack under test: its processes, and how a test stops, starts and kills them.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use tokio::sync::{Mutex, MutexGuard};
 
 pub const BROKERS: [&str; 3] = ["kafka-1", "kafka-2", "kafka-3"];
 
-/// One test at a time, whatever the runner is told.
-static TURN: Mutex<()> = Mutex::const_new(());
+/// Lets one test run at a time, regardless of `--test-threads`.
+static RUNNING: Mutex<()> = Mutex::const_new(());
 
 pub struct Stack {
     full: bool,
-    _turn: MutexGuard<'static, ()>,
+    _running: MutexGuard<'static, ()>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -25,23 +25,23 @@ struct Process {
 }
 
 impl Stack {
-    /// The stack with everything up, whatever the test before left, for this test alone.
-    pub async fn whole() -> Self {
-        let stack = Self { full: setting("FAULTS") == "full", _turn: TURN.lock().await };
+    /// Waits for the other tests, and starts every process that is down.
+    pub async fn all_up() -> Self {
+        let stack = Self { full: setting("FAULTS") == "full", _running: RUNNING.lock().await };
         let down: Vec<_> = stack.processes().await.into_iter().filter(|process| process.state != "ready").collect();
         join_all(down.iter().map(|process| stack.start(&process.name))).await;
         stack
     }
 
-    /// How often, or how long: small in CI, full by `--faults=full`.
+    /// `full` for `--faults=full`, otherwise `small`.
     pub fn sized<T>(&self, small: T, full: T) -> T {
         if self.full { full } else { small }
     }
 
-    /// Fails where the stack is too small for what is to be shown.
-    pub async fn need(&self, names: &[&str]) {
+    /// Panics unless the stack has these processes.
+    pub async fn require(&self, names: &[&str]) {
         for name in names {
-            assert!(self.has(name).await, "this needs {name}: leave --brokers and --replicas away, --faults knows");
+            assert!(self.has(name).await, "the test needs {name}: run --faults without --brokers and --replicas");
         }
     }
 
@@ -54,13 +54,13 @@ impl Stack {
         names.filter(|name| name.starts_with(service)).collect()
     }
 
-    /// The processes of our services, to see that none was started again.
-    pub async fn pids(&self) -> BTreeMap<String, Option<u32>> {
+    /// The process ids of our services, by name. A restart changes them.
+    pub async fn service_pids(&self) -> BTreeMap<String, Option<u32>> {
         let ours = self.processes().await.into_iter().filter(|process| process.name.contains("-service-"));
         ours.map(|process| (process.name, process.pid)).collect()
     }
 
-    /// SIGKILL; the supervisor starts it again.
+    /// Sends SIGKILL. The supervisor restarts the process.
     pub async fn kill(&self, name: &str) {
         testkit::control("kill", name).await;
     }
@@ -69,13 +69,13 @@ impl Stack {
         testkit::control("stop", name).await;
     }
 
-    /// SIGKILL, and it stays down.
-    pub async fn strike(&self, name: &str) {
+    /// Sends SIGKILL and keeps the process down.
+    pub async fn kill_and_stop(&self, name: &str) {
         self.kill(name).await;
         self.stop(name).await;
     }
 
-    /// Returns when it is ready.
+    /// Starts the process and waits until it is ready.
     pub async fn start(&self, name: &str) {
         testkit::control("start", name).await;
     }
@@ -86,7 +86,7 @@ impl Stack {
     }
 }
 
-/// What `cargo stack test --faults` says.
+/// A setting from `cargo stack test --faults`.
 pub fn setting(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set: run these tests with `cargo stack test --faults`"))

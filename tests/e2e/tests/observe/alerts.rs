@@ -1,4 +1,4 @@
-//! In health no alert fires although each sees its series; of a service that is stopped somebody is told.
+//! Alerts: on a healthy stack every alert has its series and none fires; a stopped service fires ServiceDown.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -7,24 +7,24 @@ use regex::Regex;
 use serde_json::Value;
 use testkit::control;
 
-use crate::life;
-use crate::prometheus::{SCRAPED_WITHIN, ask, has_data};
+use crate::activity;
+use crate::prometheus::{SCRAPE_DEADLINE, get, has_data};
 
-/// Series that a healthy stack on one machine does not have, and why.
+/// The series that a healthy stack on one machine does not have, and the reason.
 const ABSENT: [(&str, &str); 1] = [(
     "kafka_consumergroup_lag",
-    "told by production's exporter; here Kafka tells of itself, and knows no group's lag",
+    "only the exporter in production measures it; here Kafka exports its own metrics, without the lag of groups",
 )];
 
-/// Words of the language that look like series.
-const LANGUAGE: [&str; 12] =
+/// Words of PromQL that look like names of series.
+const PROMQL_WORDS: [&str; 12] =
     ["sum", "min", "max", "by", "or", "and", "rate", "absent", "max_over_time", "on", "job", "topic"];
 
-/// `for: 1m`, a scrape and an evaluation before it, and Alertmanager's moment after it; twice that.
-const FIRES_WITHIN: Duration = Duration::from_secs(240);
+/// Twice the sum of a scrape, an evaluation, `for: 1m`, and the delay of Alertmanager.
+const ALERT_DEADLINE: Duration = Duration::from_secs(240);
 
 async fn rules() -> Vec<Value> {
-    let groups = ask("PROMETHEUS_URL", "/api/v1/rules", &[]).await["data"]["groups"].take();
+    let groups = get("PROMETHEUS_URL", "/api/v1/rules", &[]).await["data"]["groups"].take();
     let rules = groups.as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap().clone());
     rules.collect()
 }
@@ -34,22 +34,26 @@ fn series(expression: &str) -> BTreeSet<String> {
     let strings_and_groupings = Regex::new(r#"\{[^}]*\}|\[[^\]]*\]|by \([^)]*\)"#).unwrap();
     let bare = strings_and_groupings.replace_all(expression, "");
     let words = Regex::new(r"[a-z_][a-z0-9_:]*").unwrap();
-    words.find_iter(&bare).map(|word| word.as_str().to_owned()).filter(|word| !LANGUAGE.contains(&&**word)).collect()
+    words
+        .find_iter(&bare)
+        .map(|word| word.as_str().to_owned())
+        .filter(|word| !PROMQL_WORDS.contains(&&**word))
+        .collect()
 }
 
-async fn until<F: Future<Output = bool>>(what: &str, within: Duration, mut is_so: impl FnMut() -> F) -> Duration {
+/// Polls until `condition` holds. Panics at the deadline.
+async fn wait_until<F: Future<Output = bool>>(what: &str, deadline: Duration, mut condition: impl FnMut() -> F) {
     let began = Instant::now();
-    while !is_so().await {
-        assert!(began.elapsed() < within, "{what}: not within {within:?}");
+    while !condition().await {
+        assert!(began.elapsed() < deadline, "{what}: not within {deadline:?}");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     println!("{what}: after {:.0?}", began.elapsed());
-    began.elapsed()
 }
 
-/// ServiceDown of friend-service, as Prometheus says it is.
-async fn state() -> Option<String> {
-    let alerts = ask("PROMETHEUS_URL", "/api/v1/alerts", &[]).await["data"]["alerts"].take();
+/// The state of the alert ServiceDown of friend-service in Prometheus.
+async fn service_down() -> Option<String> {
+    let alerts = get("PROMETHEUS_URL", "/api/v1/alerts", &[]).await["data"]["alerts"].take();
     let found = alerts
         .as_array()?
         .iter()
@@ -59,8 +63,8 @@ async fn state() -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Prometheus: cargo stack test --observe"]
-async fn every_alert_sees_its_series_and_none_fires_in_health() {
-    let life = life::start();
+async fn every_alert_has_its_series_and_none_fires_on_a_healthy_stack() {
+    let activity = activity::start();
     let rules = rules().await;
     let (alerts, records): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| rule["type"] == "alerting");
     assert!(alerts.len() >= 18 && records.len() >= 16, "{} and {}", alerts.len(), records.len());
@@ -68,32 +72,36 @@ async fn every_alert_sees_its_series_and_none_fires_in_health() {
     let absent = |name: &str| ABSENT.iter().any(|(absent, _)| *absent == name);
 
     for name in named.iter().filter(|name| !absent(name)) {
-        until(&format!("{name} is there"), SCRAPED_WITHIN, || has_data(name)).await;
+        wait_until(&format!("{name} exists"), SCRAPE_DEADLINE, || has_data(name)).await;
     }
     for name in records.iter().map(|record| record["name"].as_str().unwrap()) {
-        until(&format!("{name} is recorded"), SCRAPED_WITHIN, || has_data(name)).await;
+        wait_until(&format!("{name} is recorded"), SCRAPE_DEADLINE, || has_data(name)).await;
     }
-    life.abort();
+    activity.abort();
 
     for (name, reason) in ABSENT {
-        assert!(named.contains(name) && !has_data(name).await, "{name} is there, although {reason}");
+        assert!(named.contains(name) && !has_data(name).await, "{name} exists, although {reason}");
     }
     for rule in self::rules().await {
         assert_eq!(rule["health"], "ok", "{rule}");
-        assert!(rule["type"] == "recording" || rule["state"] != "firing", "in health: {rule}");
+        assert!(rule["type"] == "recording" || rule["state"] != "firing", "on a healthy stack: {rule}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a service down: cargo stack test --observe"]
-async fn of_a_service_that_is_stopped_the_pager_hears() {
-    until("friend-service is watched", SCRAPED_WITHIN, || has_data(r#"up{job="friend-service"} == 1"#)).await;
+async fn a_stopped_service_alerts_the_pager() {
+    wait_until("friend-service is scraped", SCRAPE_DEADLINE, || has_data(r#"up{job="friend-service"} == 1"#)).await;
 
     control("stop", "friend-service-1").await;
-    until("ServiceDown is pending", FIRES_WITHIN, || async { state().await.as_deref() == Some("pending") }).await;
-    until("ServiceDown fires", FIRES_WITHIN, || async { state().await.as_deref() == Some("firing") }).await;
-    until("the pager hears of it", FIRES_WITHIN, || async {
-        let alerts = ask("ALERTMANAGER_URL", "/api/v2/alerts", &[]).await;
+    wait_until("ServiceDown is pending", ALERT_DEADLINE, || async {
+        service_down().await.as_deref() == Some("pending")
+    })
+    .await;
+    wait_until("ServiceDown fires", ALERT_DEADLINE, || async { service_down().await.as_deref() == Some("firing") })
+        .await;
+    wait_until("the alert reaches the pager", ALERT_DEADLINE, || async {
+        let alerts = get("ALERTMANAGER_URL", "/api/v2/alerts", &[]).await;
         alerts.as_array().unwrap().iter().any(|alert| {
             alert["labels"]["alertname"] == "ServiceDown"
                 && alert["labels"]["job"] == "friend-service"
@@ -105,5 +113,5 @@ async fn of_a_service_that_is_stopped_the_pager_hears() {
     .await;
 
     control("start", "friend-service-1").await;
-    until("it is over", FIRES_WITHIN, || async { state().await.is_none() }).await;
+    wait_until("the alert is resolved", ALERT_DEADLINE, || async { service_down().await.is_none() }).await;
 }

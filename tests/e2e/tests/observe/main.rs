@@ -1,9 +1,9 @@
-//! Boards and alerts, held against a real Prometheus and Alertmanager: `cargo stack test --observe`.
+//! Dashboards and alerts on a real Prometheus and Alertmanager: `cargo stack test --observe`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
-#![allow(clippy::print_stdout, reason = "what is seen is a result too")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
+#![allow(clippy::print_stdout, reason = "the measurements are a result too")]
 
+mod activity;
 mod alerts;
-mod boards;
-mod life;
+mod dashboards;
 mod prometheus;

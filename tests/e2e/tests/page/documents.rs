@@ -1,11 +1,11 @@
-//! The documents of the API, as someone uses them who tries it out.
+//! The Swagger page of the API, used to log in and to call an endpoint.
 
 use e2e::{PASSWORD, Person};
 
 use crate::window::Browser;
 
 #[tokio::test]
-async fn authorize_logs_in_and_what_is_tried_out_is_done_by_whom_it_logged_in() {
+async fn authorize_logs_in_and_execute_calls_the_api_as_this_user() {
     let Some(browser) = Browser::start().await else { return };
     let ann = Person::sign_up("ann").await;
     let service = std::env::var("USER_URL").expect("USER_URL is not set: run the tests with `cargo stack test`");
@@ -20,6 +20,6 @@ async fn authorize_logs_in_and_what_is_tried_out_is_done_by_whom_it_logged_in() 
     page.press("#operations-profile-own .opblock-summary-control").await;
     page.press("#operations-profile-own .try-out__btn").await;
     page.press("#operations-profile-own .execute").await;
-    page.shows(".live-responses-table .response-col_status", "200").await;
-    page.shows(".live-responses-table .response-col_description", &ann.email).await;
+    page.wait_for_text(".live-responses-table .response-col_status", "200").await;
+    page.wait_for_text(".live-responses-table .response-col_description", &ann.email).await;
 }

@@ -1,4 +1,4 @@
-//! Browser windows: Chromium without a screen, one for each person, driven by chromedriver.
+//! Browser windows: headless Chromium, one window for each user, controlled through chromedriver.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep};
 
-/// Root has no sandbox in Chromium; the rest keeps it from talking to anybody but the page's server.
+/// Chromium has no sandbox for root. The other flags prevent requests to other servers than that of the page.
 const FLAGS: [&str; 9] = [
     "--headless",
     "--no-sandbox",
@@ -30,19 +30,19 @@ const FLAGS: [&str; 9] = [
     "--disable-sync",
 ];
 
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// One test at a time: more browsers would only make each other slow.
-static TURN: Mutex<()> = Mutex::const_new(());
+/// Lets one test run at a time, because concurrent browsers slow each other down.
+static RUNNING: Mutex<()> = Mutex::const_new(());
 
-/// chromedriver, and whose turn it is.
+/// A running chromedriver.
 pub struct Browser {
     url: String,
     driver: Child,
-    _turn: MutexGuard<'static, ()>,
+    _running: MutexGuard<'static, ()>,
 }
 
-/// The driver leaves its browsers behind when it ends, but they are of its process group.
+/// Kills the process group, because the driver does not end its browsers.
 impl Drop for Browser {
     fn drop(&mut self) {
         if let Some(pid) = self.driver.id() {
@@ -52,12 +52,12 @@ impl Drop for Browser {
 }
 
 impl Browser {
-    /// Starts the driver; says so and is nothing where there is none.
+    /// Starts the driver. Prints that the test is skipped and returns `None` if chromedriver is not installed.
     pub async fn start() -> Option<Self> {
-        let turn = TURN.lock().await;
+        let running = RUNNING.lock().await;
         let driver = Command::new("chromedriver").arg("--port=0").process_group(0).stdout(Stdio::piped()).spawn();
         let Ok(mut driver) = driver else {
-            // Past the capture of the test's output: a test that was skipped says so.
+            // The test harness does not capture direct writes to stderr, so the line is always visible.
             std::io::stderr().write_all(b"skipped: no chromedriver here (Debian: chromium-driver)\n").unwrap();
             return None;
         };
@@ -68,12 +68,12 @@ impl Browser {
                 break port.trim_end_matches('.').to_owned();
             }
         };
-        // Read on: a full pipe would stop it.
+        // Reads the rest of the output, because a full pipe would block the driver.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Some(Self { url: format!("http://127.0.0.1:{port}"), driver, _turn: turn })
+        Some(Self { url: format!("http://127.0.0.1:{port}"), driver, _running: running })
     }
 
-    /// Opens the page for someone whose browser speaks `language`.
+    /// Opens the page in a browser with this preferred language.
     pub async fn open(&self, page: &str, language: &str) -> Window {
         let flags: Vec<_> = FLAGS.map(str::to_owned).into_iter().chain([format!("--accept-lang={language}")]).collect();
         let options = json!({"goog:chromeOptions": {"args": flags}});
@@ -90,12 +90,12 @@ pub struct Window {
 }
 
 impl Window {
-    /// Presses what `css` names, as soon as it is there.
+    /// Clicks the element that `css` selects, as soon as it exists.
     pub async fn press(&self, css: &str) {
-        eventually(&format!("{css} can be pressed"), || async { self.found(css).await?.click().await.ok() }).await;
+        eventually(&format!("{css} can be pressed"), || async { self.find(css).await?.click().await.ok() }).await;
     }
 
-    /// Presses the first of `css` that shows `text`.
+    /// Clicks the first element of `css` that contains `text`.
     pub async fn press_on(&self, css: &str, text: &str) {
         eventually(&format!("{css} with `{text}` can be pressed"), || async {
             for element in self.client.find_all(Locator::Css(css)).await.ok()? {
@@ -108,27 +108,27 @@ impl Window {
         .await;
     }
 
-    /// Types into a field, and leaves it so.
+    /// Types into the form field with this name.
     pub async fn fill(&self, name: &str, text: &str) {
         self.type_into(&format!("[name={name}]"), text).await;
     }
 
-    /// Types into what `css` names, as soon as it is there.
+    /// Types into the element that `css` selects, as soon as it exists.
     pub async fn type_into(&self, css: &str, text: &str) {
-        eventually(&format!("{css} takes text"), || async { self.found(css).await?.send_keys(text).await.ok() }).await;
+        eventually(&format!("{css} takes text"), || async { self.find(css).await?.send_keys(text).await.ok() }).await;
     }
 
-    /// Writes a message and sends it with Enter.
-    pub async fn says(&self, text: &str) {
+    /// Types a message and sends it with Enter.
+    pub async fn send_message(&self, text: &str) {
         self.fill("content", text).await;
         self.fill("content", &char::from(Key::Enter).to_string()).await;
     }
 
-    async fn found(&self, css: &str) -> Option<Element> {
+    async fn find(&self, css: &str) -> Option<Element> {
         self.client.find(Locator::Css(css)).await.ok()
     }
 
-    /// The texts of all that `css` names, as they are shown, on one line each.
+    /// The visible text of each element of `css`, on one line.
     pub async fn texts(&self, css: &str) -> Vec<String> {
         let script = r"return [...document.querySelectorAll(arguments[0])]
             .map((found) => found.innerText.replace(/\s+/g, ' ').trim())";
@@ -136,42 +136,42 @@ impl Window {
         serde_json::from_value(texts).unwrap()
     }
 
-    /// Waits until one of `css` shows `text`.
-    pub async fn shows(&self, css: &str, text: &str) {
-        self.until(css, &format!("shows `{text}`"), |texts| texts.iter().any(|one| one.contains(text))).await;
+    /// Waits until an element of `css` contains `text`.
+    pub async fn wait_for_text(&self, css: &str, text: &str) {
+        self.wait(css, &format!("shows `{text}`"), |texts| texts.iter().any(|one| one.contains(text))).await;
     }
 
-    /// Waits until none of `css` shows `text`.
-    pub async fn hides(&self, css: &str, text: &str) {
-        self.until(css, &format!("hides `{text}`"), |texts| !texts.iter().any(|one| one.contains(text))).await;
+    /// Waits until no element of `css` contains `text`.
+    pub async fn wait_for_no_text(&self, css: &str, text: &str) {
+        self.wait(css, &format!("hides `{text}`"), |texts| !texts.iter().any(|one| one.contains(text))).await;
     }
 
-    /// Waits until the texts of `css` are these.
-    pub async fn shows_exactly(&self, css: &str, expected: &[&str]) {
-        self.until(css, &format!("shows exactly {expected:?}"), |texts| texts == expected).await;
+    /// Waits until the texts of `css` equal `expected`.
+    pub async fn wait_for_exact_texts(&self, css: &str, expected: &[&str]) {
+        self.wait(css, &format!("shows exactly {expected:?}"), |texts| texts == expected).await;
     }
 
-    /// Looks for a while whether the texts of `css` stay these: what comes twice comes late.
-    pub async fn keeps_showing(&self, css: &str, expected: &[&str]) {
+    /// Asserts for half a second that the texts of `css` equal `expected`, because a repeated message arrives late.
+    pub async fn assert_texts_stay(&self, css: &str, expected: &[&str]) {
         for _ in 0..10 {
             assert_eq!(self.texts(css).await, expected);
             sleep(Duration::from_millis(50)).await;
         }
     }
 
-    async fn until(&self, css: &str, what: &str, fits: impl Fn(&[String]) -> bool) {
+    async fn wait(&self, css: &str, what: &str, matches: impl Fn(&[String]) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let texts = self.texts(css).await;
-            if fits(&texts) {
+            if matches(&texts) {
                 return;
             }
             assert!(Instant::now() < deadline, "{css} never {what}: it shows {texts:?}");
-            sleep(LOOK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Goes to a place on the page.
+    /// Navigates to another view of the page.
     pub async fn go(&self, hash: &str) {
         self.client.execute("location.hash = arguments[0]", vec![json!(hash)]).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! The projection of names in friend-service, as a consumer to be tried: events that tell names, and what came of them.
+//! The projection of usernames in friend-service, as the consumer under test: its events and its table.
 
 use chrono::Utc;
 use common::events::topics::TopicNames;
@@ -15,12 +15,12 @@ use uuid::Uuid;
 
 use crate::stack::setting;
 
-/// People who are no one: their ids are beyond all that user-service gives.
-const NO_ONE: std::ops::Range<i64> = 1_000_000_000..2_000_000_000;
+/// User ids above all that user-service assigns.
+const UNASSIGNED: std::ops::Range<i64> = 1_000_000_000..2_000_000_000;
 
-/// Ids that no test before has used.
-pub fn nobody(count: i64) -> std::ops::Range<i64> {
-    let first = rand::rng().random_range(NO_ONE.start..NO_ONE.end - count);
+/// Random ids of users who do not exist. No earlier test has used them.
+pub fn unassigned_ids(count: i64) -> std::ops::Range<i64> {
+    let first = rand::rng().random_range(UNASSIGNED.start..UNASSIGNED.end - count);
     first..first + count
 }
 
@@ -34,22 +34,22 @@ pub fn producer() -> Producer {
     Producer::new(&config, &Registry::new()).unwrap()
 }
 
-/// The tables of friend-service, with the rights of an administrator.
-pub async fn tables() -> MySqlPool {
+/// The schema of friend-service, with the rights of an administrator.
+pub async fn friend_schema() -> MySqlPool {
     MySqlPool::connect(&format!("{}/bigtech_friend", setting("MYSQL_ADMIN_URL"))).await.unwrap()
 }
 
-/// Tells that someone is called so.
-pub fn named(id: i64, version: u64) -> Record {
-    let username = name(version);
-    let told = UserRegistered {
+/// The event of a registration with the [`username`] of this version.
+pub fn registration(id: i64, version: u64) -> Record {
+    let username = username(version);
+    let event = UserRegistered {
         user_id: UserId(id),
         email: format!("{id}@example.com"),
         display_name: username.clone(),
         username,
     };
-    let payload = events::encode(Uuid::now_v7(), Some(version), Utc::now(), &told).unwrap();
-    record(&told.key(), payload)
+    let payload = events::encode(Uuid::now_v7(), Some(version), Utc::now(), &event).unwrap();
+    record(&event.key(), payload)
 }
 
 pub fn record(key: &str, payload: impl Into<Vec<u8>>) -> Record {
@@ -57,6 +57,6 @@ pub fn record(key: &str, payload: impl Into<Vec<u8>>) -> Record {
     Record { topic: "user.events".into(), key: key.into(), payload: payload.into(), headers: Vec::new() }
 }
 
-pub fn name(version: u64) -> String {
+pub fn username(version: u64) -> String {
     format!("name {version}")
 }

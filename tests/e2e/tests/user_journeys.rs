@@ -1,6 +1,6 @@
-//! Two people sign up, become friends and chat live, through the gateway.
+//! User journeys through the gateway: registration, friendship, chat, block, and logout.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,15 @@ fn names(people: &Value, field: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn two_people_become_friends_and_chat_live() {
+async fn two_users_become_friends_and_chat() {
     let (ann, bob) = (Person::sign_up("ann").await, Person::sign_up("bob").await);
 
     let found = ann.client.get(&format!("/api/users/search?query={}", bob.username)).await.expect(200);
     assert_eq!(names(&found["users"], "username"), [bob.username.as_str()]);
     ann.client.post("/api/friends/request", json!({"user_id_2": bob.id, "message": "안녕"})).await.expect(201);
-    let waiting = bob.client.get("/api/friends/requests").await.expect(200);
-    assert_eq!(waiting["received_requests"][0]["user_id"], ann.id);
-    assert_eq!(waiting["received_requests"][0]["username"], ann.username.as_str());
+    let pending = bob.client.get("/api/friends/requests").await.expect(200);
+    assert_eq!(pending["received_requests"][0]["user_id"], ann.id);
+    assert_eq!(pending["received_requests"][0]["username"], ann.username.as_str());
     bob.client.put(&format!("/api/friends/status/{}", ann.id), json!({"action": "accept"})).await.expect(200);
     for (person, friend) in [(&ann, &bob), (&bob, &ann)] {
         let friends = person.client.get("/api/friends/list").await.expect(200);
@@ -34,7 +34,7 @@ async fn two_people_become_friends_and_chat_live() {
     assert_eq!(stream.next().await.name, "connected");
     let texts = ["안녕하세요! 👋🏽", "<b>plain</b> \"text\"", "줄\n바꿈", "👨‍👩‍👧‍👦"];
     for text in texts {
-        ann.says(room, text).await;
+        ann.send_message(room, text).await;
     }
     for (position, text) in (1..).zip(texts) {
         let event = stream.next().await;
@@ -53,22 +53,22 @@ async fn two_people_become_friends_and_chat_live() {
 }
 
 #[tokio::test]
-async fn what_is_sent_while_a_reader_is_away_comes_when_it_is_back_once() {
+async fn messages_sent_while_a_reader_is_disconnected_arrive_once_after_it_reconnects() {
     let (ann, bob) = (Person::sign_up("ann").await, Person::sign_up("bob").await);
     let room = ann.room_with(&bob).await;
     let path = format!("/api/messages/stream/{room}");
     let mut before = bob.client.stream(&path, None).await;
     before.next().await;
-    ann.says(room, "heard").await;
+    ann.send_message(room, "received").await;
     let last = before.next().await.id;
     drop(before);
-    ann.says(room, "missed").await;
+    ann.send_message(room, "missed").await;
 
     let mut tabs = [bob.client.stream(&path, Some(&last)).await, bob.client.stream(&path, Some(&last)).await];
     for tab in &mut tabs {
         assert_eq!(tab.next().await.name, "connected");
     }
-    ann.says(room, "live").await;
+    ann.send_message(room, "live").await;
 
     for tab in &mut tabs {
         let contents = [tab.next().await.data["content"].clone(), tab.next().await.data["content"].clone()];
@@ -77,11 +77,11 @@ async fn what_is_sent_while_a_reader_is_away_comes_when_it_is_back_once() {
 }
 
 #[tokio::test]
-async fn a_block_ends_friendship_and_messages_both_ways() {
+async fn a_block_ends_the_friendship_and_prevents_messages_in_both_directions() {
     let (ann, bob) = (Person::sign_up("ann").await, Person::sign_up("bob").await);
     ann.befriend(&bob).await;
     let room = ann.room_with(&bob).await;
-    ann.says(room, "hello").await;
+    ann.send_message(room, "hello").await;
 
     ann.client.post(&format!("/api/friends/block/{}", bob.id), json!({})).await.expect(200);
 
@@ -94,7 +94,7 @@ async fn a_block_ends_friendship_and_messages_both_ways() {
         })
         .await;
     }
-    // The contract promises two seconds.
+    // The deadline of the contract is two seconds.
     assert!(blocked.elapsed() < SLACK * Duration::from_secs(2));
     assert_eq!(bob.client.get("/api/friends/list").await.expect(200), json!([]));
     bob.client.post("/api/friends/request", json!({"user_id_2": ann.id})).await.expect(403);
@@ -107,19 +107,19 @@ async fn a_logout_ends_the_session_everywhere() {
     let mut stream = ann.client.stream(&format!("/api/messages/stream/{room}"), None).await;
     stream.next().await;
 
-    let gone = ann.client.post("/api/auth/logout", json!({})).await.expect(200);
+    let logout = ann.client.post("/api/auth/logout", json!({})).await.expect(200);
 
-    assert_eq!(gone, json!({"message": "Successfully logged out", "user_id": ann.id}));
+    assert_eq!(logout, json!({"message": "Successfully logged out", "user_id": ann.id}));
     for path in ["/api/profile/me", "/api/friends/list", "/api/chat-rooms"] {
         eventually(path, || async { (ann.client.get(path).await.status == 401).then_some(()) }).await;
     }
-    assert!(stream.try_next().await.is_none(), "its streams end too");
+    assert!(stream.try_next().await.is_none(), "the streams of the session end");
     let again = json!({"email": ann.email, "password": PASSWORD});
     gateway().post("/api/auth/login/json", again).await.expect(200);
 }
 
 #[tokio::test]
-async fn nobody_gets_in_with_a_forged_identity() {
+async fn forged_identities_are_rejected() {
     let ann = Person::sign_up("ann").await;
     let id = ann.id.to_string();
     let forged = gateway().with_header("x-user-id", &id).with_header("x-user-email", &ann.email);
@@ -139,7 +139,7 @@ async fn nobody_gets_in_with_a_forged_identity() {
 }
 
 #[tokio::test]
-async fn what_is_internal_is_not_routed() {
+async fn internal_paths_are_not_routed() {
     let ann = Person::sign_up("ann").await;
 
     for path in [
