@@ -1,11 +1,11 @@
-//! The manifests.
+//! The manifests of Kubernetes.
 
 use serde::Deserialize;
 use serde_yaml_ng::{Deserializer, Value};
 
-use crate::{Variables, place, plain, text};
+use crate::{Variables, repository_path, scalar, text};
 
-/// In the order in which the guide applies them.
+/// The folders of manifests, in the order in which the guide applies them.
 pub const FOLDERS: [&str; 4] = ["statefulsets", "services", "hpa", "ingress"];
 
 pub struct Kubernetes {
@@ -17,13 +17,13 @@ impl Kubernetes {
         Self { objects: Self::files().iter().flat_map(|file| objects(file)).collect() }
     }
 
-    /// Every manifest, by its path in the repository.
+    /// The paths of all manifests in the repository.
     pub fn files() -> Vec<String> {
         let mut files: Vec<String> =
             ["namespace", "configmap", "secrets"].map(|name| format!("k8s/manifests/{name}.yaml")).into();
         for folder in FOLDERS {
             let folder = format!("k8s/manifests/{folder}");
-            let entries = std::fs::read_dir(place(&folder)).unwrap();
+            let entries = std::fs::read_dir(repository_path(&folder)).unwrap();
             let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
             names.sort();
             files.extend(names.into_iter().map(|name| format!("{folder}/{name}")));
@@ -43,7 +43,7 @@ impl Kubernetes {
         self.find(kind, name).unwrap_or_else(|| panic!("no {kind} {name}"))
     }
 
-    /// What runs pods: its name, and the specification of its pods.
+    /// The objects that run pods, as name and pod specification.
     pub fn pods(&self) -> Vec<(&str, &Value)> {
         let runs_pods = |object: &&Value| !object["spec"]["template"]["spec"].is_null();
         let pods = self.objects.iter().filter(runs_pods);
@@ -51,10 +51,10 @@ impl Kubernetes {
     }
 
     pub fn pod(&self, name: &str) -> &Value {
-        self.pods().into_iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no pods of {name}")).1
+        self.pods().into_iter().find(|(found, _)| *found == name).unwrap_or_else(|| panic!("no pods of {name}")).1
     }
 
-    /// The environment of a container, with values from the ConfigMap and the Secret in their places.
+    /// The environment of a container, with the referenced values of ConfigMaps and Secrets.
     pub fn environment(&self, container: &Value) -> Variables {
         let data = |kind, reference: &Value, field: &str| {
             self.get(kind, reference["name"].as_str().unwrap())[field].as_mapping().unwrap().clone()
@@ -62,15 +62,15 @@ impl Kubernetes {
         let mut variables = Variables::new();
         for from in container["envFrom"].as_sequence().into_iter().flatten() {
             let map = data("ConfigMap", &from["configMapRef"], "data");
-            variables.extend(map.iter().map(|(name, value)| (plain(name), plain(value))));
+            variables.extend(map.iter().map(|(name, value)| (scalar(name), scalar(value))));
         }
         for variable in container["env"].as_sequence().into_iter().flatten() {
             let secret = &variable["valueFrom"]["secretKeyRef"];
             let value = match secret["key"].as_str() {
-                Some(key) => plain(&data("Secret", secret, "stringData")[key]),
-                None => plain(&variable["value"]),
+                Some(key) => scalar(&data("Secret", secret, "stringData")[key]),
+                None => scalar(&variable["value"]),
             };
-            variables.insert(plain(&variable["name"]), value);
+            variables.insert(scalar(&variable["name"]), value);
         }
         variables
     }

@@ -1,4 +1,4 @@
-//! What our programs read from their environment.
+//! The services and the environment variables that they read.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use platform::config::Base;
 
 use crate::Variables;
 
-/// One of the three services.
+/// The program of one of the three services.
 #[derive(Clone, Copy)]
 pub struct Program {
     pub service: Service,
@@ -27,19 +27,18 @@ impl Program {
         self.service.name
     }
 
-    /// Reads an environment as the program does at its start.
-    pub fn start(&self, variables: &Variables) -> Result<Base, ConfigError> {
-        self.start_in(&Env::of(variables.clone()))
+    /// Reads the configuration as the program does when it starts.
+    pub fn configure(&self, variables: &Variables) -> Result<Base, ConfigError> {
+        self.read_from(&Env::of(variables.clone()))
     }
 
-    fn start_in(&self, env: &Env) -> Result<Base, ConfigError> {
+    fn read_from(&self, env: &Env) -> Result<Base, ConfigError> {
         let base = Base::read(env, self.service.name, self.service.port)?;
         (self.read)(env)?;
         Ok(base)
     }
 
-    /// Every variable that the program may ask for: whole URLs first, then what they are composed of where they are not
-    /// set.
+    /// Every variable that the program may read. It reads whole URLs first, and their parts only if the URLs are not set.
     pub fn reads(&self) -> BTreeSet<String> {
         let whole = [("MYSQL_URL", "mysql://a@b/c"), ("MONGO_URL", "mongodb://b")];
         let parts = [("MYSQL_HOST", "b"), ("MONGODB_HOST", "b")];
@@ -47,7 +46,7 @@ impl Program {
         for stores in [whole, parts] {
             let env = [("SECRET_KEY", "s")].into_iter().chain(stores);
             let env = Env::of(env.map(|(name, value)| (name, value.to_owned())));
-            self.start_in(&env).unwrap();
+            self.read_from(&env).unwrap();
             reads.extend(env.variables_read());
         }
         reads

@@ -1,4 +1,4 @@
-"""Sends NUMBER messages into the first of ROOMS as the owner of TOKEN, over 50 connections: fill.py URL."""
+"""Sends NUMBER messages to the first of ROOMS with the token TOKEN over 50 connections: fill.py URL."""
 
 import http.client
 import os

@@ -1,4 +1,4 @@
--- Asks the same thing again and again as the owner of TOKEN.
+-- Repeats a GET request with the token TOKEN.
 wrk.headers["Authorization"] = "Bearer " .. os.getenv("TOKEN")
 
 function done(summary, latency)

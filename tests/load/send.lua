@@ -1,4 +1,4 @@
--- Sends one message after another into each of ROOMS in turn, as the owner of TOKEN.
+-- Sends messages to each of ROOMS in turn with the token TOKEN.
 wrk.method = "POST"
 wrk.headers["Authorization"] = "Bearer " .. os.getenv("TOKEN")
 wrk.headers["Content-Type"] = "application/json"
@@ -8,11 +8,11 @@ local paths = {}
 for room in os.getenv("ROOMS"):gmatch("%d+") do
   paths[#paths + 1] = "/messages/" .. room
 end
-local turn = 0
+local last = 0
 
 function request()
-  turn = turn % #paths + 1
-  return wrk.format(nil, paths[turn])
+  last = last % #paths + 1
+  return wrk.format(nil, paths[last])
 end
 
 function done(summary, latency)

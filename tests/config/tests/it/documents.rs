@@ -1,6 +1,6 @@
-//! Links within the documents lead somewhere.
+//! Links in the documents lead to existing files and headings.
 
-use config_tests::{place, text};
+use config_tests::{repository_path, text};
 use regex::Regex;
 
 const DOCUMENTS: [&str; 8] = [
@@ -14,7 +14,7 @@ const DOCUMENTS: [&str; 8] = [
     "k8s/README.md",
 ];
 
-/// The names under which a document's headings can be linked to: as GitHub makes them.
+/// The anchors that GitHub creates for a document's headings.
 fn anchors(document: &str) -> Vec<String> {
     let headings = document.lines().filter(|line| line.starts_with('#'));
     let titles = headings.map(|line| line.trim_start_matches('#').trim().to_lowercase());
@@ -23,7 +23,7 @@ fn anchors(document: &str) -> Vec<String> {
 }
 
 #[test]
-fn links_between_documents_lead_to_files_and_headings_that_are_there() {
+fn links_between_documents_lead_to_existing_files_and_headings() {
     let link = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
     let mut followed = 0;
     for document in DOCUMENTS {
@@ -34,11 +34,11 @@ fn links_between_documents_lead_to_files_and_headings_that_are_there() {
             let folder = document.rsplit_once('/').map_or("", |(folder, _)| folder);
             let target = if file.is_empty() { document.to_owned() } else { format!("{folder}/{file}") };
             let target = target.trim_start_matches('/');
-            assert!(place(target).exists(), "{document} links to {to}");
-            let is_there = || anchors(&text(target)).contains(&anchor.to_owned());
-            assert!(anchor.is_empty() || is_there(), "{document} links to {to}");
+            assert!(repository_path(target).exists(), "{document} links to {to}");
+            let exists = || anchors(&text(target)).contains(&anchor.to_owned());
+            assert!(anchor.is_empty() || exists(), "{document} links to {to}");
             followed += 1;
         }
     }
-    assert!(followed > 30, "only {followed} links were found");
+    assert!(followed > 30, "only {followed} links found");
 }

@@ -1,15 +1,15 @@
-//! Every variable that is set is read, every one that is read is documented, and the values are taken.
+//! Environment variables: every set one is read, every read one is documented, and the values are valid.
 
 use secrecy::ExposeSecret;
 use std::collections::BTreeSet;
 
 use config_tests::{Compose, Kubernetes, Program, Variables, text};
 
-/// Read by the library that writes the log, and by no configuration of ours.
-const OF_LIBRARIES: [&str; 1] = ["NO_COLOR"];
+/// Variables that a library reads, not our configuration.
+const LIBRARY_VARIABLES: [&str; 1] = ["NO_COLOR"];
 
-/// Read by the command `topics` alone.
-const OF_TOPICS: &str = "KAFKA_REPLICATION";
+/// The variable that only the command `topics` reads.
+const TOPICS_VARIABLE: &str = "KAFKA_REPLICATION";
 
 const COMPOSE_FILES: [&str; 2] = ["docker-compose.msa.yml", "docker-compose.test.yml"];
 
@@ -18,8 +18,8 @@ fn in_kubernetes(program: &Program) -> Variables {
     kubernetes.environment(&kubernetes.pod(program.name())["containers"][0])
 }
 
-/// What each deployment tells a service.
-fn told(program: &Program) -> Vec<(&'static str, Variables)> {
+/// The variables that each deployment sets for a service.
+fn deployed(program: &Program) -> Vec<(&'static str, Variables)> {
     let composed = COMPOSE_FILES.map(|file| (file, Compose::read(file).environment(program.name())));
     composed.into_iter().chain([("k8s", in_kubernetes(program))]).collect()
 }
@@ -32,11 +32,11 @@ fn with_real_secrets(mut variables: Variables) -> Variables {
 }
 
 #[test]
-fn no_service_is_told_what_it_does_not_read() {
+fn deployments_set_only_variables_that_the_service_reads() {
     for program in Program::ALL {
         let reads = program.reads();
-        for (file, variables) in told(&program) {
-            let unread = |name: &&String| !reads.contains(*name) && !OF_LIBRARIES.contains(&name.as_str());
+        for (file, variables) in deployed(&program) {
+            let unread = |name: &&String| !reads.contains(*name) && !LIBRARY_VARIABLES.contains(&name.as_str());
             let unread: Vec<_> = variables.keys().filter(unread).collect();
             assert!(unread.is_empty(), "{file}: {} does not read {unread:?}", program.name());
         }
@@ -44,11 +44,11 @@ fn no_service_is_told_what_it_does_not_read() {
 }
 
 #[test]
-fn the_services_start_with_what_the_compose_files_tell_them_and_nothing_to_warn_of() {
+fn the_variables_of_the_compose_files_are_valid_without_warnings() {
     for file in COMPOSE_FILES {
         let compose = Compose::read(file);
         for program in Program::ALL {
-            let base = program.start(&compose.environment(program.name())).unwrap();
+            let base = program.configure(&compose.environment(program.name())).unwrap();
             assert!(base.debug, "{file} is for development");
             assert!(base.warnings().is_empty(), "{file}: {:?}", base.warnings());
             assert_eq!(base.port, program.service.port);
@@ -57,12 +57,12 @@ fn the_services_start_with_what_the_compose_files_tell_them_and_nothing_to_warn_
 }
 
 #[test]
-fn the_services_start_with_what_the_manifests_tell_them_once_secrets_are_made() {
+fn the_variables_of_the_manifests_are_valid_with_real_secrets() {
     for program in Program::ALL {
-        let told = in_kubernetes(&program);
-        let base = program.start(&with_real_secrets(told.clone())).unwrap();
+        let variables = in_kubernetes(&program);
+        let base = program.configure(&with_real_secrets(variables.clone())).unwrap();
         assert!(!base.debug && base.warnings().is_empty());
-        let [user, password] = ["MYSQL_USER", "MYSQL_PASSWORD"].map(|name| &told[name]);
+        let [user, password] = ["MYSQL_USER", "MYSQL_PASSWORD"].map(|name| &variables[name]);
         assert_eq!(base.mysql_url.expose_secret(), format!("mysql://{user}:{password}@mysql:3306/{user}"));
         assert_eq!(base.redis_url.expose_secret(), "redis://redis:6379/0");
         assert_eq!(base.kafka.bootstrap.split(',').count(), 3);
@@ -72,38 +72,39 @@ fn the_services_start_with_what_the_manifests_tell_them_once_secrets_are_made() 
 #[test]
 fn the_placeholders_of_the_manifests_are_refused() {
     for program in Program::ALL {
-        let told = in_kubernetes(&program);
-        assert_eq!(program.start(&told).unwrap_err().variable, "SECRET_KEY");
-        let mut half = with_real_secrets(told.clone());
-        half.insert("SERVICE_SECRET_KEY".into(), told["SERVICE_SECRET_KEY"].clone());
-        assert_eq!(program.start(&half).unwrap_err().variable, "SERVICE_SECRET_KEY");
+        let variables = in_kubernetes(&program);
+        assert_eq!(program.configure(&variables).unwrap_err().variable, "SECRET_KEY");
+        let mut partly = with_real_secrets(variables.clone());
+        partly.insert("SERVICE_SECRET_KEY".into(), variables["SERVICE_SECRET_KEY"].clone());
+        assert_eq!(program.configure(&partly).unwrap_err().variable, "SERVICE_SECRET_KEY");
     }
 }
 
 #[test]
-fn the_step_that_creates_topics_starts_too() {
+fn the_variables_of_the_step_that_creates_topics_are_valid() {
     let [user, ..] = Program::ALL;
     let kubernetes = Kubernetes::read();
     let composed = COMPOSE_FILES.map(|file| (file, Compose::read(file).environment("kafka-topics")));
     let job = with_real_secrets(kubernetes.environment(&kubernetes.pod("kafka-topics")["containers"][0]));
     let mut replications = Vec::new();
     for (file, mut variables) in composed.into_iter().chain([("k8s", job)]) {
-        replications.push(variables.remove(OF_TOPICS).unwrap());
+        replications.push(variables.remove(TOPICS_VARIABLE).unwrap());
         let reads = user.reads();
-        let is_read = |name: &String| reads.contains(name) || OF_LIBRARIES.contains(&name.as_str());
+        let is_read = |name: &String| reads.contains(name) || LIBRARY_VARIABLES.contains(&name.as_str());
         assert!(variables.keys().all(is_read), "{file}: {variables:?}");
-        user.start(&variables).unwrap();
+        user.configure(&variables).unwrap();
     }
-    assert_eq!(replications, ["3", "1", "3"], "as many copies as there are brokers");
+    assert_eq!(replications, ["3", "1", "3"], "one replica on each broker");
 }
 
 #[test]
-fn every_variable_that_is_read_is_documented_and_no_other() {
-    let reads: BTreeSet<String> = Program::ALL.iter().flat_map(Program::reads).chain([OF_TOPICS.into()]).collect();
+fn the_documented_variables_are_those_that_are_read() {
+    let reads: BTreeSet<String> =
+        Program::ALL.iter().flat_map(Program::reads).chain([TOPICS_VARIABLE.into()]).collect();
     assert_eq!(documented(), reads);
 }
 
-/// The first column of the table under "Configuration".
+/// The variables in the first column of the table under "Configuration".
 fn documented() -> BTreeSet<String> {
     let operations = text("docs/operations.md");
     let (_, section) = operations.split_once("\n## Configuration\n").expect("docs/operations.md has no Configuration");

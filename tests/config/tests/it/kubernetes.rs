@@ -1,4 +1,4 @@
-//! The manifests: that what they name is there, and that every pod keeps to the rules.
+//! The manifests: their references resolve, and every pod follows the rules.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +11,12 @@ fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     pod["containers"].as_sequence().unwrap().iter()
 }
 
-/// Every `name` in a list under a field.
+/// The values of `field` in a list of mappings.
 fn named<'a>(list: &'a Value, field: &str) -> BTreeSet<&'a str> {
     list.as_sequence().into_iter().flatten().filter_map(|item| item[field].as_str()).collect()
 }
 
-/// The ports of a pod's containers, by number.
+/// The port numbers of a pod's containers.
 fn ports(pod: &Value) -> BTreeSet<u64> {
     let ports = containers(pod).flat_map(|container| container["ports"].as_sequence().into_iter().flatten());
     ports.map(|port| port["containerPort"].as_u64().unwrap()).collect()
@@ -31,13 +31,13 @@ fn files_in_config_maps_are_the_files_of_the_compose_stack() {
         ("mysql-config", "accounts.sh", "infrastructure/docker/mysql/accounts.sh"),
         ("mongodb-config", "start.sh", "infrastructure/docker/mongodb/start.sh"),
     ] {
-        let held = kubernetes.get("ConfigMap", map)["data"][file].as_str().unwrap();
-        assert_eq!(held, text(path), "{map}: k8s/README.md says how to copy it");
+        let copy = kubernetes.get("ConfigMap", map)["data"][file].as_str().unwrap();
+        assert_eq!(copy, text(path), "{map}: k8s/README.md says how to copy it");
     }
 }
 
 #[test]
-fn everything_is_in_the_namespace_and_in_the_kustomization_but_the_placeholders() {
+fn every_object_is_in_the_namespace_and_every_file_but_the_placeholders_in_the_kustomization() {
     let kubernetes = Kubernetes::read();
     for object in kubernetes.objects.iter().filter(|object| object["kind"] != "Namespace") {
         assert_eq!(object["metadata"]["namespace"], "bigtech-chat", "{:?}", object["metadata"]["name"]);
@@ -54,24 +54,24 @@ fn everything_is_in_the_namespace_and_in_the_kustomization_but_the_placeholders(
 }
 
 #[test]
-fn every_secret_is_used_and_every_used_one_is_made_by_the_line_of_the_readme() {
+fn the_secrets_in_use_are_those_of_the_manifest_and_of_the_readme() {
     let kubernetes = Kubernetes::read();
     let secrets = &kubernetes.get("Secret", "bigtech-chat-secrets")["stringData"];
-    let there: BTreeSet<_> = names(secrets).into_iter().collect();
+    let declared: BTreeSet<_> = names(secrets).into_iter().collect();
     let variables = kubernetes.pods().into_iter().flat_map(|(_, pod)| containers(pod)).flat_map(|container| {
         container["env"].as_sequence().into_iter().flatten().map(|variable| &variable["valueFrom"]["secretKeyRef"])
     });
     let used: BTreeSet<_> = variables.filter_map(|secret| secret["key"].as_str()).collect();
-    assert_eq!(used, there);
+    assert_eq!(used, declared);
 
     let readme = text("k8s/README.md");
     let (_, line) = readme.split_once("create secret generic bigtech-chat-secrets $(for name in ").unwrap();
-    let made: BTreeSet<_> = line.split(';').next().unwrap().split(' ').collect();
-    assert_eq!(made, there);
+    let created: BTreeSet<_> = line.split(';').next().unwrap().split(' ').collect();
+    assert_eq!(created, declared);
 }
 
 #[test]
-fn every_pod_keeps_to_the_rules() {
+fn every_pod_follows_the_rules() {
     let kubernetes = Kubernetes::read();
     assert_eq!(kubernetes.pods().len(), 11);
     for (name, pod) in kubernetes.pods() {
@@ -120,38 +120,42 @@ fn services_are_deployed_as_the_contract_says() {
 }
 
 #[test]
-fn a_pod_is_killed_only_after_its_own_deadline() {
+fn a_pod_has_more_time_to_stop_than_its_program_needs() {
     let kubernetes = Kubernetes::read();
     for program in Program::ALL {
         let pod = kubernetes.pod(program.name());
         let container = &pod["containers"][0];
-        let mut told = kubernetes.environment(container);
-        told.insert("SECRET_KEY".into(), "s".into());
-        told.insert("SERVICE_SECRET_KEY".into(), "s".into());
-        let own = Base::read(&Env::of(told), program.name(), 0).unwrap().shutdown.as_secs();
+        let mut variables = kubernetes.environment(container);
+        variables.insert("SECRET_KEY".into(), "s".into());
+        variables.insert("SERVICE_SECRET_KEY".into(), "s".into());
+        let own = Base::read(&Env::of(variables), program.name(), 0).unwrap().shutdown.as_secs();
         let before = container["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap();
         assert!(before + own < pod["terminationGracePeriodSeconds"].as_u64().unwrap(), "{}", program.name());
     }
 }
 
 #[test]
-fn probes_services_and_annotations_name_ports_that_are_there() {
+fn probes_services_and_annotations_name_existing_ports() {
     let kubernetes = Kubernetes::read();
     for (name, pod) in kubernetes.pods() {
         for container in containers(pod) {
             let ports = named(&container["ports"], "name");
             for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
-                for way in ["httpGet", "tcpSocket"] {
-                    let port = container[probe][way]["port"].as_str();
-                    assert!(port.is_none_or(|port| ports.contains(port)), "{name}: {probe} asks {port:?}");
+                for check in ["httpGet", "tcpSocket"] {
+                    let port = container[probe][check]["port"].as_str();
+                    assert!(port.is_none_or(|port| ports.contains(port)), "{name}: {probe} uses {port:?}");
                 }
             }
         }
     }
     for service in kubernetes.of_kind("Service") {
         let pod = kubernetes.pod(service["spec"]["selector"]["app"].as_str().unwrap());
-        let there: BTreeSet<_> = containers(pod).flat_map(|container| named(&container["ports"], "name")).collect();
-        assert!(named(&service["spec"]["ports"], "targetPort").is_subset(&there), "{:?}", service["metadata"]["name"]);
+        let declared: BTreeSet<_> = containers(pod).flat_map(|container| named(&container["ports"], "name")).collect();
+        assert!(
+            named(&service["spec"]["ports"], "targetPort").is_subset(&declared),
+            "{:?}",
+            service["metadata"]["name"]
+        );
     }
     let mut scraped = 0;
     for object in &kubernetes.objects {
@@ -164,14 +168,14 @@ fn probes_services_and_annotations_name_ports_that_are_there() {
     assert_eq!(scraped, 8, "three services, Kong, and an exporter for each of four stores");
 }
 
-/// The pods that a selector of `app` chooses.
+/// The pods that a selector of the label `app` selects.
 fn selected(selector: &Value) -> Vec<String> {
     let app = selector["matchLabels"]["app"].as_str();
     let any = selector["matchExpressions"][0]["values"].as_sequence().into_iter().flatten();
     app.into_iter().chain(any.map(|value| value.as_str().unwrap())).map(str::to_owned).collect()
 }
 
-/// Who may reach whom, and where, as one side of the policies says it: (from, to, port).
+/// The connections that the policies of one direction allow, as (from, to, port).
 fn allowed(kubernetes: &Kubernetes, direction: &str) -> BTreeSet<(String, String, u64)> {
     let (field, peer) = if direction == "Ingress" { ("ingress", "from") } else { ("egress", "to") };
     let mut allowed = BTreeSet::new();
@@ -193,14 +197,14 @@ fn allowed(kubernetes: &Kubernetes, direction: &str) -> BTreeSet<(String, String
 }
 
 #[test]
-fn the_network_lets_through_what_is_needed_and_nothing_else() {
+fn network_policies_allow_the_needed_connections_and_no_others() {
     let kubernetes = Kubernetes::read();
     let incoming = allowed(&kubernetes, "Ingress");
-    assert_eq!(incoming, allowed(&kubernetes, "Egress"), "what one side sends the other takes");
+    assert_eq!(incoming, allowed(&kubernetes, "Egress"), "both ends allow the same connections");
     for (_, to, port) in &incoming {
         assert!(ports(kubernetes.pod(to)).contains(port), "{to} does not listen on {port}");
     }
-    let may = |from: &str, to: &str| incoming.iter().any(|(a, b, _)| a == from && b == to);
+    let is_allowed = |from: &str, to: &str| incoming.iter().any(|(a, b, _)| a == from && b == to);
     let calls = [
         ("kong", "user-service"),
         ("kong", "friend-service"),
@@ -212,12 +216,12 @@ fn the_network_lets_through_what_is_needed_and_nothing_else() {
         ("chat-service", "mongodb"),
     ];
     for (from, to) in calls {
-        assert!(may(from, to), "{from} → {to}");
+        assert!(is_allowed(from, to), "{from} → {to}");
     }
     for (from, to) in
         [("kong", "mysql"), ("web", "user-service"), ("user-service", "mongodb"), ("user-service", "friend-service")]
     {
-        assert!(!may(from, to), "{from} → {to}");
+        assert!(!is_allowed(from, to), "{from} → {to}");
     }
     let guarded: BTreeSet<_> =
         kubernetes.of_kind("NetworkPolicy").flat_map(|policy| selected(&policy["spec"]["podSelector"])).collect();
@@ -228,7 +232,7 @@ fn the_network_lets_through_what_is_needed_and_nothing_else() {
 }
 
 #[test]
-fn budgets_stateful_sets_and_the_ingress_name_what_is_there() {
+fn budgets_stateful_sets_and_the_ingress_name_existing_objects() {
     let kubernetes = Kubernetes::read();
     for budget in kubernetes.of_kind("PodDisruptionBudget") {
         kubernetes.pod(budget["spec"]["selector"]["matchLabels"]["app"].as_str().unwrap());
@@ -252,17 +256,17 @@ fn budgets_stateful_sets_and_the_ingress_name_what_is_there() {
 }
 
 #[test]
-fn hosts_that_pods_are_told_are_services_of_the_manifests() {
+fn hosts_in_environments_and_arguments_are_services_of_the_manifests() {
     let kubernetes = Kubernetes::read();
-    let place = regex::Regex::new(r"\b([a-z][a-z0-9-]*(?:\.[a-z][a-z0-9-]*)?):(\d{2,5})\b").unwrap();
+    let address = regex::Regex::new(r"\b([a-z][a-z0-9-]*(?:\.[a-z][a-z0-9-]*)?):(\d{2,5})\b").unwrap();
     let mut seen = 0;
     for (name, pod) in kubernetes.pods() {
         for container in containers(pod) {
-            let told = kubernetes.environment(container);
+            let variables = kubernetes.environment(container);
             let arguments = strings(&container["args"]).join(" ");
-            let said: Vec<String> = told.into_values().chain([arguments]).collect();
-            for found in place.captures_iter(&said.join(" ")) {
-                // A member of a StatefulSet has a name of its own before that of the headless service.
+            let texts: Vec<String> = variables.into_values().chain([arguments]).collect();
+            for found in address.captures_iter(&texts.join(" ")) {
+                // The host of a StatefulSet's member ends in the name of the headless service.
                 let service = found[1].rsplit('.').next().unwrap().to_owned();
                 let port: u64 = found[2].parse().unwrap();
                 let ports = &kubernetes.get("Service", &service)["spec"]["ports"];
@@ -272,5 +276,5 @@ fn hosts_that_pods_are_told_are_services_of_the_manifests() {
             }
         }
     }
-    assert!(seen > 20, "only {seen} were found");
+    assert!(seen > 20, "only {seen} addresses found");
 }

@@ -1,11 +1,13 @@
-//! The deployment files: that they tell the programs what these read, that what they name is there, and that they agree.
+//! Tests of the deployment files: they set the variables that the programs read, their references resolve, and they
+//! agree with each other. The tests need no running engines.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
+mod compose;
 mod documents;
 mod environment;
 mod images;
 mod kong;
 mod kubernetes;
-mod places;
+mod migrations;
 mod topics;

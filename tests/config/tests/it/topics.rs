@@ -1,4 +1,4 @@
-//! Topics are what `common` says, wherever they are named.
+//! The topics are the same in the code, the documents and the deployment files.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,15 +8,15 @@ use engines::kafka::topics::TOPICS;
 use regex::Regex;
 
 #[test]
-fn the_events_document_lists_the_topics_with_their_numbers() {
+fn the_events_document_lists_the_topics_with_partitions_and_retention() {
     let document = text("docs/events.md");
     let row = Regex::new(r"(?m)^\| `([a-z_.]+)` \| (\d+) \| (\d+) (hour|days) \|").unwrap();
     let listed: BTreeSet<_> = row
         .captures_iter(&document)
         .map(|row| {
             let unit = if &row[4] == "hour" { 3_600 } else { 86_400 };
-            let kept = Duration::from_secs(row[3].parse::<u64>().unwrap() * unit);
-            (row[1].to_owned(), row[2].parse::<i32>().unwrap(), kept)
+            let retention = Duration::from_secs(row[3].parse::<u64>().unwrap() * unit);
+            (row[1].to_owned(), row[2].parse::<i32>().unwrap(), retention)
         })
         .collect();
     let own = TOPICS.iter().filter(|topic| !topic.name.ends_with(".dlq"));
@@ -25,7 +25,7 @@ fn the_events_document_lists_the_topics_with_their_numbers() {
 }
 
 #[test]
-fn no_deployment_gives_topics_other_names_or_lets_brokers_make_them() {
+fn no_deployment_renames_topics_or_lets_brokers_create_them() {
     let files = ["docker-compose.msa.yml", "docker-compose.test.yml"].map(Compose::read);
     let kubernetes = Kubernetes::read();
     let mut environments: Vec<_> =
