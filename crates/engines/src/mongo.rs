@@ -12,8 +12,8 @@ use mongodb::error::{
 };
 use mongodb::event::EventHandler;
 use mongodb::event::cmap::CmapEvent;
-use mongodb::options::ClientOptions;
-use mongodb::{Client, Database};
+use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern};
+use mongodb::{Client, ClientSession, Database};
 use parking_lot::Mutex;
 use platform::telemetry::{Metrics, PoolSize, Queries};
 use secrecy::{ExposeSecret, SecretString};
@@ -56,6 +56,17 @@ pub async fn database(
 /// Returns an error if it does not.
 pub async fn ping(database: &Database) -> Result<()> {
     Ok(database.run_command(doc! {"ping": 1}).await.map(|_| ())?)
+}
+
+/// Starts a session with a transaction. Its reads see one snapshot, and its commit is journaled on a majority.
+///
+/// # Errors
+/// Returns the error of the driver, whose labels say whether a repetition may succeed.
+pub async fn begin(database: &Database) -> mongodb::error::Result<ClientSession> {
+    let mut session = database.client().start_session().await?;
+    let safe = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
+    session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(safe).await?;
+    Ok(session)
 }
 
 /// The open connections, as the driver reports them. A command holds a connection from its start to its end, so the

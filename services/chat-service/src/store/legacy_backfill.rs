@@ -15,9 +15,10 @@ use chrono::{DateTime, Utc};
 use common::error::Error;
 use common::id::{RoomId, UserId};
 use engines::error::Result;
+use engines::mongo;
 use futures_util::TryStreamExt;
 use moka::future::Cache;
-use mongodb::options::{Acknowledgment, CollectionOptions, ReadConcern, ReturnDocument, WriteConcern};
+use mongodb::options::{CollectionOptions, ReadConcern, ReturnDocument};
 use mongodb::{ClientSession, Collection, Database};
 use serde::Deserialize;
 use serde_with::serde_as;
@@ -136,9 +137,7 @@ impl LegacyBackfill {
 
     /// Numbers a chunk in one transaction, which fails if another replica writes to the room.
     async fn number(&self, room: RoomId, chunk: &[Unnumbered]) -> mongodb::error::Result<()> {
-        let mut session = self.database.client().start_session().await?;
-        let safe = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
-        session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(safe).await?;
+        let mut session = mongo::begin(&self.database).await?;
         if let Err(e) = self.number_within(&mut session, room, chunk).await {
             let _ = session.abort_transaction().await;
             return Err(e);

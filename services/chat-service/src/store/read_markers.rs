@@ -7,10 +7,11 @@ use bson::{Bson, Document, doc};
 use chrono::{DateTime, Utc};
 use common::id::{RoomId, UserId};
 use engines::error::Result;
+use engines::mongo;
 use futures_util::TryStreamExt;
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
-use mongodb::options::{Acknowledgment, CollectionOptions, ReadConcern, ReturnDocument, WriteConcern};
-use mongodb::{ClientSession, Collection, Database};
+use mongodb::options::{CollectionOptions, ReadConcern, ReturnDocument};
+use mongodb::{Collection, Database};
 use serde::{Deserialize, Serialize};
 
 use super::outbox_collection::OutboxEvent;
@@ -167,8 +168,7 @@ impl ReadMarkers {
     pub async fn advance(&self, read: &Read) -> Result<()> {
         let mut tries = 1;
         loop {
-            let mut session = self.database.client().start_session().await?;
-            match self.transaction(&mut session, read).await {
+            match self.transaction(read).await {
                 Ok(marker) => {
                     // The read is committed. If compaction fails, the next read repeats it.
                     if let Err(error) = self.compact(read.room, read.reader, &marker).await {
@@ -207,23 +207,22 @@ impl ReadMarkers {
     }
 
     /// Returns the new marker.
-    async fn transaction(&self, session: &mut ClientSession, read: &Read) -> mongodb::error::Result<ReadMarker> {
-        let safe = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
-        session.start_transaction().write_concern(safe).await?;
+    async fn transaction(&self, read: &Read) -> mongodb::error::Result<ReadMarker> {
+        let mut session = mongo::begin(&self.database).await?;
         let filter = doc! {"_id": marker_id(read.room, read.reader)};
         let markers = self.markers.clone_with_type::<ReadMarker>();
         let updated = markers.find_one_and_update(filter, advanced_by(read)).upsert(true);
-        let updated = updated.return_document(ReturnDocument::After).session(&mut *session).await?;
+        let updated = updated.return_document(ReturnDocument::After).session(&mut session).await?;
         let rows: Vec<Document> = read.messages.iter().map(|(message, _)| row(read, *message)).collect();
         if !rows.is_empty() {
-            self.database.run_command(doc! {"update": READ_STATUS, "updates": rows}).session(&mut *session).await?;
+            self.database.run_command(doc! {"update": READ_STATUS, "updates": rows}).session(&mut session).await?;
         }
         // A retry after a commit of unknown outcome finds the document and leaves it.
         let event = doc! {"_id": read.id()};
         self.reads
             .update_one(event, doc! {"$setOnInsert": outbox_fields(read)})
             .upsert(true)
-            .session(&mut *session)
+            .session(&mut session)
             .await?;
         session.commit_transaction().await?;
         Ok(updated.unwrap_or_default())

@@ -7,9 +7,9 @@ use bson::oid::ObjectId;
 use bson::{Bson, Document, doc, serialize_to_bson};
 use common::error::{Error, Result};
 use common::id::RoomId;
+use engines::mongo;
 use futures_util::TryStreamExt;
 use mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT;
-use mongodb::options::{Acknowledgment, ReadConcern, WriteConcern};
 use mongodb::{ClientSession, Collection, Database};
 
 use super::request::{Command, WriteRequest};
@@ -68,9 +68,7 @@ impl Transactions {
     }
 
     async fn transaction(&self, batch: &[WriteRequest]) -> Mongo<Vec<Result<Outcome>>> {
-        let mut session = self.database.client().start_session().await?;
-        let safe = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
-        session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(safe).await?;
+        let mut session = mongo::begin(&self.database).await?;
         match self.write(&mut session, batch).await {
             Ok(outcomes) => commit(&mut session).await.map(|()| outcomes),
             Err(e) => {
