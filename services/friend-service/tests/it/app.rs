@@ -1,4 +1,4 @@
-//! A friend-service for one test, with a user-service, and users who call it.
+//! The harness of the tests: a running friend-service with stores of its own, a simulated user-service, and its users.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use sqlx::MySqlPool;
 use testkit::{Answer, Client, Events, Server, Space};
 
-use crate::users::Users;
+use crate::user_service::UserService;
 
-/// The service of one test. Fields drop in this order.
+/// The service of one test. The fields drop in this order.
 pub struct TestApp {
     pub server: Server,
-    pub users: Users,
+    pub user_service: UserService,
     pub pool: MySqlPool,
     pub mysql_url: String,
     pub space: Arc<Space>,
@@ -23,38 +23,38 @@ impl TestApp {
     pub async fn start() -> Self {
         let space = Arc::new(Space::new());
         let mysql_url = space.schema("friend").await;
-        Self::on(space, mysql_url).await
+        Self::start_in(space, mysql_url).await
     }
 
-    /// With topics, for tests of events.
-    pub async fn with_topics() -> Self {
+    /// Starts a service with Kafka topics, so that a test can read its events.
+    pub async fn start_with_events() -> Self {
         let space = Arc::new(Space::new());
         space.create_topics().await;
         let mysql_url = space.schema("friend").await;
-        Self::on(space, mysql_url).await
+        Self::start_in(space, mysql_url).await
     }
 
-    /// On a schema that may contain tables.
-    pub async fn on(space: Arc<Space>, mysql_url: String) -> Self {
-        let users = Users::start().await;
-        let server = serve(&space, &mysql_url, &users.url()).await;
+    /// Starts a service in a schema that may already have tables.
+    pub async fn start_in(space: Arc<Space>, mysql_url: String) -> Self {
+        let user_service = UserService::start().await;
+        let server = serve(&space, &mysql_url, &user_service.url()).await;
         let pool = MySqlPool::connect_lazy(&mysql_url).unwrap();
-        Self { server, users, pool, mysql_url, space }
+        Self { server, user_service, pool, mysql_url, space }
     }
 
-    /// Another replica, or one with another user-service.
+    /// Starts another replica, with a user-service at this URL.
     pub async fn replica(&self, user_service_url: &str) -> Server {
         serve(&self.space, &self.mysql_url, user_service_url).await
     }
 
-    /// A user whom user-service knows.
+    /// A user with an account.
     pub fn person(&self, id: i64, username: &str) -> Person {
-        self.users.add(id, username);
-        self.stranger(id, username)
+        self.user_service.add_user(id, username);
+        self.person_without_account(id, username)
     }
 
-    /// A user with a token whom user-service does not know.
-    pub fn stranger(&self, id: i64, username: &str) -> Person {
+    /// A user with a token who does not exist in user-service.
+    pub fn person_without_account(&self, id: i64, username: &str) -> Person {
         Person { id, client: self.server.client(&self.space.token(id, username)) }
     }
 
@@ -68,7 +68,8 @@ impl TestApp {
         (ann, bob)
     }
 
-    pub fn service(&self) -> Client {
+    /// A client with the token of another service.
+    pub fn chat_service(&self) -> Client {
         self.server.client(&self.space.service_token("chat-service"))
     }
 
@@ -76,8 +77,8 @@ impl TestApp {
         Events::of(&self.space.topics().friend_events)
     }
 
-    /// The number of live relations between two users.
-    pub async fn live_relations(&self, a: i64, b: i64) -> i64 {
+    /// The number of live friendships of two users.
+    pub async fn live_friendships(&self, a: i64, b: i64) -> i64 {
         let count = sqlx::query_scalar(
             "SELECT COUNT(*) FROM friendships
              WHERE deleted_at IS NULL AND LEAST(user_id_1, user_id_2) = ? AND GREATEST(user_id_1, user_id_2) = ?",
@@ -85,9 +86,10 @@ impl TestApp {
         count.bind(a.min(b)).bind(a.max(b)).fetch_one(&self.pool).await.unwrap()
     }
 
+    /// The value of a series, 0 if it does not exist.
     pub async fn metric(&self, series: &str) -> f64 {
         let text = self.server.client("").get("/metrics").await.text;
-        // The label `service` comes after all others.
+        // The label `service` follows all others.
         let line = text.lines().find(|line| line.starts_with(series.trim_end_matches('}')));
         line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
     }
@@ -102,7 +104,7 @@ async fn serve(space: &Space, mysql_url: &str, user_service_url: &str) -> Server
     Server::start(platform, app).await
 }
 
-/// A user of the service.
+/// A user who calls the service.
 #[derive(Clone)]
 pub struct Person {
     pub id: i64,
@@ -144,7 +146,7 @@ impl Person {
         other.answer(self.id, "accept").await.expect(200)
     }
 
-    /// Ids of the friend list, in its order.
+    /// The ids in the friend list, in its order.
     pub async fn friends(&self) -> Vec<i64> {
         let list = self.client.get("/friends/list").await.expect(200);
         list.as_array().unwrap().iter().map(|friend| friend["user_id"].as_i64().unwrap()).collect()

@@ -1,11 +1,12 @@
-//! Blocks, and the relations and requests that they end or prevent.
+//! Blocks, and their effects on friendships and requests.
 
+use insta::assert_json_snapshot;
 use serde_json::json;
 
 use crate::app::TestApp;
 
 #[tokio::test]
-async fn a_block_ends_a_friendship_and_stops_requests_in_both_directions() {
+async fn a_block_ends_a_friendship_and_prevents_requests_in_both_directions() {
     let app = TestApp::start().await;
     let (ann, bob) = app.two_friends().await;
 
@@ -22,7 +23,7 @@ async fn a_block_ends_a_friendship_and_stops_requests_in_both_directions() {
 }
 
 #[tokio::test]
-async fn a_block_ends_a_request_in_either_direction() {
+async fn a_block_cancels_a_sent_request_and_rejects_a_received_one() {
     let app = TestApp::start().await;
     let (ann, bob) = app.ann_and_bob();
     let cara = app.person(3, "cara");
@@ -39,7 +40,7 @@ async fn a_block_ends_a_request_in_either_direction() {
 }
 
 #[tokio::test]
-async fn a_blocked_user_is_listed_until_unblocked() {
+async fn blocked_users_are_listed_until_they_are_unblocked() {
     let app = TestApp::start().await;
     let (ann, bob) = app.ann_and_bob();
     app.person(3, "cara");
@@ -49,10 +50,21 @@ async fn a_blocked_user_is_listed_until_unblocked() {
 
     let blocked = ann.client.get("/friends/blocked").await.expect(200);
 
-    let shown: Vec<_> =
-        blocked.as_array().unwrap().iter().map(|b| (b["user_id"].clone(), b["username"].clone())).collect();
-    assert_eq!(shown, [(json!(3), json!("cara")), (json!(2), json!("bob"))]);
     assert!(blocked[0]["blocked_at"].as_str().unwrap().ends_with('Z'));
+    assert_json_snapshot!(blocked, {"[].blocked_at" => "[time]"}, @r#"
+    [
+      {
+        "blocked_at": "[time]",
+        "user_id": 3,
+        "username": "cara"
+      },
+      {
+        "blocked_at": "[time]",
+        "user_id": 2,
+        "username": "bob"
+      }
+    ]
+    "#);
     assert_eq!(bob.client.get("/friends/blocked").await.expect(200), json!([]));
     ann.unblock(2).await.expect(200);
     assert_eq!(ann.unblock(2).await.expect(404)["detail"], "User is not blocked");
@@ -60,7 +72,7 @@ async fn a_blocked_user_is_listed_until_unblocked() {
 }
 
 #[tokio::test]
-async fn a_user_cannot_block_themselves_or_an_unknown_user() {
+async fn users_cannot_block_themselves_or_unknown_users() {
     let app = TestApp::start().await;
     let (ann, _) = app.ann_and_bob();
 
@@ -71,7 +83,7 @@ async fn a_user_cannot_block_themselves_or_an_unknown_user() {
 }
 
 #[tokio::test]
-async fn a_block_by_each_is_lifted_by_each() {
+async fn mutual_blocks_end_separately() {
     let app = TestApp::start().await;
     let (ann, bob) = app.ann_and_bob();
     ann.block(2).await.expect(200);
@@ -94,15 +106,15 @@ async fn services_load_all_blocks_page_by_page() {
 
     let (mut since, mut blocked) = (json!(0), Vec::new());
     while !since.is_null() {
-        let part = app.service().get(&format!("/friends/blocks?since_id={since}&limit=2")).await.expect(200);
-        blocked.extend(part["blocks"].as_array().unwrap().iter().map(|b| b["blocked_user_id"].as_i64().unwrap()));
-        since = part["next_since_id"].clone();
+        let page = app.chat_service().get(&format!("/friends/blocks?since_id={since}&limit=2")).await.expect(200);
+        blocked.extend(page["blocks"].as_array().unwrap().iter().map(|b| b["blocked_user_id"].as_i64().unwrap()));
+        since = page["next_since_id"].clone();
     }
 
     assert_eq!(blocked, [2, 3, 4, 5, 6]);
-    let whole = app.service().get("/api/friends/blocks").await.expect(200);
+    let whole = app.chat_service().get("/api/friends/blocks").await.expect(200);
     assert_eq!((whole["blocks"].as_array().unwrap().len(), &whole["next_since_id"]), (5, &json!(null)));
     assert_eq!(whole["blocks"][0]["user_id"], 1);
-    app.service().get("/friends/blocks?limit=1001").await.expect(422);
+    app.chat_service().get("/friends/blocks?limit=1001").await.expect(422);
     ann.client.get("/friends/blocks").await.expect(401);
 }

@@ -1,11 +1,11 @@
-//! The API document.
+//! The OpenAPI document.
 
 use testkit::operations;
 
 use crate::app::TestApp;
 
 #[tokio::test]
-async fn every_endpoint_is_described_with_its_errors() {
+async fn every_endpoint_is_documented_with_its_errors() {
     let app = TestApp::start().await;
 
     let document = app.server.client("").get("/openapi.json").await.expect(200);
@@ -30,4 +30,17 @@ async fn every_endpoint_is_described_with_its_errors() {
             "put /friends/status/{requester_user_id}",
         ]
     );
+}
+
+#[tokio::test]
+async fn query_parameters_have_one_plain_type() {
+    let app = TestApp::start().await;
+
+    let document = app.server.client("").get("/openapi.json").await.expect(200);
+
+    for path in ["/friends/list", "/friends/search", "/friends/blocks"] {
+        for parameter in document["paths"][path]["get"]["parameters"].as_array().unwrap() {
+            assert!(parameter["schema"]["type"].is_string(), "{path}: {parameter}");
+        }
+    }
 }

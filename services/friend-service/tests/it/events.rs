@@ -1,16 +1,18 @@
 //! The events that the service publishes and consumes.
 
+use common::events::Event;
 use common::events::user::{UserOnlineStatusChanged, UserProfileUpdated, UserRegistered};
 use common::id::UserId;
 use engines::kafka::producer::Producer;
 use engines::kafka::record::Record;
+use insta::assert_json_snapshot;
 use platform::telemetry::Trace;
 use prometheus::Registry;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::app::TestApp;
 
-async fn publish<E: common::events::Event>(app: &TestApp, event: &E) {
+async fn publish<E: Event>(app: &TestApp, event: &E) {
     let config = &app.server.platform().config.kafka;
     let producer = Producer::new(config, &Registry::new()).unwrap();
     let (id, now) = (uuid::Uuid::now_v7(), chrono::Utc::now());
@@ -19,8 +21,8 @@ async fn publish<E: common::events::Event>(app: &TestApp, event: &E) {
 }
 
 #[tokio::test]
-async fn every_change_has_one_event_in_order() {
-    let app = TestApp::with_topics().await;
+async fn every_change_is_published_once_and_in_order() {
+    let app = TestApp::start_with_events().await;
     let (ann, bob) = app.ann_and_bob();
     let id = ann.request(2).await.expect(201)["id"].clone();
     bob.answer(1, "accept").await.expect(200);
@@ -53,21 +55,65 @@ async fn every_change_has_one_event_in_order() {
     );
     let versions: Vec<_> = all.iter().map(|event| event["version"].as_u64().unwrap()).collect();
     assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
-    let of = |event: &Value, fields: &[&str]| fields.iter().map(|field| event[field].clone()).collect::<Vec<_>>();
-    let fields =
-        ["friendship_id", "requester_id", "requester_name", "addressee_id", "addressee_name", "__event_type__"];
-    assert_eq!(
-        of(&all[0], &fields),
-        [id.clone(), json!(1), json!("ann"), json!(2), json!("bob"), json!("FriendRequestSent")]
-    );
-    assert_eq!(of(&all[1], &fields[..5]), [id.clone(), json!(1), json!("ann"), json!(2), json!("bob")]);
-    assert_eq!(of(&all[2], &["friendship_id", "user_id", "friend_id"]), [id, json!(1), json!(2)]);
+    for event in &all[..3] {
+        assert_eq!(event["friendship_id"], id);
+    }
     assert!(all[0]["timestamp"].as_str().unwrap().ends_with('Z') && all[0]["event_id"].is_string());
+    assert_json_snapshot!(
+        &all[..3],
+        {
+            "[].event_id" => "[id]",
+            "[].friendship_id" => "[id]",
+            "[].timestamp" => "[time]",
+            "[].version" => "[version]",
+        },
+        @r#"
+    [
+      {
+        "__event_type__": "FriendRequestSent",
+        "addressee_id": 2,
+        "addressee_name": "bob",
+        "event_id": "[id]",
+        "event_type": "FriendRequestSent",
+        "friendship_id": "[id]",
+        "requester_id": 1,
+        "requester_name": "ann",
+        "schema_version": 1,
+        "timestamp": "[time]",
+        "version": "[version]"
+      },
+      {
+        "__event_type__": "FriendRequestAccepted",
+        "addressee_id": 2,
+        "addressee_name": "bob",
+        "event_id": "[id]",
+        "event_type": "FriendRequestAccepted",
+        "friendship_id": "[id]",
+        "requester_id": 1,
+        "requester_name": "ann",
+        "schema_version": 1,
+        "timestamp": "[time]",
+        "version": "[version]"
+      },
+      {
+        "__event_type__": "FriendRemoved",
+        "event_id": "[id]",
+        "event_type": "FriendRemoved",
+        "friend_id": 2,
+        "friendship_id": "[id]",
+        "schema_version": 1,
+        "timestamp": "[time]",
+        "user_id": 1,
+        "version": "[version]"
+      }
+    ]
+    "#
+    );
 }
 
 #[tokio::test]
-async fn the_event_of_an_ended_relation_precedes_that_of_the_block() {
-    let app = TestApp::with_topics().await;
+async fn a_block_publishes_the_end_of_a_friendship_before_itself() {
+    let app = TestApp::start_with_events().await;
     let (ann, bob) = app.two_friends().await;
     ann.block(2).await.expect(200);
     ann.block(2).await.expect(200);
@@ -85,8 +131,8 @@ async fn the_event_of_an_ended_relation_precedes_that_of_the_block() {
 }
 
 #[tokio::test]
-async fn refused_changes_have_no_events() {
-    let app = TestApp::with_topics().await;
+async fn refused_changes_publish_nothing() {
+    let app = TestApp::start_with_events().await;
     let (ann, bob) = app.ann_and_bob();
     ann.cancel(2).await.expect(400);
     bob.unfriend(1).await.expect(404);
@@ -100,8 +146,8 @@ async fn refused_changes_have_no_events() {
 }
 
 #[tokio::test]
-async fn lists_show_names_from_events_while_user_service_is_unavailable() {
-    let app = TestApp::with_topics().await;
+async fn usernames_from_events_are_shown_while_user_service_is_unavailable() {
+    let app = TestApp::start_with_events().await;
     let (ann, _) = app.two_friends().await;
     let registered = UserRegistered {
         user_id: UserId(2),
@@ -110,25 +156,25 @@ async fn lists_show_names_from_events_while_user_service_is_unavailable() {
         display_name: "Bob".into(),
     };
     publish(&app, &registered).await;
-    let alone = app.replica("http://127.0.0.1:1").await;
+    let replica = app.replica("http://127.0.0.1:1").await;
 
-    testkit::eventually("the name arrives", || async {
-        let list = ann.at(&alone).client.get("/friends/list").await.expect(200);
+    testkit::eventually("the username is projected", || async {
+        let list = ann.at(&replica).client.get("/friends/list").await.expect(200);
         (list[0]["username"] == "bob").then_some(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn lists_show_a_changed_profile() {
-    let app = TestApp::with_topics().await;
+async fn a_changed_profile_is_fetched_again() {
+    let app = TestApp::start_with_events().await;
     let (ann, _) = app.two_friends().await;
     let shown = || async { ann.client.get("/friends/list").await.expect(200)[0].clone() };
     assert_eq!(shown().await["display_name"], "Display bob");
-    app.users.change(2, "display_name", json!("Robert"));
+    app.user_service.set_field(2, "display_name", json!("Robert"));
 
     testkit::eventually("the new name is shown", || async {
-        // Published repeatedly, because the tail may start after the first event.
+        // Published on each attempt, because the tail may begin after the first one.
         let updated =
             UserProfileUpdated { user_id: UserId(2), display_name: Some("Robert".into()), status_message: None };
         publish(&app, &updated).await;
@@ -139,16 +185,16 @@ async fn lists_show_a_changed_profile() {
 
 #[tokio::test]
 async fn an_offline_event_sets_the_last_seen_time() {
-    let app = TestApp::with_topics().await;
+    let app = TestApp::start_with_events().await;
     let (ann, _) = app.two_friends().await;
     let shown = || async { ann.client.get("/friends/list").await.expect(200)[0]["last_seen_at"].clone() };
     let before = shown().await;
-    let calls = app.users.calls("/batch").len();
+    let calls = app.user_service.calls("/batch").len();
 
-    testkit::eventually("the time is new", || async {
+    testkit::eventually("the last-seen time changes", || async {
         publish(&app, &UserOnlineStatusChanged { user_id: UserId(2), is_online: false }).await;
         (shown().await != before).then_some(())
     })
     .await;
-    assert_eq!(app.users.calls("/batch").len(), calls, "without a further call");
+    assert_eq!(app.user_service.calls("/batch").len(), calls, "the event needs no further call");
 }

@@ -1,21 +1,21 @@
-//! A user-service that is slow, fails, sends invalid bodies, or is unreachable.
+//! A user-service that is slow, fails, answers with invalid bodies, or is unavailable.
 
 use std::time::{Duration, Instant};
 
 use testkit::SLACK;
 
 use crate::app::{Person, TestApp};
-use crate::users::Behaviour;
+use crate::user_service::Behavior;
 
-/// No server listens at this address.
-const NOWHERE: &str = "http://127.0.0.1:1";
+/// No server listens at this URL.
+const UNAVAILABLE: &str = "http://127.0.0.1:1";
 
-/// A list takes at most 300 ms, whatever user-service does.
-const IN_TIME: Duration = Duration::from_millis(SLACK as u64 * 300);
+/// The contract's deadline for a list is 300 ms, regardless of user-service.
+const LIST_DEADLINE: Duration = Duration::from_millis(SLACK as u64 * 300);
 
-const SLOW: Behaviour = Behaviour::Slow(Duration::from_secs(5));
+const SLOW: Behavior = Behavior::Slow(Duration::from_secs(5));
 
-/// The names in the friend list, and the duration of the request.
+/// The usernames in the friend list, and the duration of the call.
 async fn names(person: &Person) -> (Vec<String>, Duration) {
     let started = Instant::now();
     let list = person.client.get("/friends/list").await.expect(200);
@@ -23,52 +23,52 @@ async fn names(person: &Person) -> (Vec<String>, Duration) {
     (names.collect(), started.elapsed())
 }
 
-async fn a_list_answers_in_time_while(behaviour: Behaviour) {
+async fn assert_list_answers_in_time_while(behavior: Behavior) {
     let app = TestApp::start().await;
     let (ann, _) = app.two_friends().await;
-    let fresh = app.replica(&app.users.url()).await;
-    app.users.set_behaviour(behaviour);
+    let fresh = app.replica(&app.user_service.url()).await;
+    app.user_service.set_behavior(behavior);
 
-    // On a loaded machine some of the requests may be slow.
+    // On a loaded machine a single call may miss the deadline, so one of ten suffices.
     let mut took = Vec::new();
-    while took.len() < 10 && took.last().is_none_or(|took| *took >= IN_TIME) {
+    while took.len() < 10 && took.last().is_none_or(|took| *took >= LIST_DEADLINE) {
         let (names, time) = names(&ann.at(&fresh)).await;
         assert_eq!(names, ["Unknown"]);
         took.push(time);
     }
-    assert!(took.last().is_some_and(|took| *took < IN_TIME), "{took:?}");
+    assert!(took.last().is_some_and(|took| *took < LIST_DEADLINE), "{took:?}");
 }
 
 #[tokio::test]
-async fn lists_answer_in_time_when_user_service_is_slow() {
-    a_list_answers_in_time_while(SLOW).await;
+async fn lists_answer_in_time_while_user_service_is_slow() {
+    assert_list_answers_in_time_while(SLOW).await;
 }
 
 #[tokio::test]
-async fn lists_answer_in_time_when_user_service_fails() {
-    a_list_answers_in_time_while(Behaviour::Failing).await;
+async fn lists_answer_in_time_while_user_service_fails() {
+    assert_list_answers_in_time_while(Behavior::Failing).await;
 }
 
 #[tokio::test]
-async fn lists_answer_in_time_when_user_service_sends_invalid_bodies() {
-    a_list_answers_in_time_while(Behaviour::InvalidBody).await;
+async fn lists_answer_in_time_while_user_service_sends_invalid_bodies() {
+    assert_list_answers_in_time_while(Behavior::InvalidBody).await;
 }
 
 #[tokio::test]
-async fn cached_names_outlive_user_service() {
+async fn cached_usernames_are_shown_while_user_service_fails() {
     let app = TestApp::start().await;
     let (ann, _) = app.two_friends().await;
     assert_eq!(names(&ann).await.0, ["bob"]);
 
-    app.users.set_behaviour(Behaviour::Failing);
+    app.user_service.set_behavior(Behavior::Failing);
 
     assert_eq!(names(&ann).await.0, ["bob"]);
 }
 
-async fn requests_are_refused_while(behaviour: Behaviour) {
+async fn assert_unverified_users_are_refused_while(behavior: Behavior) {
     let app = TestApp::start().await;
     let (ann, bob) = app.ann_and_bob();
-    app.users.set_behaviour(behaviour);
+    app.user_service.set_behavior(behavior);
 
     let started = Instant::now();
     let refused = ann.request(2).await;
@@ -76,72 +76,73 @@ async fn requests_are_refused_while(behaviour: Behaviour) {
     assert!(refused.header("retry-after").is_some());
     let refused = refused.expect(503);
     assert_eq!(refused["error"], "service_unavailable");
-    assert_eq!(refused["detail"], refused["message"], "a text, as in every refusal here");
+    assert_eq!(refused["detail"], refused["message"], "`detail` is a text in friend-service");
     bob.block(1).await.expect(503);
     ann.client.get("/friends/search?query=bob").await.expect(503);
-    assert_eq!(app.live_relations(1, 2).await, 0);
+    assert_eq!(app.live_friendships(1, 2).await, 0);
 
-    app.users.set_behaviour(Behaviour::Normal);
-    testkit::eventually("it is asked again", || async { (ann.request(2).await.status == 201).then_some(()) }).await;
+    app.user_service.set_behavior(Behavior::Healthy);
+    testkit::eventually("requests succeed again", || async { (ann.request(2).await.status == 201).then_some(()) })
+        .await;
 }
 
 #[tokio::test]
-async fn a_request_is_503_when_user_service_is_slow() {
-    requests_are_refused_while(SLOW).await;
+async fn requests_are_503_while_user_service_is_slow() {
+    assert_unverified_users_are_refused_while(SLOW).await;
 }
 
 #[tokio::test]
-async fn a_request_is_503_when_user_service_fails() {
-    requests_are_refused_while(Behaviour::Failing).await;
+async fn requests_are_503_while_user_service_fails() {
+    assert_unverified_users_are_refused_while(Behavior::Failing).await;
 }
 
 #[tokio::test]
-async fn a_request_is_503_when_user_service_sends_invalid_bodies() {
-    requests_are_refused_while(Behaviour::InvalidBody).await;
+async fn requests_are_503_while_user_service_sends_invalid_bodies() {
+    assert_unverified_users_are_refused_while(Behavior::InvalidBody).await;
 }
 
 #[tokio::test]
-async fn without_user_service_lists_answer_and_requests_are_503() {
+async fn without_user_service_lists_answer_and_requests_fail() {
     let app = TestApp::start().await;
     let (ann, _) = app.two_friends().await;
-    let alone = app.replica(NOWHERE).await;
-    let cara = app.stranger(3, "cara").at(&alone);
+    let replica = app.replica(UNAVAILABLE).await;
+    let cara = app.person_without_account(3, "cara").at(&replica);
 
-    assert_eq!(names(&ann.at(&alone)).await.0, ["Unknown"]);
+    assert_eq!(names(&ann.at(&replica)).await.0, ["Unknown"]);
     cara.request(1).await.expect(503);
-    ann.at(&alone).unfriend(2).await.expect(200);
+    ann.at(&replica).unfriend(2).await.expect(200);
 }
 
 #[tokio::test]
-async fn the_circuit_opens_while_user_service_fails_and_closes_afterwards() {
+async fn the_circuit_opens_while_calls_fail_and_closes_when_they_succeed() {
     let app = TestApp::start().await;
     let (ann, _) = app.ann_and_bob();
-    app.users.set_behaviour(Behaviour::Failing);
-    testkit::eventually("it is left alone", || async {
-        let before = app.users.calls("").len();
+    app.user_service.set_behavior(Behavior::Failing);
+    testkit::eventually("the circuit opens", || async {
+        let before = app.user_service.calls("").len();
         ann.request(2).await.expect(503);
-        (app.users.calls("").len() == before).then_some(())
+        (app.user_service.calls("").len() == before).then_some(())
     })
     .await;
     assert_eq!(app.metric("user_service_circuit_open").await, 1.0);
     assert!(app.metric("user_service_calls_total{call=\"exists\",outcome=\"rejected\"}").await > 0.0);
     assert!(app.metric("user_service_calls_total{call=\"exists\",outcome=\"status\"}").await > 0.0);
 
-    app.users.set_behaviour(Behaviour::Normal);
-    testkit::eventually("calls go on", || async { (ann.request(2).await.status == 201).then_some(()) }).await;
+    app.user_service.set_behavior(Behavior::Healthy);
+    testkit::eventually("the circuit closes", || async { (ann.request(2).await.status == 201).then_some(()) }).await;
     assert_eq!(app.metric("user_service_circuit_open").await, 0.0);
 }
 
 #[tokio::test]
-async fn concurrent_lookups_share_one_call() {
+async fn concurrent_look_ups_share_calls() {
     let app = TestApp::start().await;
     let (ann, bob) = app.two_friends().await;
     let cara = app.person(3, "cara");
     ann.befriend(&cara).await;
-    let fresh = app.replica(&app.users.url()).await;
+    let fresh = app.replica(&app.user_service.url()).await;
     let (ann, bob) = (ann.at(&fresh), bob.at(&fresh));
-    app.users.set_behaviour(Behaviour::Slow(Duration::from_millis(100)));
-    let before = app.users.calls("/batch").len();
+    app.user_service.set_behavior(Behavior::Slow(Duration::from_millis(100)));
+    let before = app.user_service.calls("/batch").len();
 
     let lists = futures_util::future::join_all((0..20).map(|n| {
         let person = if n % 2 == 0 { &ann } else { &bob };
@@ -151,8 +152,8 @@ async fn concurrent_lookups_share_one_call() {
         assert_eq!(names, if n % 2 == 0 { vec!["bob", "cara"] } else { vec!["ann"] });
     }
 
-    // The lookups for ann and bob may end up in two batches, but not in more.
-    assert!(app.users.calls("/batch").len() - before <= 2);
+    // Two batches at most: one call may begin before all look-ups have arrived.
+    assert!(app.user_service.calls("/batch").len() - before <= 2);
 }
 
 #[tokio::test]
@@ -167,7 +168,7 @@ async fn calls_are_signed_and_carry_the_request_id() {
         .expect(201);
 
     for path in ["/exists", "/batch"] {
-        let call = &app.users.calls(path)[0];
+        let call = &app.user_service.calls(path)[0];
         assert_eq!(call.request_id.as_deref(), Some("traced-7"), "{path}");
         let services = common::jwt::ServiceTokens::new(
             app.server.platform().config.service_secret_key.as_ref().unwrap(),

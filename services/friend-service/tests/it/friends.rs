@@ -1,4 +1,4 @@
-//! The friend list and the end of a friendship.
+//! The friend list, and the end of a friendship.
 
 use secrecy::ExposeSecret;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use serde_json::json;
 use testkit::Space;
 
 use crate::app::{Person, TestApp};
-use crate::wire::Wire;
+use crate::statement_counter::StatementCounter;
 
 #[tokio::test]
-async fn a_friend_has_a_name_and_presence() {
+async fn a_friend_is_listed_with_profile_and_presence() {
     let app = TestApp::start().await;
     let (ann, bob) = app.ann_and_bob();
     let friendship = ann.befriend(&bob).await;
@@ -20,7 +20,7 @@ async fn a_friend_has_a_name_and_presence() {
     let key = format!("{}user:online:2", base.redis_prefix);
 
     let mut redis = redis.get_multiplexed_async_connection().await.unwrap();
-    testkit::eventually("bob's own request makes him seen", || {
+    testkit::eventually("bob's own request sets his presence", || {
         let (mut redis, key) = (redis.clone(), key.clone());
         async move { redis.exists::<_, bool>(&key).await.unwrap().then_some(()) }
     })
@@ -42,7 +42,7 @@ async fn pages_of_the_list_follow_the_cursor_to_the_end() {
     let ann = app.person(1, "ann");
     for id in 2..=6 {
         let friend = app.person(id, &format!("friend{id}"));
-        // Requests in both directions, so that the list merges its two halves.
+        // Requests in both directions, so that both halves of the list are merged.
         if id % 2 == 0 {
             ann.befriend(&friend).await
         } else {
@@ -70,7 +70,7 @@ async fn pages_of_the_list_follow_the_cursor_to_the_end() {
 }
 
 #[tokio::test]
-async fn a_friendship_ends_for_both_users_and_can_begin_again() {
+async fn an_ended_friendship_can_begin_again() {
     let app = TestApp::start().await;
     let (ann, bob) = app.two_friends().await;
 
@@ -83,7 +83,7 @@ async fn a_friendship_ends_for_both_users_and_can_begin_again() {
 }
 
 #[tokio::test]
-async fn a_pending_request_cannot_be_removed_as_a_friendship() {
+async fn a_pending_request_cannot_be_unfriended() {
     let app = TestApp::start().await;
     let (ann, bob) = app.ann_and_bob();
     ann.request(2).await.expect(201);
@@ -91,7 +91,7 @@ async fn a_pending_request_cannot_be_removed_as_a_friendship() {
     ann.unfriend(2).await.expect(404);
     bob.unfriend(1).await.expect(404);
 
-    assert_eq!(app.live_relations(1, 2).await, 1);
+    assert_eq!(app.live_friendships(1, 2).await, 1);
 }
 
 async fn with_a_thousand_friends(app: &TestApp) -> Person {
@@ -102,42 +102,42 @@ async fn with_a_thousand_friends(app: &TestApp) -> Person {
         row.push("1").push_bind(id).push("'accepted'").push("UTC_TIMESTAMP()").push("UTC_TIMESTAMP()");
     });
     friendships.build().execute(&app.pool).await.unwrap();
-    (2..=1001).for_each(|id| app.users.add(id, &format!("friend{id}")));
+    (2..=1001).for_each(|id| app.user_service.add_user(id, &format!("friend{id}")));
     app.person(1, "ann")
 }
 
 #[tokio::test]
-async fn a_list_of_a_thousand_friends_costs_ten_calls_and_none_when_cached() {
+async fn a_list_of_a_thousand_friends_needs_ten_calls_with_a_cold_cache_and_none_with_a_warm_one() {
     let app = TestApp::start().await;
     let ann = with_a_thousand_friends(&app).await;
 
-    testkit::eventually("every name is known", || async {
+    testkit::eventually("every username is cached", || async {
         let list = ann.client.get("/friends/list").await.expect(200);
         let list = list.as_array().unwrap();
         assert_eq!(list.len(), 1000);
         list.iter().all(|friend| friend["username"] != "Unknown").then_some(())
     })
     .await;
-    assert_eq!(app.users.calls("").len(), 10, "cold");
+    assert_eq!(app.user_service.calls("").len(), 10, "cold cache");
 
     ann.client.get("/friends/list").await.expect(200);
-    assert_eq!(app.users.calls("").len(), 10, "warm");
+    assert_eq!(app.user_service.calls("").len(), 10, "warm cache");
 }
 
 #[tokio::test]
-async fn a_list_of_any_length_costs_one_statement() {
+async fn a_list_needs_one_statement_regardless_of_its_length() {
     let space = Arc::new(Space::new());
-    let wire = Wire::to(&space.schema("friend").await).await;
-    let app = TestApp::on(space, wire.url.clone()).await;
+    let counter = StatementCounter::start(&space.schema("friend").await).await;
+    let app = TestApp::start_in(space, counter.url.clone()).await;
     let ann = with_a_thousand_friends(&app).await;
     ann.client.get("/friends/list").await.expect(200);
 
-    let before = wire.statements();
+    let before = counter.statements();
     for _ in 0..40 {
         ann.client.get("/friends/list").await.expect(200);
     }
 
-    // The relay polls its shards each second, and new connections send statements of their own.
-    let lists = wire.statements() - before;
+    // The relay reads its shards every second, and each new connection sends statements of its own.
+    let lists = counter.statements() - before;
     assert!((40..80).contains(&lists), "{lists} statements for 40 lists");
 }

@@ -1,6 +1,6 @@
-//! Service tests: HTTP to the real router, real engines, and a scripted user-service.
+//! Service tests: HTTP to the real router, real engines, and a simulated user-service.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
 mod app;
 mod blocks;
@@ -12,6 +12,6 @@ mod model;
 mod races;
 mod requests;
 mod search;
+mod statement_counter;
 mod takeover;
-mod users;
-mod wire;
+mod user_service;

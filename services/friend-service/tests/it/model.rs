@@ -1,4 +1,4 @@
-//! Random changes by a few users, compared with a model: answers, stored state and events.
+//! Random actions of a few users, compared with a model: the answers, the stored state, and the published events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::app::{Person, TestApp};
 
-const USERS: usize = 4;
+const PEOPLE: usize = 4;
 
 #[derive(Clone, Copy, Debug)]
 enum Action {
@@ -22,70 +22,71 @@ enum Action {
     Unblock,
 }
 
-/// An action, its user and its target.
+/// An action, the acting user, and the other user.
 type Step = (Action, usize, usize);
 
-/// An event between two users: its type, its first and its second user.
-type Published = BTreeMap<(usize, usize), Vec<(&'static str, usize, usize)>>;
+/// The events of each pair, as event type, first user and second user.
+type EventLog = BTreeMap<(usize, usize), Vec<(&'static str, usize, usize)>>;
 
 #[derive(Default)]
 struct Model {
-    /// The requester, and whether the request was accepted.
-    relations: BTreeMap<(usize, usize), (usize, bool)>,
+    /// The requester of each live friendship, and whether it is accepted.
+    friendships: BTreeMap<(usize, usize), (usize, bool)>,
     blocks: BTreeSet<(usize, usize)>,
-    events: Published,
+    events: EventLog,
 }
 
 impl Model {
-    fn act(&mut self, (act, me, other): Step) -> u16 {
+    /// Applies an action and returns the expected status.
+    fn apply(&mut self, (action, me, other): Step) -> u16 {
         let pair = (me.min(other), me.max(other));
-        let relation = self.relations.get(&pair).copied();
+        let friendship = self.friendships.get(&pair).copied();
         let blocked = self.blocks.contains(&(me, other)) || self.blocks.contains(&(other, me));
-        match act {
+        match action {
             Action::Request | Action::Block | Action::Unblock if me == other => 400,
             Action::Request if blocked => 403,
-            Action::Request if relation.is_some() => 400,
-            Action::Request => self.relate(pair, Some((me, false)), ("FriendRequestSent", me, other)),
-            Action::Accept if relation == Some((other, false)) && me != other => {
-                self.relate(pair, Some((other, true)), ("FriendRequestAccepted", other, me))
+            Action::Request if friendship.is_some() => 400,
+            Action::Request => self.change(pair, Some((me, false)), ("FriendRequestSent", me, other)),
+            Action::Accept if friendship == Some((other, false)) && me != other => {
+                self.change(pair, Some((other, true)), ("FriendRequestAccepted", other, me))
             }
-            Action::Reject if relation == Some((other, false)) && me != other => {
-                self.relate(pair, None, ("FriendRequestRejected", other, me))
+            Action::Reject if friendship == Some((other, false)) && me != other => {
+                self.change(pair, None, ("FriendRequestRejected", other, me))
             }
-            Action::Cancel if relation == Some((me, false)) && me != other => {
-                self.relate(pair, None, ("FriendRequestCancelled", me, other))
+            Action::Cancel if friendship == Some((me, false)) && me != other => {
+                self.change(pair, None, ("FriendRequestCancelled", me, other))
             }
             Action::Accept | Action::Reject | Action::Cancel => 400,
-            Action::Remove if matches!(relation, Some((_, true))) => {
-                self.relate(pair, None, ("FriendRemoved", me, other))
+            Action::Remove if matches!(friendship, Some((_, true))) => {
+                self.change(pair, None, ("FriendRemoved", me, other))
             }
             Action::Remove => 404,
-            Action::Unblock if self.blocks.remove(&(me, other)) => self.record(pair, ("UserUnblocked", me, other)),
+            Action::Unblock if self.blocks.remove(&(me, other)) => self.append(pair, ("UserUnblocked", me, other)),
             Action::Unblock => 404,
             Action::Block => {
-                match relation {
-                    Some((_, true)) => _ = self.relate(pair, None, ("FriendRemoved", me, other)),
+                match friendship {
+                    Some((_, true)) => _ = self.change(pair, None, ("FriendRemoved", me, other)),
                     Some((requester, _)) if requester == me => {
-                        _ = self.relate(pair, None, ("FriendRequestCancelled", me, other))
+                        _ = self.change(pair, None, ("FriendRequestCancelled", me, other))
                     }
-                    Some(_) => _ = self.relate(pair, None, ("FriendRequestRejected", other, me)),
+                    Some(_) => _ = self.change(pair, None, ("FriendRequestRejected", other, me)),
                     None => {}
                 }
-                if self.blocks.insert((me, other)) { self.record(pair, ("UserBlocked", me, other)) } else { 200 }
+                if self.blocks.insert((me, other)) { self.append(pair, ("UserBlocked", me, other)) } else { 200 }
             }
         }
     }
 
-    fn relate(&mut self, pair: (usize, usize), to: Option<(usize, bool)>, event: (&'static str, usize, usize)) -> u16 {
+    fn change(&mut self, pair: (usize, usize), to: Option<(usize, bool)>, event: (&'static str, usize, usize)) -> u16 {
         match to {
-            Some(relation) => _ = self.relations.insert(pair, relation),
-            None => _ = self.relations.remove(&pair),
+            Some(friendship) => _ = self.friendships.insert(pair, friendship),
+            None => _ = self.friendships.remove(&pair),
         }
-        self.record(pair, event);
+        self.append(pair, event);
         if event.0 == "FriendRequestSent" { 201 } else { 200 }
     }
 
-    fn record(&mut self, pair: (usize, usize), event: (&'static str, usize, usize)) -> u16 {
+    fn append(&mut self, pair: (usize, usize), event: (&'static str, usize, usize)) -> u16 {
         self.events.entry(pair).or_default().push(event);
         200
     }
@@ -93,22 +94,22 @@ impl Model {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     use Action::{Accept, Block, Cancel, Reject, Remove, Request, Unblock};
-    let act = prop_oneof![
+    let action = prop_oneof![
         6 => Just(Request), 5 => Just(Accept), 2 => Just(Reject), 2 => Just(Cancel),
         2 => Just(Remove), 2 => Just(Block), 3 => Just(Unblock)
     ];
-    prop::collection::vec((act, 0..USERS, 0..USERS), 1..60)
+    prop::collection::vec((action, 0..PEOPLE, 0..PEOPLE), 1..60)
 }
 
 #[test]
-fn the_service_agrees_with_the_model() {
+fn the_service_behaves_as_the_model() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let app = runtime.block_on(TestApp::with_topics());
+    let app = runtime.block_on(TestApp::start_with_events());
     let cases = AtomicI64::new(0);
     let config = Config { cases: 16, max_shrink_iters: 100, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
         .run(&steps(), |steps| {
-            // Each case has users of its own, so one service serves all cases.
+            // Each case has its own users, so one service serves all cases.
             let first = cases.fetch_add(1, Ordering::Relaxed) * 10 + 1;
             runtime.block_on(compare(&app, first, &steps))
         })
@@ -118,27 +119,27 @@ fn the_service_agrees_with_the_model() {
 }
 
 async fn compare(app: &TestApp, first: i64, steps: &[Step]) -> Result<(), TestCaseError> {
-    let people: Vec<_> = (0..USERS).map(|n| app.person(first + n as i64, &format!("user{n}"))).collect();
+    let people: Vec<_> = (0..PEOPLE).map(|n| app.person(first + n as i64, &format!("user{n}"))).collect();
     let mut model = Model::default();
     for step in steps {
-        let (expected, answered) = (model.act(*step), act(&people, *step).await);
+        let (expected, answered) = (model.apply(*step), perform(&people, *step).await);
         prop_assert_eq!(answered, expected, "{:?}", step);
     }
-    prop_assert_eq!(stored_relations(app, first).await, model.relations);
+    prop_assert_eq!(stored_friendships(app, first).await, model.friendships);
     prop_assert_eq!(stored_blocks(app, first).await, model.blocks);
-    let expected: usize = model.events.values().map(Vec::len).sum();
-    let events = testkit::eventually("all events", || async {
-        let events = published(app, first).await;
-        (events.values().map(Vec::len).sum::<usize>() >= expected).then_some(events)
+    let count: usize = model.events.values().map(Vec::len).sum();
+    let events = testkit::eventually("all events are published", || async {
+        let events = published_events(app, first).await;
+        (events.values().map(Vec::len).sum::<usize>() >= count).then_some(events)
     })
     .await;
     prop_assert_eq!(events, model.events);
     Ok(())
 }
 
-async fn act(people: &[Person], (act, me, other): Step) -> u16 {
+async fn perform(people: &[Person], (action, me, other): Step) -> u16 {
     let (me, other) = (&people[me], people[other].id);
-    let answer = match act {
+    let answer = match action {
         Action::Request => me.request(other).await,
         Action::Accept => me.answer(other, "accept").await,
         Action::Reject => me.answer(other, "reject").await,
@@ -150,7 +151,7 @@ async fn act(people: &[Person], (act, me, other): Step) -> u16 {
     answer.status
 }
 
-async fn stored_relations(app: &TestApp, first: i64) -> BTreeMap<(usize, usize), (usize, bool)> {
+async fn stored_friendships(app: &TestApp, first: i64) -> BTreeMap<(usize, usize), (usize, bool)> {
     let live = sqlx::query_as(
         "SELECT user_id_1, user_id_2, status = 'accepted' FROM friendships
          WHERE deleted_at IS NULL AND user_id_1 BETWEEN ? AND ?",
@@ -167,7 +168,7 @@ async fn stored_blocks(app: &TestApp, first: i64) -> BTreeSet<(usize, usize)> {
     blocks.into_iter().map(|(a, b)| (n(a), n(b))).collect()
 }
 
-async fn published(app: &TestApp, first: i64) -> Published {
+async fn published_events(app: &TestApp, first: i64) -> EventLog {
     const TYPES: [&str; 7] = [
         "FriendRequestSent",
         "FriendRequestAccepted",
@@ -177,12 +178,12 @@ async fn published(app: &TestApp, first: i64) -> Published {
         "UserBlocked",
         "UserUnblocked",
     ];
-    let mut events = Published::new();
+    let mut events = EventLog::new();
     for event in app.friend_events().all().await {
         let id = |fields: [&str; 2]| fields.iter().find_map(|field| event.get(field)).and_then(Value::as_i64).unwrap();
         let other = event.get("friend_id").or(event.get("blocked_user_id")).or(event.get("addressee_id"));
         let (a, b) = (id(["requester_id", "user_id"]) - first, other.and_then(Value::as_i64).unwrap() - first);
-        if (0..USERS as i64).contains(&a) {
+        if (0..PEOPLE as i64).contains(&a) {
             let name = TYPES.into_iter().find(|name| event["event_type"] == *name).unwrap();
             let (a, b) = (a as usize, b as usize);
             events.entry((a.min(b), a.max(b))).or_default().push((name, a, b));

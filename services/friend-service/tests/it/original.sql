@@ -1,4 +1,4 @@
--- The table `friendships` as the original leaves it (shared/original-data/mysql.sql).
+-- The table `friendships` of the original with its rows.
 CREATE TABLE `friendships` (
   `id` int(11) NOT NULL AUTO_INCREMENT COMMENT '친구 관계 고유 식별자',
   `user_id_1` int(11) NOT NULL COMMENT '친구 요청을 보낸 사용자 ID',

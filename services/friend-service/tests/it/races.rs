@@ -16,9 +16,9 @@ fn counted(statuses: impl IntoIterator<Item = u16>) -> BTreeMap<u16, usize> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_concurrent_requests_in_both_directions_leave_one_relation() {
-    let app = TestApp::with_topics().await;
-    let replica = app.replica(&app.users.url()).await;
+async fn a_hundred_concurrent_requests_in_both_directions_at_two_replicas_create_one_friendship() {
+    let app = TestApp::start_with_events().await;
+    let replica = app.replica(&app.user_service.url()).await;
     let (ann, bob) = app.ann_and_bob();
 
     let requests = (0..100).map(|n| {
@@ -29,12 +29,12 @@ async fn a_hundred_concurrent_requests_in_both_directions_leave_one_relation() {
     let statuses = counted(join_all(requests).await);
 
     assert_eq!(statuses, BTreeMap::from([(201, 1), (400, 99)]));
-    assert_eq!(app.live_relations(1, 2).await, 1);
+    assert_eq!(app.live_friendships(1, 2).await, 1);
     assert_eq!(app.friend_events().expect("FriendRequestSent", 1).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn concurrent_requests_of_many_pairs_leave_one_relation_each() {
+async fn concurrent_requests_create_one_friendship_for_each_pair() {
     let app = TestApp::start().await;
     let people: Vec<_> = (1..=15).map(|id| app.person(id, &format!("user{id}"))).collect();
 
@@ -45,26 +45,26 @@ async fn concurrent_requests_of_many_pairs_leave_one_relation_each() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_concurrent_block_and_request_leave_no_relation() {
+async fn a_concurrent_block_and_request_leave_no_friendship() {
     let app = TestApp::start().await;
     let pairs: Vec<_> =
         (0..20).map(|n| (app.person(2 * n + 1, &format!("a{n}")), app.person(2 * n + 2, &format!("b{n}")))).collect();
 
-    let races = pairs.iter().map(|(blocker, asker)| async {
-        let (blocked, asked) = tokio::join!(blocker.block(asker.id), asker.request(blocker.id));
+    let races = pairs.iter().map(|(blocker, requester)| async {
+        let (blocked, requested) = tokio::join!(blocker.block(requester.id), requester.request(blocker.id));
         assert_eq!(blocked.status, 200);
-        assert!([201, 403].contains(&asked.status), "{}", asked.text);
+        assert!([201, 403].contains(&requested.status), "{}", requested.text);
     });
     join_all(races).await;
 
-    for (blocker, asker) in &pairs {
-        assert_eq!(app.live_relations(blocker.id, asker.id).await, 0);
+    for (blocker, requester) in &pairs {
+        assert_eq!(app.live_friendships(blocker.id, requester.id).await, 0);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_of_concurrent_accept_reject_and_cancel_wins() {
-    let app = TestApp::with_topics().await;
+async fn one_of_a_concurrent_accept_reject_and_cancel_succeeds() {
+    let app = TestApp::start_with_events().await;
     let (ann, bob) = app.ann_and_bob();
     for round in 1..=10 {
         ann.request(2).await.expect(201);
@@ -78,7 +78,7 @@ async fn one_of_concurrent_accept_reject_and_cancel_wins() {
     }
     let events = app.friend_events();
     events.expect("FriendRequestSent", 10).await;
-    testkit::eventually("each request has one end", || async {
+    testkit::eventually("each request has ended once", || async {
         let all = events.all().await;
         let ends = all.iter().filter(|e| {
             ["FriendRequestRejected", "FriendRequestCancelled", "FriendRemoved"]
@@ -89,35 +89,35 @@ async fn one_of_concurrent_accept_reject_and_cancel_wins() {
     .await;
 }
 
-/// The requests, friendships and blocks between users.
-type Relations = BTreeSet<(&'static str, i64, i64)>;
+/// All relationships, as `pending` or `accepted` with requester and addressee, and as `blocks` with both users.
+type Relationships = BTreeSet<(&'static str, i64, i64)>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn concurrent_random_changes_leave_the_state_that_their_events_describe() {
-    let app = TestApp::with_topics().await;
-    let replica = app.replica(&app.users.url()).await;
+async fn the_events_of_concurrent_random_actions_describe_the_stored_state() {
+    let app = TestApp::start_with_events().await;
+    let replica = app.replica(&app.user_service.url()).await;
     let here: Vec<_> = (1..=4).map(|id| app.person(id, &format!("user{id}"))).collect();
     let there: Vec<_> = here.iter().map(|person| person.at(&replica)).collect();
 
-    // Multiplied by a prime: the order appears random and is the same in each run.
-    let acts = (0..600_usize).map(|n| n * 7919 % 600).map(|n| {
+    // The prime factor makes a pseudo-random order that is the same in each run.
+    let actions = (0..600_usize).map(|n| n * 7919 % 600).map(|n| {
         let me = if n % 2 == 0 { &here[n / 2 % 4] } else { &there[n / 2 % 4] };
-        act(me, (n / 8 % 4 + 1) as i64, n / 32)
+        perform(me, (n / 8 % 4 + 1) as i64, n / 32)
     });
-    let statuses = counted(futures_util::stream::iter(acts).buffer_unordered(32).collect::<Vec<_>>().await);
+    let statuses = counted(futures_util::stream::iter(actions).buffer_unordered(32).collect::<Vec<_>>().await);
 
     assert!(statuses.keys().all(|status| *status < 500), "{statuses:?}");
     assert!(statuses.contains_key(&200) && statuses.contains_key(&201), "{statuses:?}");
-    testkit::eventually("every event is published", || async {
+    testkit::eventually("the outbox is empty", || async {
         let unpublished: i64 =
             sqlx::query_scalar("SELECT COUNT(*) FROM friend_outbox").fetch_one(&app.pool).await.unwrap();
         (unpublished == 0).then_some(())
     })
     .await;
-    assert_eq!(from_events(app.friend_events().all().await), from_tables(&app).await);
+    assert_eq!(replayed(app.friend_events().all().await), stored(&app).await);
 }
 
-async fn act(me: &Person, other: i64, kind: usize) -> u16 {
+async fn perform(me: &Person, other: i64, kind: usize) -> u16 {
     let answer = match kind % 10 {
         0..=2 => me.request(other).await,
         3 | 4 => me.answer(other, "accept").await,
@@ -129,33 +129,35 @@ async fn act(me: &Person, other: i64, kind: usize) -> u16 {
     answer.status
 }
 
-/// Applies the events in order. Each must fit the state that the earlier ones left.
-fn from_events(mut events: Vec<Value>) -> Relations {
+/// Applies the events in the order of their versions. Panics if an event does not fit the state before it.
+fn replayed(mut events: Vec<Value>) -> Relationships {
     events.sort_by_key(|event| event["version"].as_u64());
-    let mut standing = Relations::new();
+    let mut relationships = Relationships::new();
     for event in events {
         let id = |fields: [&str; 3]| fields.into_iter().find_map(|field| event[field].as_i64()).unwrap();
         let (a, b) = (id(["requester_id", "user_id", ""]), id(["addressee_id", "friend_id", "blocked_user_id"]));
         let fits = match event["event_type"].as_str().unwrap() {
-            "FriendRequestSent" => standing.insert(("pending", a, b)),
-            "FriendRequestAccepted" => standing.remove(&("pending", a, b)) && standing.insert(("accepted", a, b)),
-            "FriendRequestRejected" | "FriendRequestCancelled" => standing.remove(&("pending", a, b)),
-            "FriendRemoved" => standing.remove(&("accepted", a, b)) || standing.remove(&("accepted", b, a)),
-            "UserBlocked" => standing.insert(("blocks", a, b)),
-            "UserUnblocked" => standing.remove(&("blocks", a, b)),
+            "FriendRequestSent" => relationships.insert(("pending", a, b)),
+            "FriendRequestAccepted" => {
+                relationships.remove(&("pending", a, b)) && relationships.insert(("accepted", a, b))
+            }
+            "FriendRequestRejected" | "FriendRequestCancelled" => relationships.remove(&("pending", a, b)),
+            "FriendRemoved" => relationships.remove(&("accepted", a, b)) || relationships.remove(&("accepted", b, a)),
+            "UserBlocked" => relationships.insert(("blocks", a, b)),
+            "UserUnblocked" => relationships.remove(&("blocks", a, b)),
             other => panic!("{other}"),
         };
-        assert!(fits, "{event} after {standing:?}");
+        assert!(fits, "{event} after {relationships:?}");
     }
-    standing
+    relationships
 }
 
-async fn from_tables(app: &TestApp) -> Relations {
-    let stored = sqlx::query_as(
+async fn stored(app: &TestApp) -> Relationships {
+    let rows = sqlx::query_as(
         "SELECT status, user_id_1, user_id_2 FROM friendships WHERE deleted_at IS NULL
          UNION ALL SELECT 'blocks', user_id, blocked_user_id FROM block_users",
     );
-    let stored: Vec<(String, i32, i32)> = stored.fetch_all(&app.pool).await.unwrap();
+    let rows: Vec<(String, i32, i32)> = rows.fetch_all(&app.pool).await.unwrap();
     let name = |kind: &str| ["pending", "accepted", "blocks"].into_iter().find(|name| *name == kind).unwrap();
-    stored.into_iter().map(|(kind, a, b)| (name(&kind), a.into(), b.into())).collect()
+    rows.into_iter().map(|(kind, a, b)| (name(&kind), a.into(), b.into())).collect()
 }

@@ -1,20 +1,35 @@
-//! Sending, answering, cancelling and listing requests.
+//! Friend requests: sending, answering, cancelling, and the list of pending ones.
 
+use insta::assert_json_snapshot;
 use serde_json::json;
 
 use crate::app::TestApp;
 
 #[tokio::test]
-async fn both_users_see_a_sent_request() {
+async fn a_request_is_listed_for_both_users() {
     let app = TestApp::start().await;
     let (ann, bob) = app.ann_and_bob();
 
     let sent = ann.client.post("/friends/request", json!({"user_id_2": 2, "message": "안녕 👋"})).await.expect(201);
 
-    assert_eq!((&sent["user_id_1"], &sent["user_id_2"], &sent["status"]), (&json!(1), &json!(2), &json!("pending")));
     assert_eq!(sent["request_id"], sent["id"]);
-    assert_eq!(sent["deleted_at"], json!(null));
     assert!(sent["created_at"].as_str().unwrap().ends_with('Z'));
+    assert_json_snapshot!(
+        sent,
+        {".id" => "[id]", ".request_id" => "[id]", ".created_at" => "[time]", ".updated_at" => "[time]"},
+        @r#"
+    {
+      "created_at": "[time]",
+      "deleted_at": null,
+      "id": "[id]",
+      "request_id": "[id]",
+      "status": "pending",
+      "updated_at": "[time]",
+      "user_id_1": 1,
+      "user_id_2": 2
+    }
+    "#
+    );
     let expected = |user_id: i64, username: &str, kind: &str| {
         json!([{
             "friendship_id": sent["id"], "user_id": user_id, "username": username, "email": "", "status": "pending",
@@ -29,27 +44,27 @@ async fn both_users_see_a_sent_request() {
 async fn the_field_names_of_older_clients_are_accepted() {
     let app = TestApp::start().await;
     let (ann, _) = app.ann_and_bob();
-    app.users.add(3, "cara");
+    app.user_service.add_user(3, "cara");
 
     ann.client.post("/api/friends/request", json!({"target_user_id": "2"})).await.expect(201);
     ann.client.post("/friends/request/", json!({"to_user_id": 3, "message": null})).await.expect(201);
 }
 
 #[tokio::test]
-async fn a_user_cannot_send_a_request_to_themselves_or_an_unknown_user() {
+async fn users_cannot_send_requests_to_themselves_or_to_unknown_users() {
     let app = TestApp::start().await;
     let (ann, _) = app.ann_and_bob();
 
     let oneself = ann.request(1).await.expect(400);
-    let nobody = ann.request(99).await.expect(404);
+    let unknown = ann.request(99).await.expect(404);
 
     assert_eq!(oneself["detail"], "Cannot send friend request to yourself");
-    assert_eq!(nobody["detail"], "Target user not found");
-    assert_eq!((&nobody["error"], &nobody["status_code"]), (&json!("resource_not_found"), &json!(404)));
+    assert_eq!(unknown["detail"], "Target user not found");
+    assert_eq!((&unknown["error"], &unknown["status_code"]), (&json!("resource_not_found"), &json!(404)));
 }
 
 #[tokio::test]
-async fn a_request_between_related_users_is_refused() {
+async fn a_live_friendship_refuses_another_request() {
     let app = TestApp::start().await;
     let (ann, bob) = app.ann_and_bob();
     ann.request(2).await.expect(201);
@@ -62,7 +77,7 @@ async fn a_request_between_related_users_is_refused() {
 }
 
 #[tokio::test]
-async fn invalid_input_is_reported_field_by_field() {
+async fn each_invalid_field_is_reported() {
     let app = TestApp::start().await;
     let (ann, _) = app.ann_and_bob();
     let long = "x".repeat(501);
@@ -110,7 +125,7 @@ async fn a_rejected_or_cancelled_request_stays_as_history_and_can_be_sent_again(
 
     assert_eq!(rejected, json!({"message": "Friend request rejected successfully"}));
     assert_eq!(cancelled, json!({"message": "Friend request cancelled successfully", "target_user_id": 1}));
-    assert_eq!(app.live_relations(1, 2).await, 1);
+    assert_eq!(app.live_friendships(1, 2).await, 1);
     let all: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM friendships").fetch_one(&app.pool).await.unwrap();
     assert_eq!(all, 3);
 }
@@ -158,23 +173,23 @@ async fn the_paths_of_older_clients_work() {
 #[tokio::test]
 async fn a_missing_token_is_401_before_any_other_error() {
     let app = TestApp::start().await;
-    let nobody = app.server.client("").with_header("x-user-id", "1");
+    let anonymous = app.server.client("").with_header("x-user-id", "1");
 
     for refused in [
-        nobody.post("/friends/request", json!({"user_id_2": "x"})).await,
-        nobody.put("/friends/status/x", json!({})).await,
-        nobody.delete("/friends/request/x").await,
-        nobody.get("/friends/list?limit=x").await,
-        nobody.get("/friends").await,
-        nobody.get("/friends/requests").await,
-        nobody.get("/friends/requests/pending").await,
-        nobody.get("/friends/search").await,
-        nobody.delete("/friends/x").await,
-        nobody.post("/friends/block/x", json!({})).await,
-        nobody.delete("/friends/block/x").await,
-        nobody.get("/friends/blocked").await,
-        nobody.get("/friends/blocks?limit=x").await,
-        nobody.post("/friends/x/accept", json!({})).await,
+        anonymous.post("/friends/request", json!({"user_id_2": "x"})).await,
+        anonymous.put("/friends/status/x", json!({})).await,
+        anonymous.delete("/friends/request/x").await,
+        anonymous.get("/friends/list?limit=x").await,
+        anonymous.get("/friends").await,
+        anonymous.get("/friends/requests").await,
+        anonymous.get("/friends/requests/pending").await,
+        anonymous.get("/friends/search").await,
+        anonymous.delete("/friends/x").await,
+        anonymous.post("/friends/block/x", json!({})).await,
+        anonymous.delete("/friends/block/x").await,
+        anonymous.get("/friends/blocked").await,
+        anonymous.get("/friends/blocks?limit=x").await,
+        anonymous.post("/friends/x/accept", json!({})).await,
     ] {
         assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
         assert_eq!(refused.expect(401)["detail"], "Not authenticated");
@@ -182,7 +197,7 @@ async fn a_missing_token_is_401_before_any_other_error() {
 }
 
 #[tokio::test]
-async fn a_metric_counts_requests_by_outcome() {
+async fn requests_are_counted_by_outcome() {
     let app = TestApp::start().await;
     let (ann, bob) = app.ann_and_bob();
     ann.request(2).await.expect(201);

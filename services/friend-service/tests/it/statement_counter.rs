@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 
-/// The first byte of a command that executes a plain or a prepared statement.
-const STATEMENTS: [u8; 2] = [0x03, 0x17];
+/// The first byte of the commands `COM_QUERY` and `COM_STMT_EXECUTE`.
+const STATEMENT_COMMANDS: [u8; 2] = [0x03, 0x17];
 
-pub struct Wire {
-    /// The current address of MySQL.
+pub struct StatementCounter {
+    /// The URL of MySQL through the proxy.
     pub url: String,
     statements: Arc<AtomicU64>,
 }
 
-impl Wire {
-    pub async fn to(url: &str) -> Self {
+impl StatementCounter {
+    pub async fn start(url: &str) -> Self {
         let (engine, listener) = (address(url), TcpListener::bind("127.0.0.1:0").await.unwrap());
         let url = url.replace(&engine, &listener.local_addr().unwrap().to_string());
         let statements = Arc::new(AtomicU64::new(0));
@@ -48,7 +48,7 @@ fn address(url: &str) -> String {
     url.rsplit('@').next().unwrap().split('/').next().unwrap().to_owned()
 }
 
-/// A packet consists of three bytes of length, a sequence number that is 0 in commands, and a body.
+/// A packet consists of its length in three bytes, a sequence number that is 0 in commands, and a body.
 async fn count_statements(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -59,7 +59,7 @@ async fn count_statements(
         from.read_exact(&mut head).await?;
         let mut body = vec![0; u32::from_le_bytes([head[0], head[1], head[2], 0]) as usize];
         from.read_exact(&mut body).await?;
-        let statement = head[3] == 0 && body.first().is_some_and(|command| STATEMENTS.contains(command));
+        let statement = head[3] == 0 && body.first().is_some_and(|command| STATEMENT_COMMANDS.contains(command));
         count.fetch_add(u64::from(statement), Ordering::Relaxed);
         to.write_all(&[&head[..], &body].concat()).await?;
     }
