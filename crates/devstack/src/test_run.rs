@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::process::Command;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::build::{Executable, build, cargo};
 use crate::control;
@@ -61,7 +62,9 @@ async fn test(
     // Variables with which a test stops and starts processes of the stack, and runs commands of the services.
     cargo.env("STACK_CONTROL", control::socket(&stack.plan.dir)).env("STACK_PROGRAMS", stack.plan.dir.programs());
     cargo.envs(faults.map(|size| ("FAULTS", size.as_str())));
-    run_tests(stack, cargo, &executables).await
+    let (status, summary) = run_tests(cargo, &executables, &stack.shutdown, print_raw).await?;
+    summary.iter().for_each(|line| print(line));
+    Ok(exit_code(status))
 }
 
 fn command(stack: &Stack, args: &[String]) -> Command {
@@ -70,8 +73,13 @@ fn command(stack: &Stack, args: &[String]) -> Command {
     cargo
 }
 
-/// Runs cargo, prints its output as it comes, and then the summary.
-async fn run_tests(stack: &Stack, mut cargo: Command, executables: &[Executable]) -> Result<ExitCode> {
+/// Runs cargo and passes its output on as it comes. Returns the lines of the summary.
+async fn run_tests(
+    mut cargo: Command,
+    executables: &[Executable],
+    shutdown: &CancellationToken,
+    mut pass_on: impl FnMut(&[u8]),
+) -> Result<(ExitStatus, Vec<String>)> {
     let mut summary = TestSummary::new(executables);
     // One pipe, so that cargo's headings keep their place between the outputs of the test programs.
     let (output, input) = io::pipe()?;
@@ -87,24 +95,22 @@ async fn run_tests(stack: &Stack, mut cargo: Command, executables: &[Executable]
     let status = loop {
         tokio::select! {
             biased;
-            () = stack.shutdown.cancelled(), if !interrupted => {
+            () = shutdown.cancelled(), if !interrupted => {
                 interrupted = true;
                 let _ = killpg(Pid::from_raw(group as i32), Signal::SIGINT);
             }
-            Ok(count @ 1..) = output.read(&mut buffer) => pass_on(&buffer[..count], &mut summary),
+            Ok(count @ 1..) = output.read(&mut buffer) => {
+                pass_on(&buffer[..count]);
+                summary.read(&buffer[..count]);
+            }
             status = child.wait() => break status?,
         }
     };
     while let Ok(Ok(count @ 1..)) = timeout(LAST_OUTPUT_TIMEOUT, output.read(&mut buffer)).await {
-        pass_on(&buffer[..count], &mut summary);
+        pass_on(&buffer[..count]);
+        summary.read(&buffer[..count]);
     }
-    summary.lines(status.success()).iter().for_each(|line| print(line));
-    Ok(exit_code(status))
-}
-
-fn pass_on(output: &[u8], summary: &mut TestSummary) {
-    print_raw(output);
-    summary.read(output);
+    Ok((status, summary.lines(status.success())))
 }
 
 fn exit_code(status: ExitStatus) -> ExitCode {
@@ -203,6 +209,34 @@ mod tests {
             format!("test --no-fail-fast -p e2e --no-run {message_format}")
         );
         assert_eq!(built("--doc"), None);
+    }
+
+    /// Runs a shell script in the place of cargo.
+    async fn run_script(script: &str, shutdown: &CancellationToken) -> (ExitStatus, String) {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]);
+        let mut output = Vec::new();
+        let (status, summary) = run_tests(shell, &[], shutdown, |piece| output.extend_from_slice(piece)).await.unwrap();
+        // Not printed: a summary of these tests themselves would count the tests in it.
+        assert_eq!(output.is_empty(), shutdown.is_cancelled());
+        (status, summary.last().unwrap().clone())
+    }
+
+    #[tokio::test]
+    async fn both_outputs_are_read_in_order_even_if_a_process_is_left_behind() {
+        let script = "echo '     Running tests/a.rs (t/a-1)' >&2; echo 'skipped: reason' >&2
+            echo 'test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.10s'
+            echo '     Running tests/b.rs (t/b-1)' >&2; sleep 5 & exit 101";
+        let (status, summary) = run_script(script, &CancellationToken::new()).await;
+        assert_eq!((status.code(), summary.as_str()), (Some(101), "1 passed, 1 failed, 2 skipped"));
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_interrupts_cargo_and_the_tests() {
+        let shutdown = CancellationToken::new();
+        shutdown.cancel();
+        let (status, _) = run_script("sleep 60 & wait", &shutdown).await;
+        assert!(!status.success());
     }
 
     #[test]
