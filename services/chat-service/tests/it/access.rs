@@ -84,9 +84,27 @@ async fn every_error_has_the_same_shape() {
     let ann = app.person(1).client.with_header("x-request-id", "req-1");
 
     let unknown = ann.get("/api/nothing").await.expect(404);
-    assert_json_snapshot!(unknown, @"");
+    assert_json_snapshot!(unknown, @r#"
+    {
+      "detail": "Not Found",
+      "details": null,
+      "error": "resource_not_found",
+      "message": "Not Found",
+      "request_id": "req-1",
+      "status_code": 404
+    }
+    "#);
     let method = ann.delete("/chat-rooms").await.expect(405);
-    assert_json_snapshot!(method, @"");
+    assert_json_snapshot!(method, @r#"
+    {
+      "detail": "Method Not Allowed",
+      "details": null,
+      "error": "method_not_allowed",
+      "message": "Method Not Allowed",
+      "request_id": "req-1",
+      "status_code": 405
+    }
+    "#);
     let malformed = ann.request(Method::POST, "/messages/1").body("{\"content\": ");
     let malformed = ann.send(malformed).await.expect(422);
     assert_eq!(

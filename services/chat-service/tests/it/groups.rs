@@ -31,7 +31,35 @@ async fn a_room_of_three_users_is_a_group_that_all_of_them_see() {
     let body = json!({"name": "  우리 팀  ", "participant_ids": [2, 3, 2, 1]});
     let group = ann.client.post("/chat-rooms", body).await.expect(201);
 
-    assert_json_snapshot!(group, {".id" => "[id]", ".created_at" => "[time]", ".updated_at" => "[time]"}, @"");
+    assert_json_snapshot!(group, {".id" => "[id]", ".created_at" => "[time]", ".updated_at" => "[time]"}, @r#"
+    {
+      "created_at": "[time]",
+      "creator_id": 1,
+      "id": "[id]",
+      "last_message": null,
+      "member_count": 3,
+      "name": "우리 팀",
+      "participants": [
+        {
+          "id": 1,
+          "username": "person_1"
+        },
+        {
+          "id": 2,
+          "username": "person_2"
+        },
+        {
+          "id": 3,
+          "username": "person_3"
+        }
+      ],
+      "room_type": "group",
+      "unread_count": 0,
+      "updated_at": "[time]",
+      "user_1_id": null,
+      "user_2_id": null
+    }
+    "#);
     let room = group["id"].as_i64().unwrap();
     let sent = ann.sends(room, "hello").await;
     assert_eq!((&sent["room_type"], &sent["seq"]), (&json!("group"), &json!(1)));
@@ -45,7 +73,24 @@ async fn a_room_of_three_users_is_a_group_that_all_of_them_see() {
     assert_json_snapshot!(
         created[0],
         {".event_id" => "[uuid]", ".room_id" => "[id]", ".timestamp" => "[time]", ".version" => "[version]"},
-        @""
+        @r#"
+        {
+          "__event_type__": "ChatRoomCreated",
+          "creator_id": 1,
+          "event_id": "[uuid]",
+          "event_type": "ChatRoomCreated",
+          "participant_ids": [
+            1,
+            2,
+            3
+          ],
+          "room_id": "[id]",
+          "room_type": "group",
+          "schema_version": 1,
+          "timestamp": "[time]",
+          "version": "[version]"
+        }
+        "#
     );
 }
 

@@ -26,7 +26,33 @@ async fn a_sent_message_is_answered_listed_and_published() {
     assert_json_snapshot!(
         sent,
         {".id" => "[id]", ".room_id" => "[room]", ".created_at" => "[time]", ".updated_at" => "[time]"},
-        @""
+        @r#"
+        {
+          "client_message_id": null,
+          "content": "안녕하세요 👋🏽",
+          "created_at": "[time]",
+          "deleted_at": null,
+          "edited_at": null,
+          "file_name": null,
+          "file_size": null,
+          "file_type": null,
+          "file_url": null,
+          "id": "[id]",
+          "is_deleted": false,
+          "is_edited": false,
+          "is_read": null,
+          "message_type": "text",
+          "reactions": [],
+          "read_by": null,
+          "reply_to": null,
+          "room_id": "[room]",
+          "room_type": "private",
+          "seq": 1,
+          "updated_at": "[time]",
+          "user_id": 1,
+          "username": "person_1"
+        }
+        "#
     );
     let page = bob.client.get(&format!("/api/messages/{room}")).await.expect(200);
     let mut seen_by_bob = sent.clone();
@@ -37,7 +63,25 @@ async fn a_sent_message_is_answered_listed_and_published() {
     assert_json_snapshot!(
         published[0],
         {".event_id" => "[uuid]", ".message_id" => "[id]", ".room_id" => "[room]", ".timestamp" => "[time]"},
-        @""
+        @r#"
+        {
+          "__event_type__": "MessageSent",
+          "client_message_id": null,
+          "content": "안녕하세요 👋🏽",
+          "event_id": "[uuid]",
+          "event_type": "MessageSent",
+          "message_id": "[id]",
+          "message_type": "text",
+          "position": 1,
+          "reply_to": null,
+          "room_id": "[room]",
+          "schema_version": 1,
+          "seq": 1,
+          "timestamp": "[time]",
+          "user_id": 1,
+          "username": "person_1"
+        }
+        "#
     );
 }
 
@@ -162,7 +206,21 @@ async fn only_its_author_edits_or_deletes_a_message() {
     ann.client.put(&path, json!({"content": ""})).await.expect(422);
     assert_eq!(ann.client.delete(&path).await.expect(200), json!({"message": "Message deleted"}));
     let deleted_again = ann.client.delete(&path).await.expect(400);
-    assert_json_snapshot!(deleted_again, {".request_id" => "[uuid]"}, @"");
+    assert_json_snapshot!(deleted_again, {".request_id" => "[uuid]"}, @r#"
+    {
+      "detail": {
+        "details": null,
+        "error": "MESSAGE_ALREADY_DELETED",
+        "message": "Message is already deleted",
+        "status_code": 400
+      },
+      "details": null,
+      "error": "MESSAGE_ALREADY_DELETED",
+      "message": "Message is already deleted",
+      "request_id": "[uuid]",
+      "status_code": 400
+    }
+    "#);
     let edited_late = ann.client.put(&path, json!({"content": "late"})).await.expect(400);
     assert_eq!(edited_late["message"], "Cannot edit a deleted message");
     for unknown in ["/messages/0123456789abcdef01234567", "/messages/not-an-id"] {

@@ -16,7 +16,31 @@ async fn two_users_share_one_direct_room() {
 
     let room = ann.client.get("/api/chat-rooms/check/2").await.expect(200);
 
-    assert_json_snapshot!(room, {".id" => "[id]", ".created_at" => "[time]", ".updated_at" => "[time]"}, @"");
+    assert_json_snapshot!(room, {".id" => "[id]", ".created_at" => "[time]", ".updated_at" => "[time]"}, @r#"
+    {
+      "created_at": "[time]",
+      "creator_id": null,
+      "id": "[id]",
+      "last_message": null,
+      "member_count": 2,
+      "name": null,
+      "participants": [
+        {
+          "id": 1,
+          "username": "person_1"
+        },
+        {
+          "id": 2,
+          "username": "person_2"
+        }
+      ],
+      "room_type": "direct",
+      "unread_count": 0,
+      "updated_at": "[time]",
+      "user_1_id": 1,
+      "user_2_id": 2
+    }
+    "#);
     let seen_by_bob = bob.client.get("/chat-rooms/check/1").await.expect(200);
     assert_eq!(seen_by_bob["id"], room["id"]);
     assert_eq!(seen_by_bob["participants"][0]["id"], 2, "the caller comes first");
