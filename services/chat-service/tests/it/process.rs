@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use testkit::{Client, Space, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_chat-service");
@@ -201,25 +201,28 @@ async fn a_process_without_its_stores_is_alive_but_not_ready() {
 /// A store that refuses connections until it becomes available.
 struct UnavailableStore {
     url: String,
-    port: u16,
+    /// Bound and not listening: connections are refused, and no other process gets the port.
+    socket: TcpSocket,
     store: String,
 }
 
 impl UnavailableStore {
     fn new(url: &str) -> Self {
-        let port = free_port();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let port = socket.local_addr().unwrap().port();
         let (login, rest) = url.split_once("127.0.0.1:").expect("the stores of tests listen on loopback");
         let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         let (store, rest) = rest.split_at(digits);
-        Self { url: format!("{login}127.0.0.1:{port}{rest}"), port, store: format!("127.0.0.1:{store}") }
+        Self { url: format!("{login}127.0.0.1:{port}{rest}"), socket, store: format!("127.0.0.1:{store}") }
     }
 
     /// Forwards connections to the store from now on.
     async fn become_available(self) {
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.unwrap();
+        let (listener, address) = (self.socket.listen(64).unwrap(), self.store);
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
-                let mut store = TcpStream::connect(&self.store).await.unwrap();
+                let mut store = TcpStream::connect(&address).await.unwrap();
                 tokio::spawn(async move { copy_bidirectional(&mut client, &mut store).await });
             }
         });

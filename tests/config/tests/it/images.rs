@@ -64,7 +64,7 @@ fn containers_run_the_tested_version_of_kafka() {
 fn the_mysql_driver_supports_the_login_of_mysql_8() {
     let (_, image) = named_images().into_iter().find(|(_, image)| image.starts_with("mysql:")).unwrap();
     assert!(image.starts_with("mysql:8."));
-    let cargo = text("Cargo.toml");
+    let cargo = text("crates/engines/Cargo.toml");
     let sqlx = cargo.lines().find(|line| line.starts_with("sqlx = ")).unwrap();
     assert!(sqlx.contains("\"mysql-rsa\""), "caching_sha2_password without TLS needs RSA");
 }
