@@ -1,6 +1,6 @@
 //! The layers around every request: its id, log line, metrics, span, error body and path.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -49,14 +49,14 @@ pub(super) async fn observe(State(platform): State<Platform>, mut request: Reque
     let started = Instant::now();
     let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
     let id: Arc<str> = id.unwrap_or_default().into();
-    let method = request.method().clone();
+    let method = method_of(request.method());
     let route = route_of(request.extensions().get::<MatchedPath>()).to_owned();
-    let (trace_span, traceparent) = trace::serve(trace_span(&method, &route), request.headers());
+    let (trace_span, traceparent) = trace::serve(trace_span(method, &route), request.headers());
     let span = tracing::info_span!(
         "request",
         request_id = &*id,
         trace_id = traceparent.as_deref().map(trace::id),
-        method = %method,
+        method,
         route,
         user_id = Empty,
         user = Empty,
@@ -70,7 +70,7 @@ pub(super) async fn observe(State(platform): State<Platform>, mut request: Reque
     let mut response = span.in_scope(|| envelope::write(response, platform.service.refusals, &id));
 
     let (status, took) = (response.status().as_u16(), started.elapsed());
-    platform.metrics.request(&method, &route, status, took);
+    platform.metrics.request(method, &route, status, took);
     span.in_scope(|| log(status, took));
     end(&trace_span, status);
     if platform.shutdown.draining() {
@@ -80,12 +80,18 @@ pub(super) async fn observe(State(platform): State<Platform>, mut request: Reque
     response
 }
 
+/// The method for metrics, logs and traces. All unknown methods count as one, so that clients cannot add series.
+fn method_of(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
+
 /// The template of the route, for metrics and logs; never the raw path.
 fn route_of(matched: Option<&MatchedPath>) -> &str {
     matched.map_or("unmatched", MatchedPath::as_str)
 }
 
-fn trace_span(method: &Method, route: &str) -> Span {
+fn trace_span(method: &str, route: &str) -> Span {
     tracing::info_span!(
         target: trace::TARGET,
         parent: None,
@@ -93,7 +99,7 @@ fn trace_span(method: &Method, route: &str) -> Span {
         otel.name = format!("{method} {route}"),
         otel.kind = "server",
         otel.status_code = Empty,
-        http.request.method = %method,
+        http.request.method = method,
         http.route = route,
         http.response.status_code = Empty,
     )
@@ -119,21 +125,38 @@ fn log(status: u16, took: Duration) {
 
 /// The address of the client: the peer, or the address that a trusted proxy reports. None without a peer address.
 #[derive(Clone, Copy, Debug)]
-pub struct ClientAddress(pub Option<std::net::IpAddr>);
+pub struct ClientAddress(pub Option<IpAddr>);
 
 impl ClientAddress {
     fn of(request: &Request, platform: &Platform) -> Self {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-        let trusted =
-            |ip: &std::net::IpAddr| platform.config.trusted_proxies.iter().any(|network| network.contains(ip));
-        if !peer.as_ref().is_some_and(trusted) {
-            return Self(peer);
-        }
-        // The nearest hop that is no trusted proxy. The hops left of it are only claimed by the client.
-        let forwarded = request.headers().get("x-forwarded-for").and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let client = forwarded.rsplit(',').filter_map(|hop| hop.trim().parse().ok()).find(|ip| !trusted(ip));
-        Self(client.or(peer))
+        let trusted = |ip: &IpAddr| platform.config.trusted_proxies.iter().any(|network| network.contains(ip));
+        let lines = request.headers().get_all("x-forwarded-for").iter();
+        let lines: Vec<&str> = lines.map(|line| line.to_str().unwrap_or_default()).collect();
+        Self(peer.map(|peer| nearest_untrusted(peer, &lines.join(","), trusted)))
     }
+}
+
+/// Follows the hops of `X-Forwarded-For` from the peer towards the client while they are trusted proxies. A hop that is not
+/// readable ends the walk, because the client may have written it and everything left of it.
+fn nearest_untrusted(peer: IpAddr, forwarded: &str, trusted: impl Fn(&IpAddr) -> bool) -> IpAddr {
+    let mut nearest = peer;
+    for hop in forwarded.rsplit(',') {
+        if !trusted(&nearest) {
+            break;
+        }
+        let Some(address) = hop_address(hop.trim()) else { break };
+        nearest = address;
+    }
+    nearest
+}
+
+/// The address of a hop, with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`,
+/// `[2001:db8::1]:80`.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
+    let with_port = || hop.parse().ok().map(|address: SocketAddr| address.ip());
+    bare.parse().ok().or_else(with_port)
 }
 
 /// Rewrites `/api/x/` to `/x`, so that each route has one path.
@@ -165,6 +188,28 @@ pub(super) fn normalize_path(mut request: Request) -> Request {
 mod tests {
     use super::*;
     use axum::body::Body;
+
+    fn client(forwarded: &str) -> String {
+        let trusted = |ip: &IpAddr| ip.to_string().starts_with("10.");
+        nearest_untrusted("10.0.0.1".parse().unwrap(), forwarded, trusted).to_string()
+    }
+
+    #[test]
+    fn the_client_is_the_nearest_hop_that_is_not_a_trusted_proxy() {
+        assert_eq!(client(""), "10.0.0.1");
+        assert_eq!(client("203.0.113.9"), "203.0.113.9");
+        assert_eq!(client("198.51.100.7, 203.0.113.9, 10.0.0.2"), "203.0.113.9");
+        assert_eq!(client("203.0.113.9:4711, 10.0.0.2:80"), "203.0.113.9");
+        assert_eq!(client("[2001:db8::1]:4711"), "2001:db8::1");
+        assert_eq!((client("2001:db8::1"), client("[2001:db8::1]")), ("2001:db8::1".into(), "2001:db8::1".into()));
+    }
+
+    #[test]
+    fn an_unreadable_hop_hides_the_hops_before_it() {
+        assert_eq!(client("203.0.113.9, unknown, 10.0.0.2"), "10.0.0.2");
+        assert_eq!(client("203.0.113.9, , 10.0.0.2"), "10.0.0.2");
+        assert_eq!(client("203.0.113.9, 10.0.0.2, x"), "10.0.0.1");
+    }
 
     fn normalized(uri: &str) -> String {
         normalize_path(Request::builder().uri(uri).body(Body::empty()).unwrap()).uri().to_string()

@@ -12,6 +12,7 @@ use common::input::{Input, Invalid, Text};
 use deserr::Deserr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::*;
@@ -46,15 +47,19 @@ fn routes() -> OpenApiRouter {
 
 /// Starts a service whose errors have this form.
 async fn start(refusals: Detail) -> SocketAddr {
-    let service = Service { name: "friend-service", title: "Friend Service", port: 0, refusals, password_flow: false };
-    let env = [("SECRET_KEY", "a-secret-of-our-own-with-32-bytes!"), ("MYSQL_HOST", "none")];
-    let base = Base::read(&Env::of(env.map(|(name, value)| (name, value.to_owned()))), service.name, 0).unwrap();
-    let platform = Platform::new(service, base).unwrap();
+    let platform = platform(refusals);
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let address = listener.local_addr().unwrap();
     let app = app(&platform, (), routes());
     tokio::spawn(async move { serve(listener, app, &platform.shutdown).await.unwrap() });
     address
+}
+
+fn platform(refusals: Detail) -> Platform {
+    let service = Service { name: "friend-service", title: "Friend Service", port: 0, refusals, password_flow: false };
+    let env = [("SECRET_KEY", "a-secret-of-our-own-with-32-bytes!"), ("MYSQL_HOST", "none")];
+    let base = Base::read(&Env::of(env.map(|(name, value)| (name, value.to_owned()))), service.name, 0).unwrap();
+    Platform::new(service, base).unwrap()
 }
 
 /// The whole answer to a request, without its date and with a generated request id replaced.
@@ -122,4 +127,30 @@ async fn error_answers_keep_their_bytes() {
         let path = FilePath::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/wire/errors-{file}.txt"));
         assert_eq!(answers, fs::read_to_string(path).unwrap());
     }
+}
+
+#[tokio::test]
+async fn invented_methods_paths_and_headers_add_no_series() {
+    let platform = platform(Detail::Object);
+    let app = app(&platform, (), routes());
+    let series = || platform.metrics.render().unwrap().lines().count();
+    let request = |n: usize| {
+        // A method is a token; some are known, most are not.
+        let method = if n.is_multiple_of(7) { "GET".to_owned() } else { format!("M{n:x}") };
+        let path = if n.is_multiple_of(3) { "/conflict".to_owned() } else { format!("/{n}/{n}") };
+        let request = axum::http::Request::builder().method(method.as_str()).uri(path);
+        let request =
+            request.header("x-request-id", format!("id-{n}")).header("traceparent", format!("00-{n:032x}-1-01"));
+        request.header("user-agent", format!("agent {n}")).body(axum::body::Body::empty()).unwrap()
+    };
+    for n in 0..42 {
+        let _ = app.clone().oneshot(request(n)).await.unwrap();
+    }
+    let before = series();
+
+    for n in 42..10_000 {
+        let _ = app.clone().oneshot(request(n)).await.unwrap();
+    }
+
+    assert_eq!(series(), before);
 }
