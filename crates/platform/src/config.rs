@@ -102,7 +102,7 @@ impl Base {
             log_json: log_json(env, !debug)?,
             secret_key,
             secret_key_previous: optional_secret(env, "SECRET_KEY_PREVIOUS", debug)?,
-            service_secret_key: optional_secret(env, "SERVICE_SECRET_KEY", debug)?,
+            service_secret_key: service_secret(env, debug)?,
             allow_anonymous_service_calls: env.flag("ALLOW_ANONYMOUS_SERVICE_CALLS", false)?,
             access_token_lifetime: hours(env, "ACCESS_TOKEN_EXPIRE_HOURS", 2)?,
             mysql_url: mysql_url(env)?,
@@ -116,7 +116,7 @@ impl Base {
                 client_id: service.to_owned(),
             },
             kafka_group_prefix: env.text("KAFKA_GROUP_PREFIX", ""),
-            cors_origins: env.list("CORS_ORIGINS", "http://localhost:3000")?,
+            cors_origins: cors_origins(env)?,
             trusted_proxies: env.list("TRUSTED_PROXIES", "")?,
             http_timeout: env.seconds("HTTP_TIMEOUT", 10, 1..=300)?,
             online_ttl: env.seconds("ONLINE_TTL_SECONDS", 60, 1..=86_400)?,
@@ -154,6 +154,28 @@ fn secret(name: &str, value: &str, debug: bool) -> Result<SecretString> {
 
 fn optional_secret(env: &Env, name: &str, debug: bool) -> Result<Option<SecretString>> {
     env.get(name).map(|v| secret(name, v, debug)).transpose()
+}
+
+/// A key of its own: with the key of the access tokens, a user's token could pass for that of a service.
+fn service_secret(env: &Env, debug: bool) -> Result<Option<SecretString>> {
+    const NAME: &str = "SERVICE_SECRET_KEY";
+    let Some(value) = env.get(NAME) else { return Ok(None) };
+    if value.len() < MIN_SECRET_BYTES {
+        return Err(error(NAME, format!("has under {MIN_SECRET_BYTES} bytes")));
+    }
+    if [env.get("SECRET_KEY"), env.get("SECRET_KEY_PREVIOUS")].contains(&Some(value)) {
+        return Err(error(NAME, "equals SECRET_KEY or SECRET_KEY_PREVIOUS; set another"));
+    }
+    secret(NAME, value, debug).map(Some)
+}
+
+/// Browsers send credentials only to origins that are named, so `*` cannot work.
+fn cors_origins(env: &Env) -> Result<Vec<HeaderValue>> {
+    let origins: Vec<HeaderValue> = env.list("CORS_ORIGINS", "http://localhost:3000")?;
+    if origins.iter().any(|origin| origin == "*") {
+        return Err(error("CORS_ORIGINS", "cannot be *, because requests carry credentials; name the origins"));
+    }
+    Ok(origins)
 }
 
 fn mysql_url(env: &Env) -> Result<SecretString> {
@@ -282,6 +304,24 @@ mod tests {
     }
 
     #[test]
+    fn the_key_of_services_is_long_and_a_key_of_its_own() {
+        assert_eq!(problem(&[("SERVICE_SECRET_KEY", "short")]), "SERVICE_SECRET_KEY: has under 32 bytes");
+        assert!(problem(&[("SERVICE_SECRET_KEY", SECRET)]).starts_with("SERVICE_SECRET_KEY: equals SECRET_KEY"));
+        let previous = "the-secret-of-yesterday-with-32-bytes";
+        let both = [("SECRET_KEY_PREVIOUS", previous), ("SERVICE_SECRET_KEY", previous)];
+        assert!(problem(&both).starts_with("SERVICE_SECRET_KEY: equals"));
+        assert!(read(&[("SERVICE_SECRET_KEY", "another-secret-of-our-own-with-32-bytes")]).is_ok());
+    }
+
+    #[test]
+    fn origins_are_named() {
+        assert!(problem(&[("CORS_ORIGINS", "*")]).starts_with("CORS_ORIGINS: cannot be *"));
+        assert!(
+            problem(&[("CORS_ORIGINS", r#"["https://chat.example.com", "*"]"#)]).starts_with("CORS_ORIGINS: cannot")
+        );
+    }
+
+    #[test]
     fn urls_of_the_original_and_composed_urls_are_accepted() {
         let url = |pairs: &[_]| read(pairs).unwrap().mysql_url.expose_secret().to_owned();
         assert_eq!(url(&[("MYSQL_URL", "mysql+aiomysql://u:p@h:3306/d")]), "mysql://u:p@h:3306/d");
@@ -317,13 +357,13 @@ mod tests {
 
     #[test]
     fn secrets_are_never_printed() {
-        let base = format!("{:?}", read(&[("SERVICE_SECRET_KEY", "another-secret")]).unwrap());
+        let base = format!("{:?}", read(&[("SERVICE_SECRET_KEY", "another-secret-of-our-own-with-32-bytes")]).unwrap());
         assert!(!base.contains(SECRET) && !base.contains("another-secret"));
     }
 
     #[test]
     fn weak_settings_produce_warnings() {
         assert_eq!(read(&[("SECRET_KEY", "short")]).unwrap().warnings().len(), 2);
-        assert!(read(&[("SERVICE_SECRET_KEY", SECRET)]).unwrap().warnings().is_empty());
+        assert!(read(&[("SERVICE_SECRET_KEY", "another-secret-of-our-own-with-32-bytes")]).unwrap().warnings().is_empty());
     }
 }
