@@ -113,6 +113,15 @@ impl MessageChange {
             Self::React(_) => EntryKind::Reacted,
         }
     }
+
+    /// Whether the change shows new content to the other members.
+    pub fn shows_content(&self) -> bool {
+        match self {
+            Self::Edit { .. } => true,
+            Self::React(reaction) => reaction.added,
+            Self::Delete => false,
+        }
+    }
 }
 
 /// The part of a new message that its sender chooses.

@@ -2,6 +2,7 @@
 
 use common::events::friend::{UserBlocked, UserUnblocked};
 use common::id::UserId;
+use serde_json::{Value, json};
 use testkit::eventually;
 
 use crate::app::TestApp;
@@ -46,4 +47,32 @@ async fn a_block_follows_its_events_and_ignores_older_versions() {
         (bob.tries_to_send(room, "hello?").await.status == 201).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_block_stops_edits_and_reactions_but_no_deletion() {
+    let app = TestApp::start().await;
+    app.space.create_topics().await;
+    let (ann, bob, room) = app.direct_room().await;
+    let [edited, deleted] = [ann.sends(room, "first").await, ann.sends(room, "second").await];
+    let path = |message: &Value| format!("/messages/{}", message["id"].as_str().unwrap());
+    let reaction = format!("{}/reactions/👍", path(&edited));
+    bob.client.put(&reaction, Value::Null).await.expect(200);
+    let (user_id, blocked_user_id) = (UserId(2), UserId(1));
+    eventually("the block is applied", || async {
+        app.publish(&UserBlocked { user_id, blocked_user_id }, 5).await;
+        (ann.tries_to_send(room, "hello?").await.status == 403).then_some(())
+    })
+    .await;
+
+    let edit = ann.client.put(&path(&edited), json!({"content": "an insult"})).await;
+    assert_eq!(edit.expect(403)["error"], "BLOCKED");
+    for person in [&ann, &bob] {
+        let other = format!("{}/reactions/🎉", path(&deleted));
+        assert_eq!(person.client.put(&other, Value::Null).await.expect(403)["error"], "BLOCKED");
+    }
+
+    bob.client.delete(&reaction).await.expect(200);
+    ann.client.delete(&path(&deleted)).await.expect(200);
+    assert_eq!(ann.messages(room).await.len(), 1);
 }

@@ -75,10 +75,14 @@ pub async fn delete(State(app): State<AppState>, me: CurrentUser, Path(id): Path
     Ok(Json(Deleted { message: "Message deleted" }))
 }
 
-/// Changes a message in a room of the caller. The writer applies the rules to the message's current state.
+/// Changes a message in a room of the caller. The writer applies the rules to the message's current state. A block stops every
+/// change that shows the other user new content; deletions and removed reactions remain possible.
 pub(super) async fn change(app: &AppState, me: &CurrentUser, id: &str, change: MessageChange) -> Result<Message> {
     let message = app.messages.get(id).await?.ok_or_else(|| Error::not_found("Message not found"))?;
-    app.room(message.room_id, me).await?;
+    let room = app.room(message.room_id, me).await?;
+    if change.shows_content() {
+        app.blocks.check(&room)?;
+    }
     let command = Command::Change { room: message.room_id, message: message.id, change };
     Ok(app.writer.write(me.id, command).await?.message)
 }
