@@ -48,7 +48,10 @@ struct StreamQuery {
     ticket: Option<String>,
 }
 
-impl Input for StreamQuery {}
+impl Input for StreamQuery {
+    /// The name that polyfills of EventSource use.
+    const ALIASES: &'static [(&'static str, &'static str)] = &[("lastEventId", "last_event_id")];
+}
 
 /// The user who opens a stream, authenticated by a token or a ticket, and the id of the last event they have.
 struct StreamClient {
@@ -67,7 +70,8 @@ impl FromRequestParts<AppState> for StreamClient {
             None => CurrentUser::from_request_parts(parts, app).await?,
         };
         let Query(query) = query?;
-        let header = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+        // An unreadable id is not an absent one: no room has it, so the client is told to resync.
+        let header = parts.headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default().to_owned());
         Ok(Self { user, last_event_id: header.or(query.last_event_id) })
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::Method;
+use reqwest::header::HeaderValue;
 use serde_json::json;
 use testkit::{Sse, eventually};
 
@@ -159,4 +160,35 @@ async fn streams_end_cleanly_when_the_service_stops() {
     tokio::time::timeout(Duration::from_secs(5), app.server.stop()).await.unwrap();
 
     assert!(stream.try_next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_polyfill_resumes_by_its_own_query_parameter() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    for content in ["1", "2", "3"] {
+        ann.sends(room, content).await;
+    }
+
+    for path in [format!("/messages/stream/{room}?lastEventId=1"), format!("/messages/stream/{room}?last_event_id=1")] {
+        let mut stream = bob.client.stream(&path, None).await;
+        assert_eq!(stream.next().await.name, "connected");
+        assert_eq!(positions(&mut stream, 2).await, [2, 3], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_unreadable_id_means_resync() {
+    let app = TestApp::start().await;
+    let (_, bob, room) = app.direct_room().await;
+
+    for path in [format!("/messages/stream/{room}"), "/messages/stream".to_owned()] {
+        for id in [&b"\xff\xfe"[..], "위치".as_bytes(), b""] {
+            let request = bob.client.request(Method::GET, &path);
+            let request = request.header("last-event-id", HeaderValue::from_bytes(id).unwrap());
+            let mut stream = Sse::new(request.send().await.unwrap());
+            assert_eq!(stream.next().await.name, "connected");
+            assert_eq!(stream.next().await.name, "resync", "{path} {id:?}");
+        }
+    }
 }
