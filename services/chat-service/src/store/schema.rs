@@ -22,6 +22,9 @@ pub const LEASES: &str = "chat_leases";
 pub const SNAPSHOTS: &str = "stream_snapshots";
 pub const READ_STATUS: &str = "message_read_status";
 
+/// The index that allows one row per message and reader.
+const UNIQUE_READS: &str = "message_reader";
+
 /// The server's error for a collection that exists.
 const NAMESPACE_EXISTS: i32 = 48;
 
@@ -60,7 +63,9 @@ async fn create_all(database: &Database) -> Result<()> {
             _ => {}
         }
     }
-    remove_duplicate_reads(database).await?;
+    if !has_index(database, READ_STATUS, UNIQUE_READS).await? {
+        remove_duplicate_reads(database).await?;
+    }
     let indexes = [
         (MESSAGES, index("room_seq", doc! {"room_id": 1, "seq": -1, "is_deleted": 1})),
         // Counts unread messages of others without reading the reader's own.
@@ -82,7 +87,7 @@ async fn create_all(database: &Database) -> Result<()> {
         (READS, expiring("expiry", "at", READ_LIFETIME)),
         (SNAPSHOTS, expiring("expiry", "at", SNAPSHOT_LIFETIME)),
         // The original's plain index on the same fields has another name and remains.
-        (READ_STATUS, unique("message_reader", doc! {"message_id": 1, "user_id": 1}, doc! {})),
+        (READ_STATUS, unique(UNIQUE_READS, doc! {"message_id": 1, "user_id": 1}, doc! {})),
         (READ_STATUS, index("user_room", doc! {"user_id": 1, "room_id": 1})),
     ];
     for (collection, model) in indexes {
@@ -91,7 +96,13 @@ async fn create_all(database: &Database) -> Result<()> {
     Ok(())
 }
 
-/// Removes duplicate rows, which the original's plain index allowed.
+async fn has_index(database: &Database, collection: &str, name: &str) -> Result<bool> {
+    let names = database.collection::<Document>(collection).list_index_names().await?;
+    Ok(names.iter().any(|existing| existing == name))
+}
+
+/// Removes duplicate rows, which the original's plain index allowed. Groups the whole collection, so it runs once, before the
+/// unique index exists.
 async fn remove_duplicate_reads(database: &Database) -> Result<()> {
     let rows = database.collection::<Document>(READ_STATUS);
     let duplicates = [

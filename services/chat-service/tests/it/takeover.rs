@@ -163,3 +163,17 @@ async fn two_replicas_assign_each_position_of_a_long_history_once() {
     let positions = mongo.collection::<Document>("messages").distinct("seq", doc! {}).await.unwrap();
     assert_eq!((entries as i64, positions.len() as i64), (MESSAGES, MESSAGES));
 }
+
+#[tokio::test]
+async fn a_later_start_does_not_read_the_whole_history_of_reads() {
+    let app = take_over(documents(lines(MESSAGES))).await;
+    let mongo = mongo_database(&app.space).await;
+    mongo.run_command(doc! {"profile": 2}).await.unwrap();
+
+    let replica = app.replica().await;
+    app.person_at(&replica, 1).client.get("/chat-rooms").await.expect(200);
+
+    mongo.run_command(doc! {"profile": 0}).await.unwrap();
+    let reads = doc! {"ns": format!("{}.message_read_status", mongo.name()), "command.aggregate": {"$exists": true}};
+    assert_eq!(mongo.collection::<Document>("system.profile").count_documents(reads).await.unwrap(), 0);
+}
