@@ -364,6 +364,8 @@ mod tests {
     #[test]
     fn weak_settings_produce_warnings() {
         assert_eq!(read(&[("SECRET_KEY", "short")]).unwrap().warnings().len(), 2);
-        assert!(read(&[("SERVICE_SECRET_KEY", "another-secret-of-our-own-with-32-bytes")]).unwrap().warnings().is_empty());
+        assert!(
+            read(&[("SERVICE_SECRET_KEY", "another-secret-of-our-own-with-32-bytes")]).unwrap().warnings().is_empty()
+        );
     }
 }
