@@ -13,12 +13,12 @@ fn statements(sql: &str) -> Vec<&str> {
 #[test]
 fn every_service_has_a_migration_to_the_schema_of_the_outbox() {
     for program in Program::ALL {
-        let service = program.name().trim_end_matches("-service");
-        let folder = repository_path(&format!("services/{}/migrations", program.name()));
+        let name = program.name();
+        let folder = repository_path(&format!("services/{name}/migrations"));
         let mut files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
         let migration = files.find(|file| file.to_string_lossy().ends_with("_outbox.sql"));
-        let migration =
-            fs::read_to_string(migration.unwrap_or_else(|| panic!("{} has no outbox", program.name()))).unwrap();
-        assert_eq!(statements(&migration), statements(&SCHEMA.replace("{service}", service)), "{}", program.name());
+        let migration = migration.unwrap_or_else(|| panic!("{name} has no migration of the outbox"));
+        let schema = SCHEMA.replace("{service}", name.trim_end_matches("-service"));
+        assert_eq!(statements(&fs::read_to_string(migration).unwrap()), statements(&schema), "{name}");
     }
 }
