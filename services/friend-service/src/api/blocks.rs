@@ -103,12 +103,13 @@ async fn blocked(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Ve
 #[deserr(error = Invalid)]
 #[into_params(parameter_in = Query)]
 struct BlocksQuery {
-    /// Blocks after this id.
+    /// The blocks after this id; 0 by default.
     #[deserr(default = Int(0))]
-    #[param(inline, required = false, default = 0)]
+    #[param(inline, required = false)]
     since_id: Int<0, { i64::MAX }>,
+    /// The maximum number of blocks in the answer; 500 by default.
     #[deserr(default = Int(500))]
-    #[param(inline, required = false, default = 500)]
+    #[param(inline, required = false)]
     limit: Int<1, 1000>,
 }
 

@@ -37,8 +37,9 @@ struct Search {
     /// A part of the username or the display name. Older clients send `q`.
     #[param(inline)]
     query: Text<1, 50>,
+    /// The maximum number of users in the answer; 20 by default.
     #[deserr(default = Int(20))]
-    #[param(inline, required = false, default = 20)]
+    #[param(inline, required = false)]
     limit: Int<1, 50>,
 }
 
