@@ -74,5 +74,8 @@ async fn a_block_stops_edits_and_reactions_but_no_deletion() {
 
     bob.client.delete(&reaction).await.expect(200);
     ann.client.delete(&path(&deleted)).await.expect(200);
-    assert_eq!(ann.messages(room).await.len(), 1);
+    let left = ann.messages(room).await;
+    let left = left.iter().find(|message| message["id"] == edited["id"]).unwrap();
+    assert_eq!((&left["content"], &left["reactions"]), (&json!("first"), &json!([])));
+    assert!(ann.messages(room).await.iter().all(|message| message["id"] != deleted["id"]));
 }
