@@ -52,7 +52,7 @@ pub enum Command {
     Restart { name: String },
     /// Send SIGKILL to one process; the supervisor starts it again.
     Kill { name: String },
-    /// Play the main story against the running stack and check every answer.
+    /// Run the README's first conversation against the running stack and check every answer.
     Demo,
     /// Run every test of the workspace against a stack of its own, and print a summary.
     Test {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Generates the boards in dashboards/: python3 dashboards.py. With --check it writes nothing and fails if the files
+"""Generates the dashboards in dashboards/: python3 dashboards.py. With --check it writes nothing and fails if the files
 differ from its output."""
 
 import json
@@ -99,7 +99,7 @@ class Board:
             "templating": {"list": self.variables},
             "annotations": {"list": [alert_annotations()]},
             "links": [{
-                "title": "Boards", "type": "dashboards", "tags": ["bigtech-chat"], "asDropdown": True,
+                "title": "Dashboards", "type": "dashboards", "tags": ["bigtech-chat"], "asDropdown": True,
                 "includeVars": False, "keepTime": True,
             }],
             "panels": self.panels,

@@ -12,7 +12,7 @@ use prometheus::{
 
 use super::pools::{PoolSize, Pools};
 
-/// Upper bounds in seconds. The boards and alerts need 0.1, 0.5 and 1.
+/// Upper bounds in seconds. The dashboards and alerts need 0.1, 0.5 and 1.
 const LATENCY_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// Upper bounds in seconds. A point select takes 0.2 ms.

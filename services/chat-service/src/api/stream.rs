@@ -70,7 +70,7 @@ impl FromRequestParts<AppState> for StreamClient {
             None => CurrentUser::from_request_parts(parts, app).await?,
         };
         let Query(query) = query?;
-        // An unreadable id is not an absent one: no room has it, so the client is told to resync.
+        // An unreadable id is not an absent one: no room has it, so the client receives `resync`.
         let header = parts.headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default().to_owned());
         Ok(Self { user, last_event_id: header.or(query.last_event_id) })
     }
