@@ -12,7 +12,7 @@ use mongodb::error::{
 };
 use mongodb::event::EventHandler;
 use mongodb::event::cmap::CmapEvent;
-use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern};
+use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, TransactionOptions, WriteConcern};
 use mongodb::{Client, ClientSession, Database};
 use parking_lot::Mutex;
 use platform::telemetry::{Metrics, PoolSize, Queries};
@@ -58,14 +58,17 @@ pub async fn ping(database: &Database) -> Result<()> {
     Ok(database.run_command(doc! {"ping": 1}).await.map(|_| ())?)
 }
 
-/// Starts a session with a transaction. Its reads see one snapshot, and its commit is journaled on a majority.
+/// Starts a session with a transaction, whose commit is journaled on a majority. `reads` is the read concern; the server's
+/// default, which conflicts less often, is enough for a transaction whose writes do not depend on its reads.
 ///
 /// # Errors
 /// Returns the error of the driver, whose labels say whether a repetition may succeed.
-pub async fn begin(database: &Database) -> mongodb::error::Result<ClientSession> {
+pub async fn begin(database: &Database, reads: Option<ReadConcern>) -> mongodb::error::Result<ClientSession> {
     let mut session = database.client().start_session().await?;
     let safe = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
-    session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(safe).await?;
+    let mut options = TransactionOptions::builder().write_concern(safe).build();
+    options.read_concern = reads;
+    session.start_transaction().with_options(options).await?;
     Ok(session)
 }
 

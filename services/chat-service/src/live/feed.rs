@@ -105,24 +105,21 @@ impl Feed {
     }
 
     /// Sends an event without a position to all subscribers. A repeat of a recent `event_id` is dropped.
+    ///
+    /// The lock on the recent ids is held until the event is in the mailboxes, so that a later event cannot overtake it.
     pub fn broadcast(&self, event_id: Option<Uuid>, event: impl FnOnce() -> Event) {
-        if event_id.is_some_and(|id| !self.is_new(id)) {
-            return;
+        let mut recent = self.recent.lock();
+        if let Some(id) = event_id {
+            if recent.contains(&id) {
+                return;
+            }
+            recent.push_back(id);
+            if recent.len() > RECENT_EVENTS {
+                recent.pop_front();
+            }
         }
         let event = event();
         self.mailboxes.lock().values().for_each(|mailbox| mailbox.push(event.clone()));
-    }
-
-    fn is_new(&self, event_id: Uuid) -> bool {
-        let mut recent = self.recent.lock();
-        if recent.contains(&event_id) {
-            return false;
-        }
-        recent.push_back(event_id);
-        if recent.len() > RECENT_EVENTS {
-            recent.pop_front();
-        }
-        true
     }
 
     /// Takes a frame; frames may arrive in any order and repeatedly.

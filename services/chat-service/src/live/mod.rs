@@ -15,9 +15,8 @@
 //! # Locks
 //!
 //! A feed has one lock for its window, one for its set of mailboxes and one for the ids of recent events. A mailbox has one
-//! lock, the registry has one lock, and so has the map of feeds. No lock is held across an `await`, and none while another
-//! one is taken, with one exception: a feed locks a mailbox while it holds the lock on its set of mailboxes. A mailbox never
-//! calls back, so no deadlock is possible.
+//! lock, the registry has one lock, and so has the map of feeds. No lock is held across an `await`. Locks nest in one order
+//! only, so no deadlock is possible: recent ids, set of mailboxes, mailbox.
 
 mod all_rooms;
 mod cursor;

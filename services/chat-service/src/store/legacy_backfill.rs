@@ -137,7 +137,7 @@ impl LegacyBackfill {
 
     /// Numbers a chunk in one transaction, which fails if another replica writes to the room.
     async fn number(&self, room: RoomId, chunk: &[Unnumbered]) -> mongodb::error::Result<()> {
-        let mut session = mongo::begin(&self.database).await?;
+        let mut session = mongo::begin(&self.database, Some(ReadConcern::snapshot())).await?;
         if let Err(e) = self.number_within(&mut session, room, chunk).await {
             let _ = session.abort_transaction().await;
             return Err(e);

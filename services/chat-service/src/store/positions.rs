@@ -40,8 +40,11 @@ impl Positions {
     }
 }
 
+/// 63 bits take nine bytes.
+const MAX_VARINT_BYTES: usize = 9;
+
 fn take(bytes: &mut &[u8]) -> Option<i64> {
-    let (number, length) = u64::decode_var(bytes)?;
+    let (number, length) = u64::decode_var(bytes).filter(|(_, length)| *length <= MAX_VARINT_BYTES)?;
     *bytes = bytes.get(length..)?;
     i64::try_from(number).ok()
 }

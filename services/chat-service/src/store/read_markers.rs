@@ -208,7 +208,7 @@ impl ReadMarkers {
 
     /// Returns the new marker.
     async fn transaction(&self, read: &Read) -> mongodb::error::Result<ReadMarker> {
-        let mut session = mongo::begin(&self.database).await?;
+        let mut session = mongo::begin(&self.database, None).await?;
         let filter = doc! {"_id": marker_id(read.room, read.reader)};
         let markers = self.markers.clone_with_type::<ReadMarker>();
         let updated = markers.find_one_and_update(filter, advanced_by(read)).upsert(true);

@@ -43,9 +43,9 @@ pub fn prepare(database: &Database, health: &Health) {
     let create = move || {
         let database = prepared.clone();
         async move {
-            let created = create_all(&database).await;
+            create_all(&database).await?;
             warn_of_long_transactions(&database).await;
-            created
+            Result::<()>::Ok(())
         }
     };
     let ping = move || {

@@ -10,6 +10,7 @@ use common::id::RoomId;
 use engines::mongo;
 use futures_util::TryStreamExt;
 use mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT;
+use mongodb::options::ReadConcern;
 use mongodb::{ClientSession, Collection, Database};
 
 use super::request::{Command, WriteRequest};
@@ -68,7 +69,7 @@ impl Transactions {
     }
 
     async fn transaction(&self, batch: &[WriteRequest]) -> Mongo<Vec<Result<Outcome>>> {
-        let mut session = mongo::begin(&self.database).await?;
+        let mut session = mongo::begin(&self.database, Some(ReadConcern::snapshot())).await?;
         match self.write(&mut session, batch).await {
             Ok(outcomes) => commit(&mut session).await.map(|()| outcomes),
             Err(e) => {
