@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use common::config::ConfigError;
-use common::config::Env;
+use common::config::{ConfigError, Env};
 use platform::Service;
 use platform::config::Base;
 

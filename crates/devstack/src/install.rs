@@ -1,10 +1,9 @@
 //! Finds the programs that the stack needs, and installs those that are missing.
 
-use std::env;
-use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;

@@ -6,8 +6,7 @@ use common::events::friend::{FriendRequestSent, UserBlocked, UserUnblocked};
 use common::events::user::{UserOnlineStatusChanged, UserRegistered};
 use engines::kafka::received::Received;
 use engines::kafka::tail::Tail;
-use service::clients::user::UserClient;
-use service::clients::user::UserProfile;
+use service::clients::user::{UserClient, UserProfile};
 
 use crate::blocks::Blocks;
 use crate::live::{Hub, Subscribers};

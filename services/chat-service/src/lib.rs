@@ -32,17 +32,14 @@ mod writer;
 use std::sync::Arc;
 
 use axum::Router;
-use common::error::BoxError;
-use common::error::Detail;
+use common::error::{BoxError, Detail};
 use engines::kafka::producer::Producer;
 use engines::kafka::tail::Tail;
-use engines::mongo;
-use engines::mysql;
 use engines::outbox::Outbox;
 use engines::presence::Presence;
 use engines::redis::Redis;
-use platform::Platform;
-use platform::Service;
+use engines::{mongo, mysql};
+use platform::{Platform, Service};
 use service::auth::Auth;
 use service::clients::user::UserClient;
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 use axum::extract::FromRef;
 use common::error::Result;
 use common::id::RoomId;
-use service::auth::Auth;
-use service::auth::CurrentUser;
+use service::auth::{Auth, CurrentUser};
 use service::clients::user::UserClient;
 
 use crate::blocks::Blocks;

@@ -9,8 +9,7 @@ use common::id::UserId;
 use engines::redis::Redis;
 use redis::AsyncCommands;
 use serde::{Deserialize, Serialize};
-use service::auth::Auth;
-use service::auth::CurrentUser;
+use service::auth::{Auth, CurrentUser};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 

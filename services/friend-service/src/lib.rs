@@ -18,15 +18,13 @@ mod store;
 
 use axum::Router;
 
-use common::error::BoxError;
-use common::error::Detail;
+use common::error::{BoxError, Detail};
 use engines::kafka::producer::Producer;
 use engines::mysql;
 use engines::outbox::Outbox;
 use engines::presence::Presence;
 use engines::redis::Redis;
-use platform::Platform;
-use platform::Service;
+use platform::{Platform, Service};
 use prometheus::IntCounterVec;
 use service::auth::Auth;
 use service::clients::user::UserClient;

@@ -32,15 +32,13 @@ mod store;
 mod tasks;
 
 use axum::Router;
-use common::error::BoxError;
-use common::error::Detail;
+use common::error::{BoxError, Detail};
 use engines::kafka::producer::Producer;
 use engines::mysql;
 use engines::outbox::Outbox;
 use engines::presence::Presence;
 use engines::redis::Redis;
-use platform::Platform;
-use platform::Service;
+use platform::{Platform, Service};
 use service::auth::Auth;
 
 pub use config::{Config, LimitConfig, PasswordConfig, Scheme};

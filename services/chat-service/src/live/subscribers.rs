@@ -14,8 +14,7 @@ use engines::presence::Presence;
 use parking_lot::Mutex;
 use platform::task::every;
 use prometheus::IntGauge;
-use service::auth::Auth;
-use service::auth::CurrentUser;
+use service::auth::{Auth, CurrentUser};
 use tokio_util::sync::CancellationToken;
 
 use super::mailbox::{Mailbox, MembershipChange, Scope};

@@ -11,10 +11,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use common::error::{ErrorBody, Result};
 use common::id::UserId;
 use common::input::{Input, Int, Invalid};
-use platform::http::Path;
-use platform::http::Query;
-use service::auth::CurrentUser;
-use service::auth::ServiceCaller;
+use platform::http::{Path, Query};
+use service::auth::{CurrentUser, ServiceCaller};
 
 use crate::api::requests::Message;
 use crate::api::responses::TargetErrors;

@@ -12,8 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use common::error::{ErrorBody, Result};
 use common::id::UserId;
 use common::input::{Input, Int, Invalid};
-use platform::http::Path;
-use platform::http::Query;
+use platform::http::{Path, Query};
 use service::auth::CurrentUser;
 
 use crate::api::requests::Message;

@@ -12,8 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use common::error::{ErrorBody, Result};
 use common::id::UserId;
 use common::input::{Input, Invalid, Text};
-use platform::http::Path;
-use platform::http::Valid;
+use platform::http::{Path, Valid};
 use service::auth::CurrentUser;
 
 use crate::api::responses::{InvalidInput, NothingPending, TargetErrors};

@@ -17,8 +17,7 @@ use common::id::UserId;
 use common::input::{Input, Int, Invalid, Text};
 use platform::http::Query;
 use service::auth::CurrentUser;
-use service::clients::user::UNKNOWN_USERNAME;
-use service::clients::user::UserProfile;
+use service::clients::user::{UNKNOWN_USERNAME, UserProfile};
 
 use crate::state::AppState;
 use crate::store::PartyNames;

@@ -11,8 +11,7 @@ use common::events::friend::{
 };
 use common::id::UserId;
 use engines::error::Result;
-use engines::mysql::OnDuplicate;
-use engines::mysql::retry_on_deadlock;
+use engines::mysql::{OnDuplicate, retry_on_deadlock};
 
 use crate::domain::{Pair, Relation, refusal};
 use crate::store::pairs::Pairs;

@@ -9,8 +9,7 @@ use common::error::{Error, ErrorBody, Result};
 use common::id::RoomId;
 use common::input::{Input, Invalid, Text};
 use deserr::Deserr;
-use platform::http::Path;
-use platform::http::Valid;
+use platform::http::{Path, Valid};
 use service::auth::CurrentUser;
 use utoipa::ToSchema;
 
