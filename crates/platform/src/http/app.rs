@@ -7,8 +7,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use common::error::{Error, METHOD_NOT_ALLOWED, PATH_NOT_FOUND};
 use serde::Serialize;
-use tower::Layer;
 use tower::util::MapRequestLayer;
+use tower::{Layer, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
@@ -39,14 +39,18 @@ where
         .method_not_allowed_fallback(|| async {
             Error::refused(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", METHOD_NOT_ALLOWED)
         })
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(axum::middleware::from_fn_with_state(platform.clone(), layers::observe))
-        .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
-        .layer(MapRequestLayer::new(layers::remove_unsafe_request_id))
-        .layer(axum::middleware::from_fn(layers::complete))
-        .layer(cors(&platform.config.cors_origins));
+        // As one layer, outermost first: the router boxes the service once for each call of `layer`.
+        .layer(
+            ServiceBuilder::new()
+                .layer(cors(&platform.config.cors_origins))
+                .layer(axum::middleware::from_fn(layers::complete))
+                .layer(MapRequestLayer::new(layers::remove_unsafe_request_id))
+                .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+                .layer(PropagateRequestIdLayer::x_request_id())
+                .layer(axum::middleware::from_fn_with_state(platform.clone(), layers::observe))
+                .layer(CatchPanicLayer::custom(panicked))
+                .layer(DefaultBodyLimit::max(MAX_BODY_BYTES)),
+        );
 
     // The path is rewritten before routing, so that each route, series and document entry exists once.
     let normalized = MapRequestLayer::new(layers::normalize_path).layer(inside);
