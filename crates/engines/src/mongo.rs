@@ -12,7 +12,9 @@ use mongodb::error::{
 };
 use mongodb::event::EventHandler;
 use mongodb::event::cmap::CmapEvent;
-use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, TransactionOptions, WriteConcern};
+use mongodb::options::{
+    Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, TransactionOptions, WriteConcern,
+};
 use mongodb::{Client, ClientSession, Database};
 use parking_lot::Mutex;
 use platform::telemetry::{Metrics, PoolSize, Queries};
@@ -56,6 +58,12 @@ pub async fn database(
 /// Returns an error if it does not.
 pub async fn ping(database: &Database) -> Result<()> {
     Ok(database.run_command(doc! {"ping": 1}).await.map(|_| ())?)
+}
+
+/// Options of a collection whose reads return only what is safe on a majority: a read of the newest state may return a
+/// change that vanishes when its server is killed.
+pub fn majority_reads() -> CollectionOptions {
+    CollectionOptions::builder().read_concern(ReadConcern::majority()).build()
 }
 
 /// Starts a session with a transaction, whose commit is journaled on a majority. `reads` is the read concern; the server's

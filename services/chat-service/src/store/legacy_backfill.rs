@@ -18,7 +18,7 @@ use engines::error::Result;
 use engines::mongo;
 use futures_util::TryStreamExt;
 use moka::future::Cache;
-use mongodb::options::{CollectionOptions, ReadConcern, ReturnDocument};
+use mongodb::options::{ReadConcern, ReturnDocument};
 use mongodb::{ClientSession, Collection, Database};
 use serde::Deserialize;
 use serde_with::serde_as;
@@ -64,7 +64,7 @@ struct Unnumbered {
 
 impl LegacyBackfill {
     pub fn new(database: &Database) -> Self {
-        let majority = CollectionOptions::builder().read_concern(ReadConcern::majority()).build();
+        let majority = mongo::majority_reads();
         let collection = |name| database.collection_with_options(name, majority.clone());
         Self {
             database: database.clone(),

@@ -11,8 +11,8 @@ use bson::{Bson, doc};
 use chrono::{DateTime, Utc};
 use common::id::{RoomId, UserId};
 use engines::error::Result;
+use engines::mongo;
 use futures_util::TryStreamExt;
-use mongodb::options::{CollectionOptions, ReadConcern};
 use mongodb::{Collection, Database};
 use serde::{Deserialize, Serialize};
 use serde_with::serde_as;
@@ -114,7 +114,7 @@ pub struct Log {
 
 impl Log {
     pub fn new(database: &Database) -> Self {
-        let majority = CollectionOptions::builder().read_concern(ReadConcern::majority()).build();
+        let majority = mongo::majority_reads();
         Self {
             entries: database.collection_with_options(LOG, majority.clone()),
             heads: database.collection_with_options(HEADS, majority),

@@ -6,8 +6,8 @@ use bson::oid::ObjectId;
 use bson::{Document, doc};
 use common::id::RoomId;
 use engines::error::Result;
+use engines::mongo;
 use futures_util::TryStreamExt;
-use mongodb::options::{CollectionOptions, ReadConcern};
 use mongodb::{Collection, Database};
 
 use super::schema::MESSAGES;
@@ -32,7 +32,7 @@ pub enum ListCursor {
 
 impl Messages {
     pub fn new(database: &Database) -> Self {
-        let majority = CollectionOptions::builder().read_concern(ReadConcern::majority()).build();
+        let majority = mongo::majority_reads();
         Self { all: database.collection_with_options(MESSAGES, majority) }
     }
 

@@ -6,9 +6,10 @@ use bson::{Bson, Document, doc};
 use chrono::{DateTime, Utc};
 use common::id::RoomId;
 use engines::error::Result;
+use engines::mongo;
 use futures_util::TryStreamExt;
 use mongodb::error::{ErrorKind, WriteFailure};
-use mongodb::options::{Acknowledgment, CollectionOptions, ReadConcern, WriteConcern};
+use mongodb::options::{Acknowledgment, CollectionOptions, WriteConcern};
 use mongodb::{Collection, Database};
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +63,7 @@ pub struct OutboxCollection {
 
 impl OutboxCollection {
     pub fn new(database: &Database, name: &'static str) -> Self {
-        let majority = CollectionOptions::builder().read_concern(ReadConcern::majority()).build();
+        let majority = mongo::majority_reads();
         let one = WriteConcern::builder().w(Acknowledgment::Nodes(1)).build();
         let one = CollectionOptions::builder().write_concern(one).build();
         Self {

@@ -10,7 +10,7 @@ use engines::error::Result;
 use engines::mongo;
 use futures_util::TryStreamExt;
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
-use mongodb::options::{CollectionOptions, ReadConcern, ReturnDocument};
+use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Database};
 use serde::{Deserialize, Serialize};
 
@@ -102,7 +102,7 @@ struct MessagePosition {
 
 impl ReadMarkers {
     pub fn new(database: &Database) -> Self {
-        let majority = CollectionOptions::builder().read_concern(ReadConcern::majority()).build();
+        let majority = mongo::majority_reads();
         Self {
             database: database.clone(),
             markers: database.collection_with_options(READ_MARKERS, majority.clone()),
