@@ -10,6 +10,7 @@ use crate::service::Service;
 /// Public values, which the services accept with `DEBUG` only.
 const SECRET_KEY: &str = "dev-only-secret-key-do-not-use-in-production";
 const SERVICE_SECRET_KEY: &str = "dev-only-service-secret-do-not-use-in-production";
+const MFA_SECRET_KEY: &str = "dev-only-mfa-secret-key-do-not-use-in-production";
 
 const MONGODB_DB_NAME: &str = "bigtech_chat";
 
@@ -43,6 +44,9 @@ pub fn service_variables(plan: &Plan, bootstrap: &str, service: Service) -> Vari
     set("REDIS_URL", redis::url(plan));
     set("KAFKA_BOOTSTRAP_SERVERS", bootstrap.into());
     set("TRUSTED_PROXIES", "127.0.0.1".into());
+    if service == Service::User {
+        set("MFA_SECRET_KEY", MFA_SECRET_KEY.into());
+    }
     if service == Service::Chat {
         set("MONGO_URL", mongodb::url(plan));
         set("MONGODB_DB_NAME", MONGODB_DB_NAME.into());

@@ -9,8 +9,11 @@ use common::events::topics::TopicNames;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Secrets that public files contain. They are accepted with `DEBUG` only.
-pub const DEVELOPMENT_SECRETS: [&str; 2] =
-    ["dev-only-secret-key-do-not-use-in-production", "dev-only-service-secret-do-not-use-in-production"];
+pub const DEVELOPMENT_SECRETS: [&str; 3] = [
+    "dev-only-secret-key-do-not-use-in-production",
+    "dev-only-service-secret-do-not-use-in-production",
+    "dev-only-mfa-secret-key-do-not-use-in-production",
+];
 
 /// HS256 needs a key as long as its hash.
 const MIN_SECRET_BYTES: usize = 32;
@@ -154,6 +157,18 @@ fn secret(name: &str, value: &str, debug: bool) -> Result<SecretString> {
 
 fn optional_secret(env: &Env, name: &str, debug: bool) -> Result<Option<SecretString>> {
     env.get(name).map(|v| secret(name, v, debug)).transpose()
+}
+
+/// The key of a cipher; none where the variable is not set.
+///
+/// # Errors
+/// Returns an error for a key with under 32 bytes, and for a public one without `DEBUG`.
+pub fn cipher_key(env: &Env, name: &str) -> Result<Option<SecretString>> {
+    let key = optional_secret(env, name, env.flag("DEBUG", false)?)?;
+    if key.as_ref().is_some_and(|key| key.expose_secret().len() < MIN_SECRET_BYTES) {
+        return Err(error(name, format!("has under {MIN_SECRET_BYTES} bytes")));
+    }
+    Ok(key)
 }
 
 /// A key of its own: with the key of the access tokens, a user's token could pass for that of a service.

@@ -1,16 +1,18 @@
 //! The context of the request that the current task answers.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 tokio::task_local! {
     static CONTEXT: Context;
 }
 
-/// The ids that a request passes on to whatever it causes.
+/// What the code that answers a request knows of it: the ids that it passes on to whatever it causes, and its origin.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) request_id: Arc<str>,
     pub(crate) traceparent: Option<Arc<str>>,
+    pub(crate) client_address: Option<IpAddr>,
 }
 
 /// Runs a future within the context of a request.
@@ -26,4 +28,9 @@ pub fn request_id() -> Option<String> {
 /// The W3C trace context that the request passes on; none in background work and without tracing.
 pub fn traceparent() -> Option<String> {
     CONTEXT.try_with(|c| c.traceparent.as_ref().map(|context| context.to_string())).ok().flatten()
+}
+
+/// The address of the client; none in background work and without a peer address.
+pub fn client_address() -> Option<IpAddr> {
+    CONTEXT.try_with(|c| c.client_address).ok().flatten()
 }

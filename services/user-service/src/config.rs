@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use common::config::{self, ConfigError, Env};
+use secrecy::SecretString;
 
 const DAY_SECONDS: u64 = 24 * 3600;
 
@@ -12,6 +13,12 @@ pub struct Config {
     pub limits: LimitConfig,
     /// The lifetime of a refresh token. A session expires so long after its last refresh.
     pub refresh_lifetime: Duration,
+    /// The key that encrypts second factors; without it, users cannot enable one.
+    pub mfa_secret_key: Option<SecretString>,
+    /// Its predecessor, which decrypts older ones.
+    pub mfa_secret_key_previous: Option<SecretString>,
+    /// The name of this system in authenticator apps.
+    pub issuer: String,
     pub profile_cache_ttl: Duration,
     pub exists_cache_ttl: Duration,
 }
@@ -52,6 +59,9 @@ impl Config {
             passwords: PasswordConfig::read(env)?,
             limits: LimitConfig::read(env)?,
             refresh_lifetime: Duration::from_secs(DAY_SECONDS * env.number("REFRESH_TOKEN_EXPIRE_DAYS", 30, 1..=3650)?),
+            mfa_secret_key: platform::config::cipher_key(env, "MFA_SECRET_KEY")?,
+            mfa_secret_key_previous: platform::config::cipher_key(env, "MFA_SECRET_KEY_PREVIOUS")?,
+            issuer: env.text("APP_NAME", "BigTech Chat").replace(':', " "),
             profile_cache_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=DAY_SECONDS)?,
             exists_cache_ttl: env.seconds("CACHE_TTL_USER_EXISTS", 60, 1..=DAY_SECONDS)?,
         })

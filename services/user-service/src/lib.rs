@@ -30,6 +30,7 @@ mod passwords;
 mod state;
 mod store;
 mod tasks;
+mod vault;
 
 use axum::Router;
 use common::error::{BoxError, Detail};
@@ -38,6 +39,7 @@ use engines::mysql;
 use engines::outbox::Outbox;
 use engines::presence::Presence;
 use engines::redis::Redis;
+use platform::telemetry::Audit;
 use platform::{Platform, Service};
 use service::auth::Auth;
 
@@ -46,11 +48,28 @@ pub use config::{Config, LimitConfig, PasswordConfig, Scheme};
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::state::AppState;
-use crate::store::{Accounts, Directory, ExistingAccounts, OnlineStatus, ProfileCache, Profiles, RateLimits, Sessions};
+use crate::store::{
+    Accounts, Directory, ExistingAccounts, OnlineStatus, ProfileCache, Profiles, RateLimits, SecondFactors, Sessions,
+};
 use crate::tasks::{PresenceSweeper, RevocationSync};
+use crate::vault::Vault;
 
 pub const SERVICE: Service =
     Service { name: "user-service", title: "User Service", port: 8005, refusals: Detail::Object, password_flow: true };
+
+/// The actions of the audit log.
+const AUDITED: [&str; 10] = [
+    "register",
+    "login",
+    "refresh_token_reuse",
+    "logout",
+    "session_end",
+    "password_change",
+    "second_factor_enroll",
+    "second_factor_enable",
+    "second_factor_disable",
+    "recovery_codes_renew",
+];
 
 /// Builds the service and starts its background tasks. The engines need not be reachable yet.
 ///
@@ -76,6 +95,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let sessions = Sessions::new(pool.clone(), outbox.clone(), presence.clone(), config.refresh_lifetime);
     let profiles = Profiles::new(pool.clone(), outbox.clone(), cache.clone());
     let directory = Directory::new(pool.clone());
+    let vault = config.mfa_secret_key.as_ref().map(|key| Vault::new(key, config.mfa_secret_key_previous.as_ref()));
+    let second_factors = SecondFactors::new(pool.clone(), vault);
     let status = OnlineStatus::new(pool, outbox.clone(), presence.clone(), cache);
 
     let stopping = shutdown.stopping_token();
@@ -105,9 +126,12 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         accounts,
         existing: ExistingAccounts::new(profiles.clone(), config.exists_cache_ttl),
         sessions,
+        second_factors,
         profiles,
         directory,
         metrics,
+        audit: Audit::register(&platform.metrics, &AUDITED)?,
+        issuer: config.issuer.into(),
     };
     Ok(platform::http::app(&platform, state, api::router()))
 }

@@ -1,12 +1,15 @@
 //! The state that handlers share.
 
+use std::sync::Arc;
+
 use axum::extract::FromRef;
 use engines::presence::Presence;
+use platform::telemetry::Audit;
 use service::auth::Auth;
 
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
-use crate::store::{Accounts, Directory, ExistingAccounts, Profiles, RateLimits, Sessions};
+use crate::store::{Accounts, Directory, ExistingAccounts, Profiles, RateLimits, SecondFactors, Sessions};
 
 /// Cheap to clone: every field is a handle.
 #[derive(Clone)]
@@ -18,9 +21,13 @@ pub struct AppState {
     pub accounts: Accounts,
     pub existing: ExistingAccounts,
     pub sessions: Sessions,
+    pub second_factors: SecondFactors,
     pub profiles: Profiles,
     pub directory: Directory,
     pub metrics: Metrics,
+    pub audit: Audit,
+    /// The name of this system in authenticator apps.
+    pub issuer: Arc<str>,
 }
 
 impl AppState {

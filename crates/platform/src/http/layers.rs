@@ -64,7 +64,7 @@ pub(super) async fn observe(State(platform): State<Platform>, mut request: Reque
     let client = ClientAddress::of(&request, &platform);
     request.extensions_mut().insert(client);
 
-    let context = Context { request_id: id.clone(), traceparent };
+    let context = Context { request_id: id.clone(), traceparent, client_address: client.0 };
     let answered = within(context, next.run(request)).instrument(span.clone());
     let response = answered.instrument(trace_span.clone()).await;
     let mut response = span.in_scope(|| envelope::write(response, platform.service.refusals, &id));

@@ -1,5 +1,6 @@
 //! Logs, metrics and traces.
 
+pub mod audit;
 mod logs;
 mod metrics;
 mod pools;
@@ -15,6 +16,7 @@ use common::error::BoxError;
 
 use crate::config::Base;
 
+pub use audit::Audit;
 pub use metrics::{Cache, Metrics, Queries};
 pub use pools::PoolSize;
 pub use trace::Trace;

@@ -14,11 +14,13 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::caller::ExistingUser;
+use super::password::GivenPassword;
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, LoginErrors, RateLimited};
-use crate::domain::{Email, RefreshTokenHash};
+use super::second_factor::{GivenCode, WRONG_CODE};
+use crate::domain::{Email, EnteredCode, RefreshTokenHash};
 use crate::passwords::Verdict;
 use crate::state::AppState;
-use crate::store::{ClientInfo, Credentials, RefreshOutcome, SessionGrant};
+use crate::store::{Budget, ClientInfo, Credentials, RefreshOutcome, SessionGrant};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -29,15 +31,16 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(heartbeat))
 }
 
-/// A password to compare. The rules for new passwords do not apply: an older password may not satisfy them.
-type GivenPassword = Text<1, 1024>;
-
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct Login {
     email: Email,
     #[schema(value_type = String, example = "Passw0rd!")]
     password: GivenPassword,
+    /// A code of the authenticator app, or a recovery code, of an account with a second factor.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, example = "123456")]
+    mfa_code: Option<GivenCode>,
 }
 
 /// The form of OAuth2's password flow calls the e-mail address `username`.
@@ -54,6 +57,9 @@ struct LoginForm {
     username: String,
     #[schema(example = "Passw0rd!", format = "password")]
     password: String,
+    /// A code of the authenticator app, or a recovery code, of an account with a second factor.
+    #[schema(example = "123456")]
+    mfa_code: Option<String>,
 }
 
 #[derive(Deserr, ToSchema)]
@@ -226,11 +232,25 @@ async fn authenticate(app: &AppState, client: &ClientInfo, given: &Login) -> Res
     if !found.is_active {
         return Err(Error::forbidden("Account is deactivated"));
     }
+    if app.second_factors.is_enabled(found.id).await? {
+        require_code(app, found.id, given.mfa_code.as_ref(), &[&address, &account]).await?;
+    }
     if verdict == Verdict::Outdated {
         rehash(app, &found, password).await;
     }
     app.limits.reset(&account).await;
     Ok(found)
+}
+
+/// Uses up a code of the second factor. A wrong one counts as a wrong password does.
+async fn require_code(app: &AppState, user: UserId, code: Option<&GivenCode>, budgets: &[&Budget]) -> Result<()> {
+    let refused = |code, message| Err(Error::refused(StatusCode::UNAUTHORIZED, code, message));
+    let Some(code) = code else { return refused("MFA_REQUIRED", "A code of the second factor is required") };
+    if app.second_factors.verify(user, &EnteredCode::read(&code.0)).await? {
+        return Ok(());
+    }
+    app.limits.count(budgets).await?;
+    refused("MFA_INVALID", WRONG_CODE)
 }
 
 /// Replaces an outdated hash, which is possible only while the password is at hand. After a failure the next login

@@ -7,6 +7,7 @@ mod password;
 mod profile;
 mod responses;
 mod search;
+mod second_factor;
 mod sessions;
 mod users;
 
@@ -19,6 +20,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .merge(accounts::router())
         .merge(login::router())
         .merge(password::router())
+        .merge(second_factor::router())
         .merge(sessions::router())
         .merge(profile::router())
         .merge(search::router())

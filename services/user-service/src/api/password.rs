@@ -16,16 +16,20 @@ use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimit
 use crate::domain::NewPassword;
 use crate::passwords::Verdict;
 use crate::state::AppState;
+use crate::store::Credentials;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(change_password))
 }
 
+/// A password to compare. The rules for new passwords do not apply: an older password may not satisfy them.
+pub(super) type GivenPassword = Text<1, 1024>;
+
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct PasswordChange {
     #[schema(value_type = String, example = "Passw0rd!")]
-    current_password: Text<1, 1024>,
+    current_password: GivenPassword,
     new_password: NewPassword,
 }
 
@@ -61,18 +65,27 @@ async fn change_password(
     if !app.passwords.can_hash(&change.new_password) {
         return Err(too_long_for_bcrypt("new_password"));
     }
-    let account = app.accounts.by_id(me.id).await?.ok_or_else(|| Error::not_found("User not found"))?;
-    let budget = app.limits.account(&account.email);
-    app.limits.check(&[&budget]).await?;
-    let verdict = app.passwords.verify(&change.current_password.0, Some(&account.password_hash)).await?;
-    if verdict == Verdict::Wrong {
-        app.limits.count(&[&budget]).await?;
-        return Err(Error::business("Current password is incorrect"));
-    }
-    app.limits.check(&[&budget]).await?;
+    require_password(&app, &me, &change.current_password).await?;
     let hash = app.passwords.hash(change.new_password.as_str()).await?;
     for sid in app.sessions.change_password(me.id, &hash, &me.session).await? {
         app.publish_revocation(&sid).await;
     }
     Ok(Json(PasswordChanged { message: "Password changed successfully" }))
+}
+
+/// The caller's account, if this is its password.
+///
+/// # Errors
+/// Returns a 400 error for a wrong password, a 404 error without an account, and a 429 error after too many attempts.
+pub(super) async fn require_password(app: &AppState, me: &CurrentUser, given: &GivenPassword) -> Result<Credentials> {
+    let account = app.accounts.existing(me.id).await?;
+    let budget = app.limits.account(&account.email);
+    app.limits.check(&[&budget]).await?;
+    if app.passwords.verify(&given.0, Some(&account.password_hash)).await? == Verdict::Wrong {
+        app.limits.count(&[&budget]).await?;
+        return Err(Error::business("Current password is incorrect"));
+    }
+    // Concurrent attempts may have used up the budget since the first check.
+    app.limits.check(&[&budget]).await?;
+    Ok(account)
 }

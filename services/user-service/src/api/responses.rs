@@ -25,7 +25,10 @@ pub enum CallerErrors {
 /// The errors of a login.
 #[derive(IntoResponses)]
 pub enum LoginErrors {
-    #[response(status = 401, description = "The account does not exist, or the password is wrong")]
+    #[response(
+        status = 401,
+        description = "The account does not exist, or the password is wrong. `MFA_REQUIRED`, `MFA_INVALID`: the account has a second factor, and its code is missing or wrong"
+    )]
     InvalidCredentials(ErrorBody),
     #[response(status = 403, description = "The account is deactivated")]
     Deactivated(ErrorBody),

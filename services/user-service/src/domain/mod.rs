@@ -6,6 +6,7 @@ mod password;
 mod profile;
 mod refresh;
 mod rule;
+mod second_factor;
 mod username;
 
 pub use email::Email;
@@ -14,4 +15,5 @@ pub use password::NewPassword;
 pub use profile::{DisplayName, Edit, ImageUrl, ProfileEdit, StatusMessage};
 pub use refresh::{RefreshToken, RefreshTokenHash};
 pub use rule::Rule;
+pub use second_factor::{EnteredCode, RecoveryCode, RecoveryCodeHash, TotpSecret};
 pub use username::Username;

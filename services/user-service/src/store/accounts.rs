@@ -10,7 +10,7 @@ use engines::error::Result;
 use engines::mysql;
 use engines::outbox::Outbox;
 
-use super::directory;
+use super::{directory, user_not_found};
 use crate::domain::{DisplayName, Email, Names, Username};
 
 /// The columns of `users` that authentication needs.
@@ -108,9 +108,13 @@ impl Accounts {
         Ok(found.bind(email).fetch_optional(&self.pool).await?)
     }
 
-    pub async fn by_id(&self, id: UserId) -> Result<Option<Credentials>> {
+    /// The account of a user.
+    ///
+    /// # Errors
+    /// Returns a not-found error if it does not exist.
+    pub async fn existing(&self, id: UserId) -> Result<Credentials> {
         let found = sqlx::query_as("SELECT id, email, username, password_hash, is_active FROM users WHERE id = ?");
-        Ok(found.bind(id).fetch_optional(&self.pool).await?)
+        Ok(found.bind(id).fetch_optional(&self.pool).await?.ok_or_else(user_not_found)?)
     }
 
     /// Replaces a hash by another one of the same password. A password that was changed in the meantime stays.

@@ -8,16 +8,18 @@ mod limits;
 mod online_status;
 mod profile;
 mod profiles;
+mod second_factors;
 mod sessions;
 
 pub use accounts::{Accounts, Credentials, NewAccount, RegisteredAccount};
 pub use cache::ProfileCache;
 pub use directory::Directory;
 pub use existing::ExistingAccounts;
-pub use limits::RateLimits;
+pub use limits::{Budget, RateLimits};
 pub use online_status::OnlineStatus;
 pub use profile::{Profile, ProfileView};
 pub use profiles::Profiles;
+pub use second_factors::SecondFactors;
 pub use sessions::{ClientInfo, RefreshOutcome, Session, SessionGrant, Sessions};
 
 use sqlx::{MySql, MySqlConnection, QueryBuilder};

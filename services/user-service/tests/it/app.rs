@@ -8,8 +8,13 @@ use testkit::{Client, Events, Server, Space};
 
 pub const PASSWORD: &str = "Passw0rd!";
 
-/// The cheapest parameters for password hashing.
-const CHEAP: [(&str, &str); 3] = [("ARGON2_MEMORY_KIB", "8"), ("ARGON2_ITERATIONS", "1"), ("BCRYPT_COST", "4")];
+/// The cheapest parameters for password hashing, and a key for second factors.
+const SETTINGS: [(&str, &str); 4] = [
+    ("ARGON2_MEMORY_KIB", "8"),
+    ("ARGON2_ITERATIONS", "1"),
+    ("BCRYPT_COST", "4"),
+    ("MFA_SECRET_KEY", "the-key-of-second-factors-in-tests"),
+];
 
 pub struct TestApp {
     pub server: Server,
@@ -48,7 +53,7 @@ impl TestApp {
 
     /// Starts a service in a schema that may already have tables.
     pub async fn start_in(space: Space, mysql_url: String, settings: &[(&'static str, &str)]) -> Self {
-        let settings = CHEAP.iter().chain(settings).map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let settings = SETTINGS.iter().chain(settings).map(|(name, value)| (*name, (*value).to_owned())).collect();
         let pool = MySqlPool::connect_lazy(&mysql_url).unwrap();
         let server = serve(&space, &mysql_url, &settings).await;
         Self { server, space, pool, mysql_url, settings }

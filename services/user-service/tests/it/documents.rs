@@ -15,6 +15,7 @@ async fn every_endpoint_is_documented_with_its_errors() {
         operations(&document),
         [
             "delete /auth/sessions/{sid}",
+            "get /auth/mfa",
             "get /auth/sessions",
             "get /profile/me",
             "get /profile/{user_id}",
@@ -27,6 +28,10 @@ async fn every_endpoint_is_documented_with_its_errors() {
             "post /auth/login",
             "post /auth/login/json",
             "post /auth/logout",
+            "post /auth/mfa",
+            "post /auth/mfa/confirm",
+            "post /auth/mfa/disable",
+            "post /auth/mfa/recovery-codes",
             "post /auth/refresh",
             "post /auth/register",
             "post /users/batch",

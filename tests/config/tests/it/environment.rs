@@ -25,7 +25,7 @@ fn deployed(program: &Program) -> Vec<(&'static str, Variables)> {
 }
 
 fn with_real_secrets(mut variables: Variables) -> Variables {
-    for name in ["SECRET_KEY", "SERVICE_SECRET_KEY"] {
+    for name in ["SECRET_KEY", "SERVICE_SECRET_KEY", "MFA_SECRET_KEY"] {
         variables.insert(name.into(), format!("a real secret of 32 bytes for {name}"));
     }
     variables
@@ -77,6 +77,11 @@ fn the_placeholders_of_the_manifests_are_refused() {
         let mut partly = with_real_secrets(variables.clone());
         partly.insert("SERVICE_SECRET_KEY".into(), variables["SERVICE_SECRET_KEY"].clone());
         assert_eq!(program.configure(&partly).unwrap_err().variable, "SERVICE_SECRET_KEY");
+        if let Some(key) = variables.get("MFA_SECRET_KEY") {
+            let mut partly = with_real_secrets(variables.clone());
+            partly.insert("MFA_SECRET_KEY".into(), key.clone());
+            assert_eq!(program.configure(&partly).unwrap_err().variable, "MFA_SECRET_KEY");
+        }
     }
 }
 

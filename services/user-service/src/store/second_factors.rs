@@ -1,0 +1,205 @@
+//! Second factors in MySQL.
+
+use chrono::Utc;
+use sqlx::{MySqlConnection, MySqlPool};
+
+use common::error::Error;
+use common::id::UserId;
+use engines::error::Result;
+use engines::mysql;
+
+use super::lock_user;
+use crate::domain::{EnteredCode, RecoveryCode, RecoveryCodeHash, TotpSecret};
+use crate::vault::Vault;
+
+/// The tables `user_second_factors` and `user_recovery_codes`.
+#[derive(Clone)]
+pub struct SecondFactors {
+    pool: MySqlPool,
+    /// None without `MFA_SECRET_KEY`.
+    vault: Option<Vault>,
+}
+
+/// What a user sees of the own second factor.
+pub struct SecondFactorStatus {
+    pub enabled: bool,
+    pub recovery_codes_left: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct SecondFactor {
+    secret: Vec<u8>,
+    confirmed: bool,
+}
+
+impl SecondFactors {
+    pub fn new(pool: MySqlPool, vault: Option<Vault>) -> Self {
+        Self { pool, vault }
+    }
+
+    pub async fn status(&self, user: UserId) -> Result<SecondFactorStatus> {
+        let enabled = self.is_enabled(user).await?;
+        let count = sqlx::query_scalar("SELECT COUNT(*) FROM user_recovery_codes WHERE user_id = ?");
+        Ok(SecondFactorStatus { enabled, recovery_codes_left: count.bind(user).fetch_one(&self.pool).await? })
+    }
+
+    /// Whether logins of the user need a code.
+    pub async fn is_enabled(&self, user: UserId) -> Result<bool> {
+        let found = sqlx::query_scalar::<_, UserId>(
+            "SELECT user_id FROM user_second_factors WHERE user_id = ? AND confirmed_at IS NOT NULL",
+        );
+        Ok(found.bind(user).fetch_optional(&self.pool).await?.is_some())
+    }
+
+    /// Stores a new secret that [`Self::confirm`] makes effective. It replaces one that was not confirmed.
+    ///
+    /// # Errors
+    /// Returns a conflict if a second factor is in effect, and a 403 error without `MFA_SECRET_KEY`.
+    pub async fn enroll(&self, user: UserId) -> Result<TotpSecret> {
+        let secret = TotpSecret::generate();
+        let sealed = self.vault()?.seal(user, &secret).map_err(Error::internal)?;
+        let mut tx = mysql::begin(&self.pool).await?;
+        lock_user(&mut tx, user).await?;
+        if factor(&mut tx, user).await?.is_some_and(|factor| factor.confirmed) {
+            return Err(Error::conflict("A second factor is already enabled").into());
+        }
+        sqlx::query("REPLACE INTO user_second_factors (user_id, secret, created_at) VALUES (?, ?, ?)")
+            .bind(user)
+            .bind(sealed)
+            .bind(Utc::now())
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(secret)
+    }
+
+    /// Puts a stored secret into effect if the code is right. Returns the recovery codes; none for a wrong code.
+    ///
+    /// # Errors
+    /// Returns a conflict if a second factor is in effect, and a not-found error without a stored secret.
+    pub async fn confirm(&self, user: UserId, code: &EnteredCode) -> Result<Option<Vec<RecoveryCode>>> {
+        let mut tx = mysql::begin(&self.pool).await?;
+        lock_user(&mut tx, user).await?;
+        let Some(factor) = factor(&mut tx, user).await? else {
+            return Err(Error::not_found("No second factor waits for confirmation").into());
+        };
+        if factor.confirmed {
+            return Err(Error::conflict("A second factor is already enabled").into());
+        }
+        if !self.use_totp(&mut tx, user, &factor, code).await? {
+            return Ok(None);
+        }
+        sqlx::query("UPDATE user_second_factors SET confirmed_at = ? WHERE user_id = ?")
+            .bind(Utc::now())
+            .bind(user)
+            .execute(&mut *tx)
+            .await?;
+        let codes = replace_recovery_codes(&mut tx, user).await?;
+        tx.commit().await?;
+        Ok(Some(codes))
+    }
+
+    /// Uses up a code. Returns false if the code is wrong or was used before, or no second factor is in effect.
+    pub async fn verify(&self, user: UserId, code: &EnteredCode) -> Result<bool> {
+        let mut tx = mysql::begin(&self.pool).await?;
+        lock_user(&mut tx, user).await?;
+        let verified = self.use_code(&mut tx, user, code).await?;
+        tx.commit().await?;
+        Ok(verified)
+    }
+
+    /// Removes the second factor; none for a wrong code, or if no second factor is in effect.
+    pub async fn disable(&self, user: UserId, code: &EnteredCode) -> Result<Option<()>> {
+        let mut tx = mysql::begin(&self.pool).await?;
+        lock_user(&mut tx, user).await?;
+        if !self.use_code(&mut tx, user, code).await? {
+            return Ok(None);
+        }
+        for delete in
+            ["DELETE FROM user_second_factors WHERE user_id = ?", "DELETE FROM user_recovery_codes WHERE user_id = ?"]
+        {
+            sqlx::query(delete).bind(user).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(Some(()))
+    }
+
+    /// Replaces the recovery codes if the code is right. Returns the new ones; none for a wrong code.
+    pub async fn renew_recovery_codes(&self, user: UserId, code: &EnteredCode) -> Result<Option<Vec<RecoveryCode>>> {
+        let mut tx = mysql::begin(&self.pool).await?;
+        lock_user(&mut tx, user).await?;
+        if !self.use_code(&mut tx, user, code).await? {
+            return Ok(None);
+        }
+        let codes = replace_recovery_codes(&mut tx, user).await?;
+        tx.commit().await?;
+        Ok(Some(codes))
+    }
+
+    /// Uses up a code of a factor in effect, under the lock of the account.
+    async fn use_code(&self, tx: &mut MySqlConnection, user: UserId, code: &EnteredCode) -> Result<bool> {
+        match factor(tx, user).await?.filter(|factor| factor.confirmed) {
+            None => Ok(false),
+            Some(factor) => match code {
+                EnteredCode::Recovery(hash) => use_recovery_code(tx, user, *hash).await,
+                EnteredCode::Totp(_) => self.use_totp(tx, user, &factor, code).await,
+            },
+        }
+    }
+
+    /// Uses up a code of the authenticator app: its time step and all earlier ones are refused from then on.
+    async fn use_totp(
+        &self,
+        tx: &mut MySqlConnection,
+        user: UserId,
+        factor: &SecondFactor,
+        code: &EnteredCode,
+    ) -> Result<bool> {
+        let EnteredCode::Totp(digits) = code else { return Ok(false) };
+        let secret = self.vault()?.open(user, &factor.secret).map_err(|_| undecryptable())?;
+        let Some(step) = secret.step_of(digits, Utc::now().timestamp().unsigned_abs()) else { return Ok(false) };
+        let used = sqlx::query("UPDATE user_second_factors SET last_step = ? WHERE user_id = ? AND last_step < ?");
+        Ok(used.bind(step).bind(user).bind(step).execute(tx).await?.rows_affected() > 0)
+    }
+
+    fn vault(&self) -> Result<&Vault> {
+        Ok(self.vault.as_ref().ok_or_else(|| {
+            let message = "This system has no key for second factors";
+            Error::refused(axum::http::StatusCode::FORBIDDEN, "MFA_UNAVAILABLE", message)
+        })?)
+    }
+}
+
+async fn factor(tx: &mut MySqlConnection, user: UserId) -> Result<Option<SecondFactor>> {
+    let query = sqlx::query_as(
+        "SELECT secret, confirmed_at IS NOT NULL AS confirmed FROM user_second_factors WHERE user_id = ?",
+    );
+    Ok(query.bind(user).fetch_optional(tx).await?)
+}
+
+async fn use_recovery_code(
+    tx: &mut MySqlConnection,
+    user: UserId,
+    RecoveryCodeHash(hash): RecoveryCodeHash,
+) -> Result<bool> {
+    let delete = sqlx::query("DELETE FROM user_recovery_codes WHERE user_id = ? AND code_hash = ?");
+    Ok(delete.bind(user).bind(hash.as_slice()).execute(tx).await?.rows_affected() > 0)
+}
+
+async fn replace_recovery_codes(tx: &mut MySqlConnection, user: UserId) -> Result<Vec<RecoveryCode>> {
+    sqlx::query("DELETE FROM user_recovery_codes WHERE user_id = ?").bind(user).execute(&mut *tx).await?;
+    let codes = RecoveryCode::generate_all();
+    for code in &codes {
+        sqlx::query("INSERT INTO user_recovery_codes (user_id, code_hash) VALUES (?, ?)")
+            .bind(user)
+            .bind(code.hash().0.as_slice())
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(codes)
+}
+
+/// The operator has changed `MFA_SECRET_KEY` without `MFA_SECRET_KEY_PREVIOUS`. The user needs a recovery code.
+fn undecryptable() -> Error {
+    Error::unavailable("second factor", "the stored secret cannot be decrypted with MFA_SECRET_KEY")
+}

@@ -1,0 +1,165 @@
+//! The second factor of a login: codes of an authenticator app, and recovery codes.
+
+use chrono::Utc;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use testkit::Client;
+use totp_rs::{Builder, Secret};
+
+use crate::app::{PASSWORD, Person, TestApp};
+
+/// The code of an authenticator app, some seconds from now.
+fn code(secret: &str, seconds: i64) -> String {
+    let secret = Secret::try_from_base32(secret).unwrap();
+    let totp = Builder::new().with_secret(secret.as_bytes().to_vec()).build_noncompliant();
+    totp.generate((Utc::now().timestamp() + seconds).unsigned_abs()).to_string()
+}
+
+/// A code that is wrong in every accepted step.
+fn wrong_code(secret: &str) -> String {
+    let right: Vec<String> = [-60, -30, 0, 30, 60].map(|seconds| code(secret, seconds)).into();
+    let mut candidates = (0..10).map(|n| format!("{n:06}"));
+    candidates.find(|candidate| !right.contains(candidate)).unwrap()
+}
+
+/// Enables the second factor of a user. Returns the secret and the recovery codes.
+async fn enable(ann: &Person) -> (String, Vec<String>) {
+    let enrolled = ann.client.post("/auth/mfa", json!({"current_password": PASSWORD})).await.expect(201);
+    let secret = enrolled["secret"].as_str().unwrap().to_owned();
+    let body = json!({"code": code(&secret, 0)});
+    let confirmed = ann.client.post("/auth/mfa/confirm", body).await.expect(200);
+    let codes: Vec<String> = serde_json::from_value(confirmed["recovery_codes"].clone()).unwrap();
+    (secret, codes)
+}
+
+fn login(code: Option<&str>) -> Value {
+    let mut body = json!({"email": "ann@example.com", "password": PASSWORD});
+    if let Some(code) = code {
+        body["mfa_code"] = code.into();
+    }
+    body
+}
+
+async fn try_login(client: &Client, code: Option<&str>) -> (u16, Value) {
+    let answer = client.post("/auth/login/json", login(code)).await;
+    (answer.status, answer.body)
+}
+
+#[tokio::test]
+async fn a_login_needs_a_code_once_the_factor_is_confirmed() {
+    let app = TestApp::start().await;
+    let ann = app.person("ann").await;
+    let enrolled = ann.client.post("/auth/mfa", json!({"current_password": PASSWORD})).await.expect(201);
+    let secret = enrolled["secret"].as_str().unwrap();
+    assert!(enrolled["otpauth_url"].as_str().unwrap().starts_with("otpauth://totp/"), "{enrolled}");
+    app.log_in("ann").await;
+
+    ann.client.post("/auth/mfa/confirm", json!({"code": wrong_code(secret)})).await.expect(400);
+    app.log_in("ann").await;
+    ann.client.post("/auth/mfa/confirm", json!({"code": code(secret, 0)})).await.expect(200);
+
+    let (status, body) = try_login(&app.anonymous(), None).await;
+    assert_eq!((status, &body["error"]), (401, &json!("MFA_REQUIRED")));
+    let (status, body) = try_login(&app.anonymous(), Some(&wrong_code(secret))).await;
+    assert_eq!((status, &body["error"]), (401, &json!("MFA_INVALID")));
+    assert_eq!(try_login(&app.anonymous(), Some(&code(secret, 30))).await.0, 200);
+    let status = ann.client.get("/auth/mfa").await.expect(200);
+    assert_eq!(status, json!({"enabled": true, "recovery_codes_left": 10}));
+}
+
+#[tokio::test]
+async fn the_form_of_the_password_flow_takes_the_code() {
+    let app = TestApp::start().await;
+    let (secret, _) = enable(&app.person("ann").await).await;
+    let log_in = async |code: &str| {
+        let form = [("username", "ann@example.com"), ("password", PASSWORD), ("mfa_code", code)];
+        app.anonymous().post_form("/auth/login", &form).await.status
+    };
+    assert_eq!(log_in(&wrong_code(&secret)).await, 401);
+    assert_eq!(log_in(&code(&secret, 30)).await, 200);
+}
+
+#[tokio::test]
+async fn a_wrong_password_does_not_show_that_the_account_has_a_second_factor() {
+    let app = TestApp::start().await;
+    let (secret, _) = enable(&app.person("ann").await).await;
+    let mut body = login(Some(&code(&secret, 30)));
+    body["password"] = "Wr0ng-password!".into();
+    let answer = app.anonymous().post("/auth/login/json", body).await.expect(401);
+    assert_eq!(answer["message"], "Invalid email or password");
+}
+
+#[tokio::test]
+async fn each_code_is_accepted_once() {
+    let app = TestApp::start().await;
+    let (secret, recovery) = enable(&app.person("ann").await).await;
+    let anonymous = app.anonymous();
+    // The code of the confirmation.
+    assert_eq!(try_login(&anonymous, Some(&code(&secret, 0))).await.0, 401);
+
+    let next = code(&secret, 30);
+    let answers = join_all((0..8).map(|_| try_login(&anonymous, Some(&next)))).await;
+    assert_eq!(answers.iter().filter(|(status, _)| *status == 200).count(), 1, "{answers:?}");
+
+    app.execute("UPDATE user_second_factors SET last_step = 0").await;
+    let answers = join_all((0..2).map(|_| try_login(&anonymous, Some(&recovery[0])))).await;
+    assert_eq!(answers.iter().filter(|(status, _)| *status == 200).count(), 1, "{answers:?}");
+}
+
+#[tokio::test]
+async fn wrong_codes_are_limited_as_wrong_passwords_are() {
+    let app = TestApp::start_with(&[("LOGIN_LIMIT_ACCOUNT_FAILURES", "3")]).await;
+    let (secret, recovery) = enable(&app.person("ann").await).await;
+    for _ in 0..3 {
+        assert_eq!(try_login(&app.anonymous(), Some(&wrong_code(&secret))).await.0, 401);
+    }
+    assert_eq!(try_login(&app.anonymous(), Some(&recovery[0])).await.0, 429);
+}
+
+#[tokio::test]
+async fn the_factor_is_disabled_and_replaced_only_with_both_factors() {
+    let app = TestApp::start().await;
+    let ann = app.person("ann").await;
+    let (_, recovery) = enable(&ann).await;
+    let enrollment = json!({"current_password": PASSWORD});
+    ann.client.post("/auth/mfa", enrollment.clone()).await.expect(409);
+    let both = |password: &str, code: &str| json!({"current_password": password, "code": code});
+    ann.client.post("/auth/mfa/disable", both("Wr0ng-password!", &recovery[0])).await.expect(400);
+    ann.client.post("/auth/mfa/disable", both(PASSWORD, "00000-00000-00000-00000")).await.expect(400);
+
+    let renewed = ann.client.post("/auth/mfa/recovery-codes", both(PASSWORD, &recovery[0])).await.expect(200);
+    ann.client.post("/auth/mfa/disable", both(PASSWORD, &recovery[1])).await.expect(400);
+    let new = renewed["recovery_codes"][0].as_str().unwrap();
+    ann.client.post("/auth/mfa/disable", both(PASSWORD, new)).await.expect(200);
+
+    app.log_in("ann").await;
+    let status = ann.client.get("/auth/mfa").await.expect(200);
+    assert_eq!(status, json!({"enabled": false, "recovery_codes_left": 0}));
+    ann.client.post("/auth/mfa", enrollment).await.expect(201);
+}
+
+#[tokio::test]
+async fn secrets_are_encrypted_and_survive_a_new_key() {
+    let app = TestApp::start().await;
+    let (secret, recovery) = enable(&app.person("ann").await).await;
+    let stored: Vec<u8> =
+        sqlx::query_scalar("SELECT secret FROM user_second_factors").fetch_one(&app.pool).await.unwrap();
+    let plain = Secret::try_from_base32(&secret).unwrap();
+    assert!(!stored.windows(plain.as_bytes().len()).any(|window| window == plain.as_bytes()));
+
+    let new = ("MFA_SECRET_KEY", "another-key-of-second-factors-in-tests");
+    let rotated = app.replica_with(&[new, ("MFA_SECRET_KEY_PREVIOUS", "the-key-of-second-factors-in-tests")]).await;
+    assert_eq!(try_login(&rotated.client(""), Some(&code(&secret, 30))).await.0, 200);
+
+    let lost = app.replica_with(&[new]).await;
+    assert_eq!(try_login(&lost.client(""), Some(&code(&secret, 60))).await.0, 503);
+    assert_eq!(try_login(&lost.client(""), Some(&recovery[0])).await.0, 200);
+}
+
+#[tokio::test]
+async fn without_a_key_no_factor_can_be_enabled() {
+    let app = TestApp::start_with(&[("MFA_SECRET_KEY", "")]).await;
+    let ann = app.person("ann").await;
+    let refused = ann.client.post("/auth/mfa", json!({"current_password": PASSWORD})).await.expect(403);
+    assert_eq!(refused["error"], "MFA_UNAVAILABLE");
+}
