@@ -129,7 +129,8 @@ pub struct ClientAddress(pub Option<IpAddr>);
 
 impl ClientAddress {
     fn of(request: &Request, platform: &Platform) -> Self {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map(|ConnectInfo(peer)| peer.ip().to_canonical());
         let trusted = |ip: &IpAddr| platform.config.trusted_proxies.iter().any(|network| network.contains(ip));
         let lines = request.headers().get_all("x-forwarded-for").iter();
         let lines: Vec<&str> = lines.map(|line| line.to_str().unwrap_or_default()).collect();
@@ -137,7 +138,7 @@ impl ClientAddress {
     }
 }
 
-/// Follows the hops of `X-Forwarded-For` from the peer towards the client while they are trusted proxies. A hop that is not
+/// Follows the hops of `X-Forwarded-For` (never of `Forwarded`, which no proxy of this system writes) from the peer towards the client while they are trusted proxies. A hop that is not
 /// readable ends the walk, because the client may have written it and everything left of it.
 fn nearest_untrusted(peer: IpAddr, forwarded: &str, trusted: impl Fn(&IpAddr) -> bool) -> IpAddr {
     let mut nearest = peer;
@@ -156,7 +157,8 @@ fn nearest_untrusted(peer: IpAddr, forwarded: &str, trusted: impl Fn(&IpAddr) ->
 fn hop_address(hop: &str) -> Option<IpAddr> {
     let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
     let with_port = || hop.parse().ok().map(|address: SocketAddr| address.ip());
-    bare.parse().ok().or_else(with_port)
+    // A proxy with a dual-stack socket may report an IPv4 address in the form of an IPv6 address.
+    bare.parse().ok().or_else(with_port).map(|address: IpAddr| address.to_canonical())
 }
 
 /// Rewrites `/api/x/` to `/x`, so that each route has one path.
@@ -201,6 +203,7 @@ mod tests {
         assert_eq!(client("198.51.100.7, 203.0.113.9, 10.0.0.2"), "203.0.113.9");
         assert_eq!(client("203.0.113.9:4711, 10.0.0.2:80"), "203.0.113.9");
         assert_eq!(client("[2001:db8::1]:4711"), "2001:db8::1");
+        assert_eq!(client("203.0.113.9, ::ffff:10.0.0.2"), "203.0.113.9");
         assert_eq!((client("2001:db8::1"), client("[2001:db8::1]")), ("2001:db8::1".into(), "2001:db8::1".into()));
     }
 
