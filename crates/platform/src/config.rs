@@ -59,6 +59,8 @@ pub struct Base {
     pub cors_origins: Vec<HeaderValue>,
     /// `TRUSTED_PROXIES`: the proxies whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<Network>,
+    /// `HTTP_HEADER_TIMEOUT`, `HTTP_BODY_TIMEOUT`, `HTTP_MAX_CONNECTIONS`: the bounds of connections.
+    pub connections: ConnectionLimits,
     /// `HTTP_TIMEOUT`: how long a call to another service may take, by default 10 s.
     pub http_timeout: Duration,
     /// `ONLINE_TTL_SECONDS`: how long a user is online after the last sign of life, by default 60 s.
@@ -67,6 +69,18 @@ pub struct Base {
     pub otlp_endpoint: Option<String>,
     /// `SHUTDOWN_SECONDS`: the longest time from SIGTERM to exit, by default 25 s; Kubernetes' grace period is 30 s.
     pub shutdown: Duration,
+}
+
+/// The bounds of the connections of the HTTP server. Answers are not bounded in time, because a stream is one.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// `HTTP_HEADER_TIMEOUT`: the longest time from a new or idle connection to the end of the next request's header, by
+    /// default 10 s.
+    pub header: Duration,
+    /// `HTTP_BODY_TIMEOUT`: the longest time from the header of a request to the end of its body, by default 30 s.
+    pub body: Duration,
+    /// `HTTP_MAX_CONNECTIONS`: the greatest number of open connections, by default 20,000. One more is closed at once.
+    pub open: usize,
 }
 
 /// The brokers and topics of Kafka.
@@ -118,6 +132,11 @@ impl Base {
             kafka_group_prefix: env.text("KAFKA_GROUP_PREFIX", ""),
             cors_origins: cors_origins(env)?,
             trusted_proxies: env.list("TRUSTED_PROXIES", "")?,
+            connections: ConnectionLimits {
+                header: env.seconds("HTTP_HEADER_TIMEOUT", 10, 1..=300)?,
+                body: env.seconds("HTTP_BODY_TIMEOUT", 30, 1..=600)?,
+                open: env.number("HTTP_MAX_CONNECTIONS", 20_000, 10..=1_000_000)? as usize,
+            },
             http_timeout: env.seconds("HTTP_TIMEOUT", 10, 1..=300)?,
             online_ttl: env.seconds("ONLINE_TTL_SECONDS", 60, 1..=86_400)?,
             otlp_endpoint: otlp_endpoint(env)?,
