@@ -28,10 +28,8 @@ pub struct Base {
     pub debug: bool,
     /// `VERSION`: the version that the API document and a metric show.
     pub version: String,
-    /// `LOG_LEVEL`: the directives of the log, by default `info`.
-    pub log_level: String,
-    /// `LOG_FORMAT`: one JSON object per line, or readable lines.
-    pub log_json: bool,
+    /// `LOG_LEVEL`, `LOG_FORMAT`: the log.
+    pub log: LogConfig,
     /// `SECRET_KEY`: signs and verifies access tokens.
     pub secret_key: SecretString,
     /// `SECRET_KEY_PREVIOUS`: also verifies access tokens.
@@ -71,6 +69,15 @@ pub struct Base {
     pub shutdown: Duration,
 }
 
+/// The log.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// `LOG_LEVEL`: the directives of the log, by default `info`.
+    pub level: String,
+    /// `LOG_FORMAT`: one JSON object per line, or readable lines, as by default with `DEBUG`.
+    pub json: bool,
+}
+
 /// The bounds of the connections of the HTTP server. Answers are not bounded in time, because a stream is one.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
@@ -96,6 +103,29 @@ pub struct KafkaConfig {
     pub client_id: String,
 }
 
+impl LogConfig {
+    /// Reads the variables of the log.
+    ///
+    /// # Errors
+    /// Returns an error for a format or a `DEBUG` that does not exist.
+    pub fn read(env: &Env) -> Result<Self> {
+        let json = log_json(env, !env.flag("DEBUG", false)?)?;
+        Ok(Self { level: env.text("LOG_LEVEL", "info").to_lowercase(), json })
+    }
+}
+
+impl KafkaConfig {
+    /// Reads the variables of Kafka for this service.
+    pub fn read(env: &Env, service: &'static str) -> Self {
+        Self {
+            bootstrap: env.text("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
+            compression: env.text("KAFKA_COMPRESSION", "gzip"),
+            topics: topic_names(env),
+            client_id: service.to_owned(),
+        }
+    }
+}
+
 impl Base {
     /// Reads the variables of a service that listens on `port` unless `PORT` has another.
     ///
@@ -112,8 +142,7 @@ impl Base {
             port: env.parse("PORT", port)?,
             debug,
             version: env.text("VERSION", env!("CARGO_PKG_VERSION")),
-            log_level: env.text("LOG_LEVEL", "info").to_lowercase(),
-            log_json: log_json(env, !debug)?,
+            log: LogConfig::read(env)?,
             secret_key,
             secret_key_previous: optional_secret(env, "SECRET_KEY_PREVIOUS", debug)?,
             service_secret_key: service_secret(env, debug)?,
@@ -123,12 +152,7 @@ impl Base {
             mysql_pool_size: env.number("MYSQL_POOL_SIZE", 16, 1..=1000)? as u32,
             redis_url: redis_url(env)?,
             redis_prefix: env.text("REDIS_KEY_PREFIX", ""),
-            kafka: KafkaConfig {
-                bootstrap: env.text("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
-                compression: env.text("KAFKA_COMPRESSION", "gzip"),
-                topics: topic_names(env),
-                client_id: service.to_owned(),
-            },
+            kafka: KafkaConfig::read(env, service),
             kafka_group_prefix: env.text("KAFKA_GROUP_PREFIX", ""),
             cors_origins: cors_origins(env)?,
             trusted_proxies: env.list("TRUSTED_PROXIES", "")?,
@@ -368,7 +392,7 @@ mod tests {
 
     #[test]
     fn logs_are_readable_lines_with_debug_unless_the_format_is_set() {
-        let json = |pairs: &[_]| read(pairs).unwrap().log_json;
+        let json = |pairs: &[_]| read(pairs).unwrap().log.json;
         assert!(json(&[]) && !json(&[("DEBUG", "true")]));
         assert!(json(&[("DEBUG", "true"), ("LOG_FORMAT", "json")]) && !json(&[("LOG_FORMAT", "text")]));
         assert!(problem(&[("LOG_FORMAT", "xml")]).starts_with("LOG_FORMAT: \"xml\" is neither"));

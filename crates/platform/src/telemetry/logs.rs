@@ -5,18 +5,18 @@ use tracing::Subscriber;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::config::Base;
+use crate::config::LogConfig;
 
 /// Libraries log warnings only, and spans for traces are not logged.
 const QUIET: &str = "librdkafka=warn,rdkafka=warn,hyper=warn,sqlx=warn,reqwest=warn,otel=off";
 
-pub(super) fn layer<S>(config: &Base) -> impl Layer<S>
+pub(super) fn layer<S>(config: &LogConfig) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    let filter = EnvFilter::try_new(format!("{},{QUIET}", config.log_level));
+    let filter = EnvFilter::try_new(format!("{},{QUIET}", config.level));
     let filter = filter.unwrap_or_else(|_| EnvFilter::new(format!("info,{QUIET}")));
-    let layer = if config.log_json { json().boxed() } else { tracing_subscriber::fmt::layer().boxed() };
+    let layer = if config.json { json().boxed() } else { tracing_subscriber::fmt::layer().boxed() };
     layer.with_filter(filter)
 }
 
