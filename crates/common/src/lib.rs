@@ -15,4 +15,5 @@ pub mod events;
 pub mod id;
 pub mod input;
 pub mod jwt;
+pub mod network;
 pub mod time;

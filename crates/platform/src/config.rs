@@ -31,10 +31,8 @@ pub struct Base {
     pub debug: bool,
     /// `VERSION`: the version that the API document and a metric show.
     pub version: String,
-    /// `LOG_LEVEL`: the directives of the log, by default `info`.
-    pub log_level: String,
-    /// `LOG_FORMAT`: one JSON object per line, or readable lines.
-    pub log_json: bool,
+    /// `LOG_LEVEL`, `LOG_FORMAT`: the log.
+    pub log: LogConfig,
     /// `SECRET_KEY`: signs and verifies access tokens.
     pub secret_key: SecretString,
     /// `SECRET_KEY_PREVIOUS`: also verifies access tokens.
@@ -62,6 +60,8 @@ pub struct Base {
     pub cors_origins: Vec<HeaderValue>,
     /// `TRUSTED_PROXIES`: the proxies whose `X-Forwarded-For` counts.
     pub trusted_proxies: Vec<Network>,
+    /// `HTTP_HEADER_TIMEOUT`, `HTTP_BODY_TIMEOUT`, `HTTP_MAX_CONNECTIONS`: the bounds of connections.
+    pub connections: ConnectionLimits,
     /// `HTTP_TIMEOUT`: how long a call to another service may take, by default 10 s.
     pub http_timeout: Duration,
     /// `ONLINE_TTL_SECONDS`: how long a user is online after the last sign of life, by default 60 s.
@@ -70,6 +70,27 @@ pub struct Base {
     pub otlp_endpoint: Option<String>,
     /// `SHUTDOWN_SECONDS`: the longest time from SIGTERM to exit, by default 25 s; Kubernetes' grace period is 30 s.
     pub shutdown: Duration,
+}
+
+/// The log.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// `LOG_LEVEL`: the directives of the log, by default `info`.
+    pub level: String,
+    /// `LOG_FORMAT`: one JSON object per line, or readable lines, as by default with `DEBUG`.
+    pub json: bool,
+}
+
+/// The bounds of the connections of the HTTP server. Answers are not bounded in time, because a stream is one.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// `HTTP_HEADER_TIMEOUT`: the longest time from a new or idle connection to the end of the next request's header, by
+    /// default 10 s.
+    pub header: Duration,
+    /// `HTTP_BODY_TIMEOUT`: the longest time from the header of a request to the end of its body, by default 30 s.
+    pub body: Duration,
+    /// `HTTP_MAX_CONNECTIONS`: the greatest number of open connections, by default 20,000. One more is closed at once.
+    pub open: usize,
 }
 
 /// The brokers and topics of Kafka.
@@ -83,6 +104,29 @@ pub struct KafkaConfig {
     pub topics: TopicNames,
     /// The name of this client in the brokers' logs and quotas: the service.
     pub client_id: String,
+}
+
+impl LogConfig {
+    /// Reads the variables of the log.
+    ///
+    /// # Errors
+    /// Returns an error for a format or a `DEBUG` that does not exist.
+    pub fn read(env: &Env) -> Result<Self> {
+        let json = log_json(env, !env.flag("DEBUG", false)?)?;
+        Ok(Self { level: env.text("LOG_LEVEL", "info").to_lowercase(), json })
+    }
+}
+
+impl KafkaConfig {
+    /// Reads the variables of Kafka for this service.
+    pub fn read(env: &Env, service: &'static str) -> Self {
+        Self {
+            bootstrap: env.text("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
+            compression: env.text("KAFKA_COMPRESSION", "gzip"),
+            topics: topic_names(env),
+            client_id: service.to_owned(),
+        }
+    }
 }
 
 impl Base {
@@ -101,8 +145,7 @@ impl Base {
             port: env.parse("PORT", port)?,
             debug,
             version: env.text("VERSION", env!("CARGO_PKG_VERSION")),
-            log_level: env.text("LOG_LEVEL", "info").to_lowercase(),
-            log_json: log_json(env, !debug)?,
+            log: LogConfig::read(env)?,
             secret_key,
             secret_key_previous: optional_secret(env, "SECRET_KEY_PREVIOUS", debug)?,
             service_secret_key: service_secret(env, debug)?,
@@ -112,15 +155,15 @@ impl Base {
             mysql_pool_size: env.number("MYSQL_POOL_SIZE", 16, 1..=1000)? as u32,
             redis_url: redis_url(env)?,
             redis_prefix: env.text("REDIS_KEY_PREFIX", ""),
-            kafka: KafkaConfig {
-                bootstrap: env.text("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
-                compression: env.text("KAFKA_COMPRESSION", "gzip"),
-                topics: topic_names(env),
-                client_id: service.to_owned(),
-            },
+            kafka: KafkaConfig::read(env, service),
             kafka_group_prefix: env.text("KAFKA_GROUP_PREFIX", ""),
             cors_origins: cors_origins(env)?,
             trusted_proxies: env.list("TRUSTED_PROXIES", "")?,
+            connections: ConnectionLimits {
+                header: env.seconds("HTTP_HEADER_TIMEOUT", 10, 1..=300)?,
+                body: env.seconds("HTTP_BODY_TIMEOUT", 30, 1..=600)?,
+                open: env.number("HTTP_MAX_CONNECTIONS", 20_000, 10..=1_000_000)? as usize,
+            },
             http_timeout: env.seconds("HTTP_TIMEOUT", 10, 1..=300)?,
             online_ttl: env.seconds("ONLINE_TTL_SECONDS", 60, 1..=86_400)?,
             otlp_endpoint: otlp_endpoint(env)?,
@@ -364,7 +407,7 @@ mod tests {
 
     #[test]
     fn logs_are_readable_lines_with_debug_unless_the_format_is_set() {
-        let json = |pairs: &[_]| read(pairs).unwrap().log_json;
+        let json = |pairs: &[_]| read(pairs).unwrap().log.json;
         assert!(json(&[]) && !json(&[("DEBUG", "true")]));
         assert!(json(&[("DEBUG", "true"), ("LOG_FORMAT", "json")]) && !json(&[("LOG_FORMAT", "text")]));
         assert!(problem(&[("LOG_FORMAT", "xml")]).starts_with("LOG_FORMAT: \"xml\" is neither"));

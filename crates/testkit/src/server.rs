@@ -21,8 +21,8 @@ impl Server {
     pub async fn start(platform: Platform, app: Router) -> Self {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let shutdown = platform.shutdown.clone();
-        tokio::spawn(async move { http::serve(listener, app, &shutdown).await.unwrap() });
+        let serving = platform.clone();
+        tokio::spawn(async move { http::serve(listener, app, &serving).await });
         let server = Self { url, platform };
         let client = server.client("");
         eventually("the service is ready", || async { client.get("/health/ready").await.ok().then_some(()) }).await;

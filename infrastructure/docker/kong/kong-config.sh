@@ -2,8 +2,9 @@
 # Loads kong.yml into a running Kong and lists the resulting services, routes and plugins. Idempotent. Needs only curl.
 #
 #   KONG_ADMIN_URL     address of the admin API, http://localhost:8001 by default
-#   RATE_LIMIT_MINUTE  requests per minute and client address, instead of the limit in kong.yml
+#   RATE_LIMIT_MINUTE  requests per minute and client network, instead of the limit in kong.yml
 #   RATE_LIMIT_HOUR    requests per hour, likewise
+#   CORS_ORIGINS       origins of pages that may call the API, separated by commas, instead of those in kong.yml
 set -euo pipefail
 
 admin=${KONG_ADMIN_URL:-http://localhost:8001}
@@ -11,9 +12,13 @@ file=$(dirname "$0")/kong.yml
 config=$(mktemp)
 trap 'rm -f "$config"' EXIT
 
+origins=${CORS_ORIGINS:-$(sed -nE 's/^ +origins: (.*)/\1/p' "$file")}
+[[ $origins == \[* ]] || origins="[$origins]"
+
 sed -E \
     -e "s/^( +minute:) .*/\1 ${RATE_LIMIT_MINUTE:-$(sed -nE 's/^ +minute: (.*)/\1/p' "$file")}/" \
     -e "s/^( +hour:) .*/\1 ${RATE_LIMIT_HOUR:-$(sed -nE 's/^ +hour: (.*)/\1/p' "$file")}/" \
+    -e "s|^( +origins:) .*|\1 $origins|" \
     "$file" >"$config"
 
 # Kong may still be starting.

@@ -12,6 +12,13 @@ use crate::input::{Broken, Step};
 /// Messages of the original's framework itself. Their `detail` is a text in every service.
 const FRAMEWORK_MESSAGES: [&str; 3] = [NOT_AUTHENTICATED, PATH_NOT_FOUND, METHOD_NOT_ALLOWED];
 
+/// The greatest length of a quoted value, in characters.
+const MAX_QUOTED_CHARACTERS: usize = 100;
+
+/// The greatest size of a quoted value, in bytes of JSON: 100 characters of 4 bytes. With
+/// [`MAX_REPORTED`](crate::input::MAX_REPORTED) entries of two quotes each, an answer stays under 64 KB.
+const MAX_QUOTED_BYTES: usize = 4 * MAX_QUOTED_CHARACTERS;
+
 /// The form of `detail` in an error answer, as the clients of the original read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
@@ -49,7 +56,7 @@ pub struct FieldError {
     pub field: String,
     /// The broken rule.
     pub message: String,
-    /// The value as it was sent; null for a password or a token.
+    /// The value as it was sent, cut at 100 characters; null for a password or a token.
     pub value: Value,
 }
 
@@ -93,9 +100,8 @@ impl Rejected {
         self.invalid.0.iter().map(entry).collect()
     }
 
-    /// The value of a broken field as it was sent.
+    /// The value of a broken field as it was sent, cut if it is long.
     fn value_of(&self, broken: &Broken) -> Value {
-        let secret = |key: &str| key.contains("password") || key.contains("token");
         // An input that is broken as a whole may contain anything, including a password.
         if broken.path.is_empty() {
             return Value::Null;
@@ -105,6 +111,31 @@ impl Rejected {
             Step::Key(key) => value.get(key),
             Step::Index(index) => value.get(index),
         });
-        found.cloned().unwrap_or(Value::Null)
+        found.map_or(Value::Null, quoted)
     }
+}
+
+fn secret(key: &str) -> bool {
+    key.contains("password") || key.contains("token")
+}
+
+/// A value for an answer: itself if it is short, otherwise the first characters of the text or of the JSON, in which a
+/// space replaces each control character. An object may have passwords among its fields, so it is not quoted.
+fn quoted(value: &Value) -> Value {
+    let mut json = [0; MAX_QUOTED_BYTES];
+    let mut rest = json.as_mut_slice();
+    let whole = serde_json::to_writer(&mut rest, value).is_ok();
+    let written = MAX_QUOTED_BYTES - rest.len();
+    let start = String::from_utf8_lossy(&json[..written]);
+    match value {
+        Value::String(text) if !whole || text.chars().nth(MAX_QUOTED_CHARACTERS).is_some() => cut(text),
+        Value::Array(_) | Value::Object(_) if start.contains('{') => Value::Null,
+        Value::Array(_) if !whole || start.chars().nth(MAX_QUOTED_CHARACTERS).is_some() => cut(&start),
+        short => short.clone(),
+    }
+}
+
+fn cut(text: &str) -> Value {
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(MAX_QUOTED_CHARACTERS).map(printable).collect::<String>().into()
 }

@@ -44,6 +44,8 @@ pub struct KongService {
 #[serde(deny_unknown_fields)]
 pub struct Route {
     pub name: String,
+    /// Required, because Kong tries routes with methods before all routes without.
+    pub methods: Vec<String>,
     pub paths: Vec<String>,
     /// Required, because Kong's default is true.
     pub strip_path: bool,
@@ -56,6 +58,8 @@ pub struct Route {
 pub struct BareRoute {
     #[serde(rename = "name")]
     _name: String,
+    /// Required, as in [`Route`].
+    pub methods: Vec<String>,
     pub paths: Vec<String>,
     pub plugins: Vec<RoutePlugin>,
 }
@@ -78,6 +82,7 @@ pub struct Termination {
 pub enum Plugin {
     CorrelationId(CorrelationId),
     Cors(Cors),
+    PreFunction(PreFunction),
     RateLimiting(RateLimiting),
     FileLog(FileLog),
     Prometheus(#[expect(dead_code, reason = "read to reject unknown fields")] Prometheus),
@@ -128,9 +133,10 @@ pub struct Cors {
 pub struct RateLimiting {
     pub minute: Option<NonZeroU32>,
     pub hour: Option<NonZeroU32>,
-    /// The only supported key and store of counters.
+    /// The only supported key and store of counters: the header that the function sets.
     #[serde(rename = "limit_by")]
     _limit_by: LimitBy,
+    header_name: String,
     #[serde(rename = "policy")]
     _policy: Policy,
 }
@@ -138,8 +144,19 @@ pub struct RateLimiting {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum LimitBy {
-    Ip,
+    Header,
 }
+
+/// The function that names the network of the client. This gateway has it in Rust; a test of the deployment files runs
+/// the one in Lua.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreFunction {
+    access: [String; 1],
+}
+
+/// The header with the network of the client, by which requests are counted.
+const NETWORK_HEADER: &str = "X-Client-Network";
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -201,11 +218,25 @@ impl KongService {
 
 impl Plugin {
     fn check(&self) -> Result<()> {
-        let Self::FileLog(log) = self else { return Ok(()) };
-        if log.path != "/dev/stdout" {
-            bail!("file-log: only /dev/stdout is supported, not {}", log.path);
+        match self {
+            Self::FileLog(log) => log.check(),
+            Self::PreFunction(function) if !function.access[0].starts_with(&format!("-- {NETWORK_HEADER}\n")) => {
+                bail!("pre-function: only the function that sets {NETWORK_HEADER} is supported")
+            }
+            Self::RateLimiting(limit) if limit.header_name != NETWORK_HEADER => {
+                bail!("rate-limiting: only the header {NETWORK_HEADER} is supported, not {}", limit.header_name)
+            }
+            _ => Ok(()),
         }
-        match log.custom_fields_by_lua.iter().find(|(_, lua)| !LUA_EXPRESSIONS.contains(&lua.as_str())) {
+    }
+}
+
+impl FileLog {
+    fn check(&self) -> Result<()> {
+        if self.path != "/dev/stdout" {
+            bail!("file-log: only /dev/stdout is supported, not {}", self.path);
+        }
+        match self.custom_fields_by_lua.iter().find(|(_, lua)| !LUA_EXPRESSIONS.contains(&lua.as_str())) {
             Some((field, lua)) => bail!("file-log: `{lua}` for {field} is not supported"),
             None => Ok(()),
         }
@@ -227,7 +258,7 @@ mod tests {
         let config = Config::parse(FILE).unwrap();
         let hosts: Vec<_> = config.services.iter().map(|service| service.host().unwrap()).collect();
         assert_eq!(hosts, ["user-service", "friend-service", "chat-service", "web"]);
-        assert_eq!(config.plugins.len(), 5);
+        assert_eq!(config.plugins.len(), 6);
     }
 
     #[test]
@@ -260,7 +291,10 @@ mod tests {
             ("        response_buffering: false\n", "", "response_buffering"),
             ("        strip_path: false\n", "", "strip_path"),
             ("policy: local", "policy: redis", "redis"),
-            ("limit_by: ip", "limit_by: consumer", "consumer"),
+            ("limit_by: header", "limit_by: consumer", "consumer"),
+            ("header_name: X-Client-Network", "header_name: X-Other", "X-Other"),
+            ("-- X-Client-Network", "-- x", "only the function"),
+            ("        methods: [GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS]\n", "", "methods"),
             ("path: /dev/stdout", "path: /tmp/log", "/tmp/log"),
             ("request.url: return nil", "request.url: return 1", "return 1"),
             ("http://user-service:8005", "https://user-service:8005", "only http"),

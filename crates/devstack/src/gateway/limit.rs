@@ -1,4 +1,4 @@
-//! The plugin rate-limiting: limits per minute and per hour for each address.
+//! The plugin rate-limiting: limits per minute and per hour for each network of clients.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use common::network::network_of;
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
@@ -48,8 +49,9 @@ impl RateLimits {
     pub fn check(&self, client: IpAddr) -> Decision {
         let mut decision = Decision { allowed: true, headers: HeaderMap::new() };
         let mut tightest = u32::MAX;
+        let network = network_of(client);
         for rate in &self.limits {
-            let (remaining, wait) = rate.take(client);
+            let (remaining, wait) = rate.take(network);
             let headers = &mut decision.headers;
             headers.insert(rate.limit_header.clone(), rate.limit.get().into());
             headers.insert(rate.remaining_header.clone(), remaining.into());
@@ -79,8 +81,8 @@ impl RateLimit {
     }
 
     /// The number of remaining requests, and the time until the next one if there is none.
-    fn take(&self, client: IpAddr) -> (u32, Option<Duration>) {
-        match self.limiter.check_key(&client) {
+    fn take(&self, network: IpAddr) -> (u32, Option<Duration>) {
+        match self.limiter.check_key(&network) {
             Ok(state) => (state.remaining_burst_capacity(), None),
             Err(refused) => (0, Some(refused.wait_time_from(DefaultClock::default().now()))),
         }
@@ -110,6 +112,15 @@ mod tests {
         assert!(limits.check(ANN).allowed);
         assert!(!limits.check(ANN).allowed);
         assert!(limits.check(BOB).allowed);
+    }
+
+    #[test]
+    fn the_addresses_of_an_ipv6_network_share_a_limit() {
+        let limits = limits(2, 100);
+        let check = |address: &str| limits.check(address.parse().unwrap()).allowed;
+        assert!(check("2001:db8::1") && check("2001:db8::2"));
+        assert!(!check("2001:db8::3"));
+        assert!(check("2001:db8:0:1::1"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The route of a path, in Kong's order: regular expressions first, then the longest prefix.
+//! The route of a request, in Kong's order: regular expressions first, then the longest prefix.
 
 use std::borrow::Cow;
 
@@ -37,13 +37,15 @@ impl<T> Routes<T> {
         Ok(routes)
     }
 
-    pub fn find(&self, path: &str) -> Option<RouteMatch<'_, T>> {
-        let expression = self.expressions.iter().find_map(|(regex, target)| {
+    /// The first route of the path whose target `admits` the request.
+    pub fn find(&self, path: &str, admits: impl Fn(&T) -> bool) -> Option<RouteMatch<'_, T>> {
+        let expression = self.expressions.iter().filter(|(_, target)| admits(target)).find_map(|(regex, target)| {
             let matched = regex.find(path)?.end();
             Some(RouteMatch { target, matched })
         });
         expression.or_else(|| {
-            let (prefix, target) = self.prefixes.iter().find(|(prefix, _)| path.starts_with(prefix.as_str()))?;
+            let of_path = |(prefix, target): &&(String, T)| path.starts_with(prefix.as_str()) && admits(target);
+            let (prefix, target) = self.prefixes.iter().find(of_path)?;
             Some(RouteMatch { target, matched: prefix.len() })
         })
     }
@@ -101,28 +103,28 @@ mod tests {
     #[test]
     fn the_longest_prefix_wins_in_any_order() {
         let routes = routes(&["/api", "/api/users", "/api/us"]);
-        assert_eq!(routes.find("/api/users/7").unwrap().target, &"/api/users");
-        assert_eq!(routes.find("/api/friends").unwrap().target, &"/api");
-        assert_eq!(routes.find("/"), None);
+        assert_eq!(routes.find("/api/users/7", |_| true).unwrap().target, &"/api/users");
+        assert_eq!(routes.find("/api/friends", |_| true).unwrap().target, &"/api");
+        assert_eq!(routes.find("/", |_| true), None);
     }
 
     #[test]
     fn a_prefix_may_end_within_a_segment_as_in_kong() {
-        assert!(routes(&["/api/users"]).find("/api/usersx").is_some());
+        assert!(routes(&["/api/users"]).find("/api/usersx", |_| true).is_some());
     }
 
     #[test]
     fn expressions_come_before_prefixes_and_match_at_the_beginning() {
         let routes = routes(&["/api/users", "~/api/users/batch/?$"]);
-        assert_eq!(routes.find("/api/users/batch").unwrap().target, &"~/api/users/batch/?$");
-        assert_eq!(routes.find("/api/users/batch/").unwrap().target, &"~/api/users/batch/?$");
-        assert_eq!(routes.find("/api/users/batches").unwrap().target, &"/api/users");
-        assert_eq!(routes.find("/x/api/users/batch"), None);
+        assert_eq!(routes.find("/api/users/batch", |_| true).unwrap().target, &"~/api/users/batch/?$");
+        assert_eq!(routes.find("/api/users/batch/", |_| true).unwrap().target, &"~/api/users/batch/?$");
+        assert_eq!(routes.find("/api/users/batches", |_| true).unwrap().target, &"/api/users");
+        assert_eq!(routes.find("/x/api/users/batch", |_| true), None);
     }
 
     #[test]
     fn a_match_has_the_length_of_the_prefix() {
-        assert_eq!(routes(&["/api"]).find("/api/auth").unwrap().matched, 4);
+        assert_eq!(routes(&["/api"]).find("/api/auth", |_| true).unwrap().matched, 4);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::{Router, middleware};
 use tokio::net::TcpListener;
@@ -29,13 +29,19 @@ pub async fn serve(options: GatewayOptions) -> Result<()> {
 }
 
 struct Gateway {
-    routes: Routes<Target>,
+    routes: Routes<Routed>,
     limits: Option<RateLimits>,
 }
 
-/// The target of a route.
+/// The methods of a route and its target.
 #[derive(Clone)]
-pub(super) enum Target {
+pub(super) struct Routed {
+    methods: Vec<Method>,
+    target: Target,
+}
+
+#[derive(Clone)]
+enum Target {
     Upstream { upstream: Upstream, strip_path: bool },
     Termination(Termination),
 }
@@ -49,7 +55,7 @@ pub(super) fn router(config: &Config, replicas: HashMap<String, Vec<String>>, ra
             Plugin::RateLimiting(plugin) => limits = rate_limited.then(|| RateLimits::new(plugin.minute, plugin.hour)),
             Plugin::CorrelationId(plugin) => request_id = Some(headers::RequestId::new(plugin)?),
             Plugin::FileLog(_) => log = true,
-            Plugin::Prometheus(_) => {}
+            Plugin::Prometheus(_) | Plugin::PreFunction(_) => {}
         }
     }
     let gateway = Gateway { routes: routes(config, replicas)?, limits };
@@ -63,7 +69,7 @@ pub(super) fn router(config: &Config, replicas: HashMap<String, Vec<String>>, ra
     Ok(router)
 }
 
-pub(super) fn routes(config: &Config, mut replicas: HashMap<String, Vec<String>>) -> Result<Routes<Target>> {
+pub(super) fn routes(config: &Config, mut replicas: HashMap<String, Vec<String>>) -> Result<Routes<Routed>> {
     let mut paths = Vec::new();
     for service in &config.services {
         let host = service.host()?;
@@ -71,15 +77,22 @@ pub(super) fn routes(config: &Config, mut replicas: HashMap<String, Vec<String>>
         let upstream = Upstream::new(service, urls);
         for route in &service.routes {
             let target = Target::Upstream { upstream: upstream.clone(), strip_path: route.strip_path };
+            let target = Routed { methods: methods(&route.methods)?, target };
             paths.extend(route.paths.iter().map(|path| (path.clone(), target.clone())));
         }
     }
     for route in &config.routes {
         for RoutePlugin::RequestTermination(termination) in &route.plugins {
-            paths.extend(route.paths.iter().map(|path| (path.clone(), Target::Termination(termination.clone()))));
+            let target = Target::Termination(termination.clone());
+            let target = Routed { methods: methods(&route.methods)?, target };
+            paths.extend(route.paths.iter().map(|path| (path.clone(), target.clone())));
         }
     }
     Routes::new(paths)
+}
+
+fn methods(names: &[String]) -> Result<Vec<Method>> {
+    names.iter().map(|name| name.parse().with_context(|| format!("methods: {name}"))).collect()
 }
 
 async fn answer(
@@ -88,11 +101,11 @@ async fn answer(
     request: Request,
 ) -> Response {
     let path = normalize(request.uri().path()).into_owned();
-    let Some(found) = gateway.routes.find(&path) else {
+    let Some(found) = gateway.routes.find(&path, |routed| routed.methods.contains(request.method())) else {
         return message(StatusCode::NOT_FOUND, "no Route matched with those values");
     };
     let decision = gateway.limits.as_ref().map(|limits| limits.check(client.ip()));
-    let mut response = match (&decision, found.target) {
+    let mut response = match (&decision, &found.target.target) {
         (Some(decision), _) if !decision.allowed => message(StatusCode::TOO_MANY_REQUESTS, "API rate limit exceeded"),
         (_, Target::Termination(termination)) => terminate(termination),
         (_, Target::Upstream { upstream, strip_path }) => {

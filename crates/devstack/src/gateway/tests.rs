@@ -106,7 +106,7 @@ async fn a_path_without_a_route_is_not_found_as_in_kong() {
 fn prefix_of(path: &str) -> usize {
     let config = Config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(PATH)).unwrap();
     let hosts = config.services.iter().map(|service| (service.host().unwrap(), vec![])).collect();
-    routes(&config, hosts).unwrap().find(path).unwrap().matched
+    routes(&config, hosts).unwrap().find(path, |_| true).unwrap().matched
 }
 
 #[test]
@@ -127,6 +127,23 @@ async fn every_method_is_forwarded() {
         let request = reqwest::Client::new().request(method.parse().unwrap(), format!("{gateway}/api/profile/me"));
         let received: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
         assert_eq!(received["method"], method);
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_no_route_names_is_not_found_as_in_kong() {
+    let gateway = gateway_without_limits().await;
+    let send = |method: &'static str, path: &'static str| {
+        reqwest::Client::new().request(method.parse().unwrap(), format!("{gateway}{path}")).send()
+    };
+    for (method, path) in
+        [("TRACE", "/api/profile/me"), ("BREW", "/api/profile/me"), ("POST", "/"), ("DELETE", "/app.js")]
+    {
+        assert_eq!(send(method, path).await.unwrap().status(), 404, "{method} {path}");
+    }
+    for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"] {
+        assert_eq!(send(method, "/api/users/batch").await.unwrap().status(), 404, "{method}");
+        assert_eq!(send(method, "/api/nothing").await.unwrap().status(), 404, "{method}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The router of a service: its API and the routes and layers that all services have.
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -18,9 +18,6 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::http::{document, layers};
 use crate::platform::Platform;
-
-/// A larger body is rejected with 413. The largest legitimate body, a batch of ids, has under 3 KB.
-const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// Mounts the API with and without `/api`, and adds documents, health, metrics, error answers, CORS and logs.
 pub fn app<S>(platform: &Platform, state: S, api: OpenApiRouter<S>) -> Router
@@ -48,8 +45,7 @@ where
                 .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
                 .layer(PropagateRequestIdLayer::x_request_id())
                 .layer(axum::middleware::from_fn_with_state(platform.clone(), layers::observe))
-                .layer(CatchPanicLayer::custom(panicked))
-                .layer(DefaultBodyLimit::max(MAX_BODY_BYTES)),
+                .layer(CatchPanicLayer::custom(panicked)),
         );
 
     // The path is rewritten before routing, so that each route, series and document entry exists once.

@@ -1,14 +1,29 @@
 //! Extractors that reject an input with one entry per broken field.
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use std::time::Duration;
+
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, RawQuery, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use common::error::{Error, PATH_NOT_FOUND, Rejected, Result};
 use common::input::{Input, Invalid};
 use deserr::{Deserr, IntoValue, ValuePointerRef};
+use futures_util::StreamExt;
 use serde_json::{Map, Value, json};
+use tokio::time::{Instant, timeout_at};
+
+/// A larger body is rejected with 413. The largest legitimate body, 1,000 ids of messages, has 28 KB.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// The time that a client has for the first bytes of a body. Most bodies arrive with the header.
+const BODY_START: Duration = Duration::from_secs(5);
+
+/// The lowest rate of a body after that: an honest client on a slow mobile network sends more.
+const MIN_BODY_BYTES_PER_SECOND: u32 = 1024;
+
+/// The longest time from the header of a request to the end of its body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyTimeout(pub(super) Duration);
 
 /// A JSON body that obeys the rules of its type.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +44,9 @@ pub struct FormOrJson<T>(pub T);
 impl<S: Send + Sync, T: Input> FromRequest<S> for Valid<T> {
     type Rejection = Error;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self> {
+    async fn from_request(request: Request, _: &S) -> Result<Self> {
         let json = is_json(request.headers());
-        let body = body(request, state).await?;
+        let body = body(request).await?;
         read("body", || if json { parse(&body) } else { Ok(Value::String(String::new())) }).map(Self)
     }
 }
@@ -43,7 +58,7 @@ impl<S: Send + Sync, T: Input> FromRequest<S> for FormOrJson<T> {
         if !is_form(request.headers()) {
             return Valid::from_request(request, state).await.map(|Valid(input)| Self(input));
         }
-        let body = body(request, state).await?;
+        let body = body(request).await?;
         read("body", || pairs(&body)).map(Self)
     }
 }
@@ -76,13 +91,27 @@ impl<S: Send + Sync, T: Deserr<Invalid>> FromRequestParts<S> for Path<T> {
     }
 }
 
-async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes> {
-    Bytes::from_request(request, state).await.map_err(|e| match e {
-        BytesRejection::FailedToBufferBody(e) if e.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Error::refused(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "Request body is too large")
+/// Reads a body, unless it is too large or arrives too slowly.
+async fn body(request: Request) -> Result<Vec<u8>> {
+    let started = Instant::now();
+    let total = request.extensions().get().map_or(Duration::MAX, |BodyTimeout(total)| *total);
+    let (mut body, mut chunks) = (Vec::new(), request.into_body().into_data_stream());
+    loop {
+        let earned = BODY_START + Duration::from_secs(body.len() as u64) / MIN_BODY_BYTES_PER_SECOND;
+        let Ok(chunk) = timeout_at(started + earned.min(total), chunks.next()).await else {
+            let message = "Request body arrived too slowly";
+            return Err(Error::refused(StatusCode::REQUEST_TIMEOUT, "request_timeout", message));
+        };
+        match chunk {
+            None => return Ok(body),
+            Some(Ok(chunk)) if body.len() + chunk.len() > MAX_BODY_BYTES => {
+                let message = "Request body is too large";
+                return Err(Error::refused(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message));
+            }
+            Some(Ok(chunk)) => body.extend_from_slice(&chunk),
+            Some(Err(_)) => return Err(Error::business("Request body could not be read")),
         }
-        _ => Error::business("Request body could not be read"),
-    })
+    }
 }
 
 /// Reads an input. Only for a rejected input is the source parsed again, so that the answer can quote it.

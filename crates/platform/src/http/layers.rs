@@ -6,21 +6,32 @@ use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderValue, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use common::error::{Error, Result};
 use tower_http::request_id::RequestId;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::context::{Context, within};
 use crate::http::envelope;
+use crate::http::extract::BodyTimeout;
 use crate::platform::Platform;
 use crate::task::run_detached;
 use crate::telemetry::trace;
 
 /// A slower request is logged. The alert on latency uses the same time.
 const SLOW: Duration = Duration::from_secs(1);
+
+/// A longer target, path and query, is rejected with 414. The longest legitimate one, 100 ids of users, has 2 KB.
+const MAX_URI_BYTES: usize = 8 * 1024;
+
+/// A larger header is rejected with 431. Gateways allow no more, and a browser sends all cookies of a host.
+pub(super) const MAX_HEADER_BYTES: usize = 32 * 1024;
+
+/// How long browsers use HTTPS only, after an answer over HTTPS: a year, in seconds.
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// A longer id of a client is replaced, so that no client can fill the logs.
 const MAX_REQUEST_ID_BYTES: usize = 128;
@@ -61,13 +72,21 @@ pub(super) async fn observe(State(platform): State<Platform>, mut request: Reque
         user_id = Empty,
         user = Empty,
     );
-    let client = ClientAddress::of(&request, &platform);
-    request.extensions_mut().insert(client);
+    let connection = Connection::of(&request, &platform);
+    request.extensions_mut().insert(ClientAddress(connection.client));
+    request.extensions_mut().insert(BodyTimeout(platform.config.connections.body));
 
-    let context = Context { request_id: id.clone(), traceparent, client_address: client.0 };
-    let answered = within(context, next.run(request)).instrument(span.clone());
+    let context = Context { request_id: id.clone(), traceparent, client_address: connection.client };
+    let answered = async {
+        match check_size(&request) {
+            Ok(()) => next.run(request).await,
+            Err(refused) => refused.into_response(),
+        }
+    };
+    let answered = within(context, answered).instrument(span.clone());
     let response = answered.instrument(trace_span.clone()).await;
     let mut response = span.in_scope(|| envelope::write(response, platform.service.refusals, &id));
+    protect(response.headers_mut(), connection.https);
 
     let (status, took) = (response.status().as_u16(), started.elapsed());
     platform.metrics.request(method, &route, status, took);
@@ -123,22 +142,59 @@ fn log(status: u16, took: Duration) {
     }
 }
 
+/// Refuses a request whose target or header is too large.
+fn check_size(request: &Request) -> Result<()> {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if target > MAX_URI_BYTES {
+        return Err(Error::refused(StatusCode::URI_TOO_LONG, "uri_too_long", "Request URI is too long"));
+    }
+    let header: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if header > MAX_HEADER_BYTES {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return Err(Error::refused(status, "request_header_fields_too_large", "Request header is too large"));
+    }
+    Ok(())
+}
+
+/// Tells browsers not to store the answer, which may have tokens and personal data, not to guess its type, not to show it
+/// in a frame, and not to send its address to other sites. A handler may set another `Cache-Control`.
+fn protect(headers: &mut HeaderMap, https: bool) {
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'none'"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if https {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
+    }
+}
+
 /// The address of the client: the peer, or the address that a trusted proxy reports. None without a peer address.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddress(pub Option<IpAddr>);
 
-impl ClientAddress {
+/// The connection of the client, which may end at a proxy.
+struct Connection {
+    client: Option<IpAddr>,
+    /// Whether a trusted proxy reports HTTPS. The services themselves speak HTTP only.
+    https: bool,
+}
+
+impl Connection {
     fn of(request: &Request, platform: &Platform) -> Self {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map(|ConnectInfo(peer)| peer.ip().to_canonical());
         let trusted = |ip: &IpAddr| platform.config.trusted_proxies.iter().any(|network| network.contains(ip));
         let lines = request.headers().get_all("x-forwarded-for").iter();
         let lines: Vec<&str> = lines.map(|line| line.to_str().unwrap_or_default()).collect();
-        Self(peer.map(|peer| nearest_untrusted(peer, &lines.join(","), trusted)))
+        let client = peer.map(|peer| nearest_untrusted(peer, &lines.join(","), trusted));
+        let https = request.headers().get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
+        Self { client, https: https && peer.is_some_and(|peer| trusted(&peer)) }
     }
 }
 
-/// Follows the hops of `X-Forwarded-For` from the peer towards the client while they are trusted proxies. A hop that is not
-/// readable ends the walk, because the client may have written it and everything left of it.
+/// Follows the hops of `X-Forwarded-For` from the peer towards the client while they are trusted proxies. A hop that is
+/// not readable ends the walk, because the client may have written it and everything left of it. The header `Forwarded`
+/// is ignored: no proxy of this system writes it, so a client would have.
 fn nearest_untrusted(peer: IpAddr, forwarded: &str, trusted: impl Fn(&IpAddr) -> bool) -> IpAddr {
     let mut nearest = peer;
     for hop in forwarded.rsplit(',') {
@@ -156,7 +212,8 @@ fn nearest_untrusted(peer: IpAddr, forwarded: &str, trusted: impl Fn(&IpAddr) ->
 fn hop_address(hop: &str) -> Option<IpAddr> {
     let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
     let with_port = || hop.parse().ok().map(|address: SocketAddr| address.ip());
-    bare.parse().ok().or_else(with_port)
+    // A proxy with a dual-stack socket may report an IPv4 address in the form of an IPv6 address.
+    bare.parse().ok().or_else(with_port).map(|address: IpAddr| address.to_canonical())
 }
 
 /// Rewrites `/api/x/` to `/x`, so that each route has one path.
@@ -201,6 +258,7 @@ mod tests {
         assert_eq!(client("198.51.100.7, 203.0.113.9, 10.0.0.2"), "203.0.113.9");
         assert_eq!(client("203.0.113.9:4711, 10.0.0.2:80"), "203.0.113.9");
         assert_eq!(client("[2001:db8::1]:4711"), "2001:db8::1");
+        assert_eq!(client("203.0.113.9, ::ffff:10.0.0.2"), "203.0.113.9");
         assert_eq!((client("2001:db8::1"), client("[2001:db8::1]")), ("2001:db8::1".into(), "2001:db8::1".into()));
     }
 

@@ -13,4 +13,6 @@ pub use layers::ClientAddress;
 pub use serve::serve;
 
 #[cfg(test)]
+mod connection_tests;
+#[cfg(test)]
 mod tests;

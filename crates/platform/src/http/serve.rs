@@ -1,81 +1,91 @@
 //! The HTTP server and its graceful shutdown.
 
 use std::collections::VecDeque;
-use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::{Listener, ListenerExt};
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use axum::serve::Listener;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
 
+use crate::http::layers::MAX_HEADER_BYTES;
+use crate::platform::Platform;
 use crate::shutdown::Shutdown;
 
 /// The time for the last connections to be read before idle ones are closed: hyper drops a connection whose first
 /// byte it has not read, although the request may have arrived.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// Serves until `shutdown` closes the listener, then completes every request that has begun.
-///
-/// # Errors
-/// Returns an error if the listener has no address.
-pub async fn serve(listener: TcpListener, app: Router, shutdown: &Shutdown) -> io::Result<()> {
-    let last = CancellationToken::new();
-    let listener = Draining {
-        address: listener.local_addr()?,
-        listener: Some(listener),
-        backlog: VecDeque::new(),
-        shutdown: shutdown.clone(),
-        last: last.clone(),
-    };
-    // Small answers and events are sent at once, without Nagle's delay.
-    let listener = listener.tap_io(|stream| {
+/// The buffer of a connection for a request's header. hyper answers a larger header with 431 and no body.
+const HEADER_BUFFER_BYTES: usize = 2 * MAX_HEADER_BYTES;
+
+/// Serves HTTP/1.1 until the shutdown closes the listener, then completes every request that has begun.
+pub async fn serve(listener: TcpListener, app: Router, platform: &Platform) {
+    let limits = platform.config.connections;
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits.header).max_buf_size(HEADER_BUFFER_BYTES);
+    let (slots, graceful) = (Arc::new(Semaphore::new(limits.open)), GracefulShutdown::new());
+    let mut listener =
+        Draining { listener: Some(listener), backlog: VecDeque::new(), shutdown: platform.shutdown.clone() };
+    while let Some((stream, peer)) = listener.accept().await {
+        let Ok(slot) = slots.clone().try_acquire_owned() else {
+            platform.metrics.connection_refused();
+            continue;
+        };
+        // Small answers and events are sent at once, without Nagle's delay.
         if let Err(e) = stream.set_nodelay(true) {
             tracing::debug!(error = %e, "TCP_NODELAY refused");
         }
-    });
-    let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, app).with_graceful_shutdown(last.cancelled_owned()).await
+        let app = app.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request.map(Body::new)
+        });
+        let served = graceful.watch(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app)));
+        tokio::spawn(async move {
+            if let Err(e) = served.await {
+                tracing::trace!(error = %e, "connection ended");
+            }
+            drop(slot);
+        });
+    }
+    graceful.shutdown().await;
 }
 
 /// A listener that closes only when its backlog is empty: every connection that the kernel accepted is served.
 struct Draining {
-    address: SocketAddr,
     /// None after the shutdown.
     listener: Option<TcpListener>,
     /// The connections of the backlog at the shutdown.
     backlog: VecDeque<(TcpStream, SocketAddr)>,
     shutdown: Shutdown,
-    /// Cancelled when the last of them was accepted.
-    last: CancellationToken,
-}
-
-impl Listener for Draining {
-    type Io = TcpStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        if let Some(listener) = &mut self.listener {
-            tokio::select! {
-                accepted = Listener::accept(listener) => return accepted,
-                () = self.shutdown.closing() => self.drain(),
-            }
-        }
-        if let Some(next) = self.backlog.pop_front() {
-            return next;
-        }
-        tokio::time::sleep(SETTLE).await;
-        self.last.cancel();
-        std::future::pending().await
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
-    }
 }
 
 impl Draining {
+    /// The next connection; none after the last one.
+    async fn accept(&mut self) -> Option<(TcpStream, SocketAddr)> {
+        if let Some(listener) = &mut self.listener {
+            tokio::select! {
+                accepted = Listener::accept(listener) => return Some(accepted),
+                () = self.shutdown.closing() => self.drain(),
+            }
+        }
+        let next = self.backlog.pop_front();
+        if next.is_none() {
+            tokio::time::sleep(SETTLE).await;
+        }
+        next
+    }
+
     /// Accepts the backlog and closes the listener. It bypasses the runtime, which may not know of all connections yet.
     fn drain(&mut self) {
         let Some(Ok(listener)) = self.listener.take().map(TcpListener::into_std) else { return };

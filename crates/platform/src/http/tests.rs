@@ -30,7 +30,7 @@ struct Body {
 
 impl Input for Body {}
 
-fn routes() -> OpenApiRouter {
+pub(super) fn routes() -> OpenApiRouter {
     use axum::routing::{get, post};
     OpenApiRouter::new()
         .route("/conflict", get(|| async { Err::<(), _>(Error::conflict("Already there")) }))
@@ -45,20 +45,21 @@ fn routes() -> OpenApiRouter {
         .route("/query", get(|Query(Body { .. })| async {}))
 }
 
-/// Starts a service whose errors have this form.
-async fn start(refusals: Detail) -> SocketAddr {
-    let platform = platform(refusals);
+/// Starts a service.
+pub(super) async fn start(platform: Platform, routes: OpenApiRouter) -> SocketAddr {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let app = app(&platform, (), routes());
-    tokio::spawn(async move { serve(listener, app, &platform.shutdown).await.unwrap() });
+    let app = app(&platform, (), routes);
+    tokio::spawn(async move { serve(listener, app, &platform).await });
     address
 }
 
-fn platform(refusals: Detail) -> Platform {
+/// A service whose errors have this form, with further settings.
+pub(super) fn platform(refusals: Detail, settings: &[(&'static str, &str)]) -> Platform {
     let service = Service { name: "friend-service", title: "Friend Service", port: 0, refusals, password_flow: false };
     let env = [("SECRET_KEY", "a-secret-of-our-own-with-32-bytes!"), ("MYSQL_HOST", "none")];
-    let base = Base::read(&Env::of(env.map(|(name, value)| (name, value.to_owned()))), service.name, 0).unwrap();
+    let env = env.iter().chain(settings).map(|(name, value)| (*name, (*value).to_owned()));
+    let base = Base::read(&Env::of(env), service.name, 0).unwrap();
     Platform::new(service, base).unwrap()
 }
 
@@ -123,7 +124,7 @@ async fn answers(to: SocketAddr) -> String {
 #[tokio::test]
 async fn error_answers_keep_their_bytes() {
     for (form, file) in [(Detail::Object, "object"), (Detail::Text, "text")] {
-        let answers = answers(start(form).await).await;
+        let answers = answers(start(platform(form, &[]), routes()).await).await;
         let path = FilePath::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/wire/errors-{file}.txt"));
         assert_eq!(answers, fs::read_to_string(path).unwrap());
     }
@@ -131,7 +132,7 @@ async fn error_answers_keep_their_bytes() {
 
 #[tokio::test]
 async fn invented_methods_paths_and_headers_add_no_series() {
-    let platform = platform(Detail::Object);
+    let platform = platform(Detail::Object, &[]);
     let app = app(&platform, (), routes());
     let series = || platform.metrics.render().unwrap().lines().count();
     let request = |n: usize| {

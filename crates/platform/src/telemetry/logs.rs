@@ -5,18 +5,18 @@ use tracing::Subscriber;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::config::Base;
+use crate::config::LogConfig;
 
 /// Libraries log warnings only, and spans for traces are not logged. The audit log does not depend on the level.
 const FIXED: &str = "librdkafka=warn,rdkafka=warn,hyper=warn,sqlx=warn,reqwest=warn,otel=off,audit=info";
 
-pub(super) fn layer<S>(config: &Base) -> impl Layer<S>
+pub(super) fn layer<S>(config: &LogConfig) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    let filter = EnvFilter::try_new(format!("{},{FIXED}", config.log_level));
+    let filter = EnvFilter::try_new(format!("{},{FIXED}", config.level));
     let filter = filter.unwrap_or_else(|_| EnvFilter::new(format!("info,{FIXED}")));
-    let layer = if config.log_json { json().boxed() } else { tracing_subscriber::fmt::layer().boxed() };
+    let layer = if config.json { json().boxed() } else { tracing_subscriber::fmt::layer().boxed() };
     layer.with_filter(filter)
 }
 

@@ -24,6 +24,7 @@ pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
     durations: HistogramVec,
+    connections_refused: IntCounter,
     queries: HistogramVec,
     caches: IntCounterVec,
     pools: Pools,
@@ -58,6 +59,13 @@ impl Metrics {
                 "Duration from request to answer",
                 &["method", "path"],
                 &LATENCY_BUCKETS,
+            )?,
+            connections_refused: added(
+                &registry,
+                IntCounter::new(
+                    "http_connections_refused_total",
+                    "Connections closed at the limit of open connections",
+                )?,
             )?,
             queries: seconds(
                 &registry,
@@ -165,6 +173,11 @@ impl Metrics {
             (if route.starts_with('/') { format!("/api{route}") } else { route.to_owned() }, status.to_string());
         self.requests.with_label_values(&[method, route, &handler, &status]).inc();
         self.durations.with_label_values(&[method, route]).observe(took.as_secs_f64());
+    }
+
+    /// Counts a connection that was closed because too many are open.
+    pub(crate) fn connection_refused(&self) {
+        self.connections_refused.inc();
     }
 
     /// The text that Prometheus scrapes.

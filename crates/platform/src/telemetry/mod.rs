@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use common::error::BoxError;
 
-use crate::config::Base;
+use crate::config::{Base, LogConfig};
 
 pub use audit::Audit;
 pub use metrics::{Cache, Metrics, Queries};
@@ -37,7 +37,7 @@ pub struct Telemetry {
 pub fn start(service: &'static str, config: &Base, metrics: &Metrics) -> Result<Telemetry, BoxError> {
     let traces = config.otlp_endpoint.as_deref().map(|to| trace::provider(service, &config.version, to)).transpose()?;
     tracing_subscriber::registry()
-        .with(logs::layer(config))
+        .with(logs::layer(&config.log))
         .with(statements::layer(metrics.queries("mysql")))
         .with(traces.as_ref().map(|provider| trace::layer(provider).boxed()))
         .init();
@@ -48,7 +48,7 @@ pub fn start(service: &'static str, config: &Base, metrics: &Metrics) -> Result<
 ///
 /// # Panics
 /// Panics if a subscriber is already set.
-pub fn start_logs(config: &Base) {
+pub fn start_logs(config: &LogConfig) {
     tracing_subscriber::registry().with(logs::layer(config)).init();
 }
 

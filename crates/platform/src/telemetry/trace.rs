@@ -1,6 +1,9 @@
 //! Traces: the W3C context of a request, which is passed on with everything that the request causes, and the spans that
 //! are exported over OTLP where an endpoint is configured.
 //!
+//! Only trace id, span id and the flag `sampled` of a caller's `traceparent` are passed on, as a `traceparent` of version
+//! 00. Its other parts, `tracestate` and `baggage` are dropped: a client could fill headers and columns with them.
+//!
 //! Spans with the target [`TARGET`] are for traces alone. Without an endpoint no subscriber enables them, so they are
 //! never created; the caller's context is passed on nevertheless.
 
@@ -72,23 +75,19 @@ pub fn traceparent(span: &Span) -> Option<String> {
     if span.is_disabled() {
         return None;
     }
-    let mut headers = HashMap::new();
-    TraceContextPropagator::new().inject_context(&span.context(), &mut headers);
-    headers.remove(TRACEPARENT)
+    written(&span.context())
 }
 
 /// Makes the span of a request the child of its caller's span, or the first of a new trace. Returns it with the context
 /// to pass on.
 pub(crate) fn serve(span: Span, headers: &HeaderMap) -> (Span, Option<Arc<str>>) {
-    let given = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|given| Some((given, context_of(given)?)));
-    let caller = given.as_ref().map(|(given, _)| Arc::from(*given));
-    if let Some((_, parent)) = given {
-        // Fails only for a span that has already begun.
-        let _ = span.set_parent(parent);
+    let caller = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(context_of);
+    if let Some(parent) = &caller {
+        // Fails where no spans are exported.
+        let _ = span.set_parent(parent.clone());
     }
-    let context = traceparent(&span).map(Arc::from).or(caller);
-    (span, context)
+    let context = traceparent(&span).or_else(|| written(&caller?));
+    (span, context.map(Arc::from))
 }
 
 /// The trace id in a `traceparent`, for log lines.
@@ -100,6 +99,13 @@ fn context_of(traceparent: &str) -> Option<Context> {
     let headers = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
     context.span().span_context().is_valid().then_some(context)
+}
+
+/// The `traceparent` of a context, of 55 bytes; none of an invalid one.
+fn written(context: &Context) -> Option<String> {
+    let mut headers = HashMap::new();
+    TraceContextPropagator::new().inject_context(context, &mut headers);
+    headers.remove(TRACEPARENT)
 }
 
 pub(super) fn provider(service: &'static str, version: &str, endpoint: &str) -> Result<SdkTracerProvider, BoxError> {
@@ -134,10 +140,21 @@ mod tests {
     }
 
     #[test]
-    fn without_an_exporter_the_callers_context_is_passed_on_unchanged() {
+    fn without_an_exporter_the_callers_context_is_passed_on() {
         let (span, context) = serve(tracing::info_span!(target: TARGET, "request"), &headers(GIVEN));
         assert_eq!((span.is_disabled(), context.as_deref()), (true, Some(GIVEN)));
         assert_eq!(id(GIVEN), "0af7651916cd43dd8448eb211c80319c");
+    }
+
+    #[test]
+    fn a_context_is_rebuilt_from_its_parts() {
+        let parts = &GIVEN[2..53];
+        let more = "x".repeat(8000);
+        for hostile in
+            [format!("fe{parts}ff-{more}"), format!("00{parts}03"), format!("1{parts}+1-"), format!(" {GIVEN} ")]
+        {
+            assert_eq!(serve(Span::none(), &headers(&hostile)).1.as_deref(), Some(GIVEN), "{hostile}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::config::Env;
 use common::error::BoxError;
 use engines::kafka::topics;
-use platform::config::Base;
+use platform::config::{KafkaConfig, LogConfig};
 use platform::{Service, telemetry};
 
 use crate::process::dead_letters;
@@ -16,7 +16,7 @@ const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) async fn execute(service: Service, env: &Env, command: &str, args: &[String]) -> Result<(), BoxError> {
     match command {
         "topics" => create_topics(service, env).await,
-        "dlq" => dead_letters::execute(&Base::read(env, service.name, service.port)?.kafka, args).await,
+        "dlq" => dead_letters::execute(&KafkaConfig::read(env, service.name), args).await,
         "healthcheck" => healthcheck(service, env).await,
         other => Err(format!("no command {other:?}; there are topics, dlq and healthcheck").into()),
     }
@@ -24,10 +24,10 @@ pub(super) async fn execute(service: Service, env: &Env, command: &str, args: &[
 
 /// Creates the topics, before the first start of the system.
 async fn create_topics(service: Service, env: &Env) -> Result<(), BoxError> {
-    let base = Base::read(env, service.name, service.port)?;
-    telemetry::start_logs(&base);
+    telemetry::start_logs(&LogConfig::read(env)?);
+    let kafka = KafkaConfig::read(env, service.name);
     let replication = env.number("KAFKA_REPLICATION", 3, 1..=9)? as i32;
-    Ok(topics::create(&base.kafka.bootstrap, &base.kafka.topics, replication).await?)
+    Ok(topics::create(&kafka.bootstrap, &kafka.topics, replication).await?)
 }
 
 /// Checks that the service on this machine is alive, in images without a shell and curl.

@@ -95,7 +95,7 @@ async fn serve(platform: &Platform, listener: TcpListener, app: Router) -> Resul
         Ok::<_, std::io::Error>(())
     };
     tokio::select! {
-        served = http::serve(listener, app, shutdown) => served?,
+        () = http::serve(listener, app, platform) => {}
         late = deadline => late?,
         reason = shutdown.failed() => return Err(reason.into()),
     }

@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::responses::UnverifiedUsers;
-use super::rooms::{RoomBody, described, existing_users};
+use super::rooms::{RoomBody, UserIds, described, existing_users};
 use crate::state::AppState;
 
 pub fn router() -> OpenApiRouter<AppState> {
@@ -27,7 +27,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct NewMembers {
-    user_ids: Vec<UserId>,
+    user_ids: UserIds,
 }
 
 impl Input for NewMembers {}
@@ -56,7 +56,7 @@ async fn add(
     Valid(NewMembers { user_ids }): Valid<NewMembers>,
 ) -> Result<Json<RoomBody>> {
     let current = app.rooms.for_member_uncached(room, me.id).await?;
-    let new = current.newcomers(me.id, &user_ids)?;
+    let new = current.newcomers(me.id, &user_ids.0)?;
     let profiles = existing_users(&app, &new).await?;
     let names: HashMap<UserId, String> = profiles.iter().map(|(id, profile)| (*id, profile.username.clone())).collect();
     if app.rooms.add(room, &app.actor(&me).await, &new, &names).await?.is_some() {

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use common::error::{Error, ErrorBody, Result};
 use common::id::RoomId;
-use common::input::{Input, Invalid};
+use common::input::{Input, Invalid, List};
 use deserr::Deserr;
 use platform::http::{Path, Valid};
 use serde::Serialize;
@@ -17,6 +17,9 @@ use utoipa_axum::routes;
 use super::responses::RoomErrors;
 use crate::domain::Message;
 use crate::state::AppState;
+
+/// The messages of one call that marks them as read: at most as many as an unread count counts.
+type MessageIds = List<String, 0, 1000>;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(unread_count)).routes(routes!(read))
@@ -54,7 +57,7 @@ struct ToRead {
     room_id: RoomId,
     /// The messages to mark; without this field, all messages of the room. Unknown ids are skipped.
     #[deserr(default)]
-    message_ids: Option<Vec<String>>,
+    message_ids: Option<MessageIds>,
 }
 
 impl Input for ToRead {}
@@ -85,7 +88,7 @@ async fn read(State(app): State<AppState>, me: CurrentUser, Valid(to_read): Vali
     let room = app.room(to_read.room_id, &me).await?;
     let read_count = match to_read.message_ids {
         None => app.receipts.read_room(me.id, &room).await?,
-        Some(ids) => {
+        Some(List(ids)) => {
             let messages = messages_of(&app, room.id, ids).await?;
             app.receipts.read_messages(me.id, room.id, &messages).await?
         }

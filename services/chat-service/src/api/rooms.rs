@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use common::error::{Error, ErrorBody, Result};
 use common::id::{RoomId, UserId};
-use common::input::{Input, Int, Invalid, Text};
+use common::input::{Input, Int, Invalid, List, Text};
 use deserr::Deserr;
 use platform::http::{Path, Query, Valid};
 use serde::Serialize;
@@ -21,9 +21,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::responses::{InvalidInput, UnverifiedUsers};
-use crate::domain::{DirectPair, MessageType, Room, RoomKind, others};
+use crate::domain::{DirectPair, MAX_MEMBERS, MessageType, Room, RoomKind, others};
 use crate::state::AppState;
 use crate::store::{self, Head};
+
+/// The users of a new room, or new members: at most a whole group, with room for repeats.
+pub(super) type UserIds = List<UserId, 0, { 2 * MAX_MEMBERS }>;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list, open)).routes(routes!(check)).routes(routes!(detail))
@@ -151,7 +154,7 @@ struct NewRoom {
     #[deserr(default)]
     name: Option<Text<0, 100>>,
     /// The other members: one for a direct room, more for a group. Repeats and the caller's own id are dropped.
-    participant_ids: Vec<UserId>,
+    participant_ids: UserIds,
 }
 
 impl Input for NewRoom {}
@@ -177,7 +180,7 @@ async fn open(
     me: CurrentUser,
     Valid(NewRoom { name, participant_ids }): Valid<NewRoom>,
 ) -> Result<(StatusCode, Json<RoomBody>)> {
-    let (room, new) = match *others(me.id, &participant_ids)? {
+    let (room, new) = match *others(me.id, &participant_ids.0)? {
         [other] => direct_room(&app, &me, other).await?,
         ref others => (group(&app, &me, name, others).await?, true),
     };

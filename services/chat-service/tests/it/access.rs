@@ -164,3 +164,15 @@ async fn the_service_answers_its_health_metrics_and_documentation() {
     ));
     assert!(metrics.contains(r#"active_sse_connections{service="chat-service"} 0"#));
 }
+
+#[test]
+fn no_refusal_is_large_or_slow() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (_app, client) = runtime.block_on(async {
+        let app = TestApp::start().await;
+        let client = app.person(1).client;
+        (app, client)
+    });
+
+    testkit::assert_refusals_are_bounded(&runtime, &client);
+}

@@ -247,3 +247,15 @@ async fn a_process_becomes_ready_when_its_stores_become_available() {
     let rooms = process.client(&space.token(1, "ann")).get("/chat-rooms").await.expect(200);
     assert_eq!(rooms, json!([]));
 }
+
+#[tokio::test]
+async fn the_commands_for_topics_and_dead_letters_need_kafka_only() {
+    let space = Space::new();
+    let env = space.env("").into_iter().filter(|(name, _)| name.starts_with("KAFKA_")).collect::<Vec<_>>();
+    for args in [&["topics"][..], &["dlq", "list"]] {
+        let command =
+            Command::new(BINARY).args(args).env_clear().envs(env.clone()).env("KAFKA_REPLICATION", "1").output();
+        let Output { status, stderr, .. } = command.await.unwrap();
+        assert!(status.success(), "{args:?}: {}", String::from_utf8_lossy(&stderr));
+    }
+}

@@ -122,6 +122,23 @@ async fn the_callers_trace_continues_over_rest_and_kafka_without_an_exporter() {
 }
 
 #[tokio::test]
+async fn a_process_without_an_exporter_passes_a_callers_trace_on_to_records() {
+    let app = TestApp::start().await;
+    app.space.create_topics().await;
+    let (ann, _, room) = app.direct_room().await;
+    let process = Process::start(&app.space, &app.mysql_url, &[]).ready().await;
+    let hostile = format!("fe{}ff-{}", &TRACEPARENT[2..53], "x".repeat(4000));
+
+    let ann = process.client(ann.client.token()).with_header("traceparent", &hostile);
+    ann.post(&format!("/messages/{room}"), json!({"content": "hi"})).await.expect(201);
+
+    let topics = app.space.topics();
+    Events::of(&topics.message_events).expect("MessageSent", 1).await;
+    let received = Events::of(&topics.message_events).headers("traceparent").await;
+    assert_eq!(received[0], TRACEPARENT);
+}
+
+#[tokio::test]
 async fn a_log_line_of_a_request_has_its_user_and_its_trace_and_no_secrets() {
     let space = Space::new();
     let mysql_url = space.schema("chat").await;

@@ -44,3 +44,15 @@ async fn query_parameters_have_one_plain_type() {
         }
     }
 }
+
+#[test]
+fn no_refusal_is_large_or_slow() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (_app, client) = runtime.block_on(async {
+        let app = TestApp::start().await;
+        let client = app.person(1, "ann").client;
+        (app, client)
+    });
+
+    testkit::assert_refusals_are_bounded(&runtime, &client);
+}

@@ -198,3 +198,21 @@ async fn an_offline_event_sets_the_last_seen_time() {
     .await;
     assert_eq!(app.user_service.calls("/batch").len(), calls, "the event needs no further call");
 }
+
+#[tokio::test]
+async fn a_hostile_trace_context_is_passed_on_rebuilt() {
+    const IDS: &str = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331";
+    let app = TestApp::start_with_events().await;
+    let (ann, _) = app.ann_and_bob();
+    let ann = ann.client.with_header("traceparent", &format!("fe-{IDS}-ff-{}", "x".repeat(4000)));
+    let ann = ann.with_header("tracestate", &"a=b,".repeat(1000)).with_header("baggage", &"c=d,".repeat(1000));
+
+    ann.post("/friends/request", json!({"user_id_2": 2})).await.expect(201);
+
+    let events = app.friend_events();
+    events.expect("FriendRequestSent", 1).await;
+    assert_eq!(events.headers("traceparent").await, [format!("00-{IDS}-01")]);
+    for dropped in ["tracestate", "baggage"] {
+        assert!(events.headers(dropped).await.is_empty(), "{dropped}");
+    }
+}

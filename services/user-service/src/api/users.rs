@@ -5,8 +5,8 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use common::error::{Error, ErrorBody, Result};
 use common::id::UserId;
-use common::input::{Input, Invalid};
-use deserr::{Deserr, IntoValue, Sequence, Value, ValuePointerRef};
+use common::input::{Input, Invalid, List};
+use deserr::Deserr;
 use platform::http::{Path, Query, Valid};
 use serde::Serialize;
 use service::auth::UserOrService;
@@ -60,17 +60,16 @@ impl Input for UserIds {
     const ALIASES: &'static [(&'static str, &'static str)] = &[("ids", "user_ids")];
 }
 
+type BatchIds = List<UserId, 1, MAX_IDS>;
+
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct Batch {
-    #[schema(value_type = Vec<i64>, min_items = 1, max_items = 100, example = json!([1, 2, 3]))]
-    user_ids: Ids,
+    #[schema(example = json!([1, 2, 3]))]
+    user_ids: BatchIds,
 }
 
 impl Input for Batch {}
-
-/// 1 to 100 ids.
-struct Ids(Vec<UserId>);
 
 #[derive(Serialize, ToSchema)]
 struct Existence {
@@ -185,23 +184,6 @@ fn parse_ids(text: &str) -> Result<Vec<UserId>> {
         1..=MAX_IDS if ids.iter().all(|id| id.0 > 0) => Ok(ids),
         1..=MAX_IDS => Err(Error::business("Invalid user ID format")),
         _ => Err(Error::business("Maximum 100 user IDs allowed")),
-    }
-}
-
-impl Deserr<Invalid> for Ids {
-    fn deserialize_from_value<V: IntoValue>(value: Value<V>, at: ValuePointerRef) -> Result<Self, Invalid> {
-        let length = match &value {
-            Value::Sequence(ids) => ids.len(),
-            _ => 1,
-        };
-        if length == 0 {
-            return Err(Invalid::new("too_short", at, "List should have at least 1 item after validation, not 0"));
-        }
-        if length > MAX_IDS {
-            let message = format!("List should have at most {MAX_IDS} items after validation, not {length}");
-            return Err(Invalid::new("too_long", at, message));
-        }
-        Vec::deserialize_from_value(value, at).map(Self)
     }
 }
 

@@ -12,6 +12,7 @@ use redis::AsyncCommands;
 use sha2::{Digest, Sha256};
 
 use common::error::Error;
+use common::network::network_of;
 use engines::error::Result;
 use engines::redis::Redis;
 
@@ -35,10 +36,10 @@ impl RateLimits {
         Self { redis, config }
     }
 
-    /// The budget for failures from an address.
+    /// The budget for failures from the network of an address.
     pub fn address(&self, address: Option<IpAddr>) -> Budget {
         let key = match address {
-            Some(address) => self.redis.key(format_args!("rate_limit:{}", address.to_canonical())),
+            Some(address) => self.redis.key(format_args!("rate_limit:{}", network_of(address))),
             None => self.redis.key(format_args!("rate_limit:unknown")),
         };
         Budget { key, limit: self.config.address_failures }

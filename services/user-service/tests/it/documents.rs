@@ -60,3 +60,15 @@ async fn the_service_reports_its_name_and_status() {
     assert_eq!(anonymous.get("/nothing").await.expect(404)["detail"], "Not Found");
     anonymous.delete("/auth/login").await.expect(405);
 }
+
+#[test]
+fn no_refusal_is_large_or_slow() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (_app, client) = runtime.block_on(async {
+        let app = TestApp::start().await;
+        let client = app.person("ann").await.client;
+        (app, client)
+    });
+
+    testkit::assert_refusals_are_bounded(&runtime, &client);
+}

@@ -46,6 +46,20 @@ async fn failures_from_one_address_are_limited_across_accounts() {
 }
 
 #[tokio::test]
+async fn failures_from_one_ipv6_network_are_limited_across_its_addresses() {
+    let app = TestApp::start_with(&[("LOGIN_LIMIT_ADDRESS_FAILURES", "3")]).await;
+    app.register("ann").await;
+    let from = |address: &str| app.anonymous().with_header("x-forwarded-for", address);
+    for n in 1..=3 {
+        let failing = from(&format!("2001:db8:0:1:{n}::{n}"));
+        failing.post("/auth/login/json", login(&format!("{n}@example.com"), "wrong")).await.expect(401);
+    }
+
+    from("2001:db8:0:1:ffff::1").post("/auth/login/json", login("ann@example.com", PASSWORD)).await.expect(429);
+    from("2001:db8:0:2::1").post("/auth/login/json", login("ann@example.com", PASSWORD)).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_login_succeeds_after_the_window_has_passed() {
     let app = TestApp::start_with(&[("LOGIN_LIMIT_ACCOUNT_FAILURES", "1"), ("LOGIN_LIMIT_WINDOW_SECONDS", "1")]).await;
     app.register("ann").await;

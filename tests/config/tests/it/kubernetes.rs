@@ -26,7 +26,6 @@ fn ports(pod: &Value) -> BTreeSet<u64> {
 fn files_in_config_maps_are_the_files_of_the_compose_stack() {
     let kubernetes = Kubernetes::read();
     for (map, file, path) in [
-        ("kong-config", "kong.yml", "infrastructure/docker/kong/kong.yml"),
         ("mysql-config", "bigtech.cnf", "infrastructure/docker/mysql/bigtech.cnf"),
         ("mysql-config", "accounts.sh", "infrastructure/docker/mysql/accounts.sh"),
         ("mongodb-config", "start.sh", "infrastructure/docker/mongodb/start.sh"),
@@ -34,6 +33,22 @@ fn files_in_config_maps_are_the_files_of_the_compose_stack() {
         let copy = kubernetes.get("ConfigMap", map)["data"][file].as_str().unwrap();
         assert_eq!(copy, text(path), "{map}: k8s/README.md says how to copy it");
     }
+}
+
+#[test]
+fn kong_has_the_routes_and_limits_of_the_compose_stack_and_the_origin_of_production() {
+    let kubernetes = Kubernetes::read();
+    let copy = kubernetes.get("ConfigMap", "kong-config")["data"]["kong.yml"].as_str().unwrap();
+    let origin = kubernetes.get("ConfigMap", "bigtech-chat-config")["data"]["CORS_ORIGINS"].as_str().unwrap();
+
+    let original = text("infrastructure/docker/kong/kong.yml");
+    let development = "origins: [http://localhost:3000, http://localhost:5173]";
+    assert_eq!(
+        copy,
+        original.replace(development, &format!("origins: [{origin}]")),
+        "k8s/README.md says how to copy it"
+    );
+    assert!(!copy.contains("localhost"), "pages of a developer's machine have no access to production");
 }
 
 #[test]

@@ -27,6 +27,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest time for a connection, which both ends share a network for.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// Shorter than user-service's `HTTP_HEADER_TIMEOUT`, so that no call is sent on a closing connection.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The retries after the first attempt. All calls are reads and can be retried.
 const RETRIES: usize = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -115,7 +118,8 @@ impl Calls {
     ) -> Result<Self, BoxError> {
         let timeout = CALL_TIMEOUT.min(timeout);
         // Half of the time, so that an attempt without an answer leaves time for another.
-        let http = Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).timeout(timeout / 2).build()?;
+        let http = Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).timeout(timeout / 2);
+        let http = http.pool_idle_timeout(POOL_IDLE_TIMEOUT).build()?;
         let labels = ["call", "outcome"];
         Ok(Self {
             http,
