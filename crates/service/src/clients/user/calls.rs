@@ -135,6 +135,11 @@ impl Calls {
         })
     }
 
+    /// The longest time for a call with its retries.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// The profiles of those of at most 100 users that exist. `trace` is the request that the call is made for.
     pub(super) async fn batch(&self, ids: &[UserId], trace: &Trace) -> Result<Vec<UserProfile>, CallError> {
         let url = format!("{}/api/users/batch", self.base_url);
