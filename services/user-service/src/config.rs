@@ -14,6 +14,8 @@ pub struct Config {
     pub refresh_lifetime: Duration,
     pub profile_cache_ttl: Duration,
     pub exists_cache_ttl: Duration,
+    /// Where blocks are loaded from.
+    pub friend_service_url: String,
 }
 
 /// How passwords are hashed.
@@ -54,6 +56,7 @@ impl Config {
             refresh_lifetime: Duration::from_secs(DAY_SECONDS * env.number("REFRESH_TOKEN_EXPIRE_DAYS", 30, 1..=3650)?),
             profile_cache_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=DAY_SECONDS)?,
             exists_cache_ttl: env.seconds("CACHE_TTL_USER_EXISTS", 60, 1..=DAY_SECONDS)?,
+            friend_service_url: platform::config::service_url(env, "FRIEND_SERVICE_URL", "http://localhost:8003")?,
         })
     }
 }

@@ -34,12 +34,14 @@ mod tasks;
 use axum::Router;
 use common::error::{BoxError, Detail};
 use engines::kafka::producer::Producer;
+use engines::kafka::tail::Tail;
 use engines::mysql;
 use engines::outbox::Outbox;
 use engines::presence::Presence;
 use engines::redis::Redis;
 use platform::{Platform, Service};
 use service::auth::Auth;
+use service::blocks::{BlockSource, Blocks};
 
 pub use config::{Config, LimitConfig, PasswordConfig, Scheme};
 
@@ -97,6 +99,12 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     shutdown.spawn(revocation_sync.run(stopping.clone()));
     shutdown.spawn(tasks::backfill_search_index(directory.clone(), stopping));
 
+    let tail = Tail::start(&base.kafka, &producer, &[&base.kafka.topics.friend_events], shutdown.stopping_token())?;
+    let blocks = Blocks::default();
+    let source = BlockSource::new(&config.friend_service_url, base.http_timeout, &auth)?;
+    tokio::spawn(blocks.clone().load(source, tail.ready()));
+    shutdown.spawn(blocks.clone().follow(tail));
+
     let state = AppState {
         auth,
         presence,
@@ -107,6 +115,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         sessions,
         profiles,
         directory,
+        blocks,
         metrics,
     };
     Ok(platform::http::app(&platform, state, api::router()))

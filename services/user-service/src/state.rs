@@ -3,6 +3,7 @@
 use axum::extract::FromRef;
 use engines::presence::Presence;
 use service::auth::Auth;
+use service::blocks::Blocks;
 
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
@@ -20,6 +21,8 @@ pub struct AppState {
     pub sessions: Sessions,
     pub profiles: Profiles,
     pub directory: Directory,
+    /// Who does not see whose presence.
+    pub blocks: Blocks,
     pub metrics: Metrics,
 }
 

@@ -56,14 +56,15 @@ struct Found {
     security(("bearer" = []), ("password" = [])),
     params(Search),
     responses(
-        (status = 200, description = "Matching active users without the caller", body = Found),
+        (status = 200, description = "Matching active users without the caller and users who have blocked the caller", body = Found),
         Unauthenticated,
         InvalidInput,
     ),
 )]
 async fn search(State(app): State<AppState>, me: ExistingUser, Query(search): Query<Search>) -> Result<Json<Found>> {
     let _timer = app.metrics.search_seconds.start_timer();
-    let matches = app.directory.find(&SearchTerm::of(&search.query.0), me.id).await?;
+    let mut matches = app.directory.find(&SearchTerm::of(&search.query.0), me.id).await?;
+    matches.retain(|user| !app.blocks.has(*user, me.id));
     let (offset, limit) = (search.offset.0 as usize, search.limit.0 as usize);
     let page: Vec<_> = matches.iter().skip(offset).take(limit).copied().collect();
     let profiles = app.profiles.many(&page).await?;
