@@ -137,7 +137,7 @@ async fn exists(State(service): State<UserService>, Path(id): Path<i64>) -> Json
 async fn search(State(service): State<UserService>, Query(query): Query<BTreeMap<String, String>>) -> Json<Value> {
     let inner = service.0.lock();
     let (part, limit) = (query["query"].clone(), query["limit"].parse().unwrap());
-    let offset = if inner.ignores_offset { 0 } else { query["offset"].parse().unwrap() };
+    let offset = query.get("offset").filter(|_| !inner.ignores_offset).map_or(0, |offset| offset.parse().unwrap());
     let matches = |user: &&Value| user["username"].as_str().unwrap().contains(&part);
     let found: Vec<_> = inner.users.values().filter(matches).cloned().collect();
     let page: Vec<_> = found.iter().skip(offset).take(limit).collect();
