@@ -39,7 +39,7 @@ impl Service {
     /// The services that it calls.
     pub fn dependencies(self) -> &'static [Self] {
         match self {
-            Self::User => &[],
+            Self::User => &[Self::Friend],
             Self::Friend => &[Self::User],
             Self::Chat => &[Self::User, Self::Friend],
         }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use common::config::{ConfigError, Env};
 use secrecy::SecretString;
 
+use crate::store::LeavePeriod;
+
 #[derive(Clone, Debug)]
 pub struct Config {
     pub mongo_url: SecretString,
@@ -15,6 +17,8 @@ pub struct Config {
     pub user_cache_ttl: Duration,
     /// Interval of the comments that keep idle streams open.
     pub keep_alive: Duration,
+    /// How long nobody can add a user again who left a group by themselves.
+    pub leave_period: LeavePeriod,
 }
 
 impl Config {
@@ -27,6 +31,7 @@ impl Config {
             friend_service_url: platform::config::service_url(env, "FRIEND_SERVICE_URL", "http://localhost:8003")?,
             user_cache_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=86_400)?,
             keep_alive: env.seconds("SSE_KEEPALIVE_SECONDS", 30, 1..=300)?,
+            leave_period: LeavePeriod(env.number("GROUP_LEAVE_DAYS", 30, 0..=3_650)?),
         })
     }
 }

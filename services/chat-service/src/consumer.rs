@@ -2,13 +2,13 @@
 
 use common::error::Result;
 use common::events::chat::{ChatRoomCreated, MemberAdded, MemberLeft};
-use common::events::friend::{FriendRequestSent, UserBlocked, UserUnblocked};
+use common::events::friend::FriendRequestSent;
 use common::events::user::{UserOnlineStatusChanged, UserRegistered};
 use engines::kafka::received::Received;
 use engines::kafka::tail::Tail;
+use service::blocks::Blocks;
 use service::clients::user::{UserClient, UserProfile};
 
-use crate::blocks::Blocks;
 use crate::live::{Hub, Subscribers};
 use crate::membership::Membership;
 use crate::wire::frame;
@@ -34,17 +34,16 @@ impl EventConsumer {
     }
 
     async fn receive(&self, event: &Received) -> Result<()> {
-        if event.is::<UserBlocked>() {
-            let UserBlocked { user_id, blocked_user_id } = event.decode()?;
-            self.blocks.apply(user_id, blocked_user_id, true, event.version);
-        } else if event.is::<UserUnblocked>() {
-            let UserUnblocked { user_id, blocked_user_id } = event.decode()?;
-            self.blocks.apply(user_id, blocked_user_id, false, event.version);
-        } else if event.is::<UserRegistered>() {
+        if self.blocks.receive(event)? {
+            return Ok(());
+        }
+        if event.is::<UserRegistered>() {
             self.users.insert(profile_of(event.decode()?)).await;
         } else if event.is::<UserOnlineStatusChanged>() {
             let change: UserOnlineStatusChanged = event.decode()?;
-            self.subscribers.send_to_watchers(change.user_id, || frame::presence(&change, event.timestamp));
+            // The blocker's presence is hidden from the blocked user.
+            let may_see = |watcher| !self.blocks.has(change.user_id, watcher);
+            self.subscribers.send_to_watchers(change.user_id, may_see, || frame::presence(&change, event.timestamp));
         } else if event.is::<FriendRequestSent>() {
             let sent: FriendRequestSent = event.decode()?;
             self.subscribers.send(sent.addressee_id, || frame::friend_request(&sent));

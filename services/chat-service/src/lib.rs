@@ -41,12 +41,12 @@ use engines::redis::Redis;
 use engines::{mongo, mysql};
 use platform::{Platform, Service};
 use service::auth::Auth;
+use service::blocks::{BlockSource, Blocks};
 use service::clients::user::UserClient;
 
 pub use config::Config;
 
 use crate::activity::RoomActivity;
-use crate::blocks::{BlockSource, Blocks};
 use crate::consumer::EventConsumer;
 use crate::live::{Hub, Subscribers};
 use crate::membership::Membership;
@@ -93,7 +93,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let (log_relay, read_relay) = (relay(LOG), relay(READS));
 
     let (log, messages) = (Log::new(&mongo), Messages::new(&mongo));
-    let rooms = Rooms::new(pool.clone(), outbox.clone());
+    let rooms = Rooms::new(pool.clone(), outbox.clone(), config.leave_period);
     let (markers, snapshots) = (ReadMarkers::new(&mongo), Snapshots::new(&mongo));
     let hub = Hub::new(log.clone(), messages.clone(), metrics.delivery.clone());
     let subscribers = Subscribers::new(metrics.sse_connections.clone(), shutdown.draining_token());
@@ -121,13 +121,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         blocks: blocks.clone(),
         users: users.clone(),
     };
-    let source = BlockSource {
-        http: reqwest::Client::builder().no_proxy().timeout(base.http_timeout).build()?,
-        friend_service_url: config.friend_service_url,
-        tokens: auth.service_tokens().cloned(),
-    };
-    // After the start of the tail, so that no block falls between the load and the events.
-    tokio::spawn(blocks.clone().load(source));
+    let source = BlockSource::new(&config.friend_service_url, base.http_timeout, &auth)?;
+    tokio::spawn(blocks.clone().load(source, tail.ready()));
     shutdown.spawn({
         let (outbox, stopping) = (outbox.clone(), stopping.clone());
         async move { outbox.run(stopping).await }

@@ -213,13 +213,14 @@ impl Membership {
         });
     }
 
-    /// Announces the changes of killed replicas, and prunes the log now and then.
+    /// Announces the changes of killed replicas, and prunes the log and the leavers now and then.
     async fn maintain(&self, reads: u32) -> Result<()> {
         for room in self.shared.log.rooms_with_unannounced(ABANDONED).await? {
             self.announce(room).await?;
         }
         if reads.is_multiple_of(PRUNE_EVERY) {
             self.shared.log.prune().await?;
+            self.shared.rooms.prune_leavers().await?;
         }
         Ok(())
     }

@@ -7,9 +7,9 @@ use axum::extract::FromRef;
 use common::error::Result;
 use common::id::RoomId;
 use service::auth::{Auth, CurrentUser};
+use service::blocks::Blocks;
 use service::clients::user::UserClient;
 
-use crate::blocks::Blocks;
 use crate::domain::{Actor, Room};
 use crate::live::{Hub, Subscribers};
 use crate::membership::Membership;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use common::config::{ConfigError, Env};
 
+use crate::domain::RequestLimits;
+
 #[derive(Clone, Debug)]
 pub struct Config {
     pub user_service_url: String,
@@ -11,6 +13,7 @@ pub struct Config {
     pub profile_ttl: Duration,
     /// Lifetime of a cached confirmation that a user exists.
     pub existence_ttl: Duration,
+    pub request_limits: RequestLimits,
 }
 
 impl Config {
@@ -19,6 +22,10 @@ impl Config {
             user_service_url: platform::config::service_url(env, "USER_SERVICE_URL", "http://localhost:8005")?,
             profile_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=86_400)?,
             existence_ttl: env.seconds("CACHE_TTL_USER_EXISTS", 60, 1..=86_400)?,
+            request_limits: RequestLimits {
+                pending: env.number("FRIEND_REQUEST_LIMIT_PENDING", 200, 0..=1_000_000)?,
+                ended: env.number("FRIEND_REQUEST_LIMIT_ENDED", 4, 0..=1_000_000)?,
+            },
         })
     }
 }

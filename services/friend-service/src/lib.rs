@@ -68,7 +68,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     });
 
     let pairs = Pairs::new(pool.clone(), outbox);
-    let (friendships, blocks) = (Friendships::new(pool.clone(), pairs.clone()), Blocks::new(pool, pairs));
+    let friendships = Friendships::new(pool.clone(), pairs.clone(), config.request_limits);
+    let blocks = Blocks::new(pool, pairs);
     let state = AppState { auth, users, presence, friendships, blocks, names, requests: request_counter(&platform)? };
     Ok(platform::http::app(&platform, state, api::router()))
 }

@@ -21,6 +21,8 @@ pub struct Config {
     pub issuer: String,
     pub profile_cache_ttl: Duration,
     pub exists_cache_ttl: Duration,
+    /// Where blocks are loaded from.
+    pub friend_service_url: String,
 }
 
 /// How passwords are hashed.
@@ -64,6 +66,7 @@ impl Config {
             issuer: env.text("APP_NAME", "BigTech Chat").replace(':', " "),
             profile_cache_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=DAY_SECONDS)?,
             exists_cache_ttl: env.seconds("CACHE_TTL_USER_EXISTS", 60, 1..=DAY_SECONDS)?,
+            friend_service_url: platform::config::service_url(env, "FRIEND_SERVICE_URL", "http://localhost:8003")?,
         })
     }
 }

@@ -35,6 +35,7 @@ mod vault;
 use axum::Router;
 use common::error::{BoxError, Detail};
 use engines::kafka::producer::Producer;
+use engines::kafka::tail::Tail;
 use engines::mysql;
 use engines::outbox::Outbox;
 use engines::presence::Presence;
@@ -42,6 +43,7 @@ use engines::redis::Redis;
 use platform::telemetry::Audit;
 use platform::{Platform, Service};
 use service::auth::Auth;
+use service::blocks::{BlockSource, Blocks};
 
 pub use config::{Config, LimitConfig, PasswordConfig, Scheme};
 
@@ -118,6 +120,12 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     shutdown.spawn(revocation_sync.run(stopping.clone()));
     shutdown.spawn(tasks::backfill_search_index(directory.clone(), stopping));
 
+    let tail = Tail::start(&base.kafka, &producer, &[&base.kafka.topics.friend_events], shutdown.stopping_token())?;
+    let blocks = Blocks::default();
+    let source = BlockSource::new(&config.friend_service_url, base.http_timeout, &auth)?;
+    tokio::spawn(blocks.clone().load(source, tail.ready()));
+    shutdown.spawn(blocks.clone().follow(tail));
+
     let state = AppState {
         auth,
         presence,
@@ -129,6 +137,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         second_factors,
         profiles,
         directory,
+        blocks,
         metrics,
         audit: Audit::register(&platform.metrics, &AUDITED)?,
         issuer: config.issuer.into(),

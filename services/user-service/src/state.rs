@@ -6,6 +6,7 @@ use axum::extract::FromRef;
 use engines::presence::Presence;
 use platform::telemetry::Audit;
 use service::auth::Auth;
+use service::blocks::Blocks;
 
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
@@ -24,6 +25,8 @@ pub struct AppState {
     pub second_factors: SecondFactors,
     pub profiles: Profiles,
     pub directory: Directory,
+    /// Who does not see whose presence.
+    pub blocks: Blocks,
     pub metrics: Metrics,
     pub audit: Audit,
     /// The name of this system in authenticator apps.

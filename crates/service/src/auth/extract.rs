@@ -6,6 +6,7 @@ use axum_extra::TypedHeader;
 use axum_extra::headers::Authorization;
 use axum_extra::headers::authorization::Bearer;
 use common::error::{Error, Result};
+use common::id::UserId;
 
 use crate::auth::authenticator::Auth;
 use crate::auth::user::CurrentUser;
@@ -46,9 +47,10 @@ where
     }
 }
 
-/// A service or a user, or any caller with `ALLOW_ANONYMOUS_SERVICE_CALLS`. Other requests are rejected with 401.
+/// A service, or a user, who is inside, or any caller with `ALLOW_ANONYMOUS_SERVICE_CALLS`. Other requests are rejected with
+/// 401.
 #[derive(Clone, Copy, Debug)]
-pub struct UserOrService;
+pub struct UserOrService(pub Option<UserId>);
 
 impl<S> FromRequestParts<S> for UserOrService
 where
@@ -59,11 +61,11 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         if ServiceCaller::from_request_parts(parts, state).await.is_ok() {
-            return Ok(Self);
+            return Ok(Self(None));
         }
         match CurrentUser::from_request_parts(parts, state).await {
-            Ok(_) => Ok(Self),
-            Err(_) if Auth::from_ref(state).admits_anonymous_service() => Ok(Self),
+            Ok(user) => Ok(Self(Some(user.id))),
+            Err(_) if Auth::from_ref(state).admits_anonymous_service() => Ok(Self(None)),
             Err(e) => Err(e),
         }
     }

@@ -18,6 +18,7 @@ use utoipa_axum::routes;
 
 use super::responses::UnverifiedUsers;
 use super::rooms::{RoomBody, UserIds, described, existing_users};
+use crate::blocks::allow_invitation;
 use crate::state::AppState;
 
 pub fn router() -> OpenApiRouter<AppState> {
@@ -43,7 +44,11 @@ impl Input for NewMembers {}
     request_body = NewMembers,
     responses(
         (status = 200, description = "The group. Users who are members remain so", body = RoomBody),
-        (status = 403, description = "The caller is not the creator, or no longer a member", body = ErrorBody),
+        (
+            status = 403,
+            description = "The caller is not the creator, or no longer a member. `BLOCKED`: one of the users has blocked the caller, or is blocked by them. `LEFT_GROUP`: one of the users left the group by themselves less than 30 days ago",
+            body = ErrorBody
+        ),
         (status = 404, description = "The room or a user does not exist", body = ErrorBody),
         (status = 422, description = "The room is a direct room, or would have more than 500 members", body = ErrorBody),
         UnverifiedUsers,
@@ -58,6 +63,7 @@ async fn add(
     let current = app.rooms.for_member_uncached(room, me.id).await?;
     let new = current.newcomers(me.id, &user_ids.0)?;
     let profiles = existing_users(&app, &new).await?;
+    allow_invitation(&app.blocks, me.id, &new)?;
     let names: HashMap<UserId, String> = profiles.iter().map(|(id, profile)| (*id, profile.username.clone())).collect();
     if app.rooms.add(room, &app.actor(&me).await, &new, &names).await?.is_some() {
         app.membership.apply_own_change(room).await?;
@@ -81,6 +87,7 @@ struct Left {
 
 /// Leave a group, or remove a member from it.
 ///
+/// A user who leaves cannot be added again for 30 days. A user whom the creator removes can.
 /// A caller who leaves gets a message. A creator who removes a member gets the group.
 #[utoipa::path(
     delete,

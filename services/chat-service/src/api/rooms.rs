@@ -21,6 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::responses::{InvalidInput, UnverifiedUsers};
+use crate::blocks::allow_invitation;
 use crate::domain::{DirectPair, MAX_MEMBERS, MessageType, Room, RoomKind, others};
 use crate::state::AppState;
 use crate::store::{self, Head};
@@ -117,6 +118,7 @@ async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<P
     params(("participant_id" = i64, Path, description = "The other user")),
     responses(
         (status = 200, description = "The direct room of the two users", body = RoomBody),
+        (status = 403, description = "`BLOCKED`: the room does not exist, and one of the two has blocked the other", body = ErrorBody),
         (status = 404, description = "The user does not exist", body = ErrorBody),
         (status = 422, description = "`CANNOT_CHAT_SELF`, or an invalid id", body = ErrorBody),
         UnverifiedUsers,
@@ -140,6 +142,7 @@ async fn direct_room(app: &AppState, me: &CurrentUser, other: UserId) -> Result<
     if !app.users.exists(other).await? {
         return Err(no_such_user());
     }
+    allow_invitation(&app.blocks, me.id, &[other])?;
     let (room, new) = app.rooms.create_direct(pair, me.id).await?;
     if new {
         created(app, &room);
@@ -170,6 +173,7 @@ impl Input for NewRoom {}
     responses(
         (status = 201, description = "The new room", body = RoomBody),
         (status = 200, description = "The existing direct room of the two users", body = RoomBody),
+        (status = 403, description = "`BLOCKED`: one of the users has blocked the caller, or is blocked by them", body = ErrorBody),
         (status = 404, description = "The user does not exist", body = ErrorBody),
         (status = 422, description = "No other user, or more than 500 members", body = ErrorBody),
         UnverifiedUsers,
@@ -190,6 +194,7 @@ async fn open(
 
 async fn group(app: &AppState, me: &CurrentUser, name: Option<Text<0, 100>>, others: &[UserId]) -> Result<Room> {
     existing_users(app, others).await?;
+    allow_invitation(&app.blocks, me.id, others)?;
     let name = name.map(|Text(name)| name.trim().to_owned()).filter(|name| !name.is_empty());
     let room = app.rooms.create_group(me.id, name.as_deref(), others).await?;
     created(app, &room);

@@ -10,6 +10,7 @@ use service::clients::user::UNKNOWN_USERNAME;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::blocks::allow_messages;
 use crate::state::AppState;
 
 pub fn router() -> OpenApiRouter<AppState> {
@@ -34,7 +35,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 )]
 async fn typing(State(app): State<AppState>, me: CurrentUser, Path(room): Path<RoomId>) -> Result<StatusCode> {
     let room = app.rooms.for_member(room, me.id).await?;
-    app.blocks.check(&room)?;
+    allow_messages(&app.blocks, &room)?;
     let username = app.username(&me).await.unwrap_or_else(|| UNKNOWN_USERNAME.to_owned());
     app.typing.publish(room.id, me.id, username).await?;
     Ok(StatusCode::ACCEPTED)

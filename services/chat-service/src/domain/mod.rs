@@ -9,4 +9,6 @@ pub mod time;
 pub use actor::Actor;
 pub use message::{Draft, EntryKind, Message, MessageChange, MessageType, readable};
 pub use reaction::{Reaction, ReactionChange, emoji};
-pub use room::{DirectPair, MAX_MEMBERS, Room, RoomKind, RosterChange, joined_message, left_message, others};
+pub use room::{
+    DirectPair, MAX_MEMBERS, Room, RoomKind, RosterChange, joined_message, left_message, others, refuse_leavers,
+};

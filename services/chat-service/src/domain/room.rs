@@ -168,6 +168,17 @@ pub fn others(me: UserId, users: &[UserId]) -> Result<Vec<UserId>> {
     Ok(others)
 }
 
+/// # Errors
+/// Refuses the addition of users who left the group by themselves within the last `days` days.
+pub fn refuse_leavers(leavers: &[UserId], days: u64) -> Result<()> {
+    if leavers.is_empty() {
+        return Ok(());
+    }
+    let ids = leavers.iter().take(MAX_NAMED).map(UserId::to_string).collect::<Vec<_>>().join(", ");
+    let message = format!("A user who left the group cannot be added again for {days} days: {ids}");
+    Err(Error::refused(StatusCode::FORBIDDEN, "LEFT_GROUP", message))
+}
+
 fn distinct(users: &[UserId]) -> Vec<UserId> {
     let mut seen = HashSet::new();
     users.iter().copied().filter(|user| seen.insert(*user)).collect()
@@ -181,7 +192,7 @@ fn refused(message: &'static str) -> Error {
     Error::refused(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_INPUT", message)
 }
 
-/// Limit on the users that a system message names. It gives the number of the others.
+/// Limit on the users that a text names. A system message gives the number of the others.
 const MAX_NAMED: usize = 10;
 
 /// The text of the system message about users who were added.

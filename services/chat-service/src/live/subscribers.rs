@@ -91,9 +91,10 @@ impl Subscribers {
         push_to_all(mailboxes, event);
     }
 
-    /// Sends an event to the all-rooms streams of users who share a direct room with `user`.
-    pub fn send_to_watchers(&self, user: UserId, event: impl FnOnce() -> Event) {
-        let mailboxes = self.registry.lock().watchers_of(user);
+    /// Sends an event to the all-rooms streams of users who share a direct room with `user` and may see the event.
+    pub fn send_to_watchers(&self, user: UserId, may_see: impl Fn(UserId) -> bool, event: impl FnOnce() -> Event) {
+        let mut mailboxes = self.registry.lock().watchers_of(user);
+        mailboxes.retain(|mailbox| may_see(mailbox.user));
         push_to_all(mailboxes, event);
     }
 
@@ -253,7 +254,9 @@ mod tests {
         let subscribers = subscribers();
         let [ann, bob] = [ANN, BOB].map(|id| subscribers.open(&user(id), Scope::AllRooms));
         ann.watch([EVE]);
-        subscribers.send_to_watchers(EVE, Event::default);
+        subscribers.send_to_watchers(EVE, |_| true, Event::default);
         assert_eq!((ann.take().events.len(), bob.take().events.len()), (1, 0));
+        subscribers.send_to_watchers(EVE, |watcher| watcher != ANN, Event::default);
+        assert_eq!(ann.take().events.len(), 0);
     }
 }

@@ -1,5 +1,6 @@
 //! MySQL holds the rooms, MongoDB everything that happens in them.
 
+mod leavers;
 mod legacy_backfill;
 mod log;
 mod membership_log;
@@ -11,6 +12,7 @@ mod rooms;
 mod schema;
 mod snapshots;
 
+pub use leavers::LeavePeriod;
 pub use legacy_backfill::LegacyBackfill;
 pub use log::{Entry, Head, LastMessage, Log, LogPosition};
 pub use membership_log::{MembershipEvent, MembershipLog, MembershipRecord};

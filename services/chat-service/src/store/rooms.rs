@@ -17,6 +17,7 @@ use moka::ops::compute::Op;
 use service::clients::user::UNKNOWN_USERNAME;
 use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool, QueryBuilder};
 
+use super::leavers::{self, LeavePeriod};
 use super::membership_log::{self, MembershipRecord, NewRecord};
 use crate::domain::{Actor, DirectPair, Room, RoomKind, RosterChange, joined_message, left_message};
 
@@ -33,6 +34,7 @@ pub struct Rooms {
     pool: MySqlPool,
     outbox: Outbox,
     cache: Cache<RoomId, Arc<Room>>,
+    leave_period: LeavePeriod,
 }
 
 #[derive(sqlx::FromRow)]
@@ -104,10 +106,10 @@ impl From<OwnRow> for OwnRoom {
 }
 
 impl Rooms {
-    pub fn new(pool: MySqlPool, outbox: Outbox) -> Self {
+    pub fn new(pool: MySqlPool, outbox: Outbox, leave_period: LeavePeriod) -> Self {
         let weigher = |_: &RoomId, room: &Arc<Room>| (ROOM_WEIGHT + room.members.len()) as u32;
         let cache = Cache::builder().max_capacity(CACHE_CAPACITY).weigher(weigher).time_to_live(CACHE_TTL).build();
-        Self { pool, outbox, cache }
+        Self { pool, outbox, cache, leave_period }
     }
 
     /// The room, as it was at most 5 s ago.
@@ -234,6 +236,9 @@ impl Rooms {
     }
 
     /// Adds users to a group, with events and a system message that uses `names`. Returns `None` if all are members.
+    ///
+    /// # Errors
+    /// Refuses everyone but the creator, and users who left the group by themselves a short time ago.
     pub async fn add(
         &self,
         room: RoomId,
@@ -244,13 +249,14 @@ impl Rooms {
         let mut tx = mysql::begin(&self.pool).await?;
         let current = lock(&mut tx, room).await?;
         let new = current.newcomers(by.id, users)?;
+        if new.is_empty() {
+            return Ok(None);
+        }
+        self.leave_period.admit(&mut tx, room, &new).await?;
         let mut version = current.version;
         for user in &new {
             let added = MemberAdded { room_id: room, user_id: *user, by: by.id };
             version = self.outbox.append(&mut tx, &added).await?;
-        }
-        if new.is_empty() {
-            return Ok(None);
         }
         set_version(&mut tx, room, version).await?;
         let named: Vec<&str> = new.iter().map(|user| name_of(names.get(user))).collect();
@@ -276,6 +282,9 @@ impl Rooms {
         lock(&mut tx, room).await?.may_remove(by.id, user)?;
         let deleted = sqlx::query("DELETE FROM room_members WHERE chat_room_id = ? AND user_id = ?");
         deleted.bind(room).bind(user).execute(&mut *tx).await?;
+        if by.id == user {
+            leavers::record(&mut tx, room, user).await?;
+        }
         let left = MemberLeft { room_id: room, user_id: user, by: by.id };
         let version = self.outbox.append(&mut tx, &left).await?;
         set_version(&mut tx, room, version).await?;
@@ -287,6 +296,11 @@ impl Rooms {
         tx.commit().await?;
         self.outbox.wake();
         Ok(record)
+    }
+
+    /// Deletes some records of users who left a group longer ago than the period in which nobody adds them again.
+    pub async fn prune_leavers(&self) -> Result<()> {
+        self.leave_period.prune(&self.pool).await
     }
 
     /// All rooms of a user, in one round trip.

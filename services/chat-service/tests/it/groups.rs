@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
-use sqlx::Connection;
+use sqlx::{Connection, MySqlConnection};
 use testkit::{Events, SLACK, eventually};
 
 use crate::app::TestApp;
@@ -241,22 +241,56 @@ async fn the_end_of_a_membership_ends_access_and_streams_on_every_replica() {
     assert!(bob.rooms().await.is_empty());
 }
 
-#[tokio::test]
-async fn a_block_concerns_direct_rooms_only() {
-    let app = TestApp::start().await;
-    let (blocker, blocked) = (app.person(8), app.person(9));
-    let direct = blocker.room_with(9).await;
-    eventually("the block is loaded", || async {
-        (blocked.tries_to_send(direct, "?").await.status == 403).then_some(())
-    })
-    .await;
+/// Moves the leaves of a group into the past.
+async fn age_leaves(app: &TestApp, hours: i64) {
+    let mut connection = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+    let age = sqlx::query("UPDATE chat_room_leavers SET left_at = left_at - INTERVAL ? HOUR").bind(hours);
+    age.execute(&mut connection).await.unwrap();
+}
 
-    let group = blocker.group_with(&[9, 3]).await;
+#[tokio::test]
+async fn a_user_who_left_a_group_is_not_added_again_for_30_days() {
+    let app = TestApp::start().await;
+    let [ann, bob] = [1, 2].map(|id| app.person(id));
+    let room = ann.group_with(&[2, 3]).await;
+    bob.removes(room, 2).await.expect(200);
+
+    for users in [&[2][..], &[4, 2]] {
+        let refused = ann.adds(room, users).await.expect(403);
+        assert_eq!(refused["error"], "LEFT_GROUP");
+        assert_eq!(refused["message"], "A user who left the group cannot be added again for 30 days: 2");
+    }
+    assert_eq!(participants(&ann.adds(room, &[3, 4]).await.expect(200)), [1, 3, 4]);
+    assert!(bob.rooms().await.is_empty());
+    age_leaves(&app, 30 * 24 - 1).await;
+    ann.adds(room, &[2]).await.expect(403);
+    age_leaves(&app, 2).await;
+    assert_eq!(participants(&ann.adds(room, &[2]).await.expect(200)), [1, 3, 4, 2]);
+    bob.removes(room, 2).await.expect(200);
+    ann.adds(room, &[2]).await.expect(403);
+}
+
+#[tokio::test]
+async fn a_user_whom_the_creator_removed_can_be_added_again() {
+    let app = TestApp::start_with(&[("GROUP_LEAVE_DAYS", "365".to_owned())]).await;
+    let ann = app.person(1);
+    let room = ann.group_with(&[2, 3]).await;
+
+    ann.removes(room, 2).await.expect(200);
+
+    assert_eq!(participants(&ann.adds(room, &[2]).await.expect(200)), [1, 3, 2]);
+}
+
+#[tokio::test]
+async fn members_whom_a_third_user_brought_together_write_across_a_block() {
+    let app = TestApp::start().await;
+    let [blocker, blocked] = [8, 9].map(|id| app.person(id));
+    let group = app.person(3).group_with(&[8, 9]).await;
+    let open = || async { blocker.client.get("/chat-rooms/check/9").await.status };
+    eventually("the block is loaded", || async { (open().await == 403).then_some(()) }).await;
 
     blocked.sends(group, "hello").await;
     blocker.sends(group, "hello").await;
-    let typing = blocked.client.post(&format!("/messages/{direct}/typing"), json!({})).await;
-    assert_eq!(typing.expect(403)["error"], "BLOCKED");
 }
 
 #[tokio::test]
@@ -285,7 +319,7 @@ async fn the_system_messages_of_a_killed_replica_are_sent_once_by_the_others() {
     let room = ann.group_with(&[2, 3]).await;
     ann.sends(room, "1").await;
     // A replica that is killed between its commit in MySQL and its write to MongoDB leaves such rows.
-    let mut mysql = sqlx::MySqlConnection::connect(&app.mysql_url).await.unwrap();
+    let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
     for (message_id, kind) in [("aaaaaaaaaaaaaaaaaaaaaaaa", "added"), ("bbbbbbbbbbbbbbbbbbbbbbbb", "left")] {
         let insert = sqlx::query(
             "INSERT INTO chat_room_changes (room_id, kind, by_id, by_name, user_ids, version, message_id, content)
@@ -304,7 +338,7 @@ async fn the_system_messages_of_a_killed_replica_are_sent_once_by_the_others() {
 
     assert_eq!(system_messages(&messages), [("added 4", 1), ("left 4", 1)]);
     eventually("the rows have their positions", || async {
-        let mut mysql = sqlx::MySqlConnection::connect(&app.mysql_url).await.unwrap();
+        let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
         let pending = sqlx::query_scalar("SELECT COUNT(*) FROM chat_room_changes WHERE position IS NULL");
         let pending: i64 = pending.fetch_one(&mut mysql).await.unwrap();
         (pending == 0).then_some(())

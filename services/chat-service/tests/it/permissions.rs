@@ -21,6 +21,8 @@ struct Group {
     id: i64,
     creator: i64,
     members: BTreeSet<i64>,
+    /// Users who left by themselves.
+    left: BTreeSet<i64>,
     message: String,
 }
 
@@ -34,7 +36,13 @@ async fn only_members_read_and_write_a_group() {
         let id = app.person(creator).group_with(&others).await;
         let sent = app.person(creator).sends(id, "word").await;
         let members = others.into_iter().chain([creator]).collect();
-        groups.push(Group { id, creator, members, message: sent["id"].as_str().unwrap().to_owned() });
+        groups.push(Group {
+            id,
+            creator,
+            members,
+            left: BTreeSet::new(),
+            message: sent["id"].as_str().unwrap().to_owned(),
+        });
     }
 
     for step in 0..STEPS {
@@ -53,7 +61,8 @@ async fn only_members_read_and_write_a_group() {
 }
 
 async fn add(app: &TestApp, group: &mut Group, actor: i64, other: i64) {
-    let allowed = actor == group.creator && group.members.contains(&actor);
+    let returns = group.left.contains(&other) && !group.members.contains(&other);
+    let allowed = actor == group.creator && group.members.contains(&actor) && !returns;
     let answer = app.person(actor).adds(group.id, &[other]).await;
     assert_eq!(answer.status, if allowed { 200 } else { 403 }, "{}", answer.text);
     if allowed {
@@ -72,6 +81,9 @@ async fn remove(app: &TestApp, group: &mut Group, actor: i64, other: i64) {
     assert_eq!(answer.status, expected, "{}", answer.text);
     if expected == 200 {
         group.members.remove(&other);
+        if actor == other {
+            group.left.insert(other);
+        }
     }
 }
 

@@ -2,15 +2,16 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::IntoResponse;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use common::error::Result;
 use common::id::UserId;
 use common::input::Int;
-use platform::http::Path;
+use platform::http::{Path, Query};
 use service::auth::CurrentUser;
 
-use crate::api::requests::{self, Friendship, Message, Request};
+use crate::api::requests::{self, Friendship, Message, Page, Request};
 use crate::api::responses::NothingPending;
 use crate::domain::refusal;
 use crate::state::AppState;
@@ -28,10 +29,18 @@ type RequestId = Int<1, { i64::MAX }>;
     path = "/friends/requests/pending",
     tag = "older clients",
     security(("bearer" = [])),
-    responses((status = 200, description = "`received_requests` of /friends/requests", body = [Request])),
+    params(Page),
+    responses((
+        status = 200,
+        description = "`received_requests` of /friends/requests",
+        body = [Request],
+        headers(("X-Next-Cursor" = i64, description = "The cursor of the next page; absent on the last page")),
+    )),
 )]
-async fn pending(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Vec<Request>>> {
-    Ok(Json(requests::received_by(&app, me.id).await?))
+async fn pending(State(app): State<AppState>, me: CurrentUser, Query(page): Query<Page>) -> Result<impl IntoResponse> {
+    let found = app.friendships.requests_to(me.id, page.cursor.0, page.limit_and_one()).await?;
+    let (requests, next) = page.shown(&app, found).await?;
+    Ok((next, Json(requests)))
 }
 
 /// Accept a request by its id.

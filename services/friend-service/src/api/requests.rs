@@ -3,16 +3,17 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use deserr::Deserr;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use common::error::{ErrorBody, Result};
 use common::id::UserId;
-use common::input::{Input, Invalid, Text};
-use platform::http::{Path, Valid};
+use common::input::{Input, Int, Invalid, Text};
+use platform::http::{Path, Query, Valid};
 use service::auth::CurrentUser;
 
 use crate::api::responses::{InvalidInput, NothingPending, TargetErrors};
@@ -70,7 +71,16 @@ struct Sent {
     responses(
         (status = 201, description = "The request was sent", body = Sent),
         (status = 400, description = "The addressee is the caller, or the two users are related", body = ErrorBody),
-        (status = 403, description = "One of the two users has blocked the other", body = ErrorBody),
+        (
+            status = 403,
+            description = "`BLOCKED`: one of the two users has blocked the other. `TOO_MANY_PENDING`: too many requests of the caller wait for an answer",
+            body = ErrorBody
+        ),
+        (
+            status = 429,
+            description = "Requests of the caller to this user were cancelled or rejected too often within a day",
+            body = ErrorBody
+        ),
         TargetErrors,
         InvalidInput,
     ),
@@ -182,6 +192,22 @@ async fn cancel(State(app): State<AppState>, me: CurrentUser, Path(target): Path
     Ok(Json(Cancelled { message: "Friend request cancelled successfully", target_user_id: target }))
 }
 
+#[derive(Debug, Deserr, IntoParams)]
+#[deserr(error = Invalid)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Page {
+    /// The maximum number of requests in the answer; 1,000 by default.
+    #[deserr(default = Int(1_000))]
+    #[param(inline, required = false)]
+    limit: Int<1, 1_000>,
+    /// The `X-Next-Cursor` of the previous page.
+    #[deserr(default = Int(0))]
+    #[param(inline, required = false)]
+    pub(super) cursor: Int<0, { i64::MAX }>,
+}
+
+impl Input for Page {}
+
 /// The pending requests of the caller.
 #[derive(Debug, Serialize, ToSchema)]
 struct Waiting {
@@ -212,37 +238,58 @@ pub(super) struct Request {
     path = "/friends/requests",
     tag = "requests",
     security(("bearer" = [])),
-    responses((status = 200, description = "The requests in both directions, oldest first", body = Waiting)),
+    params(Page),
+    responses(
+        (
+            status = 200,
+            description = "The requests in both directions, oldest first",
+            body = Waiting,
+            headers(("X-Next-Cursor" = i64, description = "The cursor of the next page; absent on the last page")),
+        ),
+        InvalidInput,
+    ),
 )]
-async fn pending(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Waiting>> {
-    let all = requests_of(&app, me.id).await?;
-    let (received_requests, sent_requests) = all.into_iter().partition(|request| request.request_type == RECEIVED);
-    Ok(Json(Waiting { received_requests, sent_requests }))
+async fn pending(State(app): State<AppState>, me: CurrentUser, Query(page): Query<Page>) -> Result<impl IntoResponse> {
+    let found = app.friendships.requests_of(me.id, page.cursor.0, page.limit_and_one()).await?;
+    let (requests, next) = page.shown(&app, found).await?;
+    let (received_requests, sent_requests) = requests.into_iter().partition(|request| request.request_type == RECEIVED);
+    Ok((next, Json(Waiting { received_requests, sent_requests })))
 }
 
 const RECEIVED: &str = "received";
 
-/// The pending requests to a user.
-pub(super) async fn received_by(app: &AppState, user: UserId) -> Result<Vec<Request>> {
-    let all = requests_of(app, user).await?;
-    Ok(all.into_iter().filter(|request| request.request_type == RECEIVED).collect())
-}
+/// The header `X-Next-Cursor` of a page that is not the last one.
+pub(super) type NextCursor = Option<[(&'static str, String); 1]>;
 
-async fn requests_of(app: &AppState, user: UserId) -> Result<Vec<Request>> {
-    let requests = app.friendships.requests_of(user).await?;
-    let users: Vec<_> = requests.iter().map(|request| request.user_id).collect();
-    let profiles = ProfileViews::of(app, &users).await?;
-    let bodies = requests.into_iter().map(|request| Request {
-        friendship_id: request.friendship_id,
-        user_id: request.user_id,
-        username: profiles.username(request.user_id),
-        email: "",
-        status: "pending",
-        created_at: request.created_at,
-        request_type: if request.sent { "sent" } else { RECEIVED },
-        message: request.message,
-    });
-    Ok(bodies.collect())
+impl Page {
+    /// One request more than the limit shows whether there is a next page.
+    pub(super) fn limit_and_one(&self) -> i64 {
+        self.limit.0 + 1
+    }
+
+    /// The requests as clients read them, without the one beyond the limit, and the header with the next cursor.
+    pub(super) async fn shown(
+        &self,
+        app: &AppState,
+        mut requests: Vec<store::Request>,
+    ) -> Result<(Vec<Request>, NextCursor)> {
+        let more = requests.len() > self.limit.0 as usize;
+        requests.truncate(self.limit.0 as usize);
+        let next = requests.last().filter(|_| more).map(|last| [("x-next-cursor", last.friendship_id.to_string())]);
+        let users: Vec<_> = requests.iter().map(|request| request.user_id).collect();
+        let profiles = ProfileViews::of(app, &users).await?;
+        let bodies = requests.into_iter().map(|request| Request {
+            friendship_id: request.friendship_id,
+            user_id: request.user_id,
+            username: profiles.username(request.user_id),
+            email: "",
+            status: "pending",
+            created_at: request.created_at,
+            request_type: if request.sent { "sent" } else { RECEIVED },
+            message: request.message,
+        });
+        Ok((bodies.collect(), next))
+    }
 }
 
 impl From<store::Friendship> for Friendship {

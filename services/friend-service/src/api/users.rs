@@ -22,9 +22,6 @@ use service::clients::user::{UNKNOWN_USERNAME, UserProfile};
 use crate::state::AppState;
 use crate::store::PartyNames;
 
-/// Limit of user-service's search. Friends are removed from its results.
-const MAX_RESULTS: usize = 50;
-
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(search))
 }
@@ -64,11 +61,9 @@ async fn search(
     TypedHeader(Authorization(token)): TypedHeader<Authorization<Bearer>>,
     Query(search): Query<Search>,
 ) -> Result<Json<Vec<UserProfile>>> {
-    let found = app.users.search(token.token(), &search.query.0, MAX_RESULTS);
-    let (found, omitted) = tokio::join!(found, app.friendships.omitted_from_search(me.id));
-    let (mut found, omitted) = (found?, omitted?);
-    found.retain(|user| user.id != me.id && !omitted.contains(&user.id));
-    found.truncate(search.limit.0 as usize);
+    let omitted = app.friendships.omitted_from_search(me.id).await?;
+    let is_offered = |user: &UserProfile| user.id != me.id && !omitted.contains(&user.id);
+    let mut found = app.users.search(token.token(), &search.query.0, search.limit.0 as usize, is_offered).await?;
     let ids: Vec<_> = found.iter().map(|user| user.id).collect();
     let online = app.presence.online(&ids).await;
     for (user, online) in found.iter_mut().zip(online) {

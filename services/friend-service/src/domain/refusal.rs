@@ -25,6 +25,11 @@ pub fn blocked() -> Error {
     Error::refused(StatusCode::FORBIDDEN, "BLOCKED", "Cannot send friend request to this user")
 }
 
+pub fn too_many_pending(limit: u64) -> Error {
+    let message = format!("At most {limit} friend requests may be pending. Cancel one of them or wait for an answer");
+    Error::refused(StatusCode::FORBIDDEN, "TOO_MANY_PENDING", message)
+}
+
 pub fn nothing_pending() -> Error {
     Error::business("Friend request not found or already processed")
 }

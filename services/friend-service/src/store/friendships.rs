@@ -13,14 +13,16 @@ use common::id::UserId;
 use engines::error::Result;
 use engines::mysql::{OnDuplicate, retry_on_deadlock};
 
-use crate::domain::{Pair, Relation, refusal};
+use crate::domain::{Pair, Relation, RequestLimits, refusal};
 use crate::store::pairs::Pairs;
+use crate::store::senders;
 
 /// The table `friendships`.
 #[derive(Clone)]
 pub struct Friendships {
     pool: MySqlPool,
     pairs: Pairs,
+    limits: RequestLimits,
 }
 
 /// A row. `user_id_1` is the requester. Times come from the database's clock, in microseconds.
@@ -62,15 +64,15 @@ pub struct PartyNames {
 }
 
 impl Friendships {
-    pub fn new(pool: MySqlPool, pairs: Pairs) -> Self {
-        Self { pool, pairs }
+    pub fn new(pool: MySqlPool, pairs: Pairs, limits: RequestLimits) -> Self {
+        Self { pool, pairs, limits }
     }
 
     /// Inserts a request and its event.
     ///
     /// # Errors
-    /// Refuses if the two are related or one has blocked the other. The unique key decides, because services of the original
-    /// do not lock pairs.
+    /// Refuses if the two are related or one has blocked the other, and at the limits on what a user sends. The unique key
+    /// decides, because services of the original do not lock pairs.
     pub async fn request(
         &self,
         pair: Pair,
@@ -82,6 +84,7 @@ impl Friendships {
         retry_on_deadlock(|| async {
             let mut tx = self.pairs.begin(pair).await?;
             tx.relationship.allow_request()?;
+            self.limits.allow(senders::lock_and_count(tx.connection(), from, to, self.limits).await?)?;
             let id = insert(tx.connection(), from, to, message).await?;
             tx.append(&FriendRequestSent {
                 friendship_id: id,
@@ -189,18 +192,29 @@ impl Friendships {
         Ok(friends)
     }
 
-    /// The pending requests to and from a user, oldest first.
-    pub async fn requests_of(&self, user: UserId) -> Result<Vec<Request>> {
+    /// The pending requests to and from a user, oldest first: those after the request `after`, at most `limit`.
+    pub async fn requests_of(&self, user: UserId, after: i64, limit: i64) -> Result<Vec<Request>> {
         let requests = sqlx::query_as(
-            "SELECT id AS friendship_id, user_id_2 AS user_id, TRUE AS sent, message, created_at FROM friendships
-             WHERE user_id_1 = ? AND deleted_at IS NULL AND status = 'pending'
+            "(SELECT id AS friendship_id, user_id_2 AS user_id, TRUE AS sent, message, created_at FROM friendships
+              WHERE user_id_1 = ? AND deleted_at IS NULL AND status = 'pending' AND id > ? ORDER BY id LIMIT ?)
              UNION ALL
-             SELECT id, user_id_1, FALSE, message, created_at FROM friendships
-             WHERE user_id_2 = ? AND deleted_at IS NULL AND status = 'pending'",
+             (SELECT id, user_id_1, FALSE, message, created_at FROM friendships
+              WHERE user_id_2 = ? AND deleted_at IS NULL AND status = 'pending' AND id > ? ORDER BY id LIMIT ?)",
         );
-        let mut requests: Vec<Request> = requests.bind(user).bind(user).fetch_all(&self.pool).await?;
+        let requests = (0..2).fold(requests, |requests, _| requests.bind(user).bind(after).bind(limit));
+        let mut requests: Vec<Request> = requests.fetch_all(&self.pool).await?;
         requests.sort_unstable_by_key(|request| request.friendship_id);
+        requests.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(requests)
+    }
+
+    /// The pending requests to a user, oldest first: those after the request `after`, at most `limit`.
+    pub async fn requests_to(&self, user: UserId, after: i64, limit: i64) -> Result<Vec<Request>> {
+        let requests = sqlx::query_as(
+            "SELECT id AS friendship_id, user_id_1 AS user_id, FALSE AS sent, message, created_at FROM friendships
+             WHERE user_id_2 = ? AND deleted_at IS NULL AND status = 'pending' AND id > ? ORDER BY id LIMIT ?",
+        );
+        Ok(requests.bind(user).bind(after).bind(limit).fetch_all(&self.pool).await?)
     }
 
     /// The users whom a search for new friends omits: friends, and users who are blocked in either direction.

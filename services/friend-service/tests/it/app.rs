@@ -16,6 +16,7 @@ pub struct TestApp {
     pub user_service: UserService,
     pub pool: MySqlPool,
     pub mysql_url: String,
+    settings: Vec<(&'static str, String)>,
     pub space: Arc<Space>,
 }
 
@@ -26,25 +27,42 @@ impl TestApp {
         Self::start_in(space, mysql_url).await
     }
 
+    /// Starts a service with further settings.
+    pub async fn start_with(settings: &[(&'static str, &str)]) -> Self {
+        let space = Arc::new(Space::new());
+        let mysql_url = space.schema("friend").await;
+        Self::start_in_with(space, mysql_url, settings).await
+    }
+
     /// Starts a service with Kafka topics, so that a test can read its events.
     pub async fn start_with_events() -> Self {
+        Self::start_with_events_and(&[]).await
+    }
+
+    /// Starts a service with Kafka topics and further settings.
+    pub async fn start_with_events_and(settings: &[(&'static str, &str)]) -> Self {
         let space = Arc::new(Space::new());
         space.create_topics().await;
         let mysql_url = space.schema("friend").await;
-        Self::start_in(space, mysql_url).await
+        Self::start_in_with(space, mysql_url, settings).await
     }
 
     /// Starts a service in a schema that may already have tables.
     pub async fn start_in(space: Arc<Space>, mysql_url: String) -> Self {
+        Self::start_in_with(space, mysql_url, &[]).await
+    }
+
+    async fn start_in_with(space: Arc<Space>, mysql_url: String, settings: &[(&'static str, &str)]) -> Self {
+        let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         let user_service = UserService::start().await;
-        let server = serve(&space, &mysql_url, &user_service.url()).await;
+        let server = serve(&space, &mysql_url, &user_service.url(), &settings).await;
         let pool = MySqlPool::connect_lazy(&mysql_url).unwrap();
-        Self { server, user_service, pool, mysql_url, space }
+        Self { server, user_service, pool, mysql_url, settings, space }
     }
 
     /// Starts another replica, with a user-service at this URL.
     pub async fn replica(&self, user_service_url: &str) -> Server {
-        serve(&self.space, &self.mysql_url, user_service_url).await
+        serve(&self.space, &self.mysql_url, user_service_url, &self.settings).await
     }
 
     /// A user with an account.
@@ -56,6 +74,17 @@ impl TestApp {
     /// A user with a token who does not exist in user-service.
     pub fn person_without_account(&self, id: i64, username: &str) -> Person {
         Person { id, client: self.server.client(&self.space.token(id, username)) }
+    }
+
+    /// Inserts users from the id `first` on, each with a pending request to the user `to`.
+    pub async fn requests_to(&self, to: i64, first: i64, count: i64) {
+        (first..first + count).for_each(|id| self.user_service.add_user(id, &format!("user_{id}")));
+        let insert = sqlx::query(
+            "INSERT INTO friendships (user_id_1, user_id_2, status, created_at, updated_at)
+             WITH RECURSIVE n AS (SELECT ? AS n UNION ALL SELECT n + 1 FROM n WHERE n + 1 < ?)
+             SELECT n, ?, 'pending', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) FROM n",
+        );
+        insert.bind(first).bind(first + count).bind(to).execute(&self.pool).await.unwrap();
     }
 
     pub fn ann_and_bob(&self) -> (Person, Person) {
@@ -95,8 +124,9 @@ impl TestApp {
     }
 }
 
-async fn serve(space: &Space, mysql_url: &str, user_service_url: &str) -> Server {
+async fn serve(space: &Space, mysql_url: &str, user_service_url: &str, settings: &[(&'static str, String)]) -> Server {
     let mut env = space.env(mysql_url);
+    env.extend_from_slice(settings);
     env.push(("USER_SERVICE_URL", user_service_url.to_owned()));
     let config = Config::read(&Env::of(env.clone())).unwrap();
     let platform = space.platform(SERVICE, env);

@@ -8,6 +8,7 @@ mod documents;
 mod events;
 mod faults;
 mod friends;
+mod limits;
 mod model;
 mod races;
 mod requests;

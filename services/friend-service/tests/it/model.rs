@@ -104,7 +104,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 #[test]
 fn the_service_behaves_as_the_model() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let app = runtime.block_on(TestApp::start_with_events());
+    let app = runtime.block_on(TestApp::start_with_events_and(&[("FRIEND_REQUEST_LIMIT_ENDED", "0")]));
     let cases = AtomicI64::new(0);
     let config = Config { cases: 16, max_shrink_iters: 100, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)

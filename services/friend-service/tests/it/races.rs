@@ -64,7 +64,7 @@ async fn a_concurrent_block_and_request_leave_no_friendship() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_a_concurrent_accept_reject_and_cancel_succeeds() {
-    let app = TestApp::start_with_events().await;
+    let app = TestApp::start_with_events_and(&[("FRIEND_REQUEST_LIMIT_ENDED", "0")]).await;
     let (ann, bob) = app.ann_and_bob();
     for round in 1..=10 {
         ann.request(2).await.expect(201);
@@ -94,7 +94,7 @@ type Relationships = BTreeSet<(&'static str, i64, i64)>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_events_of_concurrent_random_actions_describe_the_stored_state() {
-    let app = TestApp::start_with_events().await;
+    let app = TestApp::start_with_events_and(&[("FRIEND_REQUEST_LIMIT_ENDED", "0")]).await;
     let replica = app.replica(&app.user_service.url()).await;
     let here: Vec<_> = (1..=4).map(|id| app.person(id, &format!("user{id}"))).collect();
     let there: Vec<_> = here.iter().map(|person| person.at(&replica)).collect();

@@ -60,3 +60,48 @@ async fn the_parameters_of_a_search_have_bounds() {
     }
     ann.client.get(&format!("/friends/search?query={}", "a".repeat(51))).await.expect(422);
 }
+
+/// Creates user 1, whose friends come before the other users in every search.
+async fn after_friends(app: &TestApp, friends: i64, others: i64) -> Person {
+    let ann = app.person(1, "ann");
+    for id in 2..2 + friends + others {
+        app.user_service.add_user(id, &format!("user_{id}"));
+    }
+    let befriend = sqlx::query(
+        "INSERT INTO friendships (user_id_1, user_id_2, status, created_at, updated_at)
+         WITH RECURSIVE n AS (SELECT 2 AS n UNION ALL SELECT n + 1 FROM n WHERE n <= ?)
+         SELECT 1, n, 'accepted', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) FROM n",
+    );
+    befriend.bind(friends).execute(&app.pool).await.unwrap();
+    ann
+}
+
+#[tokio::test]
+async fn friends_on_the_first_pages_take_no_place_in_the_answer() {
+    let app = TestApp::start().await;
+    let ann = after_friends(&app, 120, 60).await;
+
+    let offered = found(&ann, "query=user&limit=50").await;
+
+    assert_eq!(offered, (122..172).collect::<Vec<_>>());
+    assert_eq!(app.user_service.calls("/search").len(), 4);
+}
+
+#[tokio::test]
+async fn a_search_reads_a_bounded_number_of_pages() {
+    let app = TestApp::start().await;
+    let ann = after_friends(&app, 990, 300).await;
+
+    assert_eq!(found(&ann, "query=user&limit=50").await, (992..1_002).collect::<Vec<_>>());
+    assert_eq!(app.user_service.calls("/search").len(), 20);
+}
+
+#[tokio::test]
+async fn a_search_at_the_original_ends_at_the_repeated_page() {
+    let app = TestApp::start().await;
+    app.user_service.ignore_offset();
+    let ann = after_friends(&app, 40, 60).await;
+
+    assert_eq!(found(&ann, "query=user&limit=50").await, (42..52).collect::<Vec<_>>());
+    assert_eq!(app.user_service.calls("/search").len(), 2);
+}

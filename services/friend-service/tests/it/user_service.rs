@@ -43,6 +43,7 @@ struct Inner {
     url: String,
     behavior: Behavior,
     users: BTreeMap<i64, Value>,
+    ignores_offset: bool,
     calls: Vec<Call>,
 }
 
@@ -75,6 +76,11 @@ impl UserService {
             "profile_image_url": null, "is_online": false, "last_seen_at": "2026-11-24T13:09:10"
         });
         self.0.lock().users.insert(id, user);
+    }
+
+    /// From now on a search returns its first page whatever the offset, as the original does.
+    pub fn ignore_offset(&self) {
+        self.0.lock().ignores_offset = true;
     }
 
     /// Sets a field of a user's profile.
@@ -129,8 +135,11 @@ async fn exists(State(service): State<UserService>, Path(id): Path<i64>) -> Json
 }
 
 async fn search(State(service): State<UserService>, Query(query): Query<BTreeMap<String, String>>) -> Json<Value> {
+    let inner = service.0.lock();
     let (part, limit) = (query["query"].clone(), query["limit"].parse().unwrap());
+    let offset = query.get("offset").filter(|_| !inner.ignores_offset).map_or(0, |offset| offset.parse().unwrap());
     let matches = |user: &&Value| user["username"].as_str().unwrap().contains(&part);
-    let found: Vec<_> = service.0.lock().users.values().filter(matches).take(limit).cloned().collect();
-    Json(json!({"total_count": found.len(), "users": found}))
+    let found: Vec<_> = inner.users.values().filter(matches).cloned().collect();
+    let page: Vec<_> = found.iter().skip(offset).take(limit).collect();
+    Json(json!({"total_count": found.len(), "users": page}))
 }

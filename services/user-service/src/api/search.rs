@@ -31,6 +31,10 @@ struct Search {
     #[deserr(default = Int(10))]
     #[param(inline, required = false)]
     limit: Int<1, 50>,
+    /// The number of matches before the first one in the answer; 0 by default. The original has no such parameter.
+    #[deserr(default = Int(0))]
+    #[param(inline, required = false)]
+    offset: Int<0, 1000>,
 }
 
 impl Input for Search {
@@ -52,15 +56,17 @@ struct Found {
     security(("bearer" = []), ("password" = [])),
     params(Search),
     responses(
-        (status = 200, description = "Matching active users without the caller", body = Found),
+        (status = 200, description = "Matching active users without the caller and users who have blocked the caller", body = Found),
         Unauthenticated,
         InvalidInput,
     ),
 )]
 async fn search(State(app): State<AppState>, me: ExistingUser, Query(search): Query<Search>) -> Result<Json<Found>> {
     let _timer = app.metrics.search_seconds.start_timer();
-    let matches = app.directory.find(&SearchTerm::of(&search.query.0), me.id).await?;
-    let page: Vec<_> = matches.iter().take(search.limit.0 as usize).copied().collect();
+    let mut matches = app.directory.find(&SearchTerm::of(&search.query.0), me.id).await?;
+    matches.retain(|user| !app.blocks.has(*user, me.id));
+    let (offset, limit) = (search.offset.0 as usize, search.limit.0 as usize);
+    let page: Vec<_> = matches.iter().skip(offset).take(limit).copied().collect();
     let profiles = app.profiles.many(&page).await?;
     // The index follows a deactivation within seconds. Until then the profile shows it.
     let users = profiles.into_iter().filter(|view| view.profile.is_active).map(UserProfile::from).collect();

@@ -10,6 +10,7 @@ use deserr::Deserr;
 use platform::http::{Path, Query, Valid};
 use serde::Serialize;
 use service::auth::UserOrService;
+use service::blocks::Blocks;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -78,6 +79,8 @@ struct Existence {
 }
 
 /// Get a user.
+///
+/// A user who has blocked the caller has only names: no status message, no image, no presence.
 #[utoipa::path(
     get,
     path = "/users/{user_id}",
@@ -89,11 +92,13 @@ struct Existence {
         UserErrors,
     ),
 )]
-async fn user(State(app): State<AppState>, _: ExistingUser, Path(id): Path<UserId>) -> Result<Json<UserProfile>> {
-    Ok(Json(app.profiles.one(id).await?.into()))
+async fn user(State(app): State<AppState>, me: ExistingUser, Path(id): Path<UserId>) -> Result<Json<UserProfile>> {
+    Ok(Json(UserProfile::as_seen_by(Some(me.id), app.profiles.one(id).await?, &app.blocks)))
 }
 
 /// Get a user, at an older path.
+///
+/// A user who has blocked the caller has only names: no status message, no image, no presence.
 #[utoipa::path(
     get,
     path = "/profile/{user_id}",
@@ -110,6 +115,8 @@ async fn profile(app: State<AppState>, me: ExistingUser, id: Path<UserId>) -> Re
 }
 
 /// Get several users.
+///
+/// A user who has blocked the caller has only names: no status message, no image, no presence.
 #[utoipa::path(
     get,
     path = "/users",
@@ -124,14 +131,16 @@ async fn profile(app: State<AppState>, me: ExistingUser, id: Path<UserId>) -> Re
 )]
 async fn users(
     State(app): State<AppState>,
-    _: ExistingUser,
+    me: ExistingUser,
     Query(query): Query<UserIds>,
 ) -> Result<Json<Vec<UserProfile>>> {
     let ids = parse_ids(query.user_ids.as_deref().unwrap_or_default())?;
-    profiles(&app, ids).await
+    profiles(&app, Some(me.id), ids).await
 }
 
 /// Get several users; for other services.
+///
+/// With a user's token, the answer is that of `GET /users`.
 #[utoipa::path(
     post,
     path = "/users/batch",
@@ -145,10 +154,10 @@ async fn users(
 )]
 async fn users_batch(
     State(app): State<AppState>,
-    _: UserOrService,
+    UserOrService(viewer): UserOrService,
     Valid(batch): Valid<Batch>,
 ) -> Result<Json<Vec<UserProfile>>> {
-    profiles(&app, batch.user_ids.0).await
+    profiles(&app, viewer, batch.user_ids.0).await
 }
 
 /// Report whether a user exists; for other services.
@@ -168,10 +177,12 @@ async fn user_exists(State(app): State<AppState>, _: UserOrService, Path(id): Pa
     Ok(Json(Existence { user_id: id, exists }))
 }
 
-async fn profiles(app: &AppState, mut ids: Vec<UserId>) -> Result<Json<Vec<UserProfile>>> {
+/// The profiles as a user sees them, or, without a viewer, as they are.
+async fn profiles(app: &AppState, viewer: Option<UserId>, mut ids: Vec<UserId>) -> Result<Json<Vec<UserProfile>>> {
     let mut seen = std::collections::HashSet::new();
     ids.retain(|id| seen.insert(*id));
-    Ok(Json(app.profiles.many(&ids).await?.into_iter().map(UserProfile::from).collect()))
+    let profiles = app.profiles.many(&ids).await?;
+    Ok(Json(profiles.into_iter().map(|view| UserProfile::as_seen_by(viewer, view, &app.blocks)).collect()))
 }
 
 /// Parses `1,2,3`.
@@ -184,6 +195,25 @@ fn parse_ids(text: &str) -> Result<Vec<UserId>> {
         1..=MAX_IDS if ids.iter().all(|id| id.0 > 0) => Ok(ids),
         1..=MAX_IDS => Err(Error::business("Invalid user ID format")),
         _ => Err(Error::business("Maximum 100 user IDs allowed")),
+    }
+}
+
+impl UserProfile {
+    /// The profile as a user sees it, or, without a viewer, as it is.
+    ///
+    /// A user who is blocked by its owner sees the names only, because old conversations show them.
+    fn as_seen_by(viewer: Option<UserId>, view: ProfileView, blocks: &Blocks) -> Self {
+        let profile = Self::from(view);
+        if viewer.is_some_and(|viewer| blocks.has(profile.id, viewer)) {
+            return Self {
+                status_message: None,
+                profile_image_url: None,
+                is_online: false,
+                last_seen_at: None,
+                ..profile
+            };
+        }
+        profile
     }
 }
 

@@ -126,6 +126,8 @@ pub fn registration(name: &str) -> Value {
 
 async fn serve(space: &Space, mysql_url: &str, settings: &Vec<(&'static str, String)>) -> Server {
     let mut env = space.env(mysql_url);
+    // Nothing listens there.
+    env.push(("FRIEND_SERVICE_URL", "http://127.0.0.1:1".to_owned()));
     env.extend(settings.iter().cloned());
     let config = user_service::Config::read(&Env::of(env.iter().cloned())).unwrap();
     let platform = space.platform(user_service::SERVICE, env);

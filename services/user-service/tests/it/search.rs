@@ -66,6 +66,26 @@ async fn the_limit_bounds_the_page_and_not_the_count() {
 }
 
 #[tokio::test]
+async fn pages_by_offset_contain_each_match_once() {
+    let app = TestApp::start().await;
+    let me = app.person("me_1").await;
+    for n in 0..12 {
+        app.register(&format!("user{n:02}")).await;
+    }
+
+    let mut names = Vec::new();
+    for offset in ["0", "5", "10", "15"] {
+        let (page, total) = found(&me.client, &[("query", "user"), ("limit", "5"), ("offset", offset)]).await;
+        assert_eq!(total, 12);
+        names.extend(page);
+    }
+    assert_eq!(names.len(), 12);
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 12);
+}
+
+#[tokio::test]
 async fn the_count_is_capped_at_a_thousand() {
     let app = TestApp::start().await;
     let me = app.person("searcher").await;
@@ -115,6 +135,8 @@ async fn invalid_parameters_are_reported() {
         ("?query=a&limit=0", "limit"),
         ("?query=a&limit=51", "limit"),
         ("?query=a&limit=x", "limit"),
+        ("?query=a&offset=-1", "offset"),
+        ("?query=a&offset=1001", "offset"),
     ] {
         let body = me.client.get(&format!("/users/search{query}")).await.expect(422);
         assert_eq!(body["detail"][0]["loc"], json!(["query", field]), "{query}");

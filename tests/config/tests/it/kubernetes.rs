@@ -225,6 +225,7 @@ fn network_policies_allow_the_needed_connections_and_no_others() {
         ("kong", "friend-service"),
         ("kong", "chat-service"),
         ("kong", "web"),
+        ("user-service", "friend-service"),
         ("friend-service", "user-service"),
         ("chat-service", "user-service"),
         ("chat-service", "friend-service"),
@@ -234,7 +235,7 @@ fn network_policies_allow_the_needed_connections_and_no_others() {
         assert!(is_allowed(from, to), "{from} → {to}");
     }
     for (from, to) in
-        [("kong", "mysql"), ("web", "user-service"), ("user-service", "mongodb"), ("user-service", "friend-service")]
+        [("kong", "mysql"), ("web", "user-service"), ("user-service", "mongodb"), ("user-service", "chat-service")]
     {
         assert!(!is_allowed(from, to), "{from} → {to}");
     }

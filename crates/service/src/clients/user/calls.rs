@@ -35,6 +35,9 @@ const RETRIES: usize = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 
+/// The greatest number of users in a page of a search, which user-service and the original accept.
+pub(super) const SEARCH_PAGE: usize = 50;
+
 /// A longer answer is rejected. A batch of 100 profiles has under 250 KB.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
@@ -92,9 +95,12 @@ struct Exists {
     exists: bool,
 }
 
+/// A page of a search.
 #[derive(Deserialize)]
-struct Found {
-    users: Vec<UserProfile>,
+pub(super) struct Found {
+    pub(super) users: Vec<UserProfile>,
+    /// The number of all matches.
+    pub(super) total_count: usize,
 }
 
 pub(super) struct Calls {
@@ -133,6 +139,11 @@ impl Calls {
         })
     }
 
+    /// The longest time for a call with its retries.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// The profiles of those of at most 100 users that exist. `trace` is the request that the call is made for.
     pub(super) async fn batch(&self, ids: &[UserId], trace: &Trace) -> Result<Vec<UserProfile>, CallError> {
         let url = format!("{}/api/users/batch", self.base_url);
@@ -146,13 +157,15 @@ impl Calls {
         self.call("exists", request, &Trace::current()).await.map(|Exists { exists }| exists)
     }
 
-    pub(super) async fn search(&self, token: &str, query: &str, limit: usize) -> Result<Vec<UserProfile>, Error> {
+    /// A page of at most [`SEARCH_PAGE`] matches after the first `offset` ones. The original ignores the offset.
+    pub(super) async fn search(&self, token: &str, query: &str, offset: usize) -> Result<Found, Error> {
         let url = format!("{}/api/users/search", self.base_url);
-        let limit = limit.to_string();
-        let request = || self.http.get(&url).query(&[("query", query), ("limit", &limit)]).bearer_auth(token);
+        let (limit, offset) = (SEARCH_PAGE.to_string(), offset.to_string());
+        let parameters = [("query", query), ("limit", &limit), ("offset", &offset)];
+        let request = || self.http.get(&url).query(&parameters).bearer_auth(token);
         let found = self.call("search", request, &Trace::current()).await;
         // User-service may know of a revocation before this service does.
-        found.map(|Found { users }| users).map_err(|failed| match failed {
+        found.map_err(|failed| match failed {
             CallError::Status(StatusCode::UNAUTHORIZED) => Error::not_authenticated(),
             failed => failed.into(),
         })

@@ -10,13 +10,16 @@ use futures_util::future::Shared;
 use moka::future::Cache;
 use parking_lot::Mutex;
 use platform::telemetry::{self, Metrics, Trace};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::clients::user::calls::{CallError, Calls};
 use crate::clients::user::profile::UserProfile;
 
 /// The greatest number of users in one call, which user-service and the original accept.
 const MAX_BATCH: usize = 100;
+
+/// The greatest number of calls at a time. Further batches wait, so that long lists do not flood user-service.
+pub(super) const MAX_IN_FLIGHT: usize = 8;
 
 /// How long a batch that is not full waits for further users.
 const BATCH_DELAY: Duration = Duration::from_millis(1);
@@ -82,6 +85,7 @@ pub(super) struct ProfileLoader {
     calls: Arc<Calls>,
     pub(super) profiles: LoadedProfiles,
     batches: Mutex<Batches>,
+    in_flight: Semaphore,
 }
 
 /// The batches that are not yet loaded, by user, and the one that still accepts users.
@@ -117,7 +121,7 @@ impl PendingBatch {
 
 impl ProfileLoader {
     pub(super) fn new(calls: Arc<Calls>, profiles: LoadedProfiles) -> Self {
-        Self { calls, profiles, batches: Mutex::default() }
+        Self { calls, profiles, batches: Mutex::default(), in_flight: Semaphore::new(MAX_IN_FLIGHT) }
     }
 
     /// Adds users to batches and returns these. The batches are loaded whether or not a request waits for them.
@@ -177,11 +181,19 @@ impl ProfileLoader {
             }
         };
         let Ok(ids) = ids else { return };
-        let fetched = self.calls.batch(&ids, &trace).await;
+        let fetched = self.fetch(&ids, &trace).await;
         let loaded = fetched.map(|profiles| profiles.into_iter().map(|p| (p.id, Arc::new(p))).collect());
         self.complete(number, &ids, loaded.as_ref().ok()).await;
         // Fails when no request waits any more.
         let _ = result.send(loaded.map(Arc::new));
+    }
+
+    /// Fetches the profiles of a batch, at most [`MAX_IN_FLIGHT`] batches at a time.
+    async fn fetch(&self, ids: &[UserId], trace: &Trace) -> Result<Vec<UserProfile>, CallError> {
+        // A batch gives up after the time of one call, so that batches do not pile up while calls are slow.
+        let turn = tokio::time::timeout(self.calls.timeout(), self.in_flight.acquire()).await;
+        let _turn = turn.map_err(|_| CallError::Timeout)?;
+        self.calls.batch(ids, trace).await
     }
 
     /// Closes the open batch if it is this one.

@@ -8,7 +8,7 @@ mod calls;
 mod loader;
 mod profile;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::auth::Auth;
 
-use calls::Calls;
+use calls::{Calls, Found, SEARCH_PAGE};
 use loader::{LoadedProfiles, ProfileLoader};
 
 pub use profile::{UNKNOWN_USERNAME, UserProfile};
@@ -32,6 +32,9 @@ const LIST_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// How long the existence of a user is cached, unless `CACHE_TTL_USER_EXISTS` has another time.
 const EXISTS_TTL: Duration = Duration::from_secs(60);
+
+/// The greatest number of matches that a search reads. user-service counts no more.
+const MAX_SEARCHED: usize = 1_000;
 
 /// The capacity of the cache of existence. An entry takes about 50 bytes.
 const MAX_EXISTING: u64 = 100_000;
@@ -113,12 +116,31 @@ impl UserClient {
         }
     }
 
-    /// Searches users with the access token of the caller.
+    /// The first `limit` users that a search with the access token of the caller finds and `accept` accepts.
+    ///
+    /// Reads page after page, at most 20 of 50 users, which are all matches that user-service counts. The original has only one
+    /// page: it ignores the offset and returns the first page again.
     ///
     /// # Errors
     /// Returns a 401 error if user-service rejects the token, and an unavailable error if it does not answer.
-    pub async fn search(&self, access_token: &str, query: &str, limit: usize) -> Result<Vec<UserProfile>> {
-        self.calls.search(access_token, query, limit).await
+    pub async fn search(
+        &self,
+        access_token: &str,
+        query: &str,
+        limit: usize,
+        accept: impl Fn(&UserProfile) -> bool,
+    ) -> Result<Vec<UserProfile>> {
+        let (mut accepted, mut seen) = (Vec::new(), HashSet::new());
+        for offset in (0..MAX_SEARCHED).step_by(SEARCH_PAGE) {
+            let Found { users, total_count } = self.calls.search(access_token, query, offset).await?;
+            let repeats = !users.is_empty() && users.iter().all(|user| seen.contains(&user.id));
+            accepted.extend(users.into_iter().filter(|user| seen.insert(user.id) && accept(user)));
+            if repeats || accepted.len() >= limit || offset + SEARCH_PAGE >= total_count {
+                break;
+            }
+        }
+        accepted.truncate(limit);
+        Ok(accepted)
     }
 
     /// Caches a profile that an event has brought.

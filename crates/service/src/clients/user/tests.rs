@@ -163,3 +163,23 @@ async fn existence_is_cached_and_absence_is_not() {
     }
     assert_eq!(asked(), 3);
 }
+
+#[tokio::test]
+async fn a_long_list_has_a_bounded_number_of_calls_in_flight() {
+    let (peer, client) = Peer::start().await;
+    let ids: Vec<UserId> = (1..=3_000).map(UserId).collect();
+    let listing = tokio::spawn(async move { client.profiles(&ids).await });
+
+    let in_flight = || async {
+        while peer.batches().len() < loader::MAX_IN_FLIGHT {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), in_flight()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(peer.batches().len(), loader::MAX_IN_FLIGHT);
+
+    peer.answer(30);
+    assert_eq!(listing.await.unwrap().unwrap().len(), 1_000);
+    assert_eq!(peer.batches().len(), 30);
+}

@@ -11,6 +11,7 @@ use service::auth::CurrentUser;
 use utoipa::ToSchema;
 
 use crate::api::responses::{InvalidInput, MessageErrors};
+use crate::blocks::allow_messages;
 use crate::domain::{Message, MessageChange, readable};
 use crate::state::AppState;
 use crate::wire::MessageBody;
@@ -80,7 +81,7 @@ pub(super) async fn change(app: &AppState, me: &CurrentUser, id: &str, change: M
     let message = app.messages.get(id).await?.ok_or_else(|| Error::not_found("Message not found"))?;
     let room = app.room(message.room_id, me).await?;
     if change.shows_content() {
-        app.blocks.check(&room)?;
+        allow_messages(&app.blocks, &room)?;
     }
     let command = Command::Change { room: message.room_id, message: message.id, change };
     Ok(app.writer.write(me.id, command).await?.message)
