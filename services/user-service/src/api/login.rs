@@ -29,6 +29,10 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(heartbeat))
 }
 
+/// How often a password is verified if its stored hash keeps changing. A login that replaces an outdated hash changes
+/// it once.
+pub(super) const PASSWORD_ATTEMPTS: usize = 3;
+
 /// A password to compare. The rules for new passwords do not apply: an older password may not satisfy them.
 type GivenPassword = Text<1, 1024>;
 
@@ -199,15 +203,24 @@ async fn heartbeat(_: ExistingUser) -> StatusCode {
 }
 
 async fn log_in(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Json<Token>> {
-    let account = authenticate(app, client, given).await;
-    app.metrics.logged_in(&account);
-    let account = account?;
-    // Before the session is opened: a presence sweep in between must find the key, or it marks the user offline.
-    if let Err(e) = app.presence.write(account.id).await {
-        tracing::warn!(error = %e, "the presence key was not written at a login");
+    let opened = open_session(app, client, given).await;
+    app.metrics.logged_in(&opened);
+    token(app, opened?)
+}
+
+/// Verifies the password and opens a session. If the stored hash changes in between, the password is verified again.
+async fn open_session(app: &AppState, client: &ClientInfo, given: &Login) -> Result<SessionGrant> {
+    for _ in 0..PASSWORD_ATTEMPTS {
+        let account = authenticate(app, client, given).await?;
+        // Before the session is opened: a presence sweep in between must find the key, or it marks the user offline.
+        if let Err(e) = app.presence.write(account.id).await {
+            tracing::warn!(error = %e, "the presence key was not written at a login");
+        }
+        if let Some(grant) = app.sessions.open(&account, client).await? {
+            return Ok(grant);
+        }
     }
-    let grant = app.sessions.open(&account, client).await?;
-    token(app, grant)
+    Err(Error::unauthenticated("Invalid email or password"))
 }
 
 /// Returns the account if the password is right. The error and the time do not show whether the account exists.
@@ -217,7 +230,7 @@ async fn authenticate(app: &AppState, client: &ClientInfo, given: &Login) -> Res
     app.limits.check(&[&address, &account]).await?;
     let found = app.accounts.by_email(email).await?;
     let verdict = app.passwords.verify(password, found.as_ref().map(|found| found.password_hash.as_str())).await?;
-    let Some(found) = found.filter(|_| verdict != Verdict::Wrong) else {
+    let Some(mut found) = found.filter(|_| verdict != Verdict::Wrong) else {
         app.limits.count(&[&address, &account]).await?;
         return Err(Error::unauthenticated("Invalid email or password"));
     };
@@ -227,7 +240,7 @@ async fn authenticate(app: &AppState, client: &ClientInfo, given: &Login) -> Res
         return Err(Error::forbidden("Account is deactivated"));
     }
     if verdict == Verdict::Outdated {
-        rehash(app, &found, password).await;
+        rehash(app, &mut found, password).await;
     }
     app.limits.reset(&account).await;
     Ok(found)
@@ -235,10 +248,13 @@ async fn authenticate(app: &AppState, client: &ClientInfo, given: &Login) -> Res
 
 /// Replaces an outdated hash, which is possible only while the password is at hand. After a failure the next login
 /// tries again.
-async fn rehash(app: &AppState, account: &Credentials, password: &str) {
+async fn rehash(app: &AppState, account: &mut Credentials, password: &str) {
     let rehashed = async {
         let hash = app.passwords.hash(password).await?;
-        app.accounts.rehash(account.id, &account.password_hash, &hash).await
+        if app.accounts.rehash(account.id, &account.password_hash, &hash).await? {
+            account.password_hash = hash;
+        }
+        Ok::<_, Error>(())
     };
     if let Err(e) = rehashed.await {
         tracing::warn!(error = %e, user_id = account.id.0, "an outdated password hash was not replaced");

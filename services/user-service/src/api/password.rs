@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::accounts::too_long_for_bcrypt;
+use super::login::PASSWORD_ATTEMPTS;
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited};
 use crate::domain::NewPassword;
 use crate::passwords::Verdict;
@@ -61,18 +62,35 @@ async fn change_password(
     if !app.passwords.can_hash(&change.new_password) {
         return Err(too_long_for_bcrypt("new_password"));
     }
+    let mut verified = verify_current(&app, &me, &change).await?;
+    let hash = app.passwords.hash(change.new_password.as_str()).await?;
+    for _ in 0..PASSWORD_ATTEMPTS {
+        if let Some(ended) = app.sessions.change_password(me.id, &verified, &hash, &me.session).await? {
+            for sid in ended {
+                app.publish_revocation(&sid).await;
+            }
+            return Ok(Json(PasswordChanged { message: "Password changed successfully" }));
+        }
+        // The stored hash changed in between.
+        verified = verify_current(&app, &me, &change).await?;
+    }
+    Err(wrong_password())
+}
+
+/// Verifies the current password. Returns the stored hash that it was compared with.
+async fn verify_current(app: &AppState, me: &CurrentUser, change: &PasswordChange) -> Result<String> {
     let account = app.accounts.by_id(me.id).await?.ok_or_else(|| Error::not_found("User not found"))?;
     let budget = app.limits.account(&account.email);
     app.limits.check(&[&budget]).await?;
     let verdict = app.passwords.verify(&change.current_password.0, Some(&account.password_hash)).await?;
     if verdict == Verdict::Wrong {
         app.limits.count(&[&budget]).await?;
-        return Err(Error::business("Current password is incorrect"));
+        return Err(wrong_password());
     }
     app.limits.check(&[&budget]).await?;
-    let hash = app.passwords.hash(change.new_password.as_str()).await?;
-    for sid in app.sessions.change_password(me.id, &hash, &me.session).await? {
-        app.publish_revocation(&sid).await;
-    }
-    Ok(Json(PasswordChanged { message: "Password changed successfully" }))
+    Ok(account.password_hash)
+}
+
+fn wrong_password() -> Error {
+    Error::business("Current password is incorrect")
 }

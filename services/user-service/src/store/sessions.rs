@@ -15,6 +15,7 @@ use engines::outbox::Outbox;
 use engines::presence::Presence;
 use service::auth::CurrentUser;
 
+use super::accounts::lock_account;
 use super::{Credentials, lock_user, online_status};
 use crate::domain::{RefreshToken, RefreshTokenHash};
 
@@ -67,7 +68,6 @@ pub enum RefreshOutcome {
 #[derive(sqlx::FromRow)]
 struct RefreshableSession {
     sid: String,
-    user_id: UserId,
     expires_at: DateTime<Utc>,
     revoked_at: Option<DateTime<Utc>>,
 }
@@ -78,14 +78,28 @@ impl Sessions {
     }
 
     /// Opens a session and marks its user online. The event is appended if the user was marked offline.
-    pub async fn open(&self, account: &Credentials, client: &ClientInfo) -> Result<SessionGrant> {
-        let grant = self.grant(Uuid::new_v4(), account.id, &account.email, &account.username);
+    ///
+    /// Returns `None` if the stored hash is no longer the one that `account` was verified against: the password was
+    /// changed, or a concurrent login replaced an outdated hash. The locked row orders a login and a password change, so
+    /// the change finds and ends every session that was opened with the old password.
+    ///
+    /// # Errors
+    /// Returns a 403 error if the account is deactivated.
+    pub async fn open(&self, account: &Credentials, client: &ClientInfo) -> Result<Option<SessionGrant>> {
         let mut tx = mysql::begin(&self.pool).await?;
+        let locked = lock_account(&mut tx, account.id).await?;
+        let Some(locked) = locked.filter(|locked| locked.password_hash == account.password_hash) else {
+            return Ok(None);
+        };
+        if !locked.is_active {
+            return Err(Error::forbidden("Account is deactivated").into());
+        }
+        let grant = self.grant(Uuid::new_v4(), &locked);
         online_status::set_online(&mut tx, &self.outbox, &[account.id]).await?;
         self.insert(&mut tx, &grant, client).await?;
         tx.commit().await?;
         self.outbox.wake();
-        Ok(grant)
+        Ok(Some(grant))
     }
 
     async fn insert(&self, tx: &mut MySqlConnection, grant: &SessionGrant, client: &ClientInfo) -> Result<()> {
@@ -109,28 +123,30 @@ impl Sessions {
     }
 
     /// Exchanges a refresh token for its successor. Presenting a token that was exchanged before revokes the session.
+    ///
+    /// The account is locked before its session, as everywhere, and so a password change or a deactivation that
+    /// commits first is seen.
     pub async fn refresh(&self, token: RefreshTokenHash) -> Result<RefreshOutcome> {
+        let holder: Option<UserId> = sqlx::query_scalar("SELECT user_id FROM user_sessions WHERE refresh_hash = ?")
+            .bind(token.0.as_slice())
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(user) = holder else { return self.revoke_if_reused(token).await };
         let mut tx = mysql::begin(&self.pool).await?;
-        let found: Option<RefreshableSession> = sqlx::query_as(
-            "SELECT sid, user_id, expires_at, revoked_at FROM user_sessions WHERE refresh_hash = ? FOR UPDATE",
-        )
-        .bind(token.0.as_slice())
-        .fetch_optional(&mut *tx)
-        .await?;
+        let account = lock_account(&mut tx, user).await?;
+        let found: Option<RefreshableSession> =
+            sqlx::query_as("SELECT sid, expires_at, revoked_at FROM user_sessions WHERE refresh_hash = ? FOR UPDATE")
+                .bind(token.0.as_slice())
+                .fetch_optional(&mut *tx)
+                .await?;
         let Some(session) = found else {
             tx.rollback().await?;
             return self.revoke_if_reused(token).await;
         };
-        let account: Option<(String, String)> =
-            sqlx::query_as("SELECT email, username FROM users WHERE id = ? AND is_active")
-                .bind(session.user_id)
-                .fetch_optional(&mut *tx)
-                .await?;
-        let Some((email, username)) = account.filter(|_| session.is_live()) else {
+        let Some(account) = account.filter(|account| account.is_active && session.is_live()) else {
             return Ok(RefreshOutcome::Refused);
         };
-        let sid = session.sid.parse().map_err(Error::internal)?;
-        let grant = self.grant(sid, session.user_id, &email, &username);
+        let grant = self.grant(session.sid.parse().map_err(Error::internal)?, &account);
         self.rotate(&mut tx, token, &grant).await?;
         tx.commit().await?;
         Ok(RefreshOutcome::Rotated(grant))
@@ -209,9 +225,25 @@ impl Sessions {
     }
 
     /// Sets a new password and revokes the user's sessions except `keep`. Returns the ids of the revoked sessions.
-    pub async fn change_password(&self, user: UserId, hash: &str, keep: &str) -> Result<Vec<String>> {
+    ///
+    /// Returns `None` if the stored hash is no longer `verified`.
+    ///
+    /// # Errors
+    /// Returns a 401 error if the account is deactivated.
+    pub async fn change_password(
+        &self,
+        user: UserId,
+        verified: &str,
+        hash: &str,
+        keep: &str,
+    ) -> Result<Option<Vec<String>>> {
         let now = Utc::now();
         let mut tx = mysql::begin(&self.pool).await?;
+        let locked = lock_account(&mut tx, user).await?;
+        let Some(locked) = locked.filter(|locked| locked.password_hash == verified) else { return Ok(None) };
+        if !locked.is_active {
+            return Err(Error::not_authenticated().into());
+        }
         sqlx::query("UPDATE users SET password_hash = ?, updated_at = ? WHERE id = ?")
             .bind(hash)
             .bind(now)
@@ -230,7 +262,7 @@ impl Sessions {
             set_revoked(&mut tx, user, sid).await?;
         }
         tx.commit().await?;
-        Ok(others)
+        Ok(Some(others))
     }
 
     /// The revocations since a time, by the keys that access tokens carry: session ids, and the signatures of the
@@ -262,10 +294,15 @@ impl Sessions {
         Ok(())
     }
 
-    fn grant(&self, sid: Uuid, user: UserId, email: &str, username: &str) -> SessionGrant {
-        let (email, username) = (email.to_owned(), username.to_owned());
-        let refresh_token = RefreshToken::generate();
-        SessionGrant { sid, user, email, username, refresh_token, refresh_lifetime: self.refresh_lifetime }
+    fn grant(&self, sid: Uuid, account: &Credentials) -> SessionGrant {
+        SessionGrant {
+            sid,
+            user: account.id,
+            email: account.email.clone(),
+            username: account.username.clone(),
+            refresh_token: RefreshToken::generate(),
+            refresh_lifetime: self.refresh_lifetime,
+        }
     }
 }
 

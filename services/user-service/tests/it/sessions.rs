@@ -2,8 +2,14 @@
 
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
+use testkit::Answer;
 
 use crate::app::TestApp;
+
+/// Presents the refresh token of these tokens.
+pub async fn refresh(app: &TestApp, token: &Value) -> Answer {
+    app.anonymous().post("/auth/refresh", json!({"refresh_token": token["refresh_token"]})).await
+}
 
 #[tokio::test]
 async fn a_refresh_token_is_exchanged_once() {
