@@ -15,7 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::caller::ExistingUser;
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, LoginErrors, RateLimited};
-use crate::domain::{Email, RefreshTokenHash};
+use crate::domain::Email;
 use crate::passwords::Verdict;
 use crate::state::AppState;
 use crate::store::{ClientInfo, Credentials, RefreshOutcome, SessionGrant};
@@ -78,7 +78,7 @@ struct Token {
     /// The lifetime of the access token, seconds.
     #[schema(example = 7200)]
     expires_in: u64,
-    /// Valid for one exchange.
+    /// Valid for one exchange, which can be repeated for 30 s if its answer was lost.
     refresh_token: String,
     /// The lifetime of the refresh token, seconds.
     refresh_expires_in: u64,
@@ -136,7 +136,10 @@ async fn login_json(
     log_in(&app, &client, &given).await
 }
 
-/// Exchange a refresh token for new tokens. Presenting a used one revokes the session, because a copy of it exists.
+/// Exchange a refresh token for new tokens.
+///
+/// Until the new refresh token is used, and for at most 30 s, the exchange can be repeated with the same result.
+/// Presenting an older refresh token revokes the session, because a copy of it exists.
 #[utoipa::path(
     post,
     path = "/auth/refresh",
@@ -159,7 +162,7 @@ async fn refresh(
 ) -> Result<Json<Token>> {
     let budget = app.limits.address(client.address);
     app.limits.check(&[&budget]).await?;
-    match app.sessions.refresh(RefreshTokenHash::of(&presented.refresh_token.0)).await? {
+    match app.sessions.refresh(&presented.refresh_token.0).await? {
         RefreshOutcome::Rotated(grant) => {
             app.presence.touch(grant.user).await;
             return token(&app, grant);

@@ -17,7 +17,7 @@ use service::auth::CurrentUser;
 
 use super::accounts::lock_account;
 use super::{Credentials, lock_user, online_status};
-use crate::domain::{RefreshToken, RefreshTokenHash};
+use crate::domain::{Presented, RefreshFamily, RefreshToken, RefreshTokenHash, SuccessorSalt};
 
 /// The tables `user_sessions`, `user_used_refresh_tokens` and `user_ended_tokens`.
 #[derive(Clone)]
@@ -57,9 +57,10 @@ pub struct Session {
 
 /// The outcome of presenting a refresh token.
 pub enum RefreshOutcome {
-    /// The token was exchanged for its successor.
+    /// The token was exchanged for its successor, now or at most 30 s ago.
     Rotated(SessionGrant),
-    /// The token had been exchanged before, so a copy of it exists. The session with this id is revoked.
+    /// The token is older than the predecessor of the current one, so a copy of it exists. The session with this id is
+    /// revoked.
     Reused(String),
     /// The token is unknown or expired, its session is revoked, or its account is deactivated.
     Refused,
@@ -67,7 +68,9 @@ pub enum RefreshOutcome {
 
 #[derive(sqlx::FromRow)]
 struct RefreshableSession {
-    sid: String,
+    refresh_hash: Vec<u8>,
+    successor_salt: Option<Vec<u8>>,
+    last_used_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     revoked_at: Option<DateTime<Utc>>,
 }
@@ -122,37 +125,68 @@ impl Sessions {
         Ok(())
     }
 
-    /// Exchanges a refresh token for its successor. Presenting a token that was exchanged before revokes the session.
+    /// Exchanges a refresh token for its successor.
     ///
-    /// The account is locked before its session, as everywhere, and so a password change or a deactivation that
-    /// commits first is seen.
-    pub async fn refresh(&self, token: RefreshTokenHash) -> Result<RefreshOutcome> {
-        let holder: Option<UserId> = sqlx::query_scalar("SELECT user_id FROM user_sessions WHERE refresh_hash = ?")
-            .bind(token.0.as_slice())
-            .fetch_optional(&self.pool)
-            .await?;
-        let Some(user) = holder else { return self.revoke_if_reused(token).await };
+    /// The immediate predecessor of the current token gets the same successor again, until that was used and for at
+    /// most 30 s: the answer to the first exchange may be lost, or two tabs present the token at the same moment. Any
+    /// older token revokes the session: the owner and a thief may both have it, and the server cannot distinguish them.
+    ///
+    /// The account is locked before its session, as everywhere, so a password change or a deactivation that commits
+    /// first is seen.
+    pub async fn refresh(&self, token: &str) -> Result<RefreshOutcome> {
+        let presented = RefreshTokenHash::of(token);
+        let holder: Option<(String, UserId)> = sqlx::query_as(
+            "SELECT sid, user_id FROM user_sessions WHERE refresh_hash = ?
+             UNION ALL SELECT s.sid, s.user_id FROM user_used_refresh_tokens u JOIN user_sessions s ON s.sid = u.sid
+             WHERE u.refresh_hash = ? LIMIT 1",
+        )
+        .bind(presented.0.as_slice())
+        .bind(presented.0.as_slice())
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some((sid, user)) = holder else { return Ok(RefreshOutcome::Refused) };
         let mut tx = mysql::begin(&self.pool).await?;
         let account = lock_account(&mut tx, user).await?;
-        let found: Option<RefreshableSession> =
-            sqlx::query_as("SELECT sid, expires_at, revoked_at FROM user_sessions WHERE refresh_hash = ? FOR UPDATE")
-                .bind(token.0.as_slice())
-                .fetch_optional(&mut *tx)
-                .await?;
-        let Some(session) = found else {
-            tx.rollback().await?;
-            return self.revoke_if_reused(token).await;
-        };
-        let Some(account) = account.filter(|account| account.is_active && session.is_live()) else {
+        let session: Option<RefreshableSession> = sqlx::query_as(
+            "SELECT refresh_hash, successor_salt, last_used_at, expires_at, revoked_at FROM user_sessions
+             WHERE sid = ? FOR UPDATE",
+        )
+        .bind(&sid)
+        .fetch_optional(&mut *tx)
+        .await?;
+        let now = Utc::now();
+        let Some(session) = session.filter(|session| session.is_live(now)) else {
             return Ok(RefreshOutcome::Refused);
         };
-        let grant = self.grant(session.sid.parse().map_err(Error::internal)?, &account);
-        self.rotate(&mut tx, token, &grant).await?;
+        let Some(account) = account.filter(|account| account.is_active) else { return Ok(RefreshOutcome::Refused) };
+        let mut grant = self.grant(sid.parse().map_err(Error::internal)?, &account);
+        match session.family()?.classify(token, now) {
+            Presented::Current => {
+                let salt = SuccessorSalt::generate();
+                grant.refresh_token = RefreshToken::successor(token, &salt);
+                self.rotate(&mut tx, presented, salt, &grant).await?;
+            }
+            Presented::Predecessor(successor) => {
+                grant.refresh_token = successor;
+                grant.refresh_lifetime = (session.expires_at - now).to_std().unwrap_or_default();
+            }
+            Presented::Older => {
+                set_revoked(&mut tx, user, &sid).await?;
+                tx.commit().await?;
+                return Ok(RefreshOutcome::Reused(sid));
+            }
+        }
         tx.commit().await?;
         Ok(RefreshOutcome::Rotated(grant))
     }
 
-    async fn rotate(&self, tx: &mut MySqlConnection, used: RefreshTokenHash, grant: &SessionGrant) -> Result<()> {
+    async fn rotate(
+        &self,
+        tx: &mut MySqlConnection,
+        used: RefreshTokenHash,
+        salt: SuccessorSalt,
+        grant: &SessionGrant,
+    ) -> Result<()> {
         let now = Utc::now();
         sqlx::query("INSERT INTO user_used_refresh_tokens (refresh_hash, sid, used_at) VALUES (?, ?, ?)")
             .bind(used.0.as_slice())
@@ -160,31 +194,18 @@ impl Sessions {
             .bind(now)
             .execute(&mut *tx)
             .await?;
-        sqlx::query("UPDATE user_sessions SET refresh_hash = ?, last_used_at = ?, expires_at = ? WHERE sid = ?")
-            .bind(grant.refresh_token.hash().0.as_slice())
-            .bind(now)
-            .bind(now + self.refresh_lifetime)
-            .bind(grant.sid.to_string())
-            .execute(tx)
-            .await?;
+        sqlx::query(
+            "UPDATE user_sessions SET refresh_hash = ?, successor_salt = ?, last_used_at = ?, expires_at = ?
+             WHERE sid = ?",
+        )
+        .bind(grant.refresh_token.hash().0.as_slice())
+        .bind(salt.0.as_slice())
+        .bind(now)
+        .bind(now + self.refresh_lifetime)
+        .bind(grant.sid.to_string())
+        .execute(tx)
+        .await?;
         Ok(())
-    }
-
-    /// Handles a token that no session holds. If it was exchanged before, its session is revoked: the owner and a thief
-    /// may both have it, and the server cannot distinguish them.
-    async fn revoke_if_reused(&self, token: RefreshTokenHash) -> Result<RefreshOutcome> {
-        let used: Option<String> =
-            sqlx::query_scalar("SELECT sid FROM user_used_refresh_tokens WHERE refresh_hash = ?")
-                .bind(token.0.as_slice())
-                .fetch_optional(&self.pool)
-                .await?;
-        let Some(sid) = used else { return Ok(RefreshOutcome::Refused) };
-        sqlx::query("UPDATE user_sessions SET revoked_at = ? WHERE sid = ? AND revoked_at IS NULL")
-            .bind(Utc::now())
-            .bind(&sid)
-            .execute(&self.pool)
-            .await?;
-        Ok(RefreshOutcome::Reused(sid))
     }
 
     /// Revokes the caller's session and marks the user offline until another session shows a sign of life.
@@ -307,8 +328,17 @@ impl Sessions {
 }
 
 impl RefreshableSession {
-    fn is_live(&self) -> bool {
-        self.revoked_at.is_none() && self.expires_at > Utc::now()
+    fn is_live(&self, now: DateTime<Utc>) -> bool {
+        self.revoked_at.is_none() && self.expires_at > now
+    }
+
+    fn family(&self) -> Result<RefreshFamily> {
+        let bytes = |column: &[u8]| <[u8; 32]>::try_from(column).map_err(Error::internal);
+        Ok(RefreshFamily {
+            current: RefreshTokenHash(bytes(&self.refresh_hash)?),
+            salt: self.successor_salt.as_deref().map(bytes).transpose()?.map(SuccessorSalt),
+            rotated_at: self.last_used_at,
+        })
     }
 }
 
