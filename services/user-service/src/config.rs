@@ -12,6 +12,10 @@ pub struct Config {
     pub limits: LimitConfig,
     /// The lifetime of a refresh token. A session expires so long after its last refresh.
     pub refresh_lifetime: Duration,
+    /// A session expires so long after its login, however often it is refreshed.
+    pub session_lifetime: Duration,
+    /// The live sessions of one user.
+    pub sessions_per_user: u32,
     pub profile_cache_ttl: Duration,
     pub exists_cache_ttl: Duration,
 }
@@ -44,6 +48,8 @@ pub struct LimitConfig {
     pub account_failures: u64,
     /// Registrations from one address.
     pub registrations: u64,
+    /// Refreshes of one session.
+    pub refreshes: u64,
 }
 
 impl Config {
@@ -52,6 +58,8 @@ impl Config {
             passwords: PasswordConfig::read(env)?,
             limits: LimitConfig::read(env)?,
             refresh_lifetime: Duration::from_secs(DAY_SECONDS * env.number("REFRESH_TOKEN_EXPIRE_DAYS", 30, 1..=3650)?),
+            session_lifetime: Duration::from_secs(DAY_SECONDS * env.number("SESSION_MAX_DAYS", 90, 1..=3650)?),
+            sessions_per_user: env.number("SESSIONS_PER_USER", 100, 1..=10_000)? as u32,
             profile_cache_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=DAY_SECONDS)?,
             exists_cache_ttl: env.seconds("CACHE_TTL_USER_EXISTS", 60, 1..=DAY_SECONDS)?,
         })
@@ -84,6 +92,7 @@ impl LimitConfig {
             address_failures: env.number("LOGIN_LIMIT_ADDRESS_FAILURES", 100, 0..=1_000_000)?,
             account_failures: env.number("LOGIN_LIMIT_ACCOUNT_FAILURES", 10, 0..=1_000_000)?,
             registrations: env.number("LOGIN_LIMIT_REGISTRATIONS", 1_000, 0..=1_000_000)?,
+            refreshes: env.number("LOGIN_LIMIT_REFRESHES", 100, 0..=1_000_000)?,
         })
     }
 }

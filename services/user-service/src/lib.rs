@@ -46,7 +46,9 @@ pub use config::{Config, LimitConfig, PasswordConfig, Scheme};
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::state::AppState;
-use crate::store::{Accounts, Directory, ExistingAccounts, OnlineStatus, ProfileCache, Profiles, RateLimits, Sessions};
+use crate::store::{
+    Accounts, Directory, ExistingAccounts, OnlineStatus, ProfileCache, Profiles, RateLimits, SessionBounds, Sessions,
+};
 use crate::tasks::{PresenceSweeper, RevocationSync};
 
 pub const SERVICE: Service =
@@ -73,7 +75,12 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
 
     let cache = ProfileCache::new(redis.clone(), presence.clone(), config.profile_cache_ttl, &platform.metrics);
     let accounts = Accounts::new(pool.clone(), outbox.clone());
-    let sessions = Sessions::new(pool.clone(), outbox.clone(), presence.clone(), config.refresh_lifetime);
+    let bounds = SessionBounds {
+        refresh_lifetime: config.refresh_lifetime,
+        lifetime: config.session_lifetime,
+        per_user: config.sessions_per_user,
+    };
+    let sessions = Sessions::new(pool.clone(), outbox.clone(), presence.clone(), bounds);
     let profiles = Profiles::new(pool.clone(), outbox.clone(), cache.clone());
     let directory = Directory::new(pool.clone());
     let status = OnlineStatus::new(pool, outbox.clone(), presence.clone(), cache);

@@ -162,14 +162,23 @@ async fn refresh(
 ) -> Result<Json<Token>> {
     let budget = app.limits.address(client.address);
     app.limits.check(&[&budget]).await?;
-    match app.sessions.refresh(&presented.refresh_token.0).await? {
+    let token = presented.refresh_token.0.as_str();
+    let Some(holder) = app.sessions.holder(token).await? else {
+        app.limits.count(&[&budget]).await?;
+        return Err(Error::unauthenticated("Invalid refresh token"));
+    };
+    // Only for the current token: theft is noticed even if the thief has used up the budget.
+    if holder.is_current {
+        app.limits.count(&[&app.limits.refreshes(&holder.sid)]).await?;
+    }
+    match app.sessions.refresh(&holder, token).await? {
         RefreshOutcome::Rotated(grant) => {
             app.presence.touch(grant.user).await;
-            return token(&app, grant);
+            return issue(&app, grant);
         }
         RefreshOutcome::Reused(sid) => {
             tracing::warn!(sid, "a used refresh token was presented, its session is revoked");
-            app.publish_revocation(&sid).await;
+            app.publish_revocations(&[sid]).await;
         }
         RefreshOutcome::Refused => {}
     }
@@ -187,7 +196,7 @@ async fn refresh(
 )]
 async fn logout(State(app): State<AppState>, me: CurrentUser) -> Result<Json<LoggedOut>> {
     app.sessions.log_out(&me).await?;
-    app.publish_revocation(&me.session).await;
+    app.publish_revocations(&[me.session.to_string()]).await;
     app.profiles.invalidate(me.id).await;
     Ok(Json(LoggedOut { message: "Successfully logged out", user_id: me.id }))
 }
@@ -208,7 +217,7 @@ async fn heartbeat(_: ExistingUser) -> StatusCode {
 async fn log_in(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Json<Token>> {
     let opened = open_session(app, client, given).await;
     app.metrics.logged_in(&opened);
-    token(app, opened?)
+    issue(app, opened?)
 }
 
 /// Verifies the password and opens a session. If the stored hash changes in between, the password is verified again.
@@ -220,6 +229,7 @@ async fn open_session(app: &AppState, client: &ClientInfo, given: &Login) -> Res
             tracing::warn!(error = %e, "the presence key was not written at a login");
         }
         if let Some(grant) = app.sessions.open(&account, client).await? {
+            app.publish_revocations(&grant.ended).await;
             return Ok(grant);
         }
     }
@@ -264,7 +274,7 @@ async fn rehash(app: &AppState, account: &mut Credentials, password: &str) {
     }
 }
 
-fn token(app: &AppState, grant: SessionGrant) -> Result<Json<Token>> {
+fn issue(app: &AppState, grant: SessionGrant) -> Result<Json<Token>> {
     let tokens = app.auth.tokens();
     Ok(Json(Token {
         access_token: tokens.issue(grant.user, &grant.email, &grant.username, grant.sid)?,

@@ -66,9 +66,7 @@ async fn change_password(
     let hash = app.passwords.hash(change.new_password.as_str()).await?;
     for _ in 0..PASSWORD_ATTEMPTS {
         if let Some(ended) = app.sessions.change_password(me.id, &verified, &hash, &me.session).await? {
-            for sid in ended {
-                app.publish_revocation(&sid).await;
-            }
+            app.publish_revocations(&ended).await;
             return Ok(Json(PasswordChanged { message: "Password changed successfully" }));
         }
         // The stored hash changed in between.

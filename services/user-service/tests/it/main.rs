@@ -11,6 +11,7 @@ mod presence;
 mod profile;
 mod register;
 mod search;
+mod session_limits;
 mod session_races;
 mod sessions;
 mod takeover;

@@ -1,9 +1,8 @@
 //! Bounds of sessions: their number, their lifetime, their refreshes, and the rows that they leave behind.
 
-use serde_json::{Value, json};
 use testkit::eventually;
 
-use crate::app::{PASSWORD, TestApp};
+use crate::app::TestApp;
 use crate::sessions::refresh;
 
 #[tokio::test]
@@ -74,36 +73,10 @@ async fn refreshes_of_one_session_are_limited_and_theft_is_still_noticed() {
 }
 
 #[tokio::test]
-async fn another_session_is_ended_after_a_recent_login_or_with_the_password() {
-    let app = TestApp::start().await;
-    let ann = app.person("ann").await;
-    app.execute("UPDATE user_sessions SET created_at = created_at - INTERVAL 16 MINUTE").await;
-    let own = ann.client.get("/auth/sessions").await.expect(200)[0]["sid"].as_str().unwrap().to_owned();
-    let desk = app.log_in("ann").await;
-    let sessions = ann.client.get("/auth/sessions").await.expect(200);
-    let other = sessions.as_array().unwrap().iter().find(|s| s["current"] == false).unwrap();
-    let path = format!("/auth/sessions/{}", other["sid"].as_str().unwrap());
-
-    assert_eq!(ann.client.delete(&path).await.expect(403)["error"], "REAUTHENTICATION_REQUIRED");
-    let end = async |password: Value| {
-        let request = ann.client.request(reqwest::Method::DELETE, &path);
-        ann.client.send(request.json(&json!({"current_password": password}))).await
-    };
-    assert_eq!(end(json!("wrong")).await.expect(400)["message"], "Current password is incorrect");
-    end(json!(5)).await.expect(422);
-    desk.client.get("/profile/me").await.expect(200);
-
-    end(json!(PASSWORD)).await.expect(200);
-
-    desk.client.get("/profile/me").await.expect(401);
-    ann.client.delete(&format!("/auth/sessions/{own}")).await.expect(200);
-    ann.client.get("/profile/me").await.expect(401);
-}
-
-#[tokio::test]
 async fn all_expired_rows_are_deleted() {
     let app = TestApp::start().await;
-    let digits = "(SELECT 0 AS d UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 UNION SELECT 6
+    let digits =
+        "(SELECT 0 AS d UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 UNION SELECT 6
                    UNION SELECT 7 UNION SELECT 8 UNION SELECT 9)";
     let insert = format!(
         "INSERT INTO user_used_refresh_tokens (refresh_hash, sid, used_at)
