@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
-use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool};
+use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool, QueryBuilder};
 use uuid::Uuid;
 
 use common::error::Error;
@@ -16,7 +16,7 @@ use engines::presence::Presence;
 use service::auth::CurrentUser;
 
 use super::accounts::lock_account;
-use super::{Credentials, lock_user, online_status};
+use super::{Credentials, lock_user, online_status, with_ids};
 use crate::domain::{Presented, RefreshFamily, RefreshToken, RefreshTokenHash, SuccessorSalt};
 
 /// Rows that one statement deletes. Their locks are held until it ends.
@@ -281,6 +281,23 @@ impl Sessions {
     pub async fn revoke(&self, user: UserId, sid: &str) -> Result<bool> {
         let mut connection = self.pool.acquire().await?;
         set_revoked(&mut connection, user, sid).await
+    }
+
+    /// Revokes all sessions of deactivated accounts, so that a reactivation does not revive them. Their rows are locked
+    /// first: a login that read an account as active has committed its session, or sees the deactivation.
+    pub async fn revoke_deactivated(&self, users: &[UserId]) -> Result<()> {
+        let mut tx = mysql::begin(&self.pool).await?;
+        let select = QueryBuilder::new("SELECT id FROM users WHERE is_active = FALSE AND id IN ");
+        let mut select = with_ids(select, users);
+        select.push(" ORDER BY id FOR UPDATE");
+        let deactivated: Vec<UserId> = select.build_query_scalar().persistent(false).fetch_all(&mut *tx).await?;
+        if deactivated.is_empty() {
+            return Ok(());
+        }
+        let mut update = QueryBuilder::new("UPDATE user_sessions SET revoked_at = ");
+        update.push_bind(Utc::now()).push(" WHERE revoked_at IS NULL AND user_id IN ");
+        with_ids(update, &deactivated).build().persistent(false).execute(&mut *tx).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Sets a new password and revokes the user's sessions except `keep`. Returns the ids of the revoked sessions.

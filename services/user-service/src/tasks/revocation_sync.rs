@@ -102,9 +102,13 @@ impl RevocationSync {
         Ok(())
     }
 
-    /// Revokes the tokens of deactivated accounts and removes the accounts from the search; restores reactivated ones.
+    /// Ends the sessions of deactivated accounts, revokes their tokens and removes the accounts from the search; restores reactivated ones.
     async fn copy_deactivations(&mut self) -> Result<()> {
         let now: HashSet<UserId> = self.accounts.deactivated().await?.into_iter().collect();
+        let new: Vec<UserId> = now.difference(&self.deactivated).copied().collect();
+        for batch in new.chunks(BATCH) {
+            self.sessions.revoke_deactivated(batch).await?;
+        }
         for user in now.difference(&self.deactivated) {
             self.revocations.revoke_user(*user, self.token_lifetime).await?;
             self.refresh_copies(*user).await?;
