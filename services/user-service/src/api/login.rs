@@ -197,7 +197,7 @@ async fn refresh(
 async fn logout(State(app): State<AppState>, me: CurrentUser) -> Result<Json<LoggedOut>> {
     app.sessions.log_out(&me).await?;
     app.publish_revocations(&[me.session.to_string()]).await;
-    app.profiles.invalidate(me.id).await;
+    app.profiles.invalidate(&[me.id]).await;
     Ok(Json(LoggedOut { message: "Successfully logged out", user_id: me.id }))
 }
 

@@ -10,6 +10,7 @@ mod passwords;
 mod presence;
 mod profile;
 mod register;
+mod revocations;
 mod search;
 mod session_limits;
 mod session_races;
