@@ -19,6 +19,10 @@ pub struct Config {
     pub mfa_secret_key_previous: Option<SecretString>,
     /// The name of this system in authenticator apps.
     pub issuer: String,
+    /// A session expires so long after its login, however often it is refreshed.
+    pub session_lifetime: Duration,
+    /// The live sessions of one user.
+    pub sessions_per_user: u32,
     pub profile_cache_ttl: Duration,
     pub exists_cache_ttl: Duration,
     /// Where blocks are loaded from.
@@ -53,6 +57,8 @@ pub struct LimitConfig {
     pub account_failures: u64,
     /// Registrations from one address.
     pub registrations: u64,
+    /// Refreshes of one session.
+    pub refreshes: u64,
 }
 
 impl Config {
@@ -64,6 +70,8 @@ impl Config {
             mfa_secret_key: platform::config::cipher_key(env, "MFA_SECRET_KEY")?,
             mfa_secret_key_previous: platform::config::cipher_key(env, "MFA_SECRET_KEY_PREVIOUS")?,
             issuer: env.text("APP_NAME", "BigTech Chat").replace(':', " "),
+            session_lifetime: Duration::from_secs(DAY_SECONDS * env.number("SESSION_MAX_DAYS", 90, 1..=3650)?),
+            sessions_per_user: env.number("SESSIONS_PER_USER", 100, 1..=10_000)? as u32,
             profile_cache_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=DAY_SECONDS)?,
             exists_cache_ttl: env.seconds("CACHE_TTL_USER_EXISTS", 60, 1..=DAY_SECONDS)?,
             friend_service_url: platform::config::service_url(env, "FRIEND_SERVICE_URL", "http://localhost:8003")?,
@@ -97,6 +105,7 @@ impl LimitConfig {
             address_failures: env.number("LOGIN_LIMIT_ADDRESS_FAILURES", 100, 0..=1_000_000)?,
             account_failures: env.number("LOGIN_LIMIT_ACCOUNT_FAILURES", 10, 0..=1_000_000)?,
             registrations: env.number("LOGIN_LIMIT_REGISTRATIONS", 1_000, 0..=1_000_000)?,
+            refreshes: env.number("LOGIN_LIMIT_REFRESHES", 100, 0..=1_000_000)?,
         })
     }
 }

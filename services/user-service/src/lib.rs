@@ -51,7 +51,8 @@ use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::state::AppState;
 use crate::store::{
-    Accounts, Directory, ExistingAccounts, OnlineStatus, ProfileCache, Profiles, RateLimits, SecondFactors, Sessions,
+    Accounts, Directory, ExistingAccounts, OnlineStatus, ProfileCache, Profiles, RateLimits, SecondFactors,
+    SessionBounds, Sessions,
 };
 use crate::tasks::{PresenceSweeper, RevocationSync};
 use crate::vault::Vault;
@@ -94,7 +95,12 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
 
     let cache = ProfileCache::new(redis.clone(), presence.clone(), config.profile_cache_ttl, &platform.metrics);
     let accounts = Accounts::new(pool.clone(), outbox.clone());
-    let sessions = Sessions::new(pool.clone(), outbox.clone(), presence.clone(), config.refresh_lifetime);
+    let bounds = SessionBounds {
+        refresh_lifetime: config.refresh_lifetime,
+        lifetime: config.session_lifetime,
+        per_user: config.sessions_per_user,
+    };
+    let sessions = Sessions::new(pool.clone(), outbox.clone(), presence.clone(), bounds);
     let profiles = Profiles::new(pool.clone(), outbox.clone(), cache.clone());
     let directory = Directory::new(pool.clone());
     let vault = config.mfa_secret_key.as_ref().map(|key| Vault::new(key, config.mfa_secret_key_previous.as_ref()));

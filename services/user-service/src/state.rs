@@ -34,10 +34,10 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// Publishes to all services that a session was revoked. If Redis fails, `RevocationSync` repeats the write.
-    pub async fn publish_revocation(&self, session: &str) {
-        if let Err(e) = self.auth.revocations().revoke(session, self.auth.tokens().lifetime()).await {
-            tracing::warn!(error = %e, "a revocation was not written to Redis, it is retried");
+    /// Publishes to all services that sessions were revoked. If Redis fails, `RevocationSync` repeats the write.
+    pub async fn publish_revocations(&self, sessions: &[String]) {
+        if let Err(e) = self.auth.revocations().revoke(sessions, self.auth.tokens().lifetime()).await {
+            tracing::warn!(error = %e, "revocations were not written to Redis, they are retried");
         }
     }
 }

@@ -92,33 +92,50 @@ impl Revocations {
         Ok(marks.chunks(2).map(|pair| pair.iter().any(Option::is_some)).collect())
     }
 
-    /// Revokes a session in all services. `for_at_least` is the remaining life of its tokens.
+    /// Revokes sessions in all services, in one round trip. `for_at_least` is the remaining life of their tokens.
     ///
     /// # Errors
     /// Returns an unavailable error if Redis does not answer.
-    pub async fn revoke(&self, session: &str, for_at_least: Duration) -> Result<()> {
-        let key = self.session_key(session);
+    pub async fn revoke(&self, sessions: &[String], for_at_least: Duration) -> Result<()> {
+        if sessions.is_empty() {
+            return Ok(());
+        }
         let seconds = (for_at_least + CLOCK_SKEW).as_secs();
-        self.redis.connection().set_ex::<_, _, ()>(key, "1", seconds).await?;
-        self.cached.insert(session.into(), true).await;
+        let mut pipe = redis::pipe();
+        for session in sessions {
+            pipe.set_ex(self.session_key(session), "1", seconds).ignore();
+        }
+        pipe.query_async::<()>(&mut self.redis.connection()).await?;
+        for session in sessions {
+            self.cached.insert(session.as_str().into(), true).await;
+        }
         Ok(())
     }
 
-    /// Revokes the sessions of a deactivated account. `for_at_least` is the remaining life of their tokens.
+    /// Revokes the sessions of deactivated accounts, in one round trip. `for_at_least` is the remaining life of their
+    /// tokens.
     ///
     /// # Errors
     /// Returns an unavailable error if Redis does not answer.
-    pub async fn revoke_user(&self, user: UserId, for_at_least: Duration) -> Result<()> {
+    pub async fn revoke_users(&self, users: &[UserId], for_at_least: Duration) -> Result<()> {
         let seconds = (for_at_least + CLOCK_SKEW).as_secs();
-        Ok(self.redis.connection().set_ex(self.user_key(user), "1", seconds).await?)
+        let mut pipe = redis::pipe();
+        for user in users {
+            pipe.set_ex(self.user_key(*user), "1", seconds).ignore();
+        }
+        Ok(pipe.query_async(&mut self.redis.connection()).await?)
     }
 
-    /// Undoes the revocation of an account.
+    /// Undoes the revocation of accounts.
     ///
     /// # Errors
     /// Returns an unavailable error if Redis does not answer.
-    pub async fn restore_user(&self, user: UserId) -> Result<()> {
-        Ok(self.redis.connection().del(self.user_key(user)).await?)
+    pub async fn restore_users(&self, users: &[UserId]) -> Result<()> {
+        let mut pipe = redis::pipe();
+        for user in users {
+            pipe.del(self.user_key(*user)).ignore();
+        }
+        Ok(pipe.query_async(&mut self.redis.connection()).await?)
     }
 
     fn session_key(&self, session: &str) -> String {

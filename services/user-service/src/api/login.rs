@@ -31,6 +31,10 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(heartbeat))
 }
 
+/// How often a password is verified if its stored hash keeps changing. A login that replaces an outdated hash changes
+/// it once.
+pub(super) const PASSWORD_ATTEMPTS: usize = 3;
+
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct Login {
@@ -80,7 +84,7 @@ struct Token {
     /// The lifetime of the access token, seconds.
     #[schema(example = 7200)]
     expires_in: u64,
-    /// Valid for one exchange.
+    /// Valid for one exchange, which can be repeated for 30 s if its answer was lost.
     refresh_token: String,
     /// The lifetime of the refresh token, seconds.
     refresh_expires_in: u64,
@@ -138,7 +142,10 @@ async fn login_json(
     log_in(&app, &client, &given).await
 }
 
-/// Exchange a refresh token for new tokens. Presenting a used one revokes the session, because a copy of it exists.
+/// Exchange a refresh token for new tokens.
+///
+/// Until the new refresh token is used, and for at most 30 s, the exchange can be repeated with the same result.
+/// Presenting an older refresh token revokes the session, because a copy of it exists.
 #[utoipa::path(
     post,
     path = "/auth/refresh",
@@ -161,14 +168,23 @@ async fn refresh(
 ) -> Result<Json<Token>> {
     let budget = app.limits.address(client.address);
     app.limits.check(&[&budget]).await?;
-    match app.sessions.refresh(RefreshTokenHash::of(&presented.refresh_token.0)).await? {
+    let token = presented.refresh_token.0.as_str();
+    let Some(holder) = app.sessions.holder(token).await? else {
+        app.limits.count(&[&budget]).await?;
+        return Err(Error::unauthenticated("Invalid refresh token"));
+    };
+    // Only for the current token: theft is noticed even if the thief has used up the budget.
+    if holder.is_current {
+        app.limits.count(&[&app.limits.refreshes(&holder.sid)]).await?;
+    }
+    match app.sessions.refresh(&holder, token).await? {
         RefreshOutcome::Rotated(grant) => {
             app.presence.touch(grant.user).await;
-            return token(&app, grant);
+            return issue(&app, grant);
         }
         RefreshOutcome::Reused(sid) => {
             tracing::warn!(sid, "a used refresh token was presented, its session is revoked");
-            app.publish_revocation(&sid).await;
+            app.publish_revocations(&[sid]).await;
         }
         RefreshOutcome::Refused => {}
     }
@@ -186,8 +202,8 @@ async fn refresh(
 )]
 async fn logout(State(app): State<AppState>, me: CurrentUser) -> Result<Json<LoggedOut>> {
     app.sessions.log_out(&me).await?;
-    app.publish_revocation(&me.session).await;
-    app.profiles.invalidate(me.id).await;
+    app.publish_revocations(&[me.session.to_string()]).await;
+    app.profiles.invalidate(&[me.id]).await;
     Ok(Json(LoggedOut { message: "Successfully logged out", user_id: me.id }))
 }
 
@@ -205,15 +221,25 @@ async fn heartbeat(_: ExistingUser) -> StatusCode {
 }
 
 async fn log_in(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Json<Token>> {
-    let account = authenticate(app, client, given).await;
-    app.metrics.logged_in(&account);
-    let account = account?;
-    // Before the session is opened: a presence sweep in between must find the key, or it marks the user offline.
-    if let Err(e) = app.presence.write(account.id).await {
-        tracing::warn!(error = %e, "the presence key was not written at a login");
+    let opened = open_session(app, client, given).await;
+    app.metrics.logged_in(&opened);
+    issue(app, opened?)
+}
+
+/// Verifies the password and opens a session. If the stored hash changes in between, the password is verified again.
+async fn open_session(app: &AppState, client: &ClientInfo, given: &Login) -> Result<SessionGrant> {
+    for _ in 0..PASSWORD_ATTEMPTS {
+        let account = authenticate(app, client, given).await?;
+        // Before the session is opened: a presence sweep in between must find the key, or it marks the user offline.
+        if let Err(e) = app.presence.write(account.id).await {
+            tracing::warn!(error = %e, "the presence key was not written at a login");
+        }
+        if let Some(grant) = app.sessions.open(&account, client).await? {
+            app.publish_revocations(&grant.ended).await;
+            return Ok(grant);
+        }
     }
-    let grant = app.sessions.open(&account, client).await?;
-    token(app, grant)
+    Err(Error::unauthenticated("Invalid email or password"))
 }
 
 /// Returns the account if the password is right. The error and the time do not show whether the account exists.
@@ -223,7 +249,7 @@ async fn authenticate(app: &AppState, client: &ClientInfo, given: &Login) -> Res
     app.limits.check(&[&address, &account]).await?;
     let found = app.accounts.by_email(email).await?;
     let verdict = app.passwords.verify(password, found.as_ref().map(|found| found.password_hash.as_str())).await?;
-    let Some(found) = found.filter(|_| verdict != Verdict::Wrong) else {
+    let Some(mut found) = found.filter(|_| verdict != Verdict::Wrong) else {
         app.limits.count(&[&address, &account]).await?;
         return Err(Error::unauthenticated("Invalid email or password"));
     };
@@ -236,7 +262,7 @@ async fn authenticate(app: &AppState, client: &ClientInfo, given: &Login) -> Res
         require_code(app, found.id, given.mfa_code.as_ref(), &[&address, &account]).await?;
     }
     if verdict == Verdict::Outdated {
-        rehash(app, &found, password).await;
+        rehash(app, &mut found, password).await;
     }
     app.limits.reset(&account).await;
     Ok(found)
@@ -255,17 +281,20 @@ async fn require_code(app: &AppState, user: UserId, code: Option<&GivenCode>, bu
 
 /// Replaces an outdated hash, which is possible only while the password is at hand. After a failure the next login
 /// tries again.
-async fn rehash(app: &AppState, account: &Credentials, password: &str) {
+async fn rehash(app: &AppState, account: &mut Credentials, password: &str) {
     let rehashed = async {
         let hash = app.passwords.hash(password).await?;
-        app.accounts.rehash(account.id, &account.password_hash, &hash).await
+        if app.accounts.rehash(account.id, &account.password_hash, &hash).await? {
+            account.password_hash = hash;
+        }
+        Ok::<_, Error>(())
     };
     if let Err(e) = rehashed.await {
         tracing::warn!(error = %e, user_id = account.id.0, "an outdated password hash was not replaced");
     }
 }
 
-fn token(app: &AppState, grant: SessionGrant) -> Result<Json<Token>> {
+fn issue(app: &AppState, grant: SessionGrant) -> Result<Json<Token>> {
     let tokens = app.auth.tokens();
     Ok(Json(Token {
         access_token: tokens.issue(grant.user, &grant.email, &grant.username, grant.sid)?,

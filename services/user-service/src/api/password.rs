@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::accounts::too_long_for_bcrypt;
+use super::login::PASSWORD_ATTEMPTS;
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited};
 use crate::domain::NewPassword;
 use crate::passwords::Verdict;
@@ -65,12 +66,17 @@ async fn change_password(
     if !app.passwords.can_hash(&change.new_password) {
         return Err(too_long_for_bcrypt("new_password"));
     }
-    require_password(&app, &me, &change.current_password).await?;
-    let hash = app.passwords.hash(change.new_password.as_str()).await?;
-    for sid in app.sessions.change_password(me.id, &hash, &me.session).await? {
-        app.publish_revocation(&sid).await;
+    for _ in 0..PASSWORD_ATTEMPTS {
+        let account = require_password(&app, &me, &change.current_password).await?;
+        let hash = app.passwords.hash(change.new_password.as_str()).await?;
+        let changed = app.sessions.change_password(me.id, &account.password_hash, &hash, &me.session).await?;
+        // None if the stored hash has changed since it was verified.
+        if let Some(ended) = changed {
+            app.publish_revocations(&ended).await;
+            return Ok(Json(PasswordChanged { message: "Password changed successfully" }));
+        }
     }
-    Ok(Json(PasswordChanged { message: "Password changed successfully" }))
+    Err(wrong_password())
 }
 
 /// The caller's account, if this is its password.
@@ -83,9 +89,13 @@ pub(super) async fn require_password(app: &AppState, me: &CurrentUser, given: &G
     app.limits.check(&[&budget]).await?;
     if app.passwords.verify(&given.0, Some(&account.password_hash)).await? == Verdict::Wrong {
         app.limits.count(&[&budget]).await?;
-        return Err(Error::business("Current password is incorrect"));
+        return Err(wrong_password());
     }
     // Concurrent attempts may have used up the budget since the first check.
     app.limits.check(&[&budget]).await?;
     Ok(account)
+}
+
+fn wrong_password() -> Error {
+    Error::business("Current password is incorrect")
 }

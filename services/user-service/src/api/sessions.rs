@@ -80,7 +80,7 @@ async fn end_session(
     if !app.sessions.revoke(me.id, &sid).await? {
         return Err(not_found());
     }
-    app.publish_revocation(&sid).await;
+    app.publish_revocations(&[sid]).await;
     Ok(Json(SessionEnded { message: "Session ended" }))
 }
 

@@ -13,7 +13,7 @@ pub use email::Email;
 pub use names::{Names, SearchTerm};
 pub use password::NewPassword;
 pub use profile::{DisplayName, Edit, ImageUrl, ProfileEdit, StatusMessage};
-pub use refresh::{RefreshToken, RefreshTokenHash};
+pub use refresh::{Presented, RefreshFamily, RefreshToken, RefreshTokenHash, SuccessorSalt};
 pub use rule::Rule;
 pub use second_factor::{EnteredCode, RecoveryCode, RecoveryCodeHash, TotpSecret};
 pub use username::Username;

@@ -1,7 +1,7 @@
 //! Accounts in MySQL: registration and the credentials of a login.
 
 use chrono::{DateTime, SubsecRound, Utc};
-use sqlx::MySqlPool;
+use sqlx::{MySqlConnection, MySqlPool};
 
 use common::error::Error;
 use common::events::user::UserRegistered;
@@ -117,17 +117,25 @@ impl Accounts {
         Ok(found.bind(id).fetch_optional(&self.pool).await?.ok_or_else(user_not_found)?)
     }
 
-    /// Replaces a hash by another one of the same password. A password that was changed in the meantime stays.
-    pub async fn rehash(&self, id: UserId, old: &str, new: &str) -> Result<()> {
+    /// Replaces a hash by another one of the same password. A password that was changed in the meantime stays. Returns
+    /// whether the hash was replaced.
+    pub async fn rehash(&self, id: UserId, old: &str, new: &str) -> Result<bool> {
         let update = sqlx::query("UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?");
-        update.bind(new).bind(id).bind(old).execute(&self.pool).await?;
-        Ok(())
+        Ok(update.bind(new).bind(id).bind(old).execute(&self.pool).await?.rows_affected() > 0)
     }
 
     /// Accounts that an operator has deactivated.
     pub async fn deactivated(&self) -> Result<Vec<UserId>> {
         Ok(sqlx::query_scalar("SELECT id FROM users WHERE is_active = FALSE").fetch_all(&self.pool).await?)
     }
+}
+
+/// Locks an account's row and reads it, so that a login, a refresh, a password change and a deactivation of one account
+/// happen one after the other.
+pub(super) async fn lock_account(tx: &mut MySqlConnection, user: UserId) -> Result<Option<Credentials>> {
+    let locked =
+        sqlx::query_as("SELECT id, email, username, password_hash, is_active FROM users WHERE id = ? FOR UPDATE");
+    Ok(locked.bind(user).fetch_optional(tx).await?)
 }
 
 impl RegisteredAccount {

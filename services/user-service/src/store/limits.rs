@@ -59,6 +59,11 @@ impl RateLimits {
         Budget { key: format!("{key}:register"), limit: self.config.registrations }
     }
 
+    /// The budget for refreshes of a session.
+    pub fn refreshes(&self, sid: &str) -> Budget {
+        Budget { key: self.redis.key(format_args!("rate_limit:session:{sid}")), limit: self.config.refreshes }
+    }
+
     /// Checks that each budget allows one more attempt.
     ///
     /// # Errors

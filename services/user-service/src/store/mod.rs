@@ -20,7 +20,7 @@ pub use online_status::OnlineStatus;
 pub use profile::{Profile, ProfileView};
 pub use profiles::Profiles;
 pub use second_factors::SecondFactors;
-pub use sessions::{ClientInfo, RefreshOutcome, Session, SessionGrant, Sessions};
+pub use sessions::{ClientInfo, RefreshOutcome, Session, SessionBounds, SessionGrant, Sessions};
 
 use sqlx::{MySql, MySqlConnection, QueryBuilder};
 

@@ -55,9 +55,9 @@ impl Profiles {
         Ok(views.collect())
     }
 
-    /// Removes a profile from the cache after its account was changed outside of this type.
-    pub async fn invalidate(&self, user: UserId) {
-        self.cache.invalidate(&[user]).await;
+    /// Removes profiles from the cache after their accounts were changed outside of this type.
+    pub async fn invalidate(&self, users: &[UserId]) {
+        self.cache.invalidate(users).await;
     }
 
     async fn read(&self, users: &[UserId]) -> Result<Vec<Profile>> {

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use sqlx::{MySqlConnection, MySqlPool};
+use chrono::{DateTime, SubsecRound, Utc};
+use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool, QueryBuilder};
 use uuid::Uuid;
 
 use common::error::Error;
@@ -15,8 +15,12 @@ use engines::outbox::Outbox;
 use engines::presence::Presence;
 use service::auth::CurrentUser;
 
-use super::{Credentials, lock_user, online_status};
-use crate::domain::{RefreshToken, RefreshTokenHash};
+use super::accounts::lock_account;
+use super::{Credentials, lock_user, online_status, with_ids};
+use crate::domain::{Presented, RefreshFamily, RefreshToken, RefreshTokenHash, SuccessorSalt};
+
+/// Rows that one statement deletes. Their locks are held until it ends.
+const PRUNE_BATCH: u64 = 1_000;
 
 /// The tables `user_sessions`, `user_used_refresh_tokens` and `user_ended_tokens`.
 #[derive(Clone)]
@@ -24,7 +28,18 @@ pub struct Sessions {
     pool: MySqlPool,
     outbox: Outbox,
     presence: Presence,
-    refresh_lifetime: Duration,
+    bounds: SessionBounds,
+}
+
+/// The bounds of sessions, from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionBounds {
+    /// A session expires so long after its last refresh.
+    pub refresh_lifetime: Duration,
+    /// A session expires so long after its login, however often it is refreshed.
+    pub lifetime: Duration,
+    /// The live sessions of one user.
+    pub per_user: u32,
 }
 
 /// The client that logs in. The list of sessions shows it to the owner of the account.
@@ -42,6 +57,8 @@ pub struct SessionGrant {
     pub username: String,
     pub refresh_token: RefreshToken,
     pub refresh_lifetime: Duration,
+    /// The ids of the sessions that ended because the user had too many.
+    pub ended: Vec<String>,
 }
 
 /// A live session in the list of its owner.
@@ -54,11 +71,21 @@ pub struct Session {
     pub ip: Option<String>,
 }
 
+/// The session of a presented refresh token.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct TokenHolder {
+    pub sid: String,
+    pub user_id: UserId,
+    /// Whether the token is the current one and not one that was exchanged before.
+    pub is_current: bool,
+}
+
 /// The outcome of presenting a refresh token.
 pub enum RefreshOutcome {
-    /// The token was exchanged for its successor.
+    /// The token was exchanged for its successor, now or at most 30 s ago.
     Rotated(SessionGrant),
-    /// The token had been exchanged before, so a copy of it exists. The session with this id is revoked.
+    /// The token is older than the predecessor of the current one, so a copy of it exists. The session with this id is
+    /// revoked.
     Reused(String),
     /// The token is unknown or expired, its session is revoked, or its account is deactivated.
     Refused,
@@ -66,26 +93,43 @@ pub enum RefreshOutcome {
 
 #[derive(sqlx::FromRow)]
 struct RefreshableSession {
-    sid: String,
-    user_id: UserId,
+    refresh_hash: Vec<u8>,
+    successor_salt: Option<Vec<u8>>,
+    created_at: DateTime<Utc>,
+    last_used_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     revoked_at: Option<DateTime<Utc>>,
 }
 
 impl Sessions {
-    pub fn new(pool: MySqlPool, outbox: Outbox, presence: Presence, refresh_lifetime: Duration) -> Self {
-        Self { pool, outbox, presence, refresh_lifetime }
+    pub fn new(pool: MySqlPool, outbox: Outbox, presence: Presence, bounds: SessionBounds) -> Self {
+        Self { pool, outbox, presence, bounds }
     }
 
     /// Opens a session and marks its user online. The event is appended if the user was marked offline.
-    pub async fn open(&self, account: &Credentials, client: &ClientInfo) -> Result<SessionGrant> {
-        let grant = self.grant(Uuid::new_v4(), account.id, &account.email, &account.username);
+    ///
+    /// Returns `None` if the stored hash is no longer the one that `account` was verified against: the password was
+    /// changed, or a concurrent login replaced an outdated hash. The locked row orders a login and a password change, so
+    /// the change finds and ends every session that was opened with the old password.
+    ///
+    /// # Errors
+    /// Returns a 403 error if the account is deactivated.
+    pub async fn open(&self, account: &Credentials, client: &ClientInfo) -> Result<Option<SessionGrant>> {
         let mut tx = mysql::begin(&self.pool).await?;
+        let locked = lock_account(&mut tx, account.id).await?;
+        let Some(locked) = locked.filter(|locked| locked.password_hash == account.password_hash) else {
+            return Ok(None);
+        };
+        if !locked.is_active {
+            return Err(Error::forbidden("Account is deactivated").into());
+        }
+        let mut grant = self.grant(Uuid::new_v4(), &locked, self.bounds.lifetime);
+        grant.ended = self.end_excess(&mut tx, account.id).await?;
         online_status::set_online(&mut tx, &self.outbox, &[account.id]).await?;
         self.insert(&mut tx, &grant, client).await?;
         tx.commit().await?;
         self.outbox.wake();
-        Ok(grant)
+        Ok(Some(grant))
     }
 
     async fn insert(&self, tx: &mut MySqlConnection, grant: &SessionGrant, client: &ClientInfo) -> Result<()> {
@@ -102,41 +146,83 @@ impl Sessions {
         .bind(client.address.map(|address| address.to_string()))
         .bind(now)
         .bind(now)
-        .bind(now + self.refresh_lifetime)
+        .bind(now + grant.refresh_lifetime)
         .execute(tx)
         .await?;
         Ok(())
     }
 
-    /// Exchanges a refresh token for its successor. Presenting a token that was exchanged before revokes the session.
-    pub async fn refresh(&self, token: RefreshTokenHash) -> Result<RefreshOutcome> {
+    /// The session to which a refresh token belongs, whether or not the token was exchanged before.
+    pub async fn holder(&self, token: &str) -> Result<Option<TokenHolder>> {
+        let presented = RefreshTokenHash::of(token);
+        let holder = sqlx::query_as(
+            "SELECT sid, user_id, TRUE AS is_current FROM user_sessions WHERE refresh_hash = ?
+             UNION ALL SELECT s.sid, s.user_id, FALSE FROM user_used_refresh_tokens u
+             JOIN user_sessions s ON s.sid = u.sid WHERE u.refresh_hash = ? LIMIT 1",
+        );
+        let hash = presented.0.as_slice();
+        Ok(holder.bind(hash).bind(hash).fetch_optional(&self.pool).await?)
+    }
+
+    /// Exchanges a refresh token for its successor.
+    ///
+    /// The immediate predecessor of the current token gets the same successor again, until that was used and for at
+    /// most 30 s: the answer to the first exchange may be lost, or two tabs present the token at the same moment. Any
+    /// older token revokes the session: the owner and a thief may both have it, and the server cannot distinguish them.
+    ///
+    /// The account is locked before its session, as everywhere, so a password change or a deactivation that commits
+    /// first is seen.
+    pub async fn refresh(&self, holder: &TokenHolder, token: &str) -> Result<RefreshOutcome> {
+        let (sid, user) = (&holder.sid, holder.user_id);
         let mut tx = mysql::begin(&self.pool).await?;
-        let found: Option<RefreshableSession> = sqlx::query_as(
-            "SELECT sid, user_id, expires_at, revoked_at FROM user_sessions WHERE refresh_hash = ? FOR UPDATE",
+        let account = lock_account(&mut tx, user).await?;
+        let session: Option<RefreshableSession> = sqlx::query_as(
+            "SELECT refresh_hash, successor_salt, created_at, last_used_at, expires_at, revoked_at
+             FROM user_sessions
+             WHERE sid = ? FOR UPDATE",
         )
-        .bind(token.0.as_slice())
+        .bind(sid)
         .fetch_optional(&mut *tx)
         .await?;
-        let Some(session) = found else {
-            tx.rollback().await?;
-            return self.revoke_if_reused(token).await;
-        };
-        let account: Option<(String, String)> =
-            sqlx::query_as("SELECT email, username FROM users WHERE id = ? AND is_active")
-                .bind(session.user_id)
-                .fetch_optional(&mut *tx)
-                .await?;
-        let Some((email, username)) = account.filter(|_| session.is_live()) else {
+        let now = Utc::now();
+        let Some(session) = session.filter(|session| session.is_live(now)) else {
             return Ok(RefreshOutcome::Refused);
         };
-        let sid = session.sid.parse().map_err(Error::internal)?;
-        let grant = self.grant(sid, session.user_id, &email, &username);
-        self.rotate(&mut tx, token, &grant).await?;
+        let Some(account) = account.filter(|account| account.is_active) else { return Ok(RefreshOutcome::Refused) };
+        // Zero or negative once the session is too old.
+        let rest = (session.created_at + self.bounds.lifetime - now).to_std().unwrap_or_default();
+        if rest.is_zero() {
+            return Ok(RefreshOutcome::Refused);
+        }
+        let mut grant = self.grant(sid.parse().map_err(Error::internal)?, &account, rest);
+        match session.family()?.classify(token, now) {
+            Presented::Current => {
+                let salt = SuccessorSalt::generate();
+                grant.refresh_token = RefreshToken::successor(token, &salt);
+                self.rotate(&mut tx, RefreshTokenHash::of(token), salt, &grant).await?;
+            }
+            Presented::Predecessor(successor) => {
+                grant.refresh_token = successor;
+                let granted = (session.expires_at - now).to_std().unwrap_or_default();
+                grant.refresh_lifetime = granted.min(rest);
+            }
+            Presented::Older => {
+                set_revoked(&mut tx, user, sid).await?;
+                tx.commit().await?;
+                return Ok(RefreshOutcome::Reused(sid.clone()));
+            }
+        }
         tx.commit().await?;
         Ok(RefreshOutcome::Rotated(grant))
     }
 
-    async fn rotate(&self, tx: &mut MySqlConnection, used: RefreshTokenHash, grant: &SessionGrant) -> Result<()> {
+    async fn rotate(
+        &self,
+        tx: &mut MySqlConnection,
+        used: RefreshTokenHash,
+        salt: SuccessorSalt,
+        grant: &SessionGrant,
+    ) -> Result<()> {
         let now = Utc::now();
         sqlx::query("INSERT INTO user_used_refresh_tokens (refresh_hash, sid, used_at) VALUES (?, ?, ?)")
             .bind(used.0.as_slice())
@@ -144,31 +230,18 @@ impl Sessions {
             .bind(now)
             .execute(&mut *tx)
             .await?;
-        sqlx::query("UPDATE user_sessions SET refresh_hash = ?, last_used_at = ?, expires_at = ? WHERE sid = ?")
-            .bind(grant.refresh_token.hash().0.as_slice())
-            .bind(now)
-            .bind(now + self.refresh_lifetime)
-            .bind(grant.sid.to_string())
-            .execute(tx)
-            .await?;
+        sqlx::query(
+            "UPDATE user_sessions SET refresh_hash = ?, successor_salt = ?, last_used_at = ?, expires_at = ?
+             WHERE sid = ?",
+        )
+        .bind(grant.refresh_token.hash().0.as_slice())
+        .bind(salt.0.as_slice())
+        .bind(now)
+        .bind(now + grant.refresh_lifetime)
+        .bind(grant.sid.to_string())
+        .execute(tx)
+        .await?;
         Ok(())
-    }
-
-    /// Handles a token that no session holds. If it was exchanged before, its session is revoked: the owner and a thief
-    /// may both have it, and the server cannot distinguish them.
-    async fn revoke_if_reused(&self, token: RefreshTokenHash) -> Result<RefreshOutcome> {
-        let used: Option<String> =
-            sqlx::query_scalar("SELECT sid FROM user_used_refresh_tokens WHERE refresh_hash = ?")
-                .bind(token.0.as_slice())
-                .fetch_optional(&self.pool)
-                .await?;
-        let Some(sid) = used else { return Ok(RefreshOutcome::Refused) };
-        sqlx::query("UPDATE user_sessions SET revoked_at = ? WHERE sid = ? AND revoked_at IS NULL")
-            .bind(Utc::now())
-            .bind(&sid)
-            .execute(&self.pool)
-            .await?;
-        Ok(RefreshOutcome::Reused(sid))
     }
 
     /// Revokes the caller's session and marks the user offline until another session shows a sign of life.
@@ -197,9 +270,11 @@ impl Sessions {
     pub async fn of(&self, user: UserId) -> Result<Vec<Session>> {
         let sessions = sqlx::query_as(
             "SELECT sid, created_at, last_used_at, user_agent, ip FROM user_sessions
-             WHERE user_id = ? AND revoked_at IS NULL AND expires_at > ? ORDER BY last_used_at DESC, sid",
+             WHERE user_id = ? AND revoked_at IS NULL AND expires_at > ? AND created_at > ?
+             ORDER BY last_used_at DESC, sid",
         );
-        Ok(sessions.bind(user).bind(Utc::now()).fetch_all(&self.pool).await?)
+        let now = Utc::now();
+        Ok(sessions.bind(user).bind(now).bind(now - self.bounds.lifetime).fetch_all(&self.pool).await?)
     }
 
     /// Revokes one of the user's sessions. Returns whether there was one to revoke.
@@ -208,29 +283,59 @@ impl Sessions {
         set_revoked(&mut connection, user, sid).await
     }
 
-    /// Sets a new password and revokes the user's sessions except `keep`. Returns the ids of the revoked sessions.
-    pub async fn change_password(&self, user: UserId, hash: &str, keep: &str) -> Result<Vec<String>> {
-        let now = Utc::now();
+    /// Revokes all sessions of deactivated accounts, so that a reactivation does not revive them. Their rows are locked
+    /// first: a login that read an account as active has committed its session, or sees the deactivation.
+    pub async fn revoke_deactivated(&self, users: &[UserId]) -> Result<()> {
         let mut tx = mysql::begin(&self.pool).await?;
+        let select = QueryBuilder::new("SELECT id FROM users WHERE is_active = FALSE AND id IN ");
+        let mut select = with_ids(select, users);
+        select.push(" ORDER BY id FOR UPDATE");
+        let deactivated: Vec<UserId> = select.build_query_scalar().persistent(false).fetch_all(&mut *tx).await?;
+        if deactivated.is_empty() {
+            return Ok(());
+        }
+        let mut update = QueryBuilder::new("UPDATE user_sessions SET revoked_at = ");
+        update.push_bind(Utc::now()).push(" WHERE revoked_at IS NULL AND user_id IN ");
+        with_ids(update, &deactivated).build().persistent(false).execute(&mut *tx).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Sets a new password and revokes the user's sessions except `keep`. Returns the ids of the revoked sessions.
+    ///
+    /// Returns `None` if the stored hash is no longer `verified`.
+    ///
+    /// # Errors
+    /// Returns a 401 error if the account is deactivated.
+    pub async fn change_password(
+        &self,
+        user: UserId,
+        verified: &str,
+        hash: &str,
+        keep: &str,
+    ) -> Result<Option<Vec<String>>> {
+        let mut tx = mysql::begin(&self.pool).await?;
+        let locked = lock_account(&mut tx, user).await?;
+        // Under the lock, so that no other change of this account has the same time.
+        let now = Utc::now().trunc_subsecs(6);
+        let Some(locked) = locked.filter(|locked| locked.password_hash == verified) else { return Ok(None) };
+        if !locked.is_active {
+            return Err(Error::not_authenticated().into());
+        }
         sqlx::query("UPDATE users SET password_hash = ?, updated_at = ? WHERE id = ?")
             .bind(hash)
             .bind(now)
             .bind(user)
             .execute(&mut *tx)
             .await?;
-        let live: Vec<String> = sqlx::query_scalar(
-            "SELECT sid FROM user_sessions WHERE user_id = ? AND revoked_at IS NULL AND expires_at > ? FOR UPDATE",
-        )
-        .bind(user)
-        .bind(now)
-        .fetch_all(&mut *tx)
-        .await?;
-        let others: Vec<String> = live.into_iter().filter(|sid| sid != keep).collect();
-        for sid in &others {
-            set_revoked(&mut tx, user, sid).await?;
-        }
+        sqlx::query("UPDATE user_sessions SET revoked_at = ? WHERE user_id = ? AND sid <> ? AND revoked_at IS NULL")
+            .bind(now)
+            .bind(user)
+            .bind(keep)
+            .execute(&mut *tx)
+            .await?;
+        let others = revoked_at(&mut tx, user, now).await?;
         tx.commit().await?;
-        Ok(others)
+        Ok(Some(others))
     }
 
     /// The revocations since a time, by the keys that access tokens carry: session ids, and the signatures of the
@@ -249,30 +354,73 @@ impl Sessions {
         Ok(sids.into_iter().chain(signatures).collect())
     }
 
-    /// Deletes rows whose tokens have all expired.
+    /// Deletes rows whose tokens have all expired, in batches, until none is left.
     pub async fn prune(&self) -> Result<()> {
         let now = Utc::now();
-        for (delete, before) in [
-            ("DELETE FROM user_sessions WHERE expires_at < ? LIMIT 10000", now),
-            ("DELETE FROM user_used_refresh_tokens WHERE used_at < ? LIMIT 10000", now - self.refresh_lifetime),
-            ("DELETE FROM user_ended_tokens WHERE expires_at < ? LIMIT 10000", now - Duration::from_secs(3600)),
+        for (table, column, before) in [
+            ("user_sessions", "expires_at", now),
+            ("user_used_refresh_tokens", "used_at", now - self.bounds.refresh_lifetime),
+            ("user_ended_tokens", "expires_at", now - Duration::from_secs(3600)),
         ] {
-            sqlx::query(delete).bind(before).execute(&self.pool).await?;
+            let delete = format!("DELETE FROM {table} WHERE {column} < ? LIMIT {PRUNE_BATCH}");
+            loop {
+                let delete = sqlx::query(AssertSqlSafe(delete.clone())).bind(before);
+                if delete.execute(&self.pool).await?.rows_affected() < PRUNE_BATCH {
+                    break;
+                }
+            }
         }
         Ok(())
     }
 
-    fn grant(&self, sid: Uuid, user: UserId, email: &str, username: &str) -> SessionGrant {
-        let (email, username) = (email.to_owned(), username.to_owned());
-        let refresh_token = RefreshToken::generate();
-        SessionGrant { sid, user, email, username, refresh_token, refresh_lifetime: self.refresh_lifetime }
+    /// Ends sessions of a user, those first that have been unused for longest, until one more is allowed. Returns the
+    /// ids of the ended sessions.
+    async fn end_excess(&self, tx: &mut MySqlConnection, user: UserId) -> Result<Vec<String>> {
+        let (now, live) = (Utc::now().trunc_subsecs(6), "user_id = ? AND revoked_at IS NULL AND expires_at > ?");
+        let count = format!("SELECT COUNT(*) FROM user_sessions WHERE {live}");
+        let count: i64 = sqlx::query_scalar(AssertSqlSafe(count)).bind(user).bind(now).fetch_one(&mut *tx).await?;
+        let excess = count + 1 - i64::from(self.bounds.per_user);
+        if excess <= 0 {
+            return Ok(Vec::new());
+        }
+        let end = format!("UPDATE user_sessions SET revoked_at = ? WHERE {live} ORDER BY last_used_at, sid LIMIT ?");
+        sqlx::query(AssertSqlSafe(end)).bind(now).bind(user).bind(now).bind(excess).execute(&mut *tx).await?;
+        revoked_at(tx, user, now).await
+    }
+
+    /// `rest` is the time until the session is too old to be refreshed.
+    fn grant(&self, sid: Uuid, account: &Credentials, rest: Duration) -> SessionGrant {
+        SessionGrant {
+            sid,
+            user: account.id,
+            email: account.email.clone(),
+            username: account.username.clone(),
+            refresh_token: RefreshToken::generate(),
+            refresh_lifetime: self.bounds.refresh_lifetime.min(rest),
+            ended: Vec::new(),
+        }
     }
 }
 
 impl RefreshableSession {
-    fn is_live(&self) -> bool {
-        self.revoked_at.is_none() && self.expires_at > Utc::now()
+    fn is_live(&self, now: DateTime<Utc>) -> bool {
+        self.revoked_at.is_none() && self.expires_at > now
     }
+
+    fn family(&self) -> Result<RefreshFamily> {
+        let bytes = |column: &[u8]| <[u8; 32]>::try_from(column).map_err(Error::internal);
+        Ok(RefreshFamily {
+            current: RefreshTokenHash(bytes(&self.refresh_hash)?),
+            salt: self.successor_salt.as_deref().map(bytes).transpose()?.map(SuccessorSalt),
+            rotated_at: self.last_used_at,
+        })
+    }
+}
+
+/// The sessions of a user that were revoked at exactly this time.
+async fn revoked_at(tx: &mut MySqlConnection, user: UserId, at: DateTime<Utc>) -> Result<Vec<String>> {
+    let sids = sqlx::query_scalar("SELECT sid FROM user_sessions WHERE user_id = ? AND revoked_at = ?");
+    Ok(sids.bind(user).bind(at).fetch_all(tx).await?)
 }
 
 async fn set_revoked(connection: &mut MySqlConnection, user: UserId, sid: &str) -> Result<bool> {

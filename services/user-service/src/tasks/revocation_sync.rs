@@ -7,7 +7,6 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use futures_util::future::try_join_all;
 use redis::AsyncCommands;
 use tokio_util::sync::CancellationToken;
 
@@ -27,8 +26,8 @@ const COMMIT_DELAY: Duration = Duration::from_secs(10);
 /// Services accept a token for a moment after its expiry, and clocks differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// Concurrent writes to Redis.
-const BATCH: usize = 100;
+/// Revocations in one round trip to Redis, and accounts in one transaction.
+const BATCH: usize = 500;
 
 const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
 
@@ -97,31 +96,33 @@ impl RevocationSync {
         let since = self.copied_until.map_or(now - self.token_lifetime - CLOCK_SKEW, |until| until - COMMIT_DELAY);
         let revoked = self.sessions.revoked_since(since).await?;
         for batch in revoked.chunks(BATCH) {
-            try_join_all(batch.iter().map(|session| self.revocations.revoke(session, self.token_lifetime))).await?;
+            self.revocations.revoke(batch, self.token_lifetime).await?;
         }
         self.copied_until = Some(now);
         Ok(())
     }
 
-    /// Revokes the tokens of deactivated accounts and removes the accounts from the search; restores reactivated ones.
+    /// Ends the sessions of deactivated accounts, revokes their tokens and removes the accounts from the search; restores reactivated ones.
     async fn copy_deactivations(&mut self) -> Result<()> {
         let now: HashSet<UserId> = self.accounts.deactivated().await?.into_iter().collect();
-        for user in now.difference(&self.deactivated) {
-            self.revocations.revoke_user(*user, self.token_lifetime).await?;
-            self.refresh_copies(*user).await?;
+        let changed = |from: &HashSet<UserId>, to: &HashSet<UserId>| to.difference(from).copied().collect::<Vec<_>>();
+        for batch in changed(&self.deactivated, &now).chunks(BATCH) {
+            self.sessions.revoke_deactivated(batch).await?;
+            self.revocations.revoke_users(batch, self.token_lifetime).await?;
+            self.refresh_copies(batch).await?;
         }
-        for user in self.deactivated.difference(&now) {
-            self.revocations.restore_user(*user).await?;
-            self.refresh_copies(*user).await?;
+        for batch in changed(&now, &self.deactivated).chunks(BATCH) {
+            self.revocations.restore_users(batch).await?;
+            self.refresh_copies(batch).await?;
         }
         self.deactivated = now;
         Ok(())
     }
 
-    /// Updates the copies of an account's state: the search index and the cached profile.
-    async fn refresh_copies(&self, user: UserId) -> Result<()> {
-        self.directory.reindex(&[user]).await?;
-        self.profiles.invalidate(user).await;
+    /// Updates the copies of the state of accounts: the search index and the cached profiles.
+    async fn refresh_copies(&self, users: &[UserId]) -> Result<()> {
+        self.directory.reindex(users).await?;
+        self.profiles.invalidate(users).await;
         Ok(())
     }
 

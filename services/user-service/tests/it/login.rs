@@ -105,7 +105,7 @@ async fn only_the_right_password_reveals_that_an_account_is_deactivated() {
 }
 
 #[tokio::test]
-async fn deactivation_by_an_operator_ends_all_sessions_and_can_be_reversed() {
+async fn deactivation_by_an_operator_ends_all_sessions_for_good() {
     let app = TestApp::start().await;
     let ann = app.person("ann").await;
     let bob = app.person("bob").await;
@@ -125,7 +125,15 @@ async fn deactivation_by_an_operator_ends_all_sessions_and_can_be_reversed() {
 
     bob.client.get(&format!("/users/{}", ann.id)).await.expect(200);
     app.execute("UPDATE users SET is_active = TRUE").await;
-    eventually("ann is back", || async { ann.client.get("/profile/me").await.ok().then_some(()) }).await;
+    let again = eventually("ann is back", || async {
+        let again = app.log_in("ann").await;
+        again.client.get("/profile/me").await.ok().then_some(again)
+    })
+    .await;
+    ann.client.get("/profile/me").await.expect(401);
+    let refresh = json!({"refresh_token": ann.token["refresh_token"]});
+    app.anonymous().post("/auth/refresh", refresh).await.expect(401);
+    again.client.get("/profile/me").await.expect(200);
     eventually("ann is found", || async {
         let found = bob.client.get("/users/search?query=ann").await.expect(200);
         (found["total_count"] == 1 && found["users"][0]["username"] == "ann").then_some(())

@@ -1,9 +1,16 @@
 //! Refresh tokens and the list of sessions.
 
+use futures_util::future::join_all;
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
+use testkit::Answer;
 
 use crate::app::TestApp;
+
+/// Presents the refresh token of these tokens.
+pub async fn refresh(app: &TestApp, token: &Value) -> Answer {
+    app.anonymous().post("/auth/refresh", json!({"refresh_token": token["refresh_token"]})).await
+}
 
 #[tokio::test]
 async fn a_refresh_token_is_exchanged_once() {
@@ -22,34 +29,86 @@ async fn a_refresh_token_is_exchanged_once() {
 }
 
 #[tokio::test]
-async fn a_reused_refresh_token_revokes_the_session() {
+async fn a_refresh_token_that_is_older_than_the_predecessor_revokes_the_session() {
     let app = TestApp::start().await;
     let ann = app.person("ann").await;
-    let anonymous = app.anonymous();
-    let first = json!({"refresh_token": ann.token["refresh_token"]});
-    let second = anonymous.post("/auth/refresh", first.clone()).await.expect(200);
+    let second = refresh(&app, &ann.token).await.expect(200);
+    let third = refresh(&app, &second).await.expect(200);
 
-    anonymous.post("/auth/refresh", first).await.expect(401);
+    refresh(&app, &ann.token).await.expect(401);
 
-    anonymous.post("/auth/refresh", json!({"refresh_token": second["refresh_token"]})).await.expect(401);
-    ann.client.get("/profile/me").await.expect(401);
-    app.server.client(second["access_token"].as_str().unwrap()).get("/profile/me").await.expect(401);
+    refresh(&app, &third).await.expect(401);
+    for token in [&ann.token, &second, &third] {
+        app.server.client(token["access_token"].as_str().unwrap()).get("/profile/me").await.expect(401);
+    }
 }
 
 #[tokio::test]
-async fn concurrent_use_of_one_refresh_token_revokes_the_session() {
+async fn a_lost_answer_to_a_refresh_can_be_requested_again() {
     let app = TestApp::start().await;
     let ann = app.person("ann").await;
-    let anonymous = app.anonymous();
+
+    let lost = refresh(&app, &ann.token).await.expect(200);
+    let again = refresh(&app, &ann.token).await.expect(200);
+
+    assert_eq!(again["refresh_token"], lost["refresh_token"]);
+    assert!(again["refresh_expires_in"].as_u64() <= lost["refresh_expires_in"].as_u64());
+    app.server.client(again["access_token"].as_str().unwrap()).get("/profile/me").await.expect(200);
+    let next = refresh(&app, &again).await.expect(200);
+    assert_ne!(next["refresh_token"], again["refresh_token"]);
+}
+
+#[tokio::test]
+async fn the_predecessor_of_a_refresh_token_is_exchangeable_for_thirty_seconds() {
+    let app = TestApp::start().await;
+    let ann = app.person("ann").await;
+    let second = refresh(&app, &ann.token).await.expect(200);
+    app.execute("UPDATE user_sessions SET last_used_at = last_used_at - INTERVAL 20 SECOND").await;
+    assert_eq!(refresh(&app, &ann.token).await.expect(200)["refresh_token"], second["refresh_token"]);
+
+    app.execute("UPDATE user_sessions SET last_used_at = last_used_at - INTERVAL 11 SECOND").await;
+
+    refresh(&app, &ann.token).await.expect(401);
+    refresh(&app, &second).await.expect(401);
+    ann.client.get("/profile/me").await.expect(401);
+}
+
+#[tokio::test]
+async fn concurrent_uses_of_one_refresh_token_get_the_same_successor() {
+    let app = TestApp::start().await;
+    let other = app.replica().await;
+    let ann = app.person("ann").await;
     let presented = json!({"refresh_token": ann.token["refresh_token"]});
 
-    let (one, two) =
-        tokio::join!(anonymous.post("/auth/refresh", presented.clone()), anonymous.post("/auth/refresh", presented));
+    let answers = join_all((0..8).map(|n| {
+        let (client, presented) = (if n % 2 == 0 { app.anonymous() } else { other.client("") }, presented.clone());
+        async move { client.post("/auth/refresh", presented).await.expect(200) }
+    }))
+    .await;
 
-    let mut statuses = [one.status, two.status];
-    statuses.sort_unstable();
-    assert_eq!(statuses, [200, 401]);
-    ann.client.get("/profile/me").await.expect(401);
+    for answer in &answers {
+        assert_eq!(answer["refresh_token"], answers[0]["refresh_token"]);
+        app.server.client(answer["access_token"].as_str().unwrap()).get("/profile/me").await.expect(200);
+    }
+    refresh(&app, &answers[0]).await.expect(200);
+}
+
+#[tokio::test]
+async fn the_stored_row_does_not_contain_the_successor_of_a_refresh_token() {
+    let app = TestApp::start().await;
+    let ann = app.person("ann").await;
+    let second = refresh(&app, &ann.token).await.expect(200);
+    let token = second["refresh_token"].as_str().unwrap();
+
+    let row: String = sqlx::query_scalar(
+        "SELECT CONCAT_WS(' ', HEX(refresh_hash), HEX(successor_salt), u.used_hashes) FROM user_sessions,
+         (SELECT GROUP_CONCAT(HEX(refresh_hash)) AS used_hashes FROM user_used_refresh_tokens) u",
+    )
+    .fetch_one(&app.pool)
+    .await
+    .unwrap();
+
+    assert!(!row.to_lowercase().contains(token), "{row}");
 }
 
 #[tokio::test]
