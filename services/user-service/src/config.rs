@@ -42,6 +42,8 @@ pub struct LimitConfig {
     pub address_failures: u64,
     /// Wrong passwords for one account.
     pub account_failures: u64,
+    /// Wrong current passwords of one account in changes of its password.
+    pub password_failures: u64,
     /// Registrations from one address.
     pub registrations: u64,
 }
@@ -83,6 +85,7 @@ impl LimitConfig {
             window: env.seconds("LOGIN_LIMIT_WINDOW_SECONDS", 900, 1..=DAY_SECONDS)?,
             address_failures: env.number("LOGIN_LIMIT_ADDRESS_FAILURES", 100, 0..=1_000_000)?,
             account_failures: env.number("LOGIN_LIMIT_ACCOUNT_FAILURES", 10, 0..=1_000_000)?,
+            password_failures: env.number("LOGIN_LIMIT_PASSWORD_FAILURES", 10, 0..=1_000_000)?,
             registrations: env.number("LOGIN_LIMIT_REGISTRATIONS", 1_000, 0..=1_000_000)?,
         })
     }

@@ -46,8 +46,10 @@ pub use config::{Config, LimitConfig, PasswordConfig, Scheme};
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::state::AppState;
-use crate::store::{Accounts, Directory, ExistingAccounts, OnlineStatus, ProfileCache, Profiles, RateLimits, Sessions};
-use crate::tasks::{PresenceSweeper, RevocationSync};
+use crate::store::{
+    Accounts, Directory, EmailForms, ExistingAccounts, OnlineStatus, ProfileCache, Profiles, RateLimits, Sessions,
+};
+use crate::tasks::{EmailFormBackfill, PresenceSweeper, RevocationSync};
 
 pub const SERVICE: Service =
     Service { name: "user-service", title: "User Service", port: 8005, refusals: Detail::Object, password_flow: true };
@@ -76,6 +78,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let sessions = Sessions::new(pool.clone(), outbox.clone(), presence.clone(), config.refresh_lifetime);
     let profiles = Profiles::new(pool.clone(), outbox.clone(), cache.clone());
     let directory = Directory::new(pool.clone());
+    let email_forms = EmailForms::new(pool.clone());
     let status = OnlineStatus::new(pool, outbox.clone(), presence.clone(), cache);
 
     let stopping = shutdown.stopping_token();
@@ -95,6 +98,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         auth.tokens().lifetime(),
     );
     shutdown.spawn(revocation_sync.run(stopping.clone()));
+    shutdown.spawn(EmailFormBackfill::new(email_forms).run(stopping.clone()));
     shutdown.spawn(tasks::backfill_search_index(directory.clone(), stopping));
 
     let state = AppState {

@@ -212,10 +212,11 @@ async fn log_in(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Js
 
 /// Returns the account if the password is right. The error and the time do not show whether the account exists.
 async fn authenticate(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Credentials> {
-    let (email, password) = (given.email.as_str(), given.password.0.as_str());
-    let (address, account) = (app.limits.address(client.address), app.limits.account(email));
-    app.limits.check(&[&address, &account]).await?;
+    let (email, password) = (&given.email, given.password.0.as_str());
     let found = app.accounts.by_email(email).await?;
+    let address = app.limits.address(client.address);
+    let account = app.limits.account(found.as_ref().map(|found| found.id), email.canonical());
+    app.limits.check(&[&address, &account]).await?;
     let verdict = app.passwords.verify(password, found.as_ref().map(|found| found.password_hash.as_str())).await?;
     let Some(found) = found.filter(|_| verdict != Verdict::Wrong) else {
         app.limits.count(&[&address, &account]).await?;

@@ -62,7 +62,7 @@ async fn change_password(
         return Err(too_long_for_bcrypt("new_password"));
     }
     let account = app.accounts.by_id(me.id).await?.ok_or_else(|| Error::not_found("User not found"))?;
-    let budget = app.limits.account(&account.email);
+    let budget = app.limits.password_change(account.id);
     app.limits.check(&[&budget]).await?;
     let verdict = app.passwords.verify(&change.current_password.0, Some(&account.password_hash)).await?;
     if verdict == Verdict::Wrong {

@@ -1,5 +1,6 @@
 //! The rules for names, e-mail addresses, passwords and refresh tokens. No I/O.
 
+mod canonical_email;
 mod email;
 mod names;
 mod password;
@@ -8,6 +9,7 @@ mod refresh;
 mod rule;
 mod username;
 
+pub use canonical_email::CanonicalEmail;
 pub use email::Email;
 pub use names::{Names, SearchTerm};
 pub use password::NewPassword;

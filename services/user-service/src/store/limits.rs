@@ -12,10 +12,12 @@ use redis::AsyncCommands;
 use sha2::{Digest, Sha256};
 
 use common::error::Error;
+use common::id::UserId;
 use engines::error::Result;
 use engines::redis::Redis;
 
 use crate::config::LimitConfig;
+use crate::domain::CanonicalEmail;
 
 #[derive(Clone)]
 pub struct RateLimits {
@@ -44,12 +46,23 @@ impl RateLimits {
         Budget { key, limit: self.config.address_failures }
     }
 
-    /// The budget for failures for an e-mail address, whether or not it has an account.
-    pub fn account(&self, email: &str) -> Budget {
-        // The hash bounds the length of the key and hides the address.
-        let digest = Sha256::digest(email.to_lowercase().as_bytes());
-        let name = hex::encode(&digest[..16]);
-        Budget { key: self.redis.key(format_args!("rate_limit:account:{name}")), limit: self.config.account_failures }
+    /// The budget for failures for an account, or for an e-mail address without one.
+    pub fn account(&self, account: Option<UserId>, email: &CanonicalEmail) -> Budget {
+        let key = match account {
+            Some(user) => self.redis.key(format_args!("rate_limit:account:{user}")),
+            None => {
+                // The hash bounds the length of the key and hides the address.
+                let digest = Sha256::digest(email.as_str().as_bytes());
+                self.redis.key(format_args!("rate_limit:address:{}", hex::encode(&digest[..16])))
+            }
+        };
+        Budget { key, limit: self.config.account_failures }
+    }
+
+    /// The budget for wrong current passwords in changes of a password. Guesses at logins do not use it up.
+    pub fn password_change(&self, user: UserId) -> Budget {
+        let key = self.redis.key(format_args!("rate_limit:password:{user}"));
+        Budget { key, limit: self.config.password_failures }
     }
 
     /// The budget for registrations from an address.

@@ -3,6 +3,7 @@
 mod accounts;
 mod cache;
 mod directory;
+mod email_forms;
 mod existing;
 mod limits;
 mod online_status;
@@ -13,6 +14,7 @@ mod sessions;
 pub use accounts::{Accounts, Credentials, NewAccount, RegisteredAccount};
 pub use cache::ProfileCache;
 pub use directory::Directory;
+pub use email_forms::{Collision, EmailForms};
 pub use existing::ExistingAccounts;
 pub use limits::RateLimits;
 pub use online_status::OnlineStatus;

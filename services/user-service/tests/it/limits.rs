@@ -106,7 +106,7 @@ async fn registrations_from_one_address_are_limited() {
 
 #[tokio::test]
 async fn wrong_current_passwords_in_a_password_change_are_limited() {
-    let app = TestApp::start_with(&[("LOGIN_LIMIT_ACCOUNT_FAILURES", "2")]).await;
+    let app = TestApp::start_with(&[("LOGIN_LIMIT_PASSWORD_FAILURES", "2")]).await;
     let ann = app.person("ann").await;
     let guess = json!({"current_password": "wrong", "new_password": "An0ther-one!"});
     ann.client.put("/auth/password", guess.clone()).await.expect(400);

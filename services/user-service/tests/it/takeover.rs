@@ -102,5 +102,6 @@ async fn two_replicas_migrate_one_schema_concurrently() {
     }
     let applied: i64 =
         sqlx::query_scalar("SELECT COUNT(*) FROM user_migrations WHERE success").fetch_one(&app.pool).await.unwrap();
-    assert_eq!(applied, 5);
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap().count();
+    assert_eq!(applied, files as i64);
 }
