@@ -47,7 +47,8 @@ use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::state::AppState;
 use crate::store::{
-    Accounts, Directory, EmailForms, ExistingAccounts, OnlineStatus, ProfileCache, Profiles, RateLimits, Sessions,
+    Accounts, Directory, EmailForms, ExistingAccounts, LoginNetworks, OnlineStatus, ProfileCache, Profiles, RateLimits,
+    Sessions,
 };
 use crate::tasks::{EmailFormBackfill, PresenceSweeper, RevocationSync};
 
@@ -78,6 +79,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let sessions = Sessions::new(pool.clone(), outbox.clone(), presence.clone(), config.refresh_lifetime);
     let profiles = Profiles::new(pool.clone(), outbox.clone(), cache.clone());
     let directory = Directory::new(pool.clone());
+    let login_networks = LoginNetworks::new(pool.clone(), &config.limits);
     let email_forms = EmailForms::new(pool.clone());
     let status = OnlineStatus::new(pool, outbox.clone(), presence.clone(), cache);
 
@@ -106,6 +108,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         presence,
         passwords: Passwords::new(&config.passwords, &platform.metrics)?,
         limits: RateLimits::new(redis, config.limits),
+        login_networks,
         accounts,
         existing: ExistingAccounts::new(profiles.clone(), config.exists_cache_ttl),
         sessions,

@@ -6,7 +6,7 @@ use service::auth::Auth;
 
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
-use crate::store::{Accounts, Directory, ExistingAccounts, Profiles, RateLimits, Sessions};
+use crate::store::{Accounts, Directory, ExistingAccounts, LoginNetworks, Profiles, RateLimits, Sessions};
 
 /// Cheap to clone: every field is a handle.
 #[derive(Clone)]
@@ -15,6 +15,7 @@ pub struct AppState {
     pub presence: Presence,
     pub passwords: Passwords,
     pub limits: RateLimits,
+    pub login_networks: LoginNetworks,
     pub accounts: Accounts,
     pub existing: ExistingAccounts,
     pub sessions: Sessions,

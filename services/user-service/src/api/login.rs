@@ -18,7 +18,7 @@ use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, LoginErro
 use crate::domain::{Email, RefreshTokenHash};
 use crate::passwords::Verdict;
 use crate::state::AppState;
-use crate::store::{ClientInfo, Credentials, RefreshOutcome, SessionGrant};
+use crate::store::{ClientInfo, Credentials, LoginAccount, RefreshOutcome, SessionGrant};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -153,7 +153,7 @@ async fn refresh(
     client: ClientInfo,
     Valid(presented): Valid<Refresh>,
 ) -> Result<Json<Token>> {
-    let budget = app.limits.address(client.address);
+    let budget = app.limits.network(client.network());
     app.limits.check(&[&budget]).await?;
     match app.sessions.refresh(RefreshTokenHash::of(&presented.refresh_token.0)).await? {
         RefreshOutcome::Rotated(grant) => {
@@ -212,26 +212,34 @@ async fn log_in(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Js
 
 /// Returns the account if the password is right. The error and the time do not show whether the account exists.
 async fn authenticate(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Credentials> {
-    let (email, password) = (&given.email, given.password.0.as_str());
-    let found = app.accounts.by_email(email).await?;
-    let address = app.limits.address(client.address);
-    let account = app.limits.account(found.as_ref().map(|found| found.id), email.canonical());
-    app.limits.check(&[&address, &account]).await?;
-    let verdict = app.passwords.verify(password, found.as_ref().map(|found| found.password_hash.as_str())).await?;
-    let Some(found) = found.filter(|_| verdict != Verdict::Wrong) else {
-        app.limits.count(&[&address, &account]).await?;
+    let (email, password, network) = (&given.email, given.password.0.as_str(), client.network());
+    let (account, last_login) = match app.accounts.by_email(email, network).await? {
+        Some(LoginAccount { credentials, last_login_at }) => (Some(credentials), last_login_at),
+        None => (None, None),
+    };
+    let id = account.as_ref().map(|account| account.id);
+    let budgets = app.limits.login(network, id, email.canonical(), app.login_networks.is_known(last_login));
+    app.limits.check(&budgets.all()).await?;
+    let verdict = app.passwords.verify(password, account.as_ref().map(|account| &*account.password_hash)).await?;
+    let Some(account) = account.filter(|_| verdict != Verdict::Wrong) else {
+        app.limits.count(&budgets.all()).await?;
         return Err(Error::unauthenticated("Invalid email or password"));
     };
     // Concurrent attempts may have used up a budget since the first check.
-    app.limits.check(&[&address, &account]).await?;
-    if !found.is_active {
+    app.limits.check(&budgets.all()).await?;
+    if !account.is_active {
         return Err(Error::forbidden("Account is deactivated"));
     }
     if verdict == Verdict::Outdated {
-        rehash(app, &found, password).await;
+        rehash(app, &account, password).await;
     }
-    app.limits.reset(&account).await;
-    Ok(found)
+    app.limits.reset(&budgets.account_in_network).await;
+    if let Some(network) = network
+        && let Err(e) = app.login_networks.record(account.id, network, last_login).await
+    {
+        tracing::warn!(error = %e, user_id = account.id.0, "the network of a login was not recorded");
+    }
+    Ok(account)
 }
 
 /// Replaces an outdated hash, which is possible only while the password is at hand. After a failure the next login

@@ -3,6 +3,7 @@
 mod canonical_email;
 mod email;
 mod names;
+mod network;
 mod password;
 mod profile;
 mod refresh;
@@ -12,6 +13,7 @@ mod username;
 pub use canonical_email::CanonicalEmail;
 pub use email::Email;
 pub use names::{Names, SearchTerm};
+pub use network::Network;
 pub use password::NewPassword;
 pub use profile::{DisplayName, Edit, ImageUrl, ProfileEdit, StatusMessage};
 pub use refresh::{RefreshToken, RefreshTokenHash};

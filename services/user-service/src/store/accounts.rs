@@ -11,7 +11,7 @@ use engines::mysql;
 use engines::outbox::Outbox;
 
 use super::directory;
-use crate::domain::{CanonicalEmail, DisplayName, Email, Names, Username};
+use crate::domain::{CanonicalEmail, DisplayName, Email, Names, Network, Username};
 
 /// The columns of `users` that authentication needs.
 #[derive(Clone)]
@@ -45,6 +45,15 @@ pub struct Credentials {
     pub username: String,
     pub password_hash: String,
     pub is_active: bool,
+}
+
+/// The account that a login names.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct LoginAccount {
+    #[sqlx(flatten)]
+    pub credentials: Credentials,
+    /// The account's last recorded login from the caller's network.
+    pub last_login_at: Option<DateTime<Utc>>,
 }
 
 impl Accounts {
@@ -110,21 +119,25 @@ impl Accounts {
         })
     }
 
-    /// The account with this e-mail address.
+    /// The account with this e-mail address, for a login from this network.
     ///
     /// A row of an original has no canonical form until the backfill, and keeps none if another account has the same
     /// form. The key of the original finds such a row.
-    pub async fn by_email(&self, email: &Email) -> Result<Option<Credentials>> {
-        let candidates: Vec<Credentials> = sqlx::query_as(
-            "SELECT id, email, username, password_hash, is_active, 0 AS step FROM users WHERE email_canonical = ?
-             UNION ALL
-             SELECT id, email, username, password_hash, is_active, 1 AS step FROM users
-             WHERE email IN (?, ?) AND email_canonical IS NULL
+    pub async fn by_email(&self, email: &Email, network: Option<Network>) -> Result<Option<LoginAccount>> {
+        let candidates: Vec<LoginAccount> = sqlx::query_as(
+            "SELECT id, email, username, password_hash, is_active, last_login_at FROM (
+                SELECT id, email, username, password_hash, is_active, 0 AS step FROM users WHERE email_canonical = ?
+                UNION ALL
+                SELECT id, email, username, password_hash, is_active, 1 AS step FROM users
+                WHERE email IN (?, ?) AND email_canonical IS NULL
+             ) found
+             LEFT JOIN user_login_networks n ON n.user_id = found.id AND n.network = ?
              ORDER BY step, id",
         )
         .bind(email.canonical().as_str())
         .bind(email.spelling())
         .bind(email.canonical().as_str())
+        .bind(network.map(|network| network.to_string()))
         .fetch_all(&self.pool)
         .await?;
         Ok(meant_by(email, candidates))
@@ -165,9 +178,9 @@ impl RegisteredAccount {
 
 /// The account that a spelling means: the one with exactly this spelling, otherwise the first one with its form. The key
 /// of the original also finds other addresses, because its collation ignores accents.
-fn meant_by(email: &Email, candidates: Vec<Credentials>) -> Option<Credentials> {
-    let same = |found: &Credentials| CanonicalEmail::of(&found.email).as_ref() == Some(email.canonical());
-    let mut same: Vec<Credentials> = candidates.into_iter().filter(same).collect();
-    let exact = same.iter().position(|found| found.email == email.spelling()).unwrap_or(0);
+fn meant_by(email: &Email, candidates: Vec<LoginAccount>) -> Option<LoginAccount> {
+    let same = |found: &LoginAccount| CanonicalEmail::of(&found.credentials.email).as_ref() == Some(email.canonical());
+    let mut same: Vec<LoginAccount> = candidates.into_iter().filter(same).collect();
+    let exact = same.iter().position(|found| found.credentials.email == email.spelling()).unwrap_or(0);
     (!same.is_empty()).then(|| same.swap_remove(exact))
 }

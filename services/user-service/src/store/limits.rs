@@ -5,7 +5,6 @@
 //! the password was right than the limit allows. Without Redis there is no limit; the queue for password hashing still
 //! bounds the number of attempts.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use redis::AsyncCommands;
@@ -17,7 +16,7 @@ use engines::error::Result;
 use engines::redis::Redis;
 
 use crate::config::LimitConfig;
-use crate::domain::CanonicalEmail;
+use crate::domain::{CanonicalEmail, Network};
 
 #[derive(Clone)]
 pub struct RateLimits {
@@ -32,31 +31,58 @@ pub struct Budget {
     limit: u64,
 }
 
+/// The budgets of a login.
+#[derive(Clone, Debug)]
+pub struct LoginBudgets {
+    /// Failures from the network, for all accounts.
+    network: Budget,
+    /// Failures for the account from the network.
+    pub account_in_network: Budget,
+    /// Failures for the account from all known networks, or from all new ones.
+    account: Budget,
+}
+
+impl LoginBudgets {
+    pub fn all(&self) -> [&Budget; 3] {
+        [&self.network, &self.account_in_network, &self.account]
+    }
+}
+
 impl RateLimits {
     pub fn new(redis: Redis, config: LimitConfig) -> Self {
         Self { redis, config }
     }
 
-    /// The budget for failures from an address.
-    pub fn address(&self, address: Option<IpAddr>) -> Budget {
-        let key = match address {
-            Some(address) => self.redis.key(format_args!("rate_limit:{}", address.to_canonical())),
-            None => self.redis.key(format_args!("rate_limit:unknown")),
-        };
+    /// The budget for failures from a network.
+    pub fn network(&self, network: Option<Network>) -> Budget {
+        let key = self.redis.key(format_args!("rate_limit:{}", name(network)));
         Budget { key, limit: self.config.address_failures }
     }
 
-    /// The budget for failures for an account, or for an e-mail address without one.
-    pub fn account(&self, account: Option<UserId>, email: &CanonicalEmail) -> Budget {
-        let key = match account {
-            Some(user) => self.redis.key(format_args!("rate_limit:account:{user}")),
-            None => {
-                // The hash bounds the length of the key and hides the address.
-                let digest = Sha256::digest(email.as_str().as_bytes());
-                self.redis.key(format_args!("rate_limit:address:{}", hex::encode(&digest[..16])))
-            }
+    /// The budgets of a login to an account, or with an e-mail address that has none. Guesses from new networks do not
+    /// use up the budget of the networks that the account knows.
+    pub fn login(
+        &self,
+        network: Option<Network>,
+        account: Option<UserId>,
+        email: &CanonicalEmail,
+        is_known: bool,
+    ) -> LoginBudgets {
+        let account = match account {
+            Some(user) => user.to_string(),
+            // The hash bounds the length of the key and hides the address.
+            None => hex::encode(&Sha256::digest(email.as_str().as_bytes())[..16]),
         };
-        Budget { key, limit: self.config.account_failures }
+        let networks = if is_known { "known" } else { "new" };
+        let of_account = |networks: &str, limit| Budget {
+            key: self.redis.key(format_args!("rate_limit:account:{account}:{networks}")),
+            limit,
+        };
+        LoginBudgets {
+            network: self.network(network),
+            account_in_network: of_account(&name(network), self.config.account_failures),
+            account: of_account(networks, self.config.account_total_failures),
+        }
     }
 
     /// The budget for wrong current passwords in changes of a password. Guesses at logins do not use it up.
@@ -65,9 +91,9 @@ impl RateLimits {
         Budget { key, limit: self.config.password_failures }
     }
 
-    /// The budget for registrations from an address.
-    pub fn registrations(&self, address: Option<IpAddr>) -> Budget {
-        let Budget { key, .. } = self.address(address);
+    /// The budget for registrations from a network.
+    pub fn registrations(&self, network: Option<Network>) -> Budget {
+        let Budget { key, .. } = self.network(network);
         Budget { key: format!("{key}:register"), limit: self.config.registrations }
     }
 
@@ -126,4 +152,8 @@ impl Budget {
     fn exceeded(&self, count: i64) -> bool {
         self.limit > 0 && count.unsigned_abs() > self.limit
     }
+}
+
+fn name(network: Option<Network>) -> String {
+    network.map_or_else(|| "unknown".to_owned(), |network| network.to_string())
 }

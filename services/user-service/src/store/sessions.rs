@@ -16,7 +16,7 @@ use engines::presence::Presence;
 use service::auth::CurrentUser;
 
 use super::{Credentials, lock_user, online_status};
-use crate::domain::{RefreshToken, RefreshTokenHash};
+use crate::domain::{Network, RefreshToken, RefreshTokenHash};
 
 /// The tables `user_sessions`, `user_used_refresh_tokens` and `user_ended_tokens`.
 #[derive(Clone)]
@@ -32,6 +32,12 @@ pub struct Sessions {
 pub struct ClientInfo {
     pub address: Option<IpAddr>,
     pub user_agent: Option<String>,
+}
+
+impl ClientInfo {
+    pub fn network(&self) -> Option<Network> {
+        self.address.map(Network::of)
+    }
 }
 
 /// The values from which the tokens of an opened or refreshed session are made.

@@ -74,9 +74,10 @@ async fn an_accent_a_dot_or_a_plus_sign_makes_another_address() {
 async fn all_spellings_share_one_budget_of_failures() {
     let app = TestApp::start_with(&[("LOGIN_LIMIT_ACCOUNT_FAILURES", "3")]).await;
     register(&app, "ann@éxample.com", "ann").await.expect(201);
-    for spelling in ["ANN@éxample.com", "ａnn@éxample.com", "ann@xn--xample-9ua.com"] {
-        log_in(&app, spelling, "wrong").await.expect(401);
-        log_in(&app, &spelling.replace("nn", "nonymous"), "wrong").await.expect(401);
+    for domain in ["éxample.com", "ÉXAMPLE.com", "xn--xample-9ua.com"] {
+        for local in ["ANN", "ａｎonymous"] {
+            log_in(&app, &format!("{local}@{domain}"), "wrong").await.expect(401);
+        }
     }
 
     for email in ["ann@éxample.com", "anonymous@éxample.com"] {
