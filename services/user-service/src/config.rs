@@ -51,11 +51,17 @@ pub enum Scheme {
 #[derive(Clone, Debug)]
 pub struct LimitConfig {
     pub window: Duration,
-    /// Wrong passwords and refused refresh tokens from one address.
+    /// Wrong passwords and refused refresh tokens from one network.
     pub address_failures: u64,
-    /// Wrong passwords for one account.
+    /// Wrong passwords for one account from one network.
     pub account_failures: u64,
-    /// Registrations from one address.
+    /// Wrong passwords for one account from all networks that are new to it, and as many from all that it knows.
+    pub account_total_failures: u64,
+    /// For how many days an account knows a network after a login from there.
+    pub known_network_days: i64,
+    /// Wrong current passwords of one account in changes of its password.
+    pub password_failures: u64,
+    /// Registrations from one network.
     pub registrations: u64,
     /// Refreshes of one session.
     pub refreshes: u64,
@@ -104,6 +110,9 @@ impl LimitConfig {
             window: env.seconds("LOGIN_LIMIT_WINDOW_SECONDS", 900, 1..=DAY_SECONDS)?,
             address_failures: env.number("LOGIN_LIMIT_ADDRESS_FAILURES", 100, 0..=1_000_000)?,
             account_failures: env.number("LOGIN_LIMIT_ACCOUNT_FAILURES", 10, 0..=1_000_000)?,
+            account_total_failures: env.number("LOGIN_LIMIT_ACCOUNT_TOTAL_FAILURES", 50, 0..=1_000_000)?,
+            known_network_days: env.number("LOGIN_LIMIT_KNOWN_NETWORK_DAYS", 30, 1..=365)? as i64,
+            password_failures: env.number("LOGIN_LIMIT_PASSWORD_FAILURES", 10, 0..=1_000_000)?,
             registrations: env.number("LOGIN_LIMIT_REGISTRATIONS", 1_000, 0..=1_000_000)?,
             refreshes: env.number("LOGIN_LIMIT_REFRESHES", 100, 0..=1_000_000)?,
         })

@@ -51,10 +51,10 @@ use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::state::AppState;
 use crate::store::{
-    Accounts, Directory, ExistingAccounts, OnlineStatus, ProfileCache, Profiles, RateLimits, SecondFactors,
-    SessionBounds, Sessions,
+    Accounts, Directory, EmailForms, ExistingAccounts, LoginNetworks, OnlineStatus, ProfileCache, Profiles, RateLimits,
+    SecondFactors, SessionBounds, Sessions,
 };
-use crate::tasks::{PresenceSweeper, RevocationSync};
+use crate::tasks::{EmailFormBackfill, PresenceSweeper, RevocationSync};
 use crate::vault::Vault;
 
 pub const SERVICE: Service =
@@ -105,6 +105,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let directory = Directory::new(pool.clone());
     let vault = config.mfa_secret_key.as_ref().map(|key| Vault::new(key, config.mfa_secret_key_previous.as_ref()));
     let second_factors = SecondFactors::new(pool.clone(), vault);
+    let login_networks = LoginNetworks::new(pool.clone(), &config.limits);
+    let email_forms = EmailForms::new(pool.clone());
     let status = OnlineStatus::new(pool, outbox.clone(), presence.clone(), cache);
 
     let stopping = shutdown.stopping_token();
@@ -124,6 +126,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         auth.tokens().lifetime(),
     );
     shutdown.spawn(revocation_sync.run(stopping.clone()));
+    shutdown.spawn(EmailFormBackfill::new(email_forms).run(stopping.clone()));
     shutdown.spawn(tasks::backfill_search_index(directory.clone(), stopping));
 
     let tail = Tail::start(&base.kafka, &producer, &[&base.kafka.topics.friend_events], shutdown.stopping_token())?;
@@ -137,6 +140,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         presence,
         passwords: Passwords::new(&config.passwords, &platform.metrics)?,
         limits: RateLimits::new(redis, config.limits),
+        login_networks,
         accounts,
         existing: ExistingAccounts::new(profiles.clone(), config.exists_cache_ttl),
         sessions,

@@ -10,7 +10,9 @@ use service::blocks::Blocks;
 
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
-use crate::store::{Accounts, Directory, ExistingAccounts, Profiles, RateLimits, SecondFactors, Sessions};
+use crate::store::{
+    Accounts, Directory, ExistingAccounts, LoginNetworks, Profiles, RateLimits, SecondFactors, Sessions,
+};
 
 /// Cheap to clone: every field is a handle.
 #[derive(Clone)]
@@ -19,6 +21,7 @@ pub struct AppState {
     pub presence: Presence,
     pub passwords: Passwords,
     pub limits: RateLimits,
+    pub login_networks: LoginNetworks,
     pub accounts: Accounts,
     pub existing: ExistingAccounts,
     pub sessions: Sessions,

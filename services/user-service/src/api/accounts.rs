@@ -82,7 +82,7 @@ async fn create_account(app: &AppState, client: &ClientInfo, new: NewUser) -> Re
     if !app.passwords.can_hash(&new.password) {
         return Err(too_long_for_bcrypt("password"));
     }
-    app.limits.count(&[&app.limits.registrations(client.address)]).await?;
+    app.limits.count(&[&app.limits.registrations(client.network())]).await?;
     let password_hash = app.passwords.hash(new.password.as_str()).await?;
     let display_name = new.display_name.and_then(Edit::into_option);
     let account = NewAccount { email: new.email, username: new.username, display_name, password_hash };

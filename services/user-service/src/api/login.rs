@@ -20,7 +20,7 @@ use super::second_factor::{GivenCode, WRONG_CODE};
 use crate::domain::{Email, EnteredCode, RefreshTokenHash};
 use crate::passwords::Verdict;
 use crate::state::AppState;
-use crate::store::{Budget, ClientInfo, Credentials, RefreshOutcome, SessionGrant};
+use crate::store::{Budget, ClientInfo, Credentials, LoginAccount, RefreshOutcome, SessionGrant};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -166,7 +166,7 @@ async fn refresh(
     client: ClientInfo,
     Valid(presented): Valid<Refresh>,
 ) -> Result<Json<Token>> {
-    let budget = app.limits.address(client.address);
+    let budget = app.limits.network(client.network());
     app.limits.check(&[&budget]).await?;
     let token = presented.refresh_token.0.as_str();
     let Some(holder) = app.sessions.holder(token).await? else {
@@ -244,28 +244,37 @@ async fn open_session(app: &AppState, client: &ClientInfo, given: &Login) -> Res
 
 /// Returns the account if the password is right. The error and the time do not show whether the account exists.
 async fn authenticate(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Credentials> {
-    let (email, password) = (given.email.as_str(), given.password.0.as_str());
-    let (address, account) = (app.limits.address(client.address), app.limits.account(email));
-    app.limits.check(&[&address, &account]).await?;
-    let found = app.accounts.by_email(email).await?;
-    let verdict = app.passwords.verify(password, found.as_ref().map(|found| found.password_hash.as_str())).await?;
-    let Some(mut found) = found.filter(|_| verdict != Verdict::Wrong) else {
-        app.limits.count(&[&address, &account]).await?;
+    let (email, password, network) = (&given.email, given.password.0.as_str(), client.network());
+    let (account, last_login) = match app.accounts.by_email(email, network).await? {
+        Some(LoginAccount { credentials, last_login_at }) => (Some(credentials), last_login_at),
+        None => (None, None),
+    };
+    let id = account.as_ref().map(|account| account.id);
+    let budgets = app.limits.login(network, id, email.canonical(), app.login_networks.is_known(last_login));
+    app.limits.check(&budgets.all()).await?;
+    let verdict = app.passwords.verify(password, account.as_ref().map(|account| &*account.password_hash)).await?;
+    let Some(mut account) = account.filter(|_| verdict != Verdict::Wrong) else {
+        app.limits.count(&budgets.all()).await?;
         return Err(Error::unauthenticated("Invalid email or password"));
     };
     // Concurrent attempts may have used up a budget since the first check.
-    app.limits.check(&[&address, &account]).await?;
-    if !found.is_active {
+    app.limits.check(&budgets.all()).await?;
+    if !account.is_active {
         return Err(Error::forbidden("Account is deactivated"));
     }
-    if app.second_factors.is_enabled(found.id).await? {
-        require_code(app, found.id, given.mfa_code.as_ref(), &[&address, &account]).await?;
+    if app.second_factors.is_enabled(account.id).await? {
+        require_code(app, account.id, given.mfa_code.as_ref(), &budgets.all()).await?;
     }
     if verdict == Verdict::Outdated {
-        rehash(app, &mut found, password).await;
+        rehash(app, &mut account, password).await;
     }
-    app.limits.reset(&account).await;
-    Ok(found)
+    app.limits.reset(&budgets.account_in_network).await;
+    if let Some(network) = network
+        && let Err(e) = app.login_networks.record(account.id, network, last_login).await
+    {
+        tracing::warn!(error = %e, user_id = account.id.0, "the network of a login was not recorded");
+    }
+    Ok(account)
 }
 
 /// Uses up a code of the second factor. A wrong one counts as a wrong password does.

@@ -85,7 +85,7 @@ async fn change_password(
 /// Returns a 400 error for a wrong password, a 404 error without an account, and a 429 error after too many attempts.
 pub(super) async fn require_password(app: &AppState, me: &CurrentUser, given: &GivenPassword) -> Result<Credentials> {
     let account = app.accounts.existing(me.id).await?;
-    let budget = app.limits.account(&account.email);
+    let budget = app.limits.password_change(account.id);
     app.limits.check(&[&budget]).await?;
     if app.passwords.verify(&given.0, Some(&account.password_hash)).await? == Verdict::Wrong {
         app.limits.count(&[&budget]).await?;

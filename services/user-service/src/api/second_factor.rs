@@ -257,7 +257,7 @@ async fn within_budget<T>(
     account: &Credentials,
     used: impl Future<Output = engines::error::Result<Option<T>>>,
 ) -> Result<T> {
-    let budget = app.limits.account(&account.email);
+    let budget = app.limits.password_change(account.id);
     app.limits.check(&[&budget]).await?;
     match used.await? {
         Some(outcome) => Ok(outcome),

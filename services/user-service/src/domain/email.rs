@@ -2,20 +2,29 @@
 
 use common::input::Breach;
 
+use super::CanonicalEmail;
 use super::rule::{Rule, input};
 
 /// The limit of RFC 5321 for the part before the @.
 const MAX_LOCAL_BYTES: usize = 64;
 
-/// A valid e-mail address with its domain in lower case, as the original stores it. The collation of the table compares
-/// addresses without regard to case.
+/// A valid e-mail address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Email(String);
+pub struct Email {
+    spelling: String,
+    canonical: CanonicalEmail,
+}
 input!(Email, "minjun@example.com");
 
 impl Email {
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// The address as given, with its domain in lower case, as the original stores it.
+    pub fn spelling(&self) -> &str {
+        &self.spelling
+    }
+
+    /// The form in which the address is compared with others.
+    pub fn canonical(&self) -> &CanonicalEmail {
+        &self.canonical
     }
 }
 
@@ -33,12 +42,15 @@ impl Rule for Email {
         if !is_domain(domain) {
             return Err(Breach("The email address is not valid. The part after the @-sign is malformed."));
         }
-        let email = format!("{local}@{}", domain.to_lowercase());
+        let spelling = format!("{local}@{}", domain.to_lowercase());
         // Lower case can be longer than the input: "İ" becomes two characters.
-        if email.chars().count() > Self::MAX {
+        if spelling.chars().count() > Self::MAX {
             return Err(Breach("The email address is too long."));
         }
-        Ok(Self(email))
+        let Some(canonical) = CanonicalEmail::of(&spelling) else {
+            return Err(Breach("The email address is not valid. The part after the @-sign is not a domain name."));
+        };
+        Ok(Self { spelling, canonical })
     }
 }
 
@@ -98,6 +110,7 @@ mod tests {
             "a@-b.c",
             "a@b-.c",
             "a@127.0.0.1",
+            "a@xn--a.com",
             "a\u{0}@b.c",
             "a@b.c\u{0}",
             "<a@b.c>",
@@ -109,7 +122,7 @@ mod tests {
 
     #[test]
     fn the_domain_becomes_lower_case() {
-        assert_eq!(Email::parse("Ann@Example.COM".into()).unwrap().as_str(), "Ann@example.com");
+        assert_eq!(Email::parse("Ann@Example.COM".into()).unwrap().spelling(), "Ann@example.com");
     }
 
     proptest! {

@@ -1,7 +1,9 @@
 //! The rules for names, e-mail addresses, passwords and refresh tokens. No I/O.
 
+mod canonical_email;
 mod email;
 mod names;
+mod network;
 mod password;
 mod profile;
 mod refresh;
@@ -9,8 +11,10 @@ mod rule;
 mod second_factor;
 mod username;
 
+pub use canonical_email::CanonicalEmail;
 pub use email::Email;
 pub use names::{Names, SearchTerm};
+pub use network::Network;
 pub use password::NewPassword;
 pub use profile::{DisplayName, Edit, ImageUrl, ProfileEdit, StatusMessage};
 pub use refresh::{Presented, RefreshFamily, RefreshToken, RefreshTokenHash, SuccessorSalt};

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use common::input::Breach;
+use unicode_normalization::UnicodeNormalization;
 
 use super::rule::{Rule, input};
 
-/// A password that satisfies the rules. `Debug` does not print it.
+/// A password in NFC that satisfies the rules. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewPassword(String);
 input!(NewPassword, "Passw0rd!");
@@ -23,6 +24,10 @@ impl Rule for NewPassword {
     const TRIMMED: bool = false;
 
     fn parse(text: String) -> Result<Self, Breach> {
+        let text: String = text.nfc().collect();
+        if !(Self::MIN..=Self::MAX).contains(&text.chars().count()) {
+            return Err(Breach("Password must have 8 to 128 characters"));
+        }
         let special = |c: char| !c.is_alphanumeric() && !c.is_whitespace() && !c.is_control();
         if !text.contains(char::is_alphabetic) {
             return Err(Breach("Password must contain at least one letter"));
@@ -55,7 +60,9 @@ mod tests {
             assert!(accepts::<NewPassword>(password), "{password}");
         }
         let long = format!("a1!{}", "x".repeat(126));
-        for password in ["", "a1!aaaa", "password1", "password!", "12345678!", "passw0rd ", &long] {
+        for password in
+            ["", "a1!aaaa", "password1", "password!", "12345678!", "e\u{301}e\u{301}e\u{301}1!", "passw0rd ", &long]
+        {
             assert!(!accepts::<NewPassword>(password), "{password}");
         }
     }
@@ -68,9 +75,10 @@ mod tests {
     proptest! {
         #[test]
         fn exactly_the_passwords_that_satisfy_the_rules_are_accepted(password in "\\PC{0,140}|[a-z0-9!]{0,20}") {
-            let all: Vec<char> = password.chars().collect();
+            let all: Vec<char> = password.nfc().collect();
             let has = |kind: fn(&char) -> bool| all.iter().any(kind);
-            let expected = (8..=128).contains(&all.len())
+            let expected = (8..=128).contains(&password.chars().count())
+                && (8..=128).contains(&all.len())
                 && has(|c| c.is_alphabetic())
                 && has(|c| c.is_numeric())
                 && has(|c| !c.is_alphanumeric() && !c.is_whitespace() && !c.is_control());

@@ -1,7 +1,11 @@
 //! The fields of a profile and their edits.
 
+use std::sync::LazyLock;
+
 use common::input::{Breach, Invalid};
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
+use regex::Regex;
+use url::Url;
 
 use super::rule::{Rule, input};
 
@@ -43,6 +47,14 @@ impl Rule for DisplayName {
         if text.contains(char::is_control) {
             return Err(Breach("Display name must not contain control characters"));
         }
+        if has_invisible(&text) {
+            return Err(Breach(
+                "Display name must not contain invisible characters or change the direction of the text",
+            ));
+        }
+        if MIXED_WORD.is_match(&text) {
+            return Err(Breach("Display name must not mix Latin, Greek and Cyrillic letters in one word"));
+        }
         Ok(Self(text))
     }
 }
@@ -62,12 +74,55 @@ impl Rule for ImageUrl {
     const MAX: usize = 500;
 
     fn parse(text: String) -> Result<Self, Breach> {
-        let host = text.strip_prefix("https://").and_then(|rest| rest.split(['/', '?', '#']).next());
-        if host.is_none_or(str::is_empty) || text.contains(|c: char| c.is_control() || c.is_whitespace()) {
-            return Err(Breach("Profile image URL must be a valid https URL"));
+        let forbidden = |c: char| c.is_control() || c.is_whitespace() || "\"'<>`\\".contains(c);
+        // A browser also takes `https:host` and `https:///host`, which a reader does not.
+        let is_plain = text.strip_prefix("https://").is_some_and(|rest| !rest.starts_with('/'));
+        let url = Url::parse(&text).ok().filter(|url| {
+            let has_credentials = !url.username().is_empty() || url.password().is_some();
+            is_plain && url.has_host() && !has_credentials && !text.contains(forbidden)
+        });
+        let url = url.ok_or(Breach("Profile image URL must be a valid https URL"))?;
+        // The form that browsers send is longer: it encodes characters beyond ASCII.
+        if url.as_str().len() > Self::MAX {
+            return Err(Breach("Profile image URL is too long"));
         }
-        Ok(Self(text))
+        Ok(Self(url.into()))
     }
+}
+
+/// Texts in which an invisible character has a visible effect: sequences of emojis, the flags of regions, variants of
+/// Han characters, and joiners in scripts that need them (Persian and the scripts of India).
+static VISIBLE_SEQUENCES: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(concat!(
+        r"(?:\p{Extended_Pictographic}(?:\p{Emoji_Modifier}|\x{FE0F})?\x{200D})+",
+        r"\p{Extended_Pictographic}(?:\p{Emoji_Modifier}|[\x{FE0E}\x{FE0F}])?",
+        r"|\x{1F3F4}[\x{E0030}-\x{E007A}]{2,6}\x{E007F}",
+        r"|[\p{Extended_Pictographic}#*0-9][\x{FE0E}\x{FE0F}]",
+        r"|\p{Han}[\x{FE00}-\x{FE02}\x{E0100}-\x{E01EF}]",
+        r"|[\p{Arabic}&&\p{L}]\x{200C}",
+        r"|[\x{94D}\x{9CD}\x{A4D}\x{ACD}\x{B4D}\x{BCD}\x{C4D}\x{CCD}\x{D4D}\x{DCA}][\x{200C}\x{200D}]",
+    ))
+});
+
+/// Characters without a glyph (zero-width characters, fillers, tags) and those that change the direction of the text.
+static INVISIBLE: LazyLock<Regex> = LazyLock::new(|| pattern(r"[\p{Default_Ignorable_Code_Point}\p{Bidi_Control}]"));
+
+/// A word with letters of two scripts whose letters look alike. Korean and Japanese names mix other scripts.
+static MIXED_WORD: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(concat!(
+        r"\p{Latin}[\p{L}\p{M}\p{N}]*[\p{Cyrillic}\p{Greek}]",
+        r"|\p{Cyrillic}[\p{L}\p{M}\p{N}]*[\p{Latin}\p{Greek}]",
+        r"|\p{Greek}[\p{L}\p{M}\p{N}]*[\p{Latin}\p{Cyrillic}]",
+    ))
+});
+
+#[expect(clippy::expect_used, reason = "the patterns are constants, and a test compiles each")]
+fn pattern(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("the pattern is valid")
+}
+
+fn has_invisible(text: &str) -> bool {
+    INVISIBLE.is_match(text) && INVISIBLE.is_match(&VISIBLE_SEQUENCES.replace_all(text, ""))
 }
 
 impl<T> Edit<T> {
@@ -136,12 +191,59 @@ mod tests {
         assert!(!accepts::<ImageUrl>(&format!("https://{}", "a".repeat(493))));
     }
 
+    #[test]
+    fn an_image_url_cannot_leave_an_attribute_and_is_stored_as_browsers_send_it() {
+        let bad =
+            ["https://\"><script>", "https://a.io/'x", "https://a.io/<b>", "https://me:pw@a.io/", "https://me@a.io/"];
+        for url in [&bad[..], &["https:a.io", "https://a.io\\b", "https://a.io/`"]].concat() {
+            assert!(!accepts::<ImageUrl>(url), "{url}");
+        }
+        let stored = |url: &str| String::from(ImageUrl::parse(url.into()).unwrap());
+        assert_eq!(stored("https://A.io/\u{ac00}.png"), "https://a.io/%EA%B0%80.png");
+    }
+
+    #[test]
+    fn a_display_name_with_invisible_or_reversing_characters_is_rejected() {
+        for name in ["a\u{200b}nn", "ann\u{feff}n", "\u{202e}nna", "a\u{2066}b", "a\u{ad}nn", "\u{3164}", "a\u{200d}nn"]
+        {
+            assert!(!accepts::<DisplayName>(name), "{name:?}");
+        }
+        for name in [
+            "\u{1F469}\u{200D}\u{1F4BB}",
+            "\u{1F469}\u{1F3FD}\u{200D}\u{2764}\u{FE0F}\u{200D}\u{1F468}",
+            "\u{2764}\u{FE0F}",
+            "1\u{FE0F}\u{20E3}",
+        ] {
+            assert!(accepts::<DisplayName>(name), "{name:?}");
+        }
+        for name in [
+            "\u{1F3F4}\u{E0067}\u{E0062}\u{E0073}\u{E0063}\u{E0074}\u{E007F}",
+            "김민준",
+            "김Minjun",
+            "田中さん",
+            "علی\u{200c}رضا",
+        ] {
+            assert!(accepts::<DisplayName>(name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_mixes_scripts_which_look_alike_is_rejected() {
+        for name in ["\u{430}nn", "p\u{430}ypal", "\u{3b1}nn", "Kim \u{43e}leg"] {
+            assert!(!accepts::<DisplayName>(name), "{name:?}");
+        }
+        for name in ["Олег Lee", "Ελλη", "김Kim金の", "Zoë"] {
+            assert!(accepts::<DisplayName>(name), "{name:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_display_name_is_trimmed_short_and_free_of_control_characters(name in "(?s).{0,110}") {
             let trimmed = name.trim();
             let expected = (1..=100).contains(&trimmed.chars().count()) && !trimmed.chars().any(char::is_control);
-            prop_assert_eq!(accepts::<DisplayName>(&name), expected);
+            let is_plain = !has_invisible(trimmed) && !MIXED_WORD.is_match(trimmed);
+            prop_assert_eq!(accepts::<DisplayName>(&name), expected && is_plain);
         }
 
         #[test]

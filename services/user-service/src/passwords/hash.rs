@@ -3,6 +3,8 @@
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
 
+use unicode_normalization::UnicodeNormalization;
+
 use crate::config::{PasswordConfig, Scheme};
 
 /// bcrypt ignores the rest of a longer password.
@@ -61,19 +63,33 @@ impl Hasher {
         self.scheme == Scheme::Argon2id || (password.len() <= BCRYPT_MAX_BYTES && !password.contains('\0'))
     }
 
+    /// Hashes the NFC form of a password, so that it does not depend on the keyboard.
     pub(super) fn hash(&self, password: &str, memory: &mut Memory) -> Result<String, Error> {
+        let password: String = password.nfc().collect();
         match self.scheme {
-            Scheme::Bcrypt => Ok(bcrypt::hash(password, self.bcrypt_cost)?),
+            Scheme::Bcrypt => Ok(bcrypt::hash(&password, self.bcrypt_cost)?),
             Scheme::Argon2id => {
                 let salt = Salt::generate();
                 let mut output = [0; OUTPUT_BYTES];
-                argon2(&self.params, password, &salt, &mut output, memory)?;
+                argon2(&self.params, &password, &salt, &mut output, memory)?;
                 phc(&self.params, salt, &output)
             }
         }
     }
 
+    /// Compares the NFC form of a password, and the text as sent if it differs: the original hashed that.
     pub(super) fn verify(&self, password: &str, stored: &str, memory: &mut Memory) -> Verdict {
+        let normal: String = password.nfc().collect();
+        match self.compare(&normal, stored, memory) {
+            Verdict::Wrong if normal != password => match self.compare(password, stored, memory) {
+                Verdict::Right if self.scheme == Scheme::Argon2id => Verdict::Outdated,
+                verdict => verdict,
+            },
+            verdict => verdict,
+        }
+    }
+
+    fn compare(&self, password: &str, stored: &str, memory: &mut Memory) -> Verdict {
         let is_bcrypt = ["$2a$", "$2b$", "$2y$"].iter().any(|version| stored.starts_with(version));
         if is_bcrypt {
             return match bcrypt::verify(password, stored) {
@@ -174,6 +190,19 @@ mod tests {
             assert_eq!(verify(&argon2, "Test1234!@", &stored), Verdict::Outdated, "{version}");
         }
         assert_eq!(verify(&hasher(Scheme::Bcrypt, 1), "Test1234!@", &stored), Verdict::Right);
+    }
+
+    #[test]
+    fn a_password_matches_in_every_form_of_unicode() {
+        let (composed, decomposed) = ("비밀번호é1!", "비밀번호é1!".nfd().collect::<String>());
+        let hasher = hasher(Scheme::Argon2id, 1);
+        for sent in [composed, &decomposed] {
+            let stored = hasher.hash(sent, &mut Memory::default()).unwrap();
+            assert_eq!(verify(&hasher, composed, &stored), Verdict::Right);
+            assert_eq!(verify(&hasher, &decomposed, &stored), Verdict::Right);
+        }
+        let original = bcrypt::hash(&decomposed, 4).unwrap();
+        assert_eq!(verify(&hasher, &decomposed, &original), Verdict::Outdated);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use engines::mysql;
 use engines::outbox::Outbox;
 
 use super::{directory, user_not_found};
-use crate::domain::{DisplayName, Email, Names, Username};
+use crate::domain::{CanonicalEmail, DisplayName, Email, Names, Network, Username};
 
 /// The columns of `users` that authentication needs.
 #[derive(Clone)]
@@ -47,6 +47,15 @@ pub struct Credentials {
     pub is_active: bool,
 }
 
+/// The account that a login names.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct LoginAccount {
+    #[sqlx(flatten)]
+    pub credentials: Credentials,
+    /// The account's last recorded login from the caller's network.
+    pub last_login_at: Option<DateTime<Utc>>,
+}
+
 impl Accounts {
     pub fn new(pool: MySqlPool, outbox: Outbox) -> Self {
         Self { pool, outbox }
@@ -60,7 +69,7 @@ impl Accounts {
     pub async fn register(&self, new: NewAccount) -> Result<RegisteredAccount> {
         let account = RegisteredAccount {
             id: UserId(0),
-            email: new.email.as_str().to_owned(),
+            email: new.email.spelling().to_owned(),
             username: new.username.as_str().to_owned(),
             display_name: new.display_name.map(Into::into),
             created_at: Utc::now().trunc_subsecs(6),
@@ -68,10 +77,11 @@ impl Accounts {
         let mut tx = mysql::begin(&self.pool).await?;
         let inserted = sqlx::query(
             "INSERT INTO users
-             (email, password_hash, username, display_name, is_online, is_active, created_at, updated_at)
-             VALUES (?, ?, ?, ?, FALSE, TRUE, ?, ?)",
+             (email, email_canonical, password_hash, username, display_name, is_online, is_active, created_at, updated_at)
+             VALUES (?, ?, ?, ?, ?, FALSE, TRUE, ?, ?)",
         )
         .bind(&account.email)
+        .bind(new.email.canonical().as_str())
         .bind(&new.password_hash)
         .bind(&account.username)
         .bind(&account.display_name)
@@ -83,7 +93,7 @@ impl Accounts {
             Ok(inserted) => UserId(inserted.last_insert_id() as i64),
             Err(e) if e.as_database_error().is_some_and(|e| e.is_unique_violation()) => {
                 tx.rollback().await?;
-                return Err(self.conflict(&account.email).await?.into());
+                return Err(self.conflict(&new.email).await?.into());
             }
             Err(e) => return Err(e.into()),
         };
@@ -96,16 +106,41 @@ impl Accounts {
     }
 
     /// The conflict to report. If both values are taken it names the e-mail address, in either order of the keys.
-    async fn conflict(&self, email: &str) -> Result<Error> {
-        Ok(match self.by_email(email).await? {
+    async fn conflict(&self, email: &Email) -> Result<Error> {
+        let taken: Option<UserId> =
+            sqlx::query_scalar("SELECT id FROM users WHERE email_canonical = ? OR email = ? LIMIT 1")
+                .bind(email.canonical().as_str())
+                .bind(email.spelling())
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(match taken {
             Some(_) => Error::conflict("Email already registered"),
             None => Error::conflict("Username already taken"),
         })
     }
 
-    pub async fn by_email(&self, email: &str) -> Result<Option<Credentials>> {
-        let found = sqlx::query_as("SELECT id, email, username, password_hash, is_active FROM users WHERE email = ?");
-        Ok(found.bind(email).fetch_optional(&self.pool).await?)
+    /// The account with this e-mail address, for a login from this network.
+    ///
+    /// A row of an original has no canonical form until the backfill, and keeps none if another account has the same
+    /// form. The key of the original finds such a row.
+    pub async fn by_email(&self, email: &Email, network: Option<Network>) -> Result<Option<LoginAccount>> {
+        let candidates: Vec<LoginAccount> = sqlx::query_as(
+            "SELECT id, email, username, password_hash, is_active, last_login_at FROM (
+                SELECT id, email, username, password_hash, is_active, 0 AS step FROM users WHERE email_canonical = ?
+                UNION ALL
+                SELECT id, email, username, password_hash, is_active, 1 AS step FROM users
+                WHERE email IN (?, ?) AND email_canonical IS NULL
+             ) found
+             LEFT JOIN user_login_networks n ON n.user_id = found.id AND n.network = ?
+             ORDER BY step, id",
+        )
+        .bind(email.canonical().as_str())
+        .bind(email.spelling())
+        .bind(email.canonical().as_str())
+        .bind(network.map(|network| network.to_string()))
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(meant_by(email, candidates))
     }
 
     /// The account of a user.
@@ -151,4 +186,13 @@ impl RegisteredAccount {
             display_name: self.display_name.clone().unwrap_or_else(|| self.username.clone()),
         }
     }
+}
+
+/// The account that a spelling means: the one with exactly this spelling, otherwise the first one with its form. The key
+/// of the original also finds other addresses, because its collation ignores accents.
+fn meant_by(email: &Email, candidates: Vec<LoginAccount>) -> Option<LoginAccount> {
+    let same = |found: &LoginAccount| CanonicalEmail::of(&found.credentials.email).as_ref() == Some(email.canonical());
+    let mut same: Vec<LoginAccount> = candidates.into_iter().filter(same).collect();
+    let exact = same.iter().position(|found| found.credentials.email == email.spelling()).unwrap_or(0);
+    (!same.is_empty()).then(|| same.swap_remove(exact))
 }

@@ -5,18 +5,18 @@
 //! the password was right than the limit allows. Without Redis there is no limit; the queue for password hashing still
 //! bounds the number of attempts.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use redis::AsyncCommands;
 use sha2::{Digest, Sha256};
 
 use common::error::Error;
-use common::network::network_of;
+use common::id::UserId;
 use engines::error::Result;
 use engines::redis::Redis;
 
 use crate::config::LimitConfig;
+use crate::domain::{CanonicalEmail, Network};
 
 #[derive(Clone)]
 pub struct RateLimits {
@@ -31,31 +31,69 @@ pub struct Budget {
     limit: u64,
 }
 
+/// The budgets of a login.
+#[derive(Clone, Debug)]
+pub struct LoginBudgets {
+    /// Failures from the network, for all accounts.
+    network: Budget,
+    /// Failures for the account from the network.
+    pub account_in_network: Budget,
+    /// Failures for the account from all known networks, or from all new ones.
+    account: Budget,
+}
+
+impl LoginBudgets {
+    pub fn all(&self) -> [&Budget; 3] {
+        [&self.network, &self.account_in_network, &self.account]
+    }
+}
+
 impl RateLimits {
     pub fn new(redis: Redis, config: LimitConfig) -> Self {
         Self { redis, config }
     }
 
-    /// The budget for failures from the network of an address.
-    pub fn address(&self, address: Option<IpAddr>) -> Budget {
-        let key = match address {
-            Some(address) => self.redis.key(format_args!("rate_limit:{}", network_of(address))),
-            None => self.redis.key(format_args!("rate_limit:unknown")),
-        };
+    /// The budget for failures from a network.
+    pub fn network(&self, network: Option<Network>) -> Budget {
+        let key = self.redis.key(format_args!("rate_limit:{}", name(network)));
         Budget { key, limit: self.config.address_failures }
     }
 
-    /// The budget for failures for an e-mail address, whether or not it has an account.
-    pub fn account(&self, email: &str) -> Budget {
-        // The hash bounds the length of the key and hides the address.
-        let digest = Sha256::digest(email.to_lowercase().as_bytes());
-        let name = hex::encode(&digest[..16]);
-        Budget { key: self.redis.key(format_args!("rate_limit:account:{name}")), limit: self.config.account_failures }
+    /// The budgets of a login to an account, or with an e-mail address that has none. Guesses from new networks do not
+    /// use up the budget of the networks that the account knows.
+    pub fn login(
+        &self,
+        network: Option<Network>,
+        account: Option<UserId>,
+        email: &CanonicalEmail,
+        is_known: bool,
+    ) -> LoginBudgets {
+        let account = match account {
+            Some(user) => user.to_string(),
+            // The hash bounds the length of the key and hides the address.
+            None => hex::encode(&Sha256::digest(email.as_str().as_bytes())[..16]),
+        };
+        let networks = if is_known { "known" } else { "new" };
+        let of_account = |networks: &str, limit| Budget {
+            key: self.redis.key(format_args!("rate_limit:account:{account}:{networks}")),
+            limit,
+        };
+        LoginBudgets {
+            network: self.network(network),
+            account_in_network: of_account(&name(network), self.config.account_failures),
+            account: of_account(networks, self.config.account_total_failures),
+        }
     }
 
-    /// The budget for registrations from an address.
-    pub fn registrations(&self, address: Option<IpAddr>) -> Budget {
-        let Budget { key, .. } = self.address(address);
+    /// The budget for wrong current passwords in changes of a password. Guesses at logins do not use it up.
+    pub fn password_change(&self, user: UserId) -> Budget {
+        let key = self.redis.key(format_args!("rate_limit:password:{user}"));
+        Budget { key, limit: self.config.password_failures }
+    }
+
+    /// The budget for registrations from a network.
+    pub fn registrations(&self, network: Option<Network>) -> Budget {
+        let Budget { key, .. } = self.network(network);
         Budget { key: format!("{key}:register"), limit: self.config.registrations }
     }
 
@@ -119,4 +157,8 @@ impl Budget {
     fn exceeded(&self, count: i64) -> bool {
         self.limit > 0 && count.unsigned_abs() > self.limit
     }
+}
+
+fn name(network: Option<Network>) -> String {
+    network.map_or_else(|| "unknown".to_owned(), |network| network.to_string())
 }

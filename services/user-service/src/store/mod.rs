@@ -3,19 +3,23 @@
 mod accounts;
 mod cache;
 mod directory;
+mod email_forms;
 mod existing;
 mod limits;
+mod login_networks;
 mod online_status;
 mod profile;
 mod profiles;
 mod second_factors;
 mod sessions;
 
-pub use accounts::{Accounts, Credentials, NewAccount, RegisteredAccount};
+pub use accounts::{Accounts, Credentials, LoginAccount, NewAccount, RegisteredAccount};
 pub use cache::ProfileCache;
 pub use directory::Directory;
+pub use email_forms::{Collision, EmailForms};
 pub use existing::ExistingAccounts;
 pub use limits::{Budget, RateLimits};
+pub use login_networks::LoginNetworks;
 pub use online_status::OnlineStatus;
 pub use profile::{Profile, ProfileView};
 pub use profiles::Profiles;

@@ -17,7 +17,7 @@ use service::auth::CurrentUser;
 
 use super::accounts::lock_account;
 use super::{Credentials, lock_user, online_status, with_ids};
-use crate::domain::{Presented, RefreshFamily, RefreshToken, RefreshTokenHash, SuccessorSalt};
+use crate::domain::{Network, Presented, RefreshFamily, RefreshToken, RefreshTokenHash, SuccessorSalt};
 
 /// Rows that one statement deletes. Their locks are held until it ends.
 const PRUNE_BATCH: u64 = 1_000;
@@ -47,6 +47,12 @@ pub struct SessionBounds {
 pub struct ClientInfo {
     pub address: Option<IpAddr>,
     pub user_agent: Option<String>,
+}
+
+impl ClientInfo {
+    pub fn network(&self) -> Option<Network> {
+        self.address.map(Network::of)
+    }
 }
 
 /// The values from which the tokens of an opened or refreshed session are made.

@@ -4,6 +4,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use serde_json::json;
+use testkit::Answer;
 
 use crate::app::{PASSWORD, TestApp, registration};
 
@@ -11,22 +12,88 @@ fn login(email: &str, password: &str) -> serde_json::Value {
     json!({"email": email, "password": password})
 }
 
+async fn guess(app: &TestApp, address: &str, password: &str) -> Answer {
+    let from = app.anonymous().with_header("x-forwarded-for", address);
+    from.post("/auth/login/json", login("ann@example.com", password)).await
+}
+
 #[tokio::test]
-async fn wrong_passwords_for_one_account_are_limited_across_addresses() {
+async fn wrong_passwords_from_one_network_do_not_lock_the_account_elsewhere() {
     let app = TestApp::start_with(&[("LOGIN_LIMIT_ACCOUNT_FAILURES", "3")]).await;
     app.register("ann").await;
     app.register("bob").await;
-    for n in 1..=3 {
-        let from = app.anonymous().with_header("x-forwarded-for", &format!("203.0.113.{n}"));
-        from.post("/auth/login/json", login("ann@example.com", "wrong")).await.expect(401);
+    for address in ["2001:db8::1", "2001:db8::2", "2001:db8::ffff:1"] {
+        guess(&app, address, "wrong").await.expect(401);
     }
 
-    let answer = app.anonymous().post("/auth/login/json", login("ANN@example.com", PASSWORD)).await;
+    let answer = guess(&app, "2001:db8::3", PASSWORD).await;
 
     let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=900).contains(&wait), "{wait}");
     assert_eq!(answer.expect(429)["error"], "rate_limit_exceeded");
-    app.anonymous().post("/auth/login/json", login("bob@example.com", PASSWORD)).await.expect(200);
+    guess(&app, "2001:db8:0:1::1", PASSWORD).await.expect(200);
+    guess(&app, "203.0.113.1", PASSWORD).await.expect(200);
+    let same = app.anonymous().with_header("x-forwarded-for", "2001:db8::1");
+    same.post("/auth/login/json", login("bob@example.com", PASSWORD)).await.expect(200);
+}
+
+#[tokio::test]
+async fn wrong_passwords_from_many_networks_lock_only_new_networks_out() {
+    let limits = [("LOGIN_LIMIT_ACCOUNT_FAILURES", "2"), ("LOGIN_LIMIT_ACCOUNT_TOTAL_FAILURES", "5")];
+    let app = TestApp::start_with(&limits).await;
+    app.register("ann").await;
+    guess(&app, "203.0.113.1", PASSWORD).await.expect(200);
+    for n in 2..=6 {
+        guess(&app, &format!("203.0.113.{n}"), "wrong").await.expect(401);
+    }
+
+    guess(&app, "203.0.113.9", PASSWORD).await.expect(429);
+    guess(&app, "203.0.113.1", "wrong").await.expect(401);
+    guess(&app, "203.0.113.1", PASSWORD).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_known_network_has_a_budget_and_is_forgotten_after_its_time() {
+    let limits = [("LOGIN_LIMIT_ACCOUNT_FAILURES", "2"), ("LOGIN_LIMIT_ACCOUNT_TOTAL_FAILURES", "3")];
+    let app = TestApp::start_with(&limits).await;
+    app.register("ann").await;
+    for known in ["203.0.113.1", "203.0.113.2"] {
+        guess(&app, known, PASSWORD).await.expect(200);
+    }
+    app.execute("UPDATE user_login_networks SET last_login_at = NOW() - INTERVAL 31 DAY WHERE network LIKE '%.2'")
+        .await;
+    for n in 3..=5 {
+        guess(&app, &format!("203.0.113.{n}"), "wrong").await.expect(401);
+    }
+
+    guess(&app, "203.0.113.2", PASSWORD).await.expect(429);
+    for _ in 0..2 {
+        guess(&app, "203.0.113.1", "wrong").await.expect(401);
+    }
+    guess(&app, "203.0.113.1", PASSWORD).await.expect(429);
+}
+
+#[tokio::test]
+async fn an_address_without_an_account_is_limited_like_an_account() {
+    let limits = [("LOGIN_LIMIT_ACCOUNT_FAILURES", "2"), ("LOGIN_LIMIT_ACCOUNT_TOTAL_FAILURES", "3")];
+    let app = TestApp::start_with(&limits).await;
+    let mut statuses = Vec::new();
+    for address in ["203.0.113.1", "203.0.113.1", "203.0.113.1", "203.0.113.2", "203.0.113.3"] {
+        statuses.push(guess(&app, address, "wrong").await.status);
+    }
+
+    assert_eq!(statuses, [401, 401, 429, 401, 429]);
+}
+
+#[tokio::test]
+async fn guesses_at_logins_do_not_stop_a_change_of_the_password() {
+    let app = TestApp::start_with(&[("LOGIN_LIMIT_ACCOUNT_FAILURES", "1")]).await;
+    let ann = app.person("ann").await;
+    app.anonymous().post("/auth/login/json", login("ann@example.com", "wrong")).await.expect(401);
+    app.anonymous().post("/auth/login/json", login("ann@example.com", PASSWORD)).await.expect(429);
+
+    let change = json!({"current_password": PASSWORD, "new_password": "An0ther-one!"});
+    ann.client.put("/auth/password", change).await.expect(200);
 }
 
 #[tokio::test]
@@ -120,7 +187,7 @@ async fn registrations_from_one_address_are_limited() {
 
 #[tokio::test]
 async fn wrong_current_passwords_in_a_password_change_are_limited() {
-    let app = TestApp::start_with(&[("LOGIN_LIMIT_ACCOUNT_FAILURES", "2")]).await;
+    let app = TestApp::start_with(&[("LOGIN_LIMIT_PASSWORD_FAILURES", "2")]).await;
     let ann = app.person("ann").await;
     let guess = json!({"current_password": "wrong", "new_password": "An0ther-one!"});
     ann.client.put("/auth/password", guess.clone()).await.expect(400);

@@ -5,6 +5,7 @@
 mod app;
 mod blocks;
 mod documents;
+mod emails;
 mod limits;
 mod login;
 mod passwords;
