@@ -17,7 +17,7 @@ use super::caller::ExistingUser;
 use super::password::GivenPassword;
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, LoginErrors, RateLimited};
 use super::second_factor::{GivenCode, WRONG_CODE};
-use crate::domain::{Email, EnteredCode, RefreshTokenHash};
+use crate::domain::{Email, EnteredCode};
 use crate::passwords::Verdict;
 use crate::state::AppState;
 use crate::store::{Budget, ClientInfo, Credentials, LoginAccount, RefreshOutcome, SessionGrant};
