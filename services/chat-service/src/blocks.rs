@@ -93,7 +93,8 @@ impl Blocks {
             .without_max_times();
         let loaded = (|| source.all(tokens))
             .retry(forever)
-            .when(|e| !e.status().is_some_and(|status| status.is_client_error()))
+            // A friend-service of the previous version answers 401 until it is upgraded.
+            .when(|e| e.status().is_none_or(|status| status == StatusCode::UNAUTHORIZED || !status.is_client_error()))
             .notify(|e, _| tracing::debug!(error = %e, "cannot load blocks, retrying"))
             .await;
         match loaded {
@@ -121,7 +122,7 @@ impl BlockSource {
     async fn page(&self, since_id: i64, tokens: &ServiceTokens) -> Result<BlocksPage, reqwest::Error> {
         let url = format!("{}/api/friends/blocks", self.friend_service_url);
         let request = self.http.get(url).query(&[("since_id", since_id), ("limit", PAGE as i64)]);
-        let request = request.bearer_auth(tokens.issue().unwrap_or_default());
+        let request = request.bearer_auth(tokens.issue("friend-service").unwrap_or_default());
         request.send().await?.error_for_status()?.json().await
     }
 }
