@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, encode};
+use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation, encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::jwt::keys::Algorithm;
 use crate::jwt::{CLOCK_SKEW, ISSUER, decoding_key, validation, verify};
 
 /// A service token outlives the longest call between services, retries included.
@@ -39,7 +40,7 @@ struct ServiceClaims {
 impl ServiceTokens {
     /// Signs as `service`, and verifies tokens for `service` with the same secret.
     pub fn new(secret: &SecretString, service: &'static str) -> Self {
-        let mut validation = validation();
+        let mut validation = validation(Algorithm::Hs256);
         validation.set_audience(&[service]);
         Self {
             signing: EncodingKey::from_secret(secret.expose_secret().as_bytes()),
@@ -61,7 +62,7 @@ impl ServiceTokens {
             iss: Some(ISSUER.to_owned()),
             aud: Some(audience.to_owned()),
         };
-        encode(&Header::new(Algorithm::HS256), &claims, &self.signing).map_err(Error::internal)
+        encode(&Header::new(Algorithm::Hs256.into()), &claims, &self.signing).map_err(Error::internal)
     }
 
     /// The name of the service that signed the token, if the token is valid now and for this service.

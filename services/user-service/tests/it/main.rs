@@ -4,6 +4,7 @@
 
 mod app;
 mod documents;
+mod keys;
 mod limits;
 mod login;
 mod passwords;
