@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use common::config::{ConfigError, Env, Network, error};
 use common::events::topics::TopicNames;
+use common::jwt::{Algorithm, PublicKeys};
 use secrecy::{ExposeSecret, SecretString};
 
 /// Secrets that public files contain. They are accepted with `DEBUG` only.
@@ -33,10 +34,19 @@ pub struct Base {
     pub version: String,
     /// `LOG_LEVEL`, `LOG_FORMAT`: the log.
     pub log: LogConfig,
-    /// `SECRET_KEY`: signs and verifies access tokens.
-    pub secret_key: SecretString,
-    /// `SECRET_KEY_PREVIOUS`: also verifies access tokens.
+    /// `ALGORITHM`: signs access tokens, by default HS256.
+    pub algorithm: Algorithm,
+    /// `SECRET_KEY`: verifies access tokens of HS256, and signs them if `ALGORITHM` is HS256. None where no such token
+    /// is accepted.
+    pub secret_key: Option<SecretString>,
+    /// `SECRET_KEY_PREVIOUS`: also verifies access tokens of HS256.
     pub secret_key_previous: Option<SecretString>,
+    /// `ALLOW_SECRET_KEY_TOKENS`: accepts access tokens of HS256 although `ALGORITHM` is another, as long as an
+    /// original runs.
+    pub allow_secret_key_tokens: bool,
+    /// `JWT_PUBLIC_KEYS_FILE`: verifies access tokens of EdDSA and ES256, in place of the keys that user-service
+    /// publishes; in user-service, in addition to its own.
+    pub public_keys: Option<PublicKeys>,
     /// `SERVICE_SECRET_KEY`: signs and verifies calls between services. Without it, calls are neither signed nor
     /// accepted.
     pub service_secret_key: Option<SecretString>,
@@ -136,18 +146,26 @@ impl Base {
     /// Returns an error for the first variable that is missing or has no valid value.
     pub fn read(env: &Env, service: &'static str, port: u16) -> Result<Self> {
         let debug = env.flag("DEBUG", false)?;
-        if let Some(other) = env.get("ALGORITHM").filter(|a| *a != "HS256") {
-            return Err(error("ALGORITHM", format!("{other:?} is not supported, only HS256 is")));
-        }
-        let secret_key = env.required("SECRET_KEY").and_then(|v| secret("SECRET_KEY", v, debug))?;
+        let algorithm = algorithm(env)?;
+        let allow_secret_key_tokens = env.flag("ALLOW_SECRET_KEY_TOKENS", false)?;
+        let (secret_key, secret_key_previous) = match algorithm == Algorithm::Hs256 || allow_secret_key_tokens {
+            true => {
+                let current = env.required("SECRET_KEY").and_then(|v| secret("SECRET_KEY", v, debug))?;
+                (Some(current), optional_secret(env, "SECRET_KEY_PREVIOUS", debug)?)
+            }
+            false => (None, None),
+        };
         Ok(Self {
             host: env.parse("HOST", IpAddr::V4(Ipv4Addr::UNSPECIFIED))?,
             port: env.parse("PORT", port)?,
             debug,
             version: env.text("VERSION", env!("CARGO_PKG_VERSION")),
             log: LogConfig::read(env)?,
+            algorithm,
             secret_key,
-            secret_key_previous: optional_secret(env, "SECRET_KEY_PREVIOUS", debug)?,
+            secret_key_previous,
+            allow_secret_key_tokens,
+            public_keys: public_keys(env, algorithm)?,
             service_secret_key: service_secret(env, debug)?,
             allow_anonymous_service_calls: env.flag("ALLOW_ANONYMOUS_SERVICE_CALLS", false)?,
             access_token_lifetime: hours(env, "ACCESS_TOKEN_EXPIRE_HOURS", 2)?,
@@ -174,8 +192,11 @@ impl Base {
     /// Sentences about settings that are valid but weak, for the log at start.
     pub fn warnings(&self) -> Vec<&'static str> {
         let mut warnings = Vec::new();
-        if self.secret_key.expose_secret().len() < MIN_SECRET_BYTES {
+        if self.secret_key.as_ref().is_some_and(|secret| secret.expose_secret().len() < MIN_SECRET_BYTES) {
             warnings.push("SECRET_KEY has under 32 bytes: tokens can be forged by guessing it");
+        }
+        if self.allow_secret_key_tokens && self.algorithm != Algorithm::Hs256 {
+            warnings.push("ALLOW_SECRET_KEY_TOKENS is on: whoever has SECRET_KEY can issue tokens of any user");
         }
         if self.service_secret_key.is_none() {
             warnings.push("SERVICE_SECRET_KEY is not set: no service call is signed and none is accepted");
@@ -196,6 +217,25 @@ fn secret(name: &str, value: &str, debug: bool) -> Result<SecretString> {
         return Err(error(name, "is the well-known development value; set a secret of your own, or DEBUG=true"));
     }
     Ok(value.into())
+}
+
+/// `ALGORITHM`: the algorithm that signs access tokens, by default HS256.
+///
+/// # Errors
+/// Returns an error for another value than HS256, ES256 and EdDSA.
+pub fn algorithm(env: &Env) -> Result<Algorithm> {
+    env.parse("ALGORITHM", Algorithm::Hs256)
+}
+
+fn public_keys(env: &Env, algorithm: Algorithm) -> Result<Option<PublicKeys>> {
+    const NAME: &str = "JWT_PUBLIC_KEYS_FILE";
+    let Some(path) = env.get(NAME) else { return Ok(None) };
+    let text = std::fs::read_to_string(path).map_err(|e| error(NAME, format!("{path:?} cannot be read: {e}")))?;
+    let keys = PublicKeys::from_text(&text).map_err(|e| error(NAME, format!("{path:?} {e}")))?;
+    if algorithm != Algorithm::Hs256 && !keys.support(algorithm) {
+        return Err(error(NAME, format!("{path:?} contains no key for ALGORITHM={algorithm}")));
+    }
+    Ok(Some(keys))
 }
 
 fn optional_secret(env: &Env, name: &str, debug: bool) -> Result<Option<SecretString>> {
@@ -349,7 +389,10 @@ mod tests {
         assert_eq!(problem(&[("SECRET_KEY", "")]), "SECRET_KEY: is required and not set");
         assert_eq!(problem(&[("DEBUG", "maybe")]), "DEBUG: \"maybe\" is neither true nor false");
         assert_eq!(problem(&[("HTTP_TIMEOUT", "0")]), "HTTP_TIMEOUT: 0 is not between 1 and 300");
-        assert_eq!(problem(&[("ALGORITHM", "none")]), "ALGORITHM: \"none\" is not supported, only HS256 is");
+        assert_eq!(
+            problem(&[("ALGORITHM", "none")]),
+            "ALGORITHM: \"none\" is not valid: it is not HS256, ES256 or EdDSA"
+        );
         assert!(problem(&[("MYSQL_URL", "postgres://x")]).starts_with("MYSQL_URL: does not begin"));
     }
 
@@ -359,6 +402,32 @@ mod tests {
             assert!(problem(&[("SECRET_KEY", secret)]).contains("well-known development value"));
             assert!(read(&[("SECRET_KEY", secret), ("DEBUG", "true")]).is_ok());
         }
+    }
+
+    #[test]
+    fn the_secret_of_access_tokens_is_needed_only_where_its_tokens_are_accepted() {
+        let secret = |pairs: &[_]| read(pairs).unwrap().secret_key.map(|secret| secret.expose_secret().to_owned());
+        assert_eq!(secret(&[]).as_deref(), Some(SECRET));
+        assert_eq!(secret(&[("ALGORITHM", "EdDSA")]), None, "the secret is set and not used");
+        assert_eq!(secret(&[("ALGORITHM", "ES256"), ("SECRET_KEY", "")]), None);
+        let transition = [("ALGORITHM", "EdDSA"), ("ALLOW_SECRET_KEY_TOKENS", "true")];
+        assert_eq!(secret(&transition).as_deref(), Some(SECRET));
+        assert!(read(&transition).unwrap().warnings()[0].starts_with("ALLOW_SECRET_KEY_TOKENS is on"));
+        let without = problem(&[transition[0], transition[1], ("SECRET_KEY", "")]);
+        assert_eq!(without, "SECRET_KEY: is required and not set");
+    }
+
+    #[test]
+    fn the_file_of_public_keys_has_a_key_of_the_algorithm() {
+        let path = std::env::temp_dir().join(format!("public-keys-{}.pem", std::process::id()));
+        let (file, name) = (path.to_str().unwrap(), "JWT_PUBLIC_KEYS_FILE");
+        assert!(problem(&[(name, "/nowhere.pem")]).contains("\"/nowhere.pem\" cannot be read"));
+        std::fs::write(&path, "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAQmFeOi1TCjXWdsXqtIKD77HFh/thvUrIrjQ0sEuznmU=\n-----END PUBLIC KEY-----\n").unwrap();
+        assert!(read(&[(name, file), ("ALGORITHM", "EdDSA")]).unwrap().public_keys.is_some());
+        assert!(problem(&[(name, file), ("ALGORITHM", "ES256")]).ends_with("contains no key for ALGORITHM=ES256"));
+        std::fs::write(&path, "no key").unwrap();
+        assert!(problem(&[(name, file)]).contains("contains a block that is no public key"));
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -97,9 +97,9 @@ impl Space {
         tokens.issue(UserId(id), &format!("{username}@example.com"), username, Uuid::new_v4()).unwrap()
     }
 
-    /// A token as another service signs it.
-    pub fn service_token(&self, service: &'static str) -> String {
-        ServiceTokens::new(&SERVICE_SECRET_KEY.into(), service).issue().unwrap()
+    /// A token as the service `from` signs it for a call to the service `to`.
+    pub fn service_token(&self, from: &'static str, to: &str) -> String {
+        ServiceTokens::new(&SERVICE_SECRET_KEY.into(), from).issue(to).unwrap()
     }
 }
 

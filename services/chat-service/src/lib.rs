@@ -40,7 +40,7 @@ use engines::presence::Presence;
 use engines::redis::Redis;
 use engines::{mongo, mysql};
 use platform::{Platform, Service};
-use service::auth::Auth;
+use service::auth::{Auth, TokenRole};
 use service::blocks::{BlockSource, Blocks};
 use service::clients::user::UserClient;
 
@@ -81,7 +81,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     store::prepare(&mongo, &platform.health);
 
     let presence = Presence::new(redis.clone(), base.online_ttl);
-    let auth = Auth::new(&platform, &redis, presence.clone())?;
+    let role = TokenRole::Verifier { user_service_url: config.user_service_url.clone() };
+    let auth = Auth::new(&platform, &redis, presence.clone(), role)?;
     let users =
         UserClient::new(config.user_service_url, base.http_timeout, config.user_cache_ttl, &auth, &platform.metrics)?;
     let producer = Producer::new(&base.kafka, platform.metrics.registry())?;

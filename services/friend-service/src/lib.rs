@@ -26,7 +26,7 @@ use engines::presence::Presence;
 use engines::redis::Redis;
 use platform::{Platform, Service};
 use prometheus::IntCounterVec;
-use service::auth::Auth;
+use service::auth::{Auth, TokenRole};
 use service::clients::user::UserClient;
 
 pub use config::Config;
@@ -51,7 +51,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     mysql::prepare(&pool, &platform.health, "friend", || sqlx::migrate!());
 
     let presence = Presence::new(redis.clone(), base.online_ttl);
-    let auth = Auth::new(&platform, &redis, presence.clone())?;
+    let role = TokenRole::Verifier { user_service_url: config.user_service_url.clone() };
+    let auth = Auth::new(&platform, &redis, presence.clone(), role)?;
     let users =
         UserClient::new(config.user_service_url, base.http_timeout, config.profile_ttl, &auth, &platform.metrics)?
             .with_existence_ttl(config.existence_ttl);

@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use common::config::{self, ConfigError, Env};
+use common::jwt::{Algorithm, PrivateKey};
 use secrecy::SecretString;
 
 const DAY_SECONDS: u64 = 24 * 3600;
 
+const PRIVATE_KEY: &str = "JWT_PRIVATE_KEY";
+const PRIVATE_KEY_FILE: &str = "JWT_PRIVATE_KEY_FILE";
+
 #[derive(Clone, Debug)]
 pub struct Config {
+    pub tokens: TokenConfig,
     pub passwords: PasswordConfig,
     pub limits: LimitConfig,
     /// The lifetime of a refresh token. A session expires so long after its last refresh.
@@ -27,6 +32,15 @@ pub struct Config {
     pub exists_cache_ttl: Duration,
     /// Where blocks are loaded from.
     pub friend_service_url: String,
+}
+
+/// How access tokens are issued.
+#[derive(Clone, Debug)]
+pub struct TokenConfig {
+    /// Signs access tokens, and only publishes its public key while `ALGORITHM` is HS256.
+    pub private_key: Option<PrivateKey>,
+    /// Whether access tokens have the claim `email`, which services and clients of the original read.
+    pub with_email: bool,
 }
 
 /// How passwords are hashed.
@@ -70,6 +84,7 @@ pub struct LimitConfig {
 impl Config {
     pub fn read(env: &Env) -> Result<Self, ConfigError> {
         Ok(Self {
+            tokens: TokenConfig::read(env)?,
             passwords: PasswordConfig::read(env)?,
             limits: LimitConfig::read(env)?,
             refresh_lifetime: Duration::from_secs(DAY_SECONDS * env.number("REFRESH_TOKEN_EXPIRE_DAYS", 30, 1..=3650)?),
@@ -83,6 +98,42 @@ impl Config {
             friend_service_url: platform::config::service_url(env, "FRIEND_SERVICE_URL", "http://localhost:8003")?,
         })
     }
+}
+
+impl TokenConfig {
+    fn read(env: &Env) -> Result<Self, ConfigError> {
+        let private_key = private_key(env)?;
+        let algorithm = platform::config::algorithm(env)?;
+        match &private_key {
+            _ if algorithm == Algorithm::Hs256 => {}
+            None => return Err(config::error(PRIVATE_KEY, format!("is required with ALGORITHM={algorithm}"))),
+            Some(key) if key.algorithm() == algorithm => {}
+            Some(key) => {
+                let problem = format!("is a key for {}, and ALGORITHM is {algorithm}", key.algorithm());
+                return Err(config::error(PRIVATE_KEY, problem));
+            }
+        }
+        Ok(Self { private_key, with_email: env.flag("ACCESS_TOKEN_EMAIL", true)? })
+    }
+}
+
+/// The key in a variable, in which `\n` stands for the end of a line, or in a file.
+fn private_key(env: &Env) -> Result<Option<PrivateKey>, ConfigError> {
+    let (name, text) = match (env.get(PRIVATE_KEY), env.get(PRIVATE_KEY_FILE)) {
+        (None, None) => return Ok(None),
+        (Some(text), None) => (PRIVATE_KEY, text.replace("\\n", "\n")),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(path);
+            (
+                PRIVATE_KEY_FILE,
+                text.map_err(|e| config::error(PRIVATE_KEY_FILE, format!("{path:?} cannot be read: {e}")))?,
+            )
+        }
+        (Some(_), Some(_)) => {
+            return Err(config::error(PRIVATE_KEY, format!("is set, and so is {PRIVATE_KEY_FILE}; set one of them")));
+        }
+    };
+    PrivateKey::from_pem(&text).map(Some).map_err(|e| config::error(name, e.to_string()))
 }
 
 impl PasswordConfig {
@@ -133,6 +184,36 @@ mod tests {
         assert_eq!(problem("PASSWORD_SCHEME", "md5"), "PASSWORD_SCHEME: \"md5\" is neither argon2id nor bcrypt");
         assert_eq!(problem("ARGON2_MEMORY_KIB", "7"), "ARGON2_MEMORY_KIB: 7 is not between 8 and 1048576");
         assert!(problem("LOGIN_LIMIT_WINDOW_SECONDS", "soon").starts_with("LOGIN_LIMIT_WINDOW_SECONDS: \"soon\""));
+    }
+
+    #[test]
+    fn a_private_key_is_read_from_a_variable_or_a_file_and_fits_the_algorithm() {
+        let read = |pairs: &[(&'static str, &str)]| {
+            let tokens = TokenConfig::read(&Env::of(pairs.iter().map(|(name, value)| (*name, (*value).to_owned()))));
+            tokens.map(|tokens| tokens.private_key.map(|key| key.algorithm())).map_err(|e| e.to_string())
+        };
+        let key = testkit::private_key(1);
+        let path = std::env::temp_dir().join(format!("private-key-{}.pem", std::process::id()));
+        std::fs::write(&path, &key).unwrap();
+        let (variable, file, algorithm) = ((PRIVATE_KEY, key.as_str()), path.to_str().unwrap(), ("ALGORITHM", "EdDSA"));
+
+        assert_eq!(read(&[]), Ok(None));
+        for pair in [variable, (PRIVATE_KEY, &key.replace('\n', "\\n")), (PRIVATE_KEY_FILE, file)] {
+            assert_eq!(read(&[pair, algorithm]), Ok(Some(Algorithm::EdDsa)));
+        }
+        assert_eq!(read(&[variable]), Ok(Some(Algorithm::EdDsa)), "it is published before it signs");
+        let problems = [
+            (&[algorithm][..], "JWT_PRIVATE_KEY: is required with ALGORITHM=EdDSA"),
+            (&[variable, ("ALGORITHM", "ES256")], "JWT_PRIVATE_KEY: is a key for EdDSA, and ALGORITHM is ES256"),
+            (&[variable, (PRIVATE_KEY_FILE, file)], "JWT_PRIVATE_KEY: is set, and so is JWT_PRIVATE_KEY_FILE"),
+            (&[(PRIVATE_KEY_FILE, "/nowhere.pem")], "JWT_PRIVATE_KEY_FILE: \"/nowhere.pem\" cannot be read"),
+            (&[(PRIVATE_KEY, "a-secret")], "JWT_PRIVATE_KEY: is no private key of Ed25519 or P-256"),
+        ];
+        for (pairs, problem) in problems {
+            let found = read(pairs).unwrap_err();
+            assert!(found.starts_with(problem) && !found.contains("a-secret"), "{found}");
+        }
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -42,10 +42,10 @@ use engines::presence::Presence;
 use engines::redis::Redis;
 use platform::telemetry::Audit;
 use platform::{Platform, Service};
-use service::auth::Auth;
+use service::auth::{Auth, TokenRole};
 use service::blocks::{BlockSource, Blocks};
 
-pub use config::{Config, LimitConfig, PasswordConfig, Scheme};
+pub use config::{Config, LimitConfig, PasswordConfig, Scheme, TokenConfig};
 
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
@@ -88,7 +88,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     mysql::prepare(&pool, &platform.health, "user", || sqlx::migrate!());
 
     let presence = Presence::new(redis.clone(), base.online_ttl);
-    let auth = Auth::new(&platform, &redis, presence.clone())?;
+    let TokenConfig { private_key, with_email } = config.tokens;
+    let auth = Auth::new(&platform, &redis, presence.clone(), TokenRole::Issuer { private_key, with_email })?;
     let producer = Producer::new(&base.kafka, platform.metrics.registry())?;
     let topics = base.kafka.topics.clone();
     let outbox = Outbox::new(pool.clone(), "user", producer.clone(), topics, &platform.metrics);

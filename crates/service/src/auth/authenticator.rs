@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use common::error::{Error, Result};
-use common::jwt::{AccessTokens, ServiceTokens};
+use common::error::{BoxError, Error, Result};
+use common::jwt::{AccessTokens, KeyRing, PublicKeys, ServiceTokens};
 use engines::presence::Presence;
 use engines::redis::Redis;
 use platform::Platform;
 use prometheus::IntCounter;
 
+use crate::auth::public_keys::PublicKeyLoader;
 use crate::auth::revocations::Revocations;
+use crate::auth::role::TokenRole;
 use crate::auth::user::CurrentUser;
 
 /// The state that the extractors need. Clones share it.
@@ -18,6 +20,10 @@ pub struct Auth(Arc<Inner>);
 
 struct Inner {
     tokens: AccessTokens,
+    /// The keys that this service verifies with; none if only secrets do.
+    ring: Option<KeyRing>,
+    /// None if the keys are known from the start.
+    loader: Option<PublicKeyLoader>,
     services: Option<ServiceTokens>,
     revocations: Revocations,
     presence: Presence,
@@ -26,17 +32,25 @@ struct Inner {
 }
 
 impl Auth {
-    /// Verifies tokens with the secrets of the configuration, and revocations in Redis.
+    /// Verifies tokens with the secrets and keys of the configuration, and revocations in Redis.
     ///
     /// # Errors
-    /// Returns an error if a metric cannot be registered.
-    pub fn new(platform: &Platform, redis: &Redis, presence: Presence) -> Result<Self, prometheus::Error> {
+    /// Returns an error if a metric cannot be registered or the HTTP client cannot be built.
+    pub fn new(platform: &Platform, redis: &Redis, presence: Presence, role: TokenRole) -> Result<Self, BoxError> {
         let config = &platform.config;
-        let (secret, previous) = (&config.secret_key, config.secret_key_previous.as_ref());
+        let ring = role.ring(config);
+        let loader = match (&role, &ring) {
+            (TokenRole::Verifier { user_service_url }, Some(ring)) if ring.current().is_none() => {
+                Some(PublicKeyLoader::start(user_service_url, ring.clone(), platform)?)
+            }
+            _ => None,
+        };
         let anonymous_calls =
             platform.metrics.counter("anonymous_service_calls_total", "Calls between services without credentials")?;
         Ok(Self(Arc::new(Inner {
-            tokens: AccessTokens::new(secret, previous, config.access_token_lifetime),
+            tokens: role.tokens(config, ring.clone()),
+            ring,
+            loader,
             services: config.service_secret_key.as_ref().map(|key| ServiceTokens::new(key, platform.service.name)),
             revocations: Revocations::new(redis.clone(), &platform.metrics)?,
             presence,
@@ -48,6 +62,11 @@ impl Auth {
     /// Issues and verifies access tokens.
     pub fn tokens(&self) -> &AccessTokens {
         &self.0.tokens
+    }
+
+    /// The public keys that verify access tokens; empty if only secrets do.
+    pub fn public_keys(&self) -> Arc<PublicKeys> {
+        self.0.ring.as_ref().and_then(KeyRing::current).unwrap_or_default()
     }
 
     /// Signs and verifies calls between services; none without `SERVICE_SECRET_KEY`.
@@ -63,8 +82,14 @@ impl Auth {
     /// The user of an access token. The call is a sign of life. It usually needs no I/O.
     ///
     /// # Errors
-    /// Returns a 401 error if the token is invalid or its session was revoked.
+    /// Returns a 401 error if the token is invalid or its session was revoked, and an unavailable error if no public
+    /// key could be loaded yet.
     pub async fn user_of_token(&self, token: &str) -> Result<CurrentUser> {
+        if let Some(loader) = &self.0.loader
+            && let Some(key) = self.0.tokens.unknown_key(token)
+        {
+            loader.look_for(&key).await?;
+        }
         let claims = self.0.tokens.verify(token).ok_or_else(Error::not_authenticated)?;
         self.admit(CurrentUser::of(claims, token).ok_or_else(Error::not_authenticated)?).await
     }

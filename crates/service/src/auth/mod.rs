@@ -2,10 +2,13 @@
 
 mod authenticator;
 mod extract;
+mod public_keys;
 mod revocations;
+mod role;
 mod user;
 
 pub use authenticator::Auth;
 pub use extract::{ServiceCaller, UserOrService};
 pub use revocations::Revocations;
+pub use role::TokenRole;
 pub use user::CurrentUser;

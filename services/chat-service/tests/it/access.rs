@@ -23,7 +23,7 @@ const PATHS: [&str; 8] = [
 async fn a_request_without_a_valid_token_is_refused() {
     let app = TestApp::start().await;
     let forged = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiIxIiwiZXhwIjo5OTk5OTk5OTk5LCJ0eXBlIjoiYWNjZXNzIn0.";
-    let service_token = app.space.service_token("friend-service");
+    let service_token = app.space.service_token("friend-service", "chat-service");
 
     for token in ["", "nonsense", forged, &service_token] {
         let client = app.server.client(token).with_header("x-user-id", "1").with_header("x-user-email", "a@b.c");

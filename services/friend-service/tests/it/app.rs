@@ -99,7 +99,7 @@ impl TestApp {
 
     /// A client with the token of another service.
     pub fn chat_service(&self) -> Client {
-        self.server.client(&self.space.service_token("chat-service"))
+        self.server.client(&self.space.service_token("chat-service", "friend-service"))
     }
 
     pub fn friend_events(&self) -> Events {

@@ -172,7 +172,7 @@ async fn calls_are_signed_and_carry_the_request_id() {
         assert_eq!(call.request_id.as_deref(), Some("traced-7"), "{path}");
         let services = common::jwt::ServiceTokens::new(
             app.server.platform().config.service_secret_key.as_ref().unwrap(),
-            "friend-service",
+            "user-service",
         );
         assert_eq!(services.verify(&call.token).as_deref(), Some("friend-service"), "{path}");
     }

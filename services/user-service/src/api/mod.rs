@@ -2,6 +2,7 @@
 
 mod accounts;
 mod caller;
+mod keys;
 mod login;
 mod password;
 mod profile;
@@ -18,6 +19,7 @@ use crate::state::AppState;
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .merge(accounts::router())
+        .merge(keys::router())
         .merge(login::router())
         .merge(password::router())
         .merge(second_factor::router())

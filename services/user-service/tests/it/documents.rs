@@ -15,6 +15,7 @@ async fn every_endpoint_is_documented_with_its_errors() {
         operations(&document),
         [
             "delete /auth/sessions/{sid}",
+            "get /.well-known/jwks.json",
             "get /auth/mfa",
             "get /auth/sessions",
             "get /profile/me",

@@ -245,7 +245,7 @@ async fn a_token_of_a_missing_account_gets_user_not_found() {
 async fn tokens_stay_valid_while_their_secret_is_the_previous_one() {
     let app = TestApp::start().await;
     let ann = app.person("ann").await;
-    let old = app.server.platform().config.secret_key.expose_secret().to_owned();
+    let old = app.server.platform().config.secret_key.as_ref().unwrap().expose_secret().to_owned();
     let new = [("SECRET_KEY", "a-new-secret-that-only-the-tests-know-012345")];
 
     let rotated = app.replica_with(&[new[0], ("SECRET_KEY_PREVIOUS", &old)]).await;
@@ -261,7 +261,7 @@ async fn an_access_token_has_the_claims_of_the_original() {
     let ann = app.person("ann").await;
 
     let config = &app.server.platform().config;
-    let tokens = AccessTokens::new(&config.secret_key, None, config.access_token_lifetime);
+    let tokens = AccessTokens::new(config.secret_key.as_ref().unwrap(), None, config.access_token_lifetime);
     let claims = tokens.verify(ann.client.token()).unwrap();
 
     let AccessClaims { sub, email, username, kind, iss, .. } = claims;
@@ -273,7 +273,7 @@ async fn an_access_token_has_the_claims_of_the_original() {
 /// An access token with the claims that the original issues and no others.
 pub fn original_token(app: &TestApp, user: i64) -> String {
     use jsonwebtoken::{EncodingKey, Header, encode};
-    let secret = &app.server.platform().config.secret_key;
+    let secret = app.server.platform().config.secret_key.as_ref().unwrap();
     let exp = chrono::Utc::now().timestamp() + 600;
     let claims = json!({"sub": user.to_string(), "email": "ann@example.com", "exp": exp, "type": "access"});
     encode(&Header::default(), &claims, &EncodingKey::from_secret(secret.expose_secret().as_bytes())).unwrap()

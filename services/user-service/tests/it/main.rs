@@ -6,6 +6,7 @@ mod app;
 mod blocks;
 mod documents;
 mod emails;
+mod keys;
 mod limits;
 mod login;
 mod passwords;

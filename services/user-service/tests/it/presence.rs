@@ -63,7 +63,7 @@ async fn expire(wiped: bool) {
     .await;
     assert!(stopped.elapsed() < SLACK * (TTL + Duration::from_secs(5)), "{:?}", stopped.elapsed());
     // With the token of a service, because a request of a user would mark that user online.
-    let service = app.server.client(&app.space.service_token("friend-service"));
+    let service = app.server.client(&app.space.service_token("friend-service", "user-service"));
     let ids: Vec<i64> = people.iter().map(|person| person.id).collect();
     let shown = service.post("/users/batch", json!({"user_ids": ids})).await.expect(200);
     assert!(shown.as_array().unwrap().iter().all(|p| p["is_online"] == false && p["last_seen_at"].is_string()));

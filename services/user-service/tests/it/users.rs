@@ -68,7 +68,7 @@ async fn several_users_are_returned_in_the_order_of_the_ids() {
 async fn services_look_users_up_with_their_own_token() {
     let app = TestApp::start().await;
     let ann = app.person("ann").await;
-    let service = app.server.client(&app.space.service_token("friend-service"));
+    let service = app.server.client(&app.space.service_token("friend-service", "user-service"));
     let ids = json!({"user_ids": [ann.id, 999_999]});
     let exists = |id: i64| format!("/users/{id}/exists");
 
@@ -87,7 +87,7 @@ async fn services_look_users_up_with_their_own_token() {
 #[tokio::test]
 async fn a_batch_has_one_to_a_hundred_ids() {
     let app = TestApp::start().await;
-    let service = app.server.client(&app.space.service_token("chat-service"));
+    let service = app.server.client(&app.space.service_token("chat-service", "user-service"));
     let batch = async |ids: Value| service.post("/users/batch", json!({"user_ids": ids})).await;
 
     batch(json!((1..=100).collect::<Vec<_>>())).await.expect(200);

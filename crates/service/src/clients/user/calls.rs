@@ -172,7 +172,7 @@ impl Calls {
     }
 
     fn as_service(&self, request: RequestBuilder) -> RequestBuilder {
-        match self.tokens.as_ref().map(ServiceTokens::issue) {
+        match self.tokens.as_ref().map(|tokens| tokens.issue(DEPENDENCY)) {
             Some(Ok(token)) => request.bearer_auth(token),
             _ => request,
         }

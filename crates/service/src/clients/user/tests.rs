@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::auth::TokenRole;
 
 /// A user-service whose users are 1 to 1,000. It answers a batch only with a permit.
 #[derive(Clone)]
@@ -70,7 +71,8 @@ fn client(url: String) -> UserClient {
     let platform = Platform::new(service, base).unwrap();
     // No request is authenticated here, so nothing connects to Redis.
     let redis = Redis::new(&platform.config.redis_url, "", &platform.metrics).unwrap();
-    let auth = Auth::new(&platform, &redis, Presence::new(redis.clone(), Duration::from_secs(60))).unwrap();
+    let role = TokenRole::Verifier { user_service_url: url.clone() };
+    let auth = Auth::new(&platform, &redis, Presence::new(redis.clone(), Duration::from_secs(60)), role).unwrap();
     UserClient::new(url, Duration::from_secs(10), Duration::from_secs(300), &auth, &platform.metrics).unwrap()
 }
 
