@@ -89,7 +89,7 @@ impl BlockSource {
 
     async fn page(&self, since_id: i64, tokens: &ServiceTokens) -> Result<BlocksPage, reqwest::Error> {
         let request = self.http.get(&self.url).query(&[("since_id", since_id), ("limit", PAGE as i64)]);
-        let request = request.bearer_auth(tokens.issue().unwrap_or_default());
+        let request = request.bearer_auth(tokens.issue("friend-service").unwrap_or_default());
         request.send().await?.error_for_status()?.json().await
     }
 }
