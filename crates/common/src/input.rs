@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use deserr::{DeserializeError, Deserr, ErrorKind, IntoValue, MergeWithError, Value, ValueKind, ValuePointerRef};
 use utoipa::PartialSchema;
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 
 /// A body or a query that a handler accepts.
@@ -174,7 +174,8 @@ impl<const MIN: i64, const MAX: i64> Deserr<Invalid> for Int<MIN, MAX> {
 
 impl<const MIN: i64, const MAX: i64> PartialSchema for Int<MIN, MAX> {
     fn schema() -> RefOr<Schema> {
-        let mut schema = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(MIN));
+        let int64 = SchemaFormat::KnownFormat(KnownFormat::Int64);
+        let mut schema = ObjectBuilder::new().schema_type(Type::Integer).format(Some(int64)).minimum(Some(MIN));
         if MAX != i64::MAX {
             schema = schema.maximum(Some(MAX));
         }

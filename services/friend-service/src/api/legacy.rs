@@ -40,7 +40,7 @@ async fn pending(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Ve
     path = "/friends/{id}/accept",
     tag = "older clients",
     security(("bearer" = [])),
-    params(("id" = i64, Path, description = "The id of the request")),
+    params(("id" = inline(RequestId), Path, description = "The id of the request")),
     responses(
         (status = 200, description = "The friendship", body = Friendship),
         NothingPending,
@@ -57,7 +57,7 @@ async fn accept(State(app): State<AppState>, me: CurrentUser, Path(id): Path<Req
     path = "/friends/{id}/reject",
     tag = "older clients",
     security(("bearer" = [])),
-    params(("id" = i64, Path, description = "The id of the request")),
+    params(("id" = inline(RequestId), Path, description = "The id of the request")),
     responses(
         (status = 200, description = "The request was rejected", body = Message),
         NothingPending,

@@ -63,7 +63,7 @@ impl Input for UserIds {
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct Batch {
-    #[schema(value_type = Vec<i64>, min_items = 1, max_items = 100, example = json!([1, 2, 3]))]
+    #[schema(value_type = Vec<UserId>, min_items = 1, max_items = 100, example = json!([1, 2, 3]))]
     user_ids: Ids,
 }
 
