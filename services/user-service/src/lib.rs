@@ -43,6 +43,12 @@ use service::auth::Auth;
 
 pub use config::{Config, LimitConfig, PasswordConfig, Scheme};
 
+/// Validation of texts that clients send, for tests/fuzz.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    pub use crate::domain::Email;
+}
+
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::state::AppState;
