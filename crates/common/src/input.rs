@@ -7,7 +7,7 @@ use deserr::{
     DeserializeError, Deserr, ErrorKind, IntoValue, MergeWithError, Sequence, Value, ValueKind, ValuePointerRef,
 };
 use utoipa::PartialSchema;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
+use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 
 /// The greatest number of broken rules in an answer. Reading stops there. The widest body has under 20 fields; only a
@@ -181,7 +181,8 @@ impl<const MIN: i64, const MAX: i64> Deserr<Invalid> for Int<MIN, MAX> {
 
 impl<const MIN: i64, const MAX: i64> PartialSchema for Int<MIN, MAX> {
     fn schema() -> RefOr<Schema> {
-        let mut schema = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(MIN));
+        let int64 = SchemaFormat::KnownFormat(KnownFormat::Int64);
+        let mut schema = ObjectBuilder::new().schema_type(Type::Integer).format(Some(int64)).minimum(Some(MIN));
         if MAX != i64::MAX {
             schema = schema.maximum(Some(MAX));
         }

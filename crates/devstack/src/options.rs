@@ -76,15 +76,20 @@ pub struct TestOptions {
     /// Run only the tests of dashboards and alerts, which need Prometheus and take a service down.
     #[arg(long, conflicts_with = "faults")]
     pub observe: bool,
+
+    /// Run only the requests that schemathesis generates. `.ci/check-hostile-input` installs it and gives this option.
+    #[arg(long, conflicts_with_all = ["faults", "observe"])]
+    pub hostile: bool,
 }
 
 impl TestOptions {
     /// The test program that runs alone, if the options name one.
     pub fn exclusive_program(&self) -> Option<&'static str> {
-        match (self.faults, self.observe) {
-            (Some(_), _) => Some("faults"),
-            (None, true) => Some("observe"),
-            (None, false) => None,
+        match self {
+            Self { faults: Some(_), .. } => Some("faults"),
+            Self { observe: true, .. } => Some("observe"),
+            Self { hostile: true, .. } => Some("hostile"),
+            _ => None,
         }
     }
 

@@ -46,6 +46,13 @@ use service::clients::user::UserClient;
 
 pub use config::Config;
 
+/// The decoders of texts that clients send, for tests/fuzz.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    pub use crate::live::canonical_cursor;
+    pub use crate::search::canonical_search_cursor;
+}
+
 use crate::activity::RoomActivity;
 use crate::consumer::EventConsumer;
 use crate::live::{Hub, Subscribers};

@@ -102,36 +102,57 @@ impl Search {
 
     /// The text form of a cursor. Positions that do not fit into it are stored as a snapshot.
     pub async fn encode(&self, user: UserId, cursor: &SearchCursor) -> Result<String> {
-        let mut bytes = cursor.until.to_be_bytes().to_vec();
         let before = cursor.before.encode();
         if before.len() > Positions::MAX_INLINE_BYTES {
-            bytes.push(STORED);
-            bytes.extend(self.snapshots.insert(user, &cursor.before).await?.as_bytes());
-        } else {
-            bytes.push(INLINE);
-            bytes.extend(before);
+            let snapshot = self.snapshots.insert(user, &cursor.before).await?;
+            return Ok(encode(cursor.until, STORED, snapshot.as_bytes()));
         }
-        Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
+        Ok(encode(cursor.until, INLINE, &before))
     }
 
     /// Reads the text form of a cursor; `None` for text that is malformed or names an expired snapshot.
     pub async fn decode(&self, user: UserId, text: &str) -> Result<Option<SearchCursor>> {
-        let Ok(bytes) = BASE64_URL_SAFE_NO_PAD.decode(text) else { return Ok(None) };
-        let Some((until, [format, before @ ..])) = bytes.split_first_chunk::<8>() else { return Ok(None) };
-        let before = match *format {
-            INLINE => Positions::decode(before),
-            STORED => match SnapshotId::from_slice(before) {
-                Ok(id) => self.snapshots.get(id, user).await?,
-                Err(_) => None,
-            },
-            _ => None,
+        let before = match decode(text) {
+            Some((until, Before::Inline(before))) => Some((until, before)),
+            Some((until, Before::Stored(id))) => self.snapshots.get(id, user).await?.map(|before| (until, before)),
+            None => None,
         };
-        Ok(before.map(|before| SearchCursor { until: i64::from_be_bytes(*until), before }))
+        Ok(before.map(|(until, before)| SearchCursor { until, before }))
     }
 }
 
 const INLINE: u8 = 0;
 const STORED: u8 = 1;
+
+/// The positions in the text form of a cursor, or the name of their snapshot.
+enum Before {
+    Inline(Positions),
+    Stored(SnapshotId),
+}
+
+fn encode(until: i64, format: u8, before: &[u8]) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode([&until.to_be_bytes()[..], &[format], before].concat())
+}
+
+fn decode(text: &str) -> Option<(i64, Before)> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
+    let (until, [format, before @ ..]) = bytes.split_first_chunk::<8>()? else { return None };
+    let before = match *format {
+        INLINE => Before::Inline(Positions::decode(before)?),
+        STORED => Before::Stored(SnapshotId::from_slice(before).ok()?),
+        _ => return None,
+    };
+    Some((i64::from_be_bytes(*until), before))
+}
+
+/// The form in which this service would issue the cursor.
+#[cfg(feature = "fuzzing")]
+pub fn canonical_search_cursor(text: &str) -> Option<String> {
+    decode(text).map(|(until, before)| match before {
+        Before::Inline(before) => encode(until, INLINE, &before.encode()),
+        Before::Stored(id) => encode(until, STORED, id.as_bytes()),
+    })
+}
 
 impl Remaining {
     /// The remaining messages of a room after a cursor; `None` if the room is complete.

@@ -47,6 +47,12 @@ use service::blocks::{BlockSource, Blocks};
 
 pub use config::{Config, LimitConfig, PasswordConfig, Scheme, TokenConfig};
 
+/// Validation of texts that clients send, for tests/fuzz.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    pub use crate::domain::Email;
+}
+
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::state::AppState;

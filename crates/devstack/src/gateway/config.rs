@@ -184,7 +184,7 @@ impl Config {
         Self::parse(&text).with_context(|| path.display().to_string())
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    pub fn parse(text: &str) -> Result<Self> {
         let config: Self = serde_yaml_ng::from_str(text)?;
         if config.format_version != "3.0" || !config.transform {
             bail!("_format_version must be 3.0 and _transform true");

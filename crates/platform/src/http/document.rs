@@ -1,9 +1,11 @@
 //! The part of the API document that is the same in all services.
 
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
+use utoipa::openapi::schema::{Object, SchemaType, Type};
 use utoipa::openapi::security::{Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, Scopes, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, Content, InfoBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, ServerBuilder,
+    ComponentsBuilder, Content, InfoBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, Schema, ServerBuilder,
 };
 
 use crate::platform::Platform;
@@ -38,6 +40,7 @@ fn operations(document: &mut OpenApi) -> impl Iterator<Item = &mut Operation> {
 }
 
 fn add_common_responses(operation: &mut Operation) {
+    let can_be_invalid = reads_input(operation);
     let mut add = |status: &str, description: &str| {
         operation.responses.responses.entry(status.to_owned()).or_insert_with(|| error_response(description));
     };
@@ -45,6 +48,32 @@ fn add_common_responses(operation: &mut Operation) {
     if operation.security.as_ref().is_some_and(|security| !security.is_empty()) {
         add("401", "No valid access token");
     }
+    if operation.request_body.is_some() {
+        add("413", "The body is too large");
+    }
+    if can_be_invalid {
+        add("422", "The input is invalid");
+    }
+    for status in ["429", "503"] {
+        if let Some(RefOr::T(response)) = operation.responses.responses.get_mut(status) {
+            let seconds = HeaderBuilder::new().schema(Some(Object::with_type(Type::Integer)));
+            let seconds = seconds.description(Some("The seconds to wait")).build();
+            response.headers.insert("Retry-After".to_owned(), seconds.into());
+        }
+    }
+}
+
+/// Whether an input can be invalid. A path parameter that is a plain text cannot; an unknown one is not found.
+fn reads_input(operation: &Operation) -> bool {
+    let text = SchemaType::Type(Type::String);
+    let is_text = |schema: &RefOr<Schema>| matches!(schema, RefOr::T(Schema::Object(it)) if it.schema_type == text);
+    let mut parameters = operation.parameters.iter().flatten();
+    operation.request_body.is_some()
+        || parameters.any(|parameter| match parameter {
+            RefOr::T(Parameter { parameter_in: ParameterIn::Query, .. }) => true,
+            RefOr::T(Parameter { parameter_in: ParameterIn::Path, schema: Some(schema), .. }) => !is_text(schema),
+            _ => false,
+        })
 }
 
 fn error_response(description: &str) -> RefOr<Response> {

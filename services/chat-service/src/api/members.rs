@@ -40,7 +40,7 @@ impl Input for NewMembers {}
     path = "/chat-rooms/{room_id}/members",
     tag = "rooms",
     security(("bearer" = [])),
-    params(("room_id" = i64, Path)),
+    params(("room_id" = RoomId, Path)),
     request_body = NewMembers,
     responses(
         (status = 200, description = "The group. Users who are members remain so", body = RoomBody),
@@ -95,7 +95,7 @@ struct Left {
     path = "/chat-rooms/{room_id}/members/{user_id}",
     tag = "rooms",
     security(("bearer" = [])),
-    params(("room_id" = i64, Path), ("user_id" = i64, Path, description = "The caller, or another member")),
+    params(("room_id" = RoomId, Path), ("user_id" = UserId, Path, description = "The caller, or another member")),
     responses(
         (status = 200, description = "The user is no longer a member", body = RoomBody),
         (status = 403, description = "The caller is not a member, or removes another member without being the creator", body = ErrorBody),

@@ -38,7 +38,7 @@ struct UnreadCount {
     path = "/messages/room/{room_id}/unread-count",
     tag = "reads",
     security(("bearer" = [])),
-    params(("room_id" = i64, Path)),
+    params(("room_id" = RoomId, Path)),
     responses((status = 200, description = "The count", body = UnreadCount), RoomErrors),
 )]
 async fn unread_count(

@@ -80,10 +80,10 @@ pub struct LastMessage {
 #[into_params(parameter_in = Query)]
 struct Page {
     #[deserr(default = Int(0))]
-    #[param(value_type = i64, minimum = 0, default = 0)]
+    #[param(value_type = i64, required = false, minimum = 0, default = 0)]
     skip: Int<0, { i64::MAX }>,
     #[deserr(default = Int(10))]
-    #[param(value_type = i64, minimum = 1, maximum = 100, default = 10)]
+    #[param(value_type = i64, required = false, minimum = 1, maximum = 100, default = 10)]
     limit: Int<1, 100>,
 }
 
@@ -115,7 +115,7 @@ async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<P
     path = "/chat-rooms/check/{participant_id}",
     tag = "rooms",
     security(("bearer" = [])),
-    params(("participant_id" = i64, Path, description = "The other user")),
+    params(("participant_id" = UserId, Path, description = "The other user")),
     responses(
         (status = 200, description = "The direct room of the two users", body = RoomBody),
         (status = 403, description = "`BLOCKED`: the room does not exist, and one of the two has blocked the other", body = ErrorBody),
@@ -229,7 +229,7 @@ fn created(app: &AppState, room: &Room) {
     path = "/chat-rooms/{room_id}",
     tag = "rooms",
     security(("bearer" = [])),
-    params(("room_id" = i64, Path)),
+    params(("room_id" = RoomId, Path)),
     responses(
         (status = 200, description = "The room", body = RoomBody),
         (status = 403, description = "The caller is not a member of the room", body = ErrorBody),

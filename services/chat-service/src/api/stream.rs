@@ -18,6 +18,8 @@ use platform::http::{Path, Query};
 use serde::Serialize;
 use serde_json::{Value, json};
 use service::auth::CurrentUser;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa::openapi::{ComponentsBuilder, OpenApi};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -32,7 +34,10 @@ use crate::tickets;
 const RETRY: Duration = Duration::from_secs(1);
 
 pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(room)).routes(routes!(all_rooms)).routes(routes!(ticket))
+    let scheme = SecurityScheme::ApiKey(ApiKey::Query(ApiKeyValue::new("ticket")));
+    let mut document = OpenApi::default();
+    document.components = Some(ComponentsBuilder::new().security_scheme("ticket", scheme).build());
+    OpenApiRouter::with_openapi(document).routes(routes!(room)).routes(routes!(all_rooms)).routes(routes!(ticket))
 }
 
 #[derive(Debug, Deserr, IntoParams)]
@@ -42,14 +47,27 @@ struct StreamQuery {
     /// Replaces the header `Last-Event-ID` for clients that cannot send it. The header takes precedence.
     #[deserr(default)]
     last_event_id: Option<String>,
-    /// Replaces the header `Authorization` for clients that cannot send it.
+    /// Replaces the header `Authorization` for clients that cannot send it. The document has it as a security scheme.
     #[deserr(default)]
+    #[param(ignore)]
     ticket: Option<String>,
 }
 
 impl Input for StreamQuery {
     /// The name that polyfills of EventSource use.
     const ALIASES: &'static [(&'static str, &'static str)] = &[("lastEventId", "last_event_id")];
+}
+
+/// One event of a stream.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only described in the API document; the events are written as text")]
+struct StreamEvent {
+    event: String,
+    /// JSON.
+    data: String,
+    id: Option<String>,
+    /// The time after which the client reconnects when the stream ends, milliseconds.
+    retry: Option<u64>,
 }
 
 /// The user who opens a stream, authenticated by a token or a ticket, and the id of the last event they have.
@@ -86,10 +104,10 @@ impl FromRequestParts<AppState> for StreamClient {
     operation_id = "listen_to_room",
     path = "/messages/stream/{room_id}",
     tag = "stream",
-    security(("bearer" = [])),
-    params(("room_id" = i64, Path), StreamQuery, ("Last-Event-ID" = Option<String>, Header)),
+    security(("bearer" = []), ("ticket" = [])),
+    params(("room_id" = RoomId, Path), StreamQuery, ("Last-Event-ID" = Option<String>, Header)),
     responses(
-        (status = 200, description = "The stream", content_type = "text/event-stream", body = String),
+        (status = 200, description = "The stream", content_type = "text/event-stream", body = StreamEvent),
         RoomErrors,
     ),
 )]
@@ -124,10 +142,10 @@ async fn room(
     operation_id = "listen_to_all_rooms",
     path = "/messages/stream",
     tag = "stream",
-    security(("bearer" = [])),
+    security(("bearer" = []), ("ticket" = [])),
     params(StreamQuery, ("Last-Event-ID" = Option<String>, Header)),
     responses(
-        (status = 200, description = "The stream", content_type = "text/event-stream", body = String),
+        (status = 200, description = "The stream", content_type = "text/event-stream", body = StreamEvent),
         InvalidInput,
         (status = 503, description = "A store is unavailable", body = ErrorBody),
     ),

@@ -24,7 +24,7 @@ pub fn router() -> OpenApiRouter<AppState> {
     path = "/messages/{id}/typing",
     tag = "stream",
     security(("bearer" = [])),
-    params(("id" = i64, Path, description = "The room")),
+    params(("id" = RoomId, Path, description = "The room")),
     responses(
         (status = 202, description = "The notification was sent to open streams; it is not stored"),
         (status = 403, description = "The caller is not a member of the room, or `BLOCKED`", body = ErrorBody),

@@ -87,6 +87,12 @@ fn decode(id: &str) -> Option<(SnapshotId, Positions)> {
     Some((SnapshotId::from_slice(snapshot).ok()?, Positions::decode(since)?))
 }
 
+/// The form in which this service would issue the id.
+#[cfg(feature = "fuzzing")]
+pub fn canonical_cursor(id: &str) -> Option<String> {
+    decode(id).map(|(snapshot, since)| encode(snapshot, &since.encode()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

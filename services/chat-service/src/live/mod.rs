@@ -30,6 +30,8 @@ mod subscribers;
 mod window;
 
 pub use all_rooms::AllRoomsReader;
+#[cfg(feature = "fuzzing")]
+pub use cursor::canonical_cursor;
 pub use hub::Hub;
 pub use mailbox::{MembershipChange, Scope};
 pub use room_reader::RoomReader;

@@ -49,7 +49,7 @@ async fn pending(State(app): State<AppState>, me: CurrentUser, Query(page): Quer
     path = "/friends/{id}/accept",
     tag = "older clients",
     security(("bearer" = [])),
-    params(("id" = i64, Path, description = "The id of the request")),
+    params(("id" = inline(RequestId), Path, description = "The id of the request")),
     responses(
         (status = 200, description = "The friendship", body = Friendship),
         NothingPending,
@@ -66,7 +66,7 @@ async fn accept(State(app): State<AppState>, me: CurrentUser, Path(id): Path<Req
     path = "/friends/{id}/reject",
     tag = "older clients",
     security(("bearer" = [])),
-    params(("id" = i64, Path, description = "The id of the request")),
+    params(("id" = inline(RequestId), Path, description = "The id of the request")),
     responses(
         (status = 200, description = "The request was rejected", body = Message),
         NothingPending,

@@ -32,7 +32,7 @@ struct NewUser {
     /// Contains at least one letter, one digit and one special character.
     password: NewPassword,
     #[deserr(default)]
-    #[schema(value_type = Option<DisplayName>)]
+    #[schema(value_type = Option<String>, max_length = 100, example = "김민준")]
     display_name: Option<Edit<DisplayName>>,
 }
 

@@ -69,7 +69,7 @@ struct LoginForm {
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct Refresh {
-    #[schema(value_type = String)]
+    #[schema(inline)]
     refresh_token: Text<1, 1024>,
 }
 

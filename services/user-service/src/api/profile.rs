@@ -42,13 +42,13 @@ struct OwnProfile {
 #[deserr(error = Invalid)]
 struct ProfileChange {
     #[deserr(default)]
-    #[schema(value_type = Option<DisplayName>)]
+    #[schema(value_type = Option<String>, max_length = 100, example = "김민준")]
     display_name: Option<Edit<DisplayName>>,
     #[deserr(default)]
-    #[schema(value_type = Option<StatusMessage>)]
+    #[schema(value_type = Option<String>, max_length = 500, example = "In a meeting")]
     status_message: Option<Edit<StatusMessage>>,
     #[deserr(default)]
-    #[schema(value_type = Option<ImageUrl>)]
+    #[schema(value_type = Option<String>, max_length = 500, example = "https://example.com/me.png")]
     profile_image_url: Option<Edit<ImageUrl>>,
 }
 

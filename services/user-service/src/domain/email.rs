@@ -39,10 +39,12 @@ impl Rule for Email {
         if !is_local(local) {
             return Err(Breach("The email address is not valid. The part before the @-sign is malformed."));
         }
-        if !is_domain(domain) {
+        // Checked as it is stored: the lower case of "İ" has a mark that no domain may have.
+        let domain = domain.to_lowercase();
+        if !is_domain(&domain) {
             return Err(Breach("The email address is not valid. The part after the @-sign is malformed."));
         }
-        let spelling = format!("{local}@{}", domain.to_lowercase());
+        let spelling = format!("{local}@{domain}");
         // Lower case can be longer than the input: "İ" becomes two characters.
         if spelling.chars().count() > Self::MAX {
             return Err(Breach("The email address is too long."));

@@ -21,10 +21,10 @@ use crate::wire::MessageBody;
 #[into_params(parameter_in = Query)]
 pub struct Page {
     #[deserr(default = Int(50))]
-    #[param(value_type = i64, minimum = 1, maximum = 100, default = 50)]
+    #[param(value_type = i64, required = false, minimum = 1, maximum = 100, default = 50)]
     limit: Int<1, 100>,
     #[deserr(default = Int(0))]
-    #[param(value_type = i64, minimum = 0, default = 0)]
+    #[param(value_type = i64, required = false, minimum = 0, default = 0)]
     skip: Int<0, { i64::MAX }>,
     /// The id of a message. The page contains the messages directly before it.
     #[deserr(default)]
@@ -45,10 +45,10 @@ pub struct RoomPage {
     #[param(value_type = i64, minimum = 1)]
     room_id: RoomId,
     #[deserr(default = Int(50))]
-    #[param(value_type = i64, minimum = 1, maximum = 100, default = 50)]
+    #[param(value_type = i64, required = false, minimum = 1, maximum = 100, default = 50)]
     limit: Int<1, 100>,
     #[deserr(default = Int(0))]
-    #[param(value_type = i64, minimum = 0, default = 0)]
+    #[param(value_type = i64, required = false, minimum = 0, default = 0)]
     offset: Int<0, { i64::MAX }>,
 }
 
@@ -72,7 +72,7 @@ pub struct MessagePage {
     path = "/messages/{id}",
     tag = "messages",
     security(("bearer" = [])),
-    params(("id" = i64, Path, description = "The room"), Page),
+    params(("id" = RoomId, Path, description = "The room"), Page),
     responses(
         (status = 200, description = "A page of messages", body = MessagePage),
         RoomErrors,

@@ -27,7 +27,7 @@ pub struct SearchQuery {
     #[param(value_type = Option<i64>, minimum = 1)]
     room_id: Option<RoomId>,
     #[deserr(default = Int(20))]
-    #[param(value_type = i64, minimum = 1, maximum = 100, default = 20)]
+    #[param(value_type = i64, required = false, minimum = 1, maximum = 100, default = 20)]
     limit: Int<1, 100>,
     /// The `next_cursor` of the previous page.
     #[deserr(default)]

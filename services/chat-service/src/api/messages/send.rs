@@ -65,7 +65,7 @@ new_message!(NewMessageInRoom { room_id: RoomId });
     path = "/messages/{id}",
     tag = "messages",
     security(("bearer" = [])),
-    params(("id" = i64, Path, description = "The room")),
+    params(("id" = RoomId, Path, description = "The room")),
     request_body = NewMessage,
     responses(
         (status = 201, description = "The message is stored durably, and streams receive it", body = MessageBody),
