@@ -4,6 +4,7 @@ use common::jwt::{AccessTokens, Algorithm, KeyRing, PrivateKey};
 use platform::config::Base;
 
 /// What a service does with access tokens.
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum TokenRole {
     /// user-service issues and verifies them.
     Issuer {

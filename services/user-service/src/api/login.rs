@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::caller::ExistingUser;
-use super::password::GivenPassword;
+use super::password::{GivenPassword, PASSWORD_ATTEMPTS};
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, LoginErrors, RateLimited};
 use super::second_factor::{GivenCode, WRONG_CODE};
 use crate::domain::{Email, EnteredCode};
@@ -30,10 +30,6 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(logout))
         .routes(routes!(heartbeat))
 }
-
-/// How often a password is verified if its stored hash keeps changing. A login that replaces an outdated hash changes
-/// it once.
-pub(super) const PASSWORD_ATTEMPTS: usize = 3;
 
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]

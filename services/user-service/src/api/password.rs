@@ -12,7 +12,6 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::accounts::too_long_for_bcrypt;
-use super::login::PASSWORD_ATTEMPTS;
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited};
 use crate::domain::NewPassword;
 use crate::passwords::Verdict;
@@ -22,6 +21,10 @@ use crate::store::Credentials;
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(change_password))
 }
+
+/// How often a password is verified if its stored hash keeps changing. A login that replaces an outdated hash changes
+/// it once.
+pub(super) const PASSWORD_ATTEMPTS: usize = 3;
 
 /// A password to compare. The rules for new passwords do not apply: an older password may not satisfy them.
 pub(super) type GivenPassword = Text<1, 1024>;

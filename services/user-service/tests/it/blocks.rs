@@ -77,7 +77,7 @@ async fn the_blocked_user_does_not_find_the_blocker_and_sees_names_only() {
     );
     let whole = looked_up(&eve.client, ann.id).await;
     assert_eq!((&whole["status_message"], &whole["is_online"]), (&json!("in a meeting"), &json!(true)));
-    let service = app.server.client(&app.space.service_token("chat-service"));
+    let service = app.server.client(&app.space.service_token("chat-service", "user-service"));
     assert_eq!(service.post("/users/batch", json!({"user_ids": [1]})).await.expect(200), json!([whole]));
     assert_eq!(names_found(&ann.client).await, (vec![json!("bob_lee")], json!(1)));
     assert_eq!(looked_up(&ann.client, bob.id).await["is_online"], true);
