@@ -17,9 +17,22 @@ const PASSING: [u16; 5] = [1040, 1053, 1079, 1317, 1927];
 
 impl From<sqlx::Error> for Error {
     fn from(e: sqlx::Error) -> Self {
-        let error = if passes(&e) { CommonError::unavailable("mysql", e) } else { CommonError::internal(e) };
+        let error = match number(&e) {
+            _ if passes(&e) => CommonError::unavailable("mysql", e),
+            Some(number) => CommonError::internal(format!("MySQL error {number}: {}", without_values(&e.to_string()))),
+            None => CommonError::internal(e),
+        };
         error.into()
     }
+}
+
+/// The text of an error without the values of the statement, which it quotes and which may be personal data: the text up to
+/// the first quotation mark, and from the key or column on, which it names last.
+fn without_values(text: &str) -> String {
+    let Some(first) = text.find('\'') else { return text.to_owned() };
+    let named = [" for key ", " for column "].into_iter().filter_map(|name| text.rfind(name)).max();
+    let rest = named.filter(|named| *named > first).map_or("", |named| &text[named..]);
+    format!("{}…{rest}", &text[..first])
 }
 
 fn passes(e: &sqlx::Error) -> bool {
@@ -53,5 +66,27 @@ impl<T> OnDuplicate<T> for Result<T, sqlx::Error> {
             Some(d) if d.is_unique_violation() && d.message().contains(key) => refusal().into(),
             _ => e.into(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_an_error_has_no_value_of_the_statement() {
+        for (text, shown) in [
+            ("Duplicate entry 'ann@example.com' for key 'email'", "Duplicate entry … for key 'email'"),
+            ("Duplicate entry 'a' for key 'b' for key 'email'", "Duplicate entry … for key 'email'"),
+            (
+                "Incorrect string value: '\\xF0' for column `db`.`t`.`c` at row 1",
+                "Incorrect string value: … for column `db`.`t`.`c` at row 1",
+            ),
+            ("Truncated incorrect DOUBLE value: 'ann'", "Truncated incorrect DOUBLE value: …"),
+            ("Data too long for column 'name' at row 1", "Data too long for column …"),
+            ("Out of range", "Out of range"),
+        ] {
+            assert_eq!(without_values(text), shown);
+        }
     }
 }

@@ -75,6 +75,7 @@ async fn register(
 ) -> Result<(StatusCode, Json<UserResponse>)> {
     let registered = create_account(&app, &client, new).await;
     app.metrics.registered(&registered);
+    app.audit.record("register", registered.as_ref().ok().map(|account| account.id), "", &registered);
     Ok((StatusCode::CREATED, Json(registered?.into())))
 }
 

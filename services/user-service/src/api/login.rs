@@ -173,6 +173,7 @@ async fn refresh(
     if holder.is_current {
         app.limits.count(&[&app.limits.refreshes(&holder.sid)]).await?;
     }
+    let refused = Err(Error::unauthenticated("Invalid refresh token"));
     match app.sessions.refresh(&holder, token).await? {
         RefreshOutcome::Rotated(grant) => {
             app.presence.touch(grant.user).await;
@@ -180,12 +181,13 @@ async fn refresh(
         }
         RefreshOutcome::Reused(sid) => {
             tracing::warn!(sid, "a used refresh token was presented, its session is revoked");
+            app.audit.record("refresh_token_reuse", None, &sid, &refused);
             app.publish_revocations(&[sid]).await;
         }
         RefreshOutcome::Refused => {}
     }
     app.limits.count(&[&budget]).await?;
-    Err(Error::unauthenticated("Invalid refresh token"))
+    refused
 }
 
 /// End the session. All services refuse its tokens from then on.
@@ -197,7 +199,9 @@ async fn refresh(
     responses((status = 200, description = "The session has ended", body = LoggedOut), CallerErrors),
 )]
 async fn logout(State(app): State<AppState>, me: CurrentUser) -> Result<Json<LoggedOut>> {
-    app.sessions.log_out(&me).await?;
+    let ended = app.sessions.log_out(&me).await.map_err(Error::from);
+    app.audit.record("logout", Some(me.id), &me.session, &ended);
+    ended?;
     app.publish_revocations(&[me.session.to_string()]).await;
     app.profiles.invalidate(&[me.id]).await;
     Ok(Json(LoggedOut { message: "Successfully logged out", user_id: me.id }))
@@ -219,6 +223,8 @@ async fn heartbeat(_: ExistingUser) -> StatusCode {
 async fn log_in(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Json<Token>> {
     let opened = open_session(app, client, given).await;
     app.metrics.logged_in(&opened);
+    let (user, sid) = opened.as_ref().map_or((None, None), |grant| (Some(grant.user), Some(grant.sid)));
+    app.audit.record("login", user, sid.unwrap_or_default(), &opened);
     issue(app, opened?)
 }
 

@@ -69,14 +69,20 @@ async fn change_password(
     if !app.passwords.can_hash(&change.new_password) {
         return Err(too_long_for_bcrypt("new_password"));
     }
+    let changed = replace_password(&app, &me, &change).await;
+    app.audit.record("password_change", Some(me.id), "", &changed);
+    changed.map(|()| Json(PasswordChanged { message: "Password changed successfully" }))
+}
+
+/// Verifies the current password and stores the new one. If the stored hash changes in between, it is verified again.
+async fn replace_password(app: &AppState, me: &CurrentUser, change: &PasswordChange) -> Result<()> {
     for _ in 0..PASSWORD_ATTEMPTS {
-        let account = require_password(&app, &me, &change.current_password).await?;
+        let account = require_password(app, me, &change.current_password).await?;
         let hash = app.passwords.hash(change.new_password.as_str()).await?;
         let changed = app.sessions.change_password(me.id, &account.password_hash, &hash, &me.session).await?;
-        // None if the stored hash has changed since it was verified.
         if let Some(ended) = changed {
             app.publish_revocations(&ended).await;
-            return Ok(Json(PasswordChanged { message: "Password changed successfully" }));
+            return Ok(());
         }
     }
     Err(wrong_password())

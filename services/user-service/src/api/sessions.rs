@@ -77,9 +77,13 @@ async fn end_session(
 ) -> Result<Json<SessionEnded>> {
     let not_found = || Error::not_found("Session not found");
     let sid = Uuid::parse_str(&sid).map_err(|_| not_found())?.to_string();
-    if !app.sessions.revoke(me.id, &sid).await? {
-        return Err(not_found());
-    }
+    let ended = match app.sessions.revoke(me.id, &sid).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(not_found()),
+        Err(e) => Err(e.into()),
+    };
+    app.audit.record("session_end", Some(me.id), &sid, &ended);
+    ended?;
     app.publish_revocations(&[sid]).await;
     Ok(Json(SessionEnded { message: "Session ended" }))
 }

@@ -11,6 +11,7 @@ mod limits;
 mod login;
 mod passwords;
 mod presence;
+mod privacy;
 mod profile;
 mod register;
 mod revocations;
