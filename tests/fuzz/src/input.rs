@@ -1,5 +1,7 @@
 //! Bodies and queries.
 
+use std::sync::LazyLock;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts};
 use axum::http::{Request, header};
@@ -10,6 +12,10 @@ use common::input::{Input, Int, Invalid, Text};
 use deserr::Deserr;
 use futures_util::FutureExt;
 use platform::http::{FormOrJson, Query, Valid};
+use tokio::runtime::{Builder, Runtime};
+
+/// The timer of the deadline for a body, which none of these bodies reaches.
+static TIMER: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().enable_time().build().unwrap());
 
 /// A field of each kind that the services read.
 #[derive(Deserr)]
@@ -35,6 +41,7 @@ const TYPES: [Option<&str>; 4] =
 /// content type, the rest is the body and the query.
 pub fn input(bytes: &[u8]) {
     let Some((choice, content)) = bytes.split_first() else { return };
+    let _timer = TIMER.enter();
     let request = |body: Vec<u8>| {
         let kind = TYPES[usize::from(*choice) % TYPES.len()];
         let request =
