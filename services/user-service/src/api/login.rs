@@ -39,7 +39,7 @@ struct Login {
     password: GivenPassword,
     /// A code of the authenticator app, or a recovery code, of an account with a second factor.
     #[deserr(default)]
-    #[schema(value_type = Option<String>, example = "123456")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 64, example = "123456")]
     mfa_code: Option<GivenCode>,
 }
 
@@ -58,7 +58,7 @@ struct LoginForm {
     #[schema(example = "Passw0rd!", format = "password")]
     password: String,
     /// A code of the authenticator app, or a recovery code, of an account with a second factor.
-    #[schema(example = "123456")]
+    #[schema(min_length = 1, max_length = 64, example = "123456")]
     mfa_code: Option<String>,
 }
 

@@ -32,7 +32,7 @@ pub(super) type GivenPassword = Text<1, 1024>;
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct PasswordChange {
-    #[schema(value_type = String, example = "Passw0rd!")]
+    #[schema(value_type = String, min_length = 1, max_length = 1024, example = "Passw0rd!")]
     current_password: GivenPassword,
     new_password: NewPassword,
 }
