@@ -7,7 +7,7 @@ tokio::task_local! {
     static CONTEXT: Context;
 }
 
-/// What the code that answers a request knows of it: the ids that it passes on to whatever it causes, and its origin.
+/// The ids that a request passes on to its calls and events, and the address of its client.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) request_id: Arc<str>,

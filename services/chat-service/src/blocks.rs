@@ -1,4 +1,4 @@
-//! What a block between two users forbids.
+//! The acts that a block between two users forbids.
 //!
 //! Two members of a group whom a third user added may read each other there, whatever their blocks. A user who does not want
 //! that leaves the group, and nobody adds them again (`store::leavers`).

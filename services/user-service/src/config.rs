@@ -30,7 +30,7 @@ pub struct Config {
     pub sessions_per_user: u32,
     pub profile_cache_ttl: Duration,
     pub exists_cache_ttl: Duration,
-    /// Where blocks are loaded from.
+    /// The service from which blocks are loaded.
     pub friend_service_url: String,
 }
 

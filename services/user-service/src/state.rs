@@ -28,7 +28,7 @@ pub struct AppState {
     pub second_factors: SecondFactors,
     pub profiles: Profiles,
     pub directory: Directory,
-    /// Who does not see whose presence.
+    /// The blocks between users, which hide presence.
     pub blocks: Blocks,
     pub metrics: Metrics,
     pub audit: Audit,

@@ -1,4 +1,4 @@
-//! What must hold for any input of a stranger.
+//! The properties that hold for any input of a stranger.
 //!
 //! Each function takes arbitrary bytes and panics if its promise is broken. `tests/replay.rs` calls them with the files of
 //! `corpus` in every test run; `tests/fuzz/run` searches for further inputs, and adds those that reach new code.

@@ -1,9 +1,9 @@
-//! What a service does with access tokens.
+//! The role of a service for access tokens.
 
 use common::jwt::{AccessTokens, Algorithm, KeyRing, PrivateKey};
 use platform::config::Base;
 
-/// What a service does with access tokens.
+/// The role of a service for access tokens: user-service issues them, the others verify them.
 #[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum TokenRole {
     /// user-service issues and verifies them.

@@ -15,7 +15,7 @@ pub struct RequestLimits {
     pub ended: u64,
 }
 
-/// What a user has sent. It does not change while the sender is locked.
+/// The requests that a user has sent. They do not change while the sender is locked.
 #[derive(Clone, Copy, Debug)]
 pub struct SentRequests {
     /// The pending requests of the user, counted up to the limit.
