@@ -16,7 +16,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::caller::ExistingUser;
 use super::password::{GivenPassword, PASSWORD_ATTEMPTS};
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, LoginErrors, RateLimited};
-use super::second_factor::{GivenCode, WRONG_CODE};
+use super::second_factor::{GivenCode, WRONG_CODE, within_budget};
 use crate::domain::{Email, EnteredCode};
 use crate::passwords::Verdict;
 use crate::state::AppState;
@@ -283,7 +283,8 @@ async fn authenticate(app: &AppState, client: &ClientInfo, given: &Login) -> Res
 async fn require_code(app: &AppState, user: UserId, code: Option<&GivenCode>, budgets: &[&Budget]) -> Result<()> {
     let refused = |code, message| Err(Error::refused(StatusCode::UNAUTHORIZED, code, message));
     let Some(code) = code else { return refused("MFA_REQUIRED", "A code of the second factor is required") };
-    if app.second_factors.verify(user, &EnteredCode::read(&code.0)).await? {
+    let code = EnteredCode::read(&code.0);
+    if within_budget(app, user, app.second_factors.verify(user, &code)).await?.is_some() {
         return Ok(());
     }
     app.limits.count(budgets).await?;

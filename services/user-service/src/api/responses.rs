@@ -59,6 +59,14 @@ pub enum ServiceErrors {
 #[response(status = 422, description = INVALID_INPUT)]
 pub struct InvalidInput(ErrorBody);
 
+/// One of the two factors is wrong.
+#[derive(IntoResponses)]
+#[response(
+    status = 400,
+    description = "The current password is wrong, or `MFA_INVALID`: the code is wrong or was used before"
+)]
+pub struct WrongFactor(ErrorBody);
+
 /// The caller exceeded a rate limit.
 #[derive(IntoResponses)]
 #[response(status = 429, description = "The caller exceeded a rate limit; `Retry-After` says how many seconds to wait")]

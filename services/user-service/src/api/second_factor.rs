@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use common::error::{Error, ErrorBody, Result};
+use common::id::UserId;
 use common::input::{Input, Invalid, Text};
 use deserr::Deserr;
 use platform::http::Valid;
@@ -14,10 +15,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::caller::ExistingUser;
 use super::password::{GivenPassword, require_password};
-use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited};
+use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited, WrongFactor};
 use crate::domain::{EnteredCode, RecoveryCode};
 use crate::state::AppState;
-use crate::store::Credentials;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -170,11 +170,7 @@ async fn confirm(
     Valid(Confirmation { code }): Valid<Confirmation>,
 ) -> Result<Json<RecoveryCodes>> {
     let code = EnteredCode::read(&code.0);
-    let confirmed = async {
-        let account = app.accounts.existing(me.id).await?;
-        within_budget(&app, &account, app.second_factors.confirm(me.id, &code)).await
-    };
-    let confirmed = confirmed.await;
+    let confirmed = with_code(&app, &me, app.second_factors.confirm(me.id, &code)).await;
     app.audit.record("second_factor_enable", Some(me.id), "", &confirmed);
     Ok(shown(confirmed?))
 }
@@ -189,11 +185,7 @@ async fn confirm(
     request_body = BothFactors,
     responses(
         (status = 200, description = "The new codes; the others are void", body = RecoveryCodes),
-        (
-            status = 400,
-            description = "The current password is wrong, or `MFA_INVALID`: the code is wrong or was used before",
-            body = ErrorBody,
-        ),
+        WrongFactor,
         CallerErrors,
         InvalidInput,
         RateLimited,
@@ -206,11 +198,8 @@ async fn renew_recovery_codes(
     Valid(BothFactors { current_password, code }): Valid<BothFactors>,
 ) -> Result<Json<RecoveryCodes>> {
     let code = EnteredCode::read(&code.0);
-    let renewed = async {
-        let account = require_password(&app, &me, &current_password).await?;
-        within_budget(&app, &account, app.second_factors.renew_recovery_codes(me.id, &code)).await
-    };
-    let renewed = renewed.await;
+    let renew = app.second_factors.renew_recovery_codes(me.id, &code);
+    let renewed = with_both_factors(&app, &me, &current_password, renew).await;
     app.audit.record("recovery_codes_renew", Some(me.id), "", &renewed);
     Ok(shown(renewed?))
 }
@@ -225,11 +214,7 @@ async fn renew_recovery_codes(
     request_body = BothFactors,
     responses(
         (status = 200, description = "Logins no longer need a code", body = Disabled),
-        (
-            status = 400,
-            description = "The current password is wrong, or `MFA_INVALID`: the code is wrong or was used before",
-            body = ErrorBody,
-        ),
+        WrongFactor,
         CallerErrors,
         InvalidInput,
         RateLimited,
@@ -242,30 +227,47 @@ async fn disable(
     Valid(BothFactors { current_password, code }): Valid<BothFactors>,
 ) -> Result<Json<Disabled>> {
     let code = EnteredCode::read(&code.0);
-    let disabled = async {
-        let account = require_password(&app, &me, &current_password).await?;
-        within_budget(&app, &account, app.second_factors.disable(me.id, &code)).await
-    };
-    let disabled = disabled.await;
+    let disable = app.second_factors.disable(me.id, &code);
+    let disabled = with_both_factors(&app, &me, &current_password, disable).await;
     app.audit.record("second_factor_disable", Some(me.id), "", &disabled);
     disabled.map(|()| Json(Disabled { message: "The second factor is disabled" }))
 }
 
-/// Awaits the use of a code, whose result is empty for a wrong code. Wrong codes count as wrong passwords do.
-async fn within_budget<T>(
+/// Checks the password, then does what [`with_code`] does.
+async fn with_both_factors<T>(
     app: &AppState,
-    account: &Credentials,
+    me: &CurrentUser,
+    password: &GivenPassword,
     used: impl Future<Output = engines::error::Result<Option<T>>>,
 ) -> Result<T> {
-    let budget = app.limits.password_change(account.id);
-    app.limits.check(&[&budget]).await?;
-    match used.await? {
-        Some(outcome) => Ok(outcome),
-        None => {
-            app.limits.count(&[&budget]).await?;
-            Err(Error::refused(StatusCode::BAD_REQUEST, "MFA_INVALID", WRONG_CODE))
-        }
+    require_password(app, me, password).await?;
+    with_code(app, me, used).await
+}
+
+/// Awaits the use of a code within the budget of codes.
+async fn with_code<T>(
+    app: &AppState,
+    me: &CurrentUser,
+    used: impl Future<Output = engines::error::Result<Option<T>>>,
+) -> Result<T> {
+    let outcome = within_budget(app, me.id, used).await?;
+    outcome.ok_or_else(|| Error::refused(StatusCode::BAD_REQUEST, "MFA_INVALID", WRONG_CODE))
+}
+
+/// Awaits the use of a code, whose result is empty for a wrong code. Each attempt counts before the code is compared, so
+/// that concurrent ones are not more than the budget allows; a right code restores it.
+pub(super) async fn within_budget<T>(
+    app: &AppState,
+    user: UserId,
+    used: impl Future<Output = engines::error::Result<Option<T>>>,
+) -> Result<Option<T>> {
+    let budget = app.limits.second_factor(user);
+    app.limits.count(&[&budget]).await?;
+    let outcome = used.await?;
+    if outcome.is_some() {
+        app.limits.reset(&budget).await;
     }
+    Ok(outcome)
 }
 
 fn shown(codes: Vec<RecoveryCode>) -> Json<RecoveryCodes> {

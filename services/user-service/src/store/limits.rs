@@ -91,6 +91,13 @@ impl RateLimits {
         Budget { key, limit: self.config.password_failures }
     }
 
+    /// The budget for codes of a user's second factor, of the size of that for passwords. Only a caller with the password
+    /// or a token reaches it.
+    pub fn second_factor(&self, user: UserId) -> Budget {
+        let key = self.redis.key(format_args!("rate_limit:second_factor:{user}"));
+        Budget { key, limit: self.config.password_failures }
+    }
+
     /// The budget for registrations from a network.
     pub fn registrations(&self, network: Option<Network>) -> Budget {
         let Budget { key, .. } = self.network(network);

@@ -1,7 +1,7 @@
 //! Second factors in MySQL.
 
 use chrono::Utc;
-use sqlx::{MySqlConnection, MySqlPool};
+use sqlx::{MySql, MySqlConnection, MySqlPool, Transaction};
 
 use common::error::Error;
 use common::id::UserId;
@@ -20,7 +20,7 @@ pub struct SecondFactors {
     vault: Option<Vault>,
 }
 
-/// What a user sees of the own second factor.
+/// The state of a second factor, for its user.
 pub struct SecondFactorStatus {
     pub enabled: bool,
     pub recovery_codes_left: i64,
@@ -99,22 +99,16 @@ impl SecondFactors {
         Ok(Some(codes))
     }
 
-    /// Uses up a code. Returns false if the code is wrong or was used before, or no second factor is in effect.
-    pub async fn verify(&self, user: UserId, code: &EnteredCode) -> Result<bool> {
-        let mut tx = mysql::begin(&self.pool).await?;
-        lock_user(&mut tx, user).await?;
-        let verified = self.use_code(&mut tx, user, code).await?;
+    /// Uses up a code; none for a wrong or used one, or if no second factor is in effect.
+    pub async fn verify(&self, user: UserId, code: &EnteredCode) -> Result<Option<()>> {
+        let Some(tx) = self.begin_with_code(user, code).await? else { return Ok(None) };
         tx.commit().await?;
-        Ok(verified)
+        Ok(Some(()))
     }
 
     /// Removes the second factor; none for a wrong code, or if no second factor is in effect.
     pub async fn disable(&self, user: UserId, code: &EnteredCode) -> Result<Option<()>> {
-        let mut tx = mysql::begin(&self.pool).await?;
-        lock_user(&mut tx, user).await?;
-        if !self.use_code(&mut tx, user, code).await? {
-            return Ok(None);
-        }
+        let Some(mut tx) = self.begin_with_code(user, code).await? else { return Ok(None) };
         for delete in
             ["DELETE FROM user_second_factors WHERE user_id = ?", "DELETE FROM user_recovery_codes WHERE user_id = ?"]
         {
@@ -126,14 +120,17 @@ impl SecondFactors {
 
     /// Replaces the recovery codes if the code is right. Returns the new ones; none for a wrong code.
     pub async fn renew_recovery_codes(&self, user: UserId, code: &EnteredCode) -> Result<Option<Vec<RecoveryCode>>> {
-        let mut tx = mysql::begin(&self.pool).await?;
-        lock_user(&mut tx, user).await?;
-        if !self.use_code(&mut tx, user, code).await? {
-            return Ok(None);
-        }
+        let Some(mut tx) = self.begin_with_code(user, code).await? else { return Ok(None) };
         let codes = replace_recovery_codes(&mut tx, user).await?;
         tx.commit().await?;
         Ok(Some(codes))
+    }
+
+    /// Begins a transaction that has locked the account and used up the code; none for a wrong code.
+    async fn begin_with_code(&self, user: UserId, code: &EnteredCode) -> Result<Option<Transaction<'static, MySql>>> {
+        let mut tx = mysql::begin(&self.pool).await?;
+        lock_user(&mut tx, user).await?;
+        Ok(self.use_code(&mut tx, user, code).await?.then_some(tx))
     }
 
     /// Uses up a code of a factor in effect, under the lock of the account.

@@ -117,6 +117,20 @@ async fn wrong_codes_are_limited_as_wrong_passwords_are() {
 }
 
 #[tokio::test]
+async fn concurrent_codes_are_not_more_than_the_budget_allows() {
+    let no_other_limits = [("LOGIN_LIMIT_ADDRESS_FAILURES", "0"), ("LOGIN_LIMIT_ACCOUNT_FAILURES", "0")];
+    let settings = [no_other_limits[0], no_other_limits[1], ("LOGIN_LIMIT_PASSWORD_FAILURES", "3")];
+    let app = TestApp::start_with(&settings).await;
+    let (secret, _) = enable(&app.person("ann").await).await;
+    let (anonymous, wrong) = (app.anonymous(), wrong_code(&secret));
+
+    let answers = join_all((0..30).map(|_| try_login(&anonymous, Some(&wrong)))).await;
+
+    let of_status = |status| answers.iter().filter(|(answered, _)| *answered == status).count();
+    assert_eq!((of_status(401), of_status(429)), (3, 27), "{answers:?}");
+}
+
+#[tokio::test]
 async fn the_factor_is_disabled_and_replaced_only_with_both_factors() {
     let app = TestApp::start().await;
     let ann = app.person("ann").await;
