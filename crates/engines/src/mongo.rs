@@ -28,6 +28,9 @@ const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
 /// The greatest number of connections that the driver opens, unless the URL has another.
 const POOL_SIZE: u32 = 10;
 
+/// Limit on commits of one transaction.
+const MAX_COMMITS: usize = 3;
+
 /// The database `name`, over a pool of its own that metrics call `pool`. It connects when it is used, so that a service
 /// starts without the server.
 ///
@@ -78,6 +81,20 @@ pub async fn begin(database: &Database, reads: Option<ReadConcern>) -> mongodb::
     options.read_concern = reads;
     session.start_transaction().with_options(options).await?;
     Ok(session)
+}
+
+/// Commits a transaction. A commit of unknown outcome is repeated: the server answers it with the outcome of the first.
+///
+/// # Errors
+/// Returns the error of the driver, whose labels say whether a repetition of the transaction may succeed.
+pub async fn commit(session: &mut ClientSession) -> mongodb::error::Result<()> {
+    let mut tries = 1;
+    loop {
+        match session.commit_transaction().await {
+            Err(e) if e.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) && tries < MAX_COMMITS => tries += 1,
+            committed => return committed,
+        }
+    }
 }
 
 /// The open connections, as the driver reports them. A command holds a connection from its start to its end, so the

@@ -142,7 +142,7 @@ impl LegacyBackfill {
             let _ = session.abort_transaction().await;
             return Err(e);
         }
-        session.commit_transaction().await
+        mongo::commit(&mut session).await
     }
 
     async fn number_within(
