@@ -91,7 +91,7 @@ pub struct LogConfig {
     pub json: bool,
 }
 
-/// The bounds of the connections of the HTTP server. Answers are not bounded in time, because a stream is one.
+/// The bounds of the connections of the HTTP server. The time of an answer has no bound, because a stream is one.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
     /// `HTTP_HEADER_TIMEOUT`: the longest time from a new or idle connection to the end of the next request's header, by
@@ -99,6 +99,8 @@ pub struct ConnectionLimits {
     pub header: Duration,
     /// `HTTP_BODY_TIMEOUT`: the longest time from the header of a request to the end of its body, by default 30 s.
     pub body: Duration,
+    /// `HTTP_WRITE_TIMEOUT`: the longest time without progress while a client does not read an answer, by default 30 s.
+    pub write: Duration,
     /// `HTTP_MAX_CONNECTIONS`: the greatest number of open connections, by default 20,000. One more is closed at once.
     pub open: usize,
 }
@@ -180,6 +182,7 @@ impl Base {
             connections: ConnectionLimits {
                 header: env.seconds("HTTP_HEADER_TIMEOUT", 10, 1..=300)?,
                 body: env.seconds("HTTP_BODY_TIMEOUT", 30, 1..=600)?,
+                write: env.seconds("HTTP_WRITE_TIMEOUT", 30, 1..=600)?,
                 open: env.number("HTTP_MAX_CONNECTIONS", 20_000, 10..=1_000_000)? as usize,
             },
             http_timeout: env.seconds("HTTP_TIMEOUT", 10, 1..=300)?,

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::response::sse::{Event, Sse};
@@ -11,6 +12,7 @@ use futures_util::stream;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -120,6 +122,26 @@ async fn a_stream_outlives_the_timeouts_of_requests() {
         assert_ne!(n, 0, "the stream ended: {received}");
         received += std::str::from_utf8(&buffer[..n]).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_stream_whose_client_stops_reading_is_ended() {
+    let (ended, end) = oneshot::channel::<()>();
+    let ended = Arc::new(Mutex::new(Some(ended)));
+    let events = move || async move {
+        let until_dropped = ended.lock().unwrap().take();
+        Sse::new(stream::repeat_with(move || {
+            let _ = &until_dropped;
+            Ok::<_, Infallible>(Event::default().data("x".repeat(60_000)))
+        }))
+    };
+    let settings = [("HTTP_WRITE_TIMEOUT", SHORT.0)];
+    let to = start(platform(Detail::Text, &settings), OpenApiRouter::new().route("/stream", get(events))).await;
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    stream.write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0);
+
+    timeout(PATIENCE, end).await.expect("the server ends the stream").unwrap_err();
 }
 
 #[tokio::test]
