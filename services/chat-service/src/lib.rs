@@ -104,7 +104,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let rooms = Rooms::new(pool.clone(), outbox.clone(), config.leave_period);
     let (markers, snapshots) = (ReadMarkers::new(&mongo), Snapshots::new(&mongo));
     let hub = Hub::new(log.clone(), messages.clone(), metrics.delivery.clone());
-    let subscribers = Subscribers::new(metrics.sse_connections.clone(), shutdown.draining_token());
+    let subscribers =
+        Subscribers::new(config.streams_per_user, metrics.sse_connections.clone(), shutdown.draining_token());
     let (activity, write_activity) = RoomActivity::new(rooms.clone());
     let queries = platform.metrics.queries("mongodb");
     let writer = Writer::start(&writer_mongo, log_relay.clone(), hub.clone(), activity, queries, shutdown);

@@ -108,6 +108,7 @@ impl FromRequestParts<AppState> for StreamClient {
     params(("room_id" = RoomId, Path), StreamQuery, ("Last-Event-ID" = Option<String>, Header)),
     responses(
         (status = 200, description = "The stream", content_type = "text/event-stream", body = StreamEvent),
+        (status = 429, description = "The caller holds too many streams", body = ErrorBody),
         RoomErrors,
     ),
 )]
@@ -117,7 +118,7 @@ async fn room(
     Path(room): Path<RoomId>,
 ) -> Result<Response> {
     // Before the membership is checked, so that the stream receives the end of a membership in between.
-    let subscription = app.subscribers.open(&me, Scope::Room(room));
+    let subscription = app.subscribers.open(&me, Scope::Room(room))?;
     let ended = subscription.ended();
     app.membership.ready().await?;
     app.rooms.for_member_uncached(room, me.id).await?;
@@ -146,6 +147,7 @@ async fn room(
     params(StreamQuery, ("Last-Event-ID" = Option<String>, Header)),
     responses(
         (status = 200, description = "The stream", content_type = "text/event-stream", body = StreamEvent),
+        (status = 429, description = "The caller holds too many streams", body = ErrorBody),
         InvalidInput,
         (status = 503, description = "A store is unavailable", body = ErrorBody),
     ),
@@ -154,7 +156,7 @@ async fn all_rooms(
     State(app): State<AppState>,
     StreamClient { user: me, last_event_id }: StreamClient,
 ) -> Result<Response> {
-    let subscription = app.subscribers.open(&me, Scope::AllRooms);
+    let subscription = app.subscribers.open(&me, Scope::AllRooms)?;
     let ended = subscription.ended();
     app.membership.ready().await?;
     let own = own_rooms(&app, &me).await?;
