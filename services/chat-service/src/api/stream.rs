@@ -225,7 +225,9 @@ fn respond(
         }
         let (mut events, mut ended) = (std::pin::pin!(events), std::pin::pin!(ended));
         loop {
+            // No event follows the end, however many are ready.
             let event = tokio::select! {
+                biased;
                 () = &mut ended => break,
                 event = events.next() => event,
             };

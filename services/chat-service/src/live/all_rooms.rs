@@ -94,14 +94,20 @@ impl AllRoomsReader {
                         self.ready.insert(room);
                     }
                     for frame in frames {
+                        // The client may have left the room while it read the previous event.
+                        if self.subscription.has_left(room) {
+                            break;
+                        }
                         if self.is_visible(room, &frame) {
                             let id = self.cursor.advance(room, frame.position).await?;
                             yield frame.event.clone().id(id);
                         }
                     }
                 }
-                for event in events {
-                    yield event;
+                for (room, event) in events {
+                    if !room.is_some_and(|room| self.subscription.has_left(room)) {
+                        yield event;
+                    }
                 }
                 if self.ready.is_empty() {
                     self.subscription.arrived().await;

@@ -49,10 +49,10 @@ impl RoomReader {
                     break;
                 }
                 let frames = self.room.next().await?;
-                for frame in &frames {
-                    yield frame.event.clone().id(frame.position.to_string());
-                }
-                for event in pending.events {
+                let logged = frames.iter().map(|frame| frame.event.clone().id(frame.position.to_string()));
+                let others = pending.events.into_iter().map(|(_, event)| event);
+                // The client may have left the room while it read the previous event.
+                for event in logged.chain(others).take_while(|_| !self.subscription.has_left(room)) {
                     yield event;
                 }
                 if frames.is_empty() {

@@ -147,7 +147,7 @@ fn push_to_all(mailboxes: Vec<Arc<Mailbox>>, event: impl FnOnce() -> Event) {
     let mut receivers = mailboxes.into_iter().filter(|mailbox| mailbox.scope == Scope::AllRooms).peekable();
     if receivers.peek().is_some() {
         let event = event();
-        receivers.for_each(|mailbox| mailbox.push(event.clone()));
+        receivers.for_each(|mailbox| mailbox.push(None, event.clone()));
     }
 }
 
