@@ -8,7 +8,7 @@ use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use platform::health::Health;
 use platform::telemetry::{Metrics, Queries};
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
-use redis::{Arg, Cmd, Pipeline, RedisFuture, Value};
+use redis::{Arg, Cmd, InfoDict, Pipeline, RedisFuture, Value};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::{Error, Result};
@@ -55,6 +55,16 @@ impl Redis {
     /// A handle that sends commands; cheap.
     pub fn connection(&self) -> Connection {
         self.connection.clone()
+    }
+
+    /// The id that the server has until it restarts.
+    ///
+    /// # Errors
+    /// Returns an unavailable error if the server does not answer.
+    pub async fn run_id(&self) -> Result<String> {
+        let server: InfoDict = redis::cmd("INFO").arg("server").query_async(&mut self.connection()).await?;
+        let id = server.get("run_id").ok_or_else(|| CommonError::unavailable("redis", "INFO has no run_id"))?;
+        Ok(id)
     }
 
     /// A key with the prefix.

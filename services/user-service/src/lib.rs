@@ -32,6 +32,8 @@ mod store;
 mod tasks;
 mod vault;
 
+use std::sync::Arc;
+
 use axum::Router;
 use common::error::{BoxError, Detail};
 use engines::kafka::producer::Producer;
@@ -42,7 +44,7 @@ use engines::presence::Presence;
 use engines::redis::Redis;
 use platform::telemetry::Audit;
 use platform::{Platform, Service};
-use service::auth::{Auth, TokenRole};
+use service::auth::{Auth, RevocationSource, TokenRole};
 use service::blocks::{BlockSource, Blocks};
 
 pub use config::{Config, LimitConfig, PasswordConfig, Scheme, TokenConfig};
@@ -57,10 +59,10 @@ use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::state::AppState;
 use crate::store::{
-    Accounts, Directory, EmailForms, ExistingAccounts, LoginNetworks, OnlineStatus, ProfileCache, Profiles, RateLimits,
-    SecondFactors, SessionBounds, Sessions,
+    Accounts, Deactivations, Directory, EmailForms, ExistingAccounts, LoginNetworks, OnlineStatus, ProfileCache,
+    Profiles, RateLimits, SecondFactors, SessionBounds, Sessions,
 };
-use crate::tasks::{EmailFormBackfill, PresenceSweeper, RevocationSync};
+use crate::tasks::{EmailFormBackfill, PresenceSweeper, RevocationSync, SessionPruning};
 use crate::vault::Vault;
 
 pub const SERVICE: Service =
@@ -94,26 +96,30 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     mysql::prepare(&pool, &platform.health, "user", || sqlx::migrate!());
 
     let presence = Presence::new(redis.clone(), base.online_ttl);
-    let TokenConfig { private_key, with_email } = config.tokens;
-    let auth = Auth::new(&platform, &redis, presence.clone(), TokenRole::Issuer { private_key, with_email })?;
     let producer = Producer::new(&base.kafka, platform.metrics.registry())?;
     let topics = base.kafka.topics.clone();
     let outbox = Outbox::new(pool.clone(), "user", producer.clone(), topics, &platform.metrics);
 
-    let cache = ProfileCache::new(redis.clone(), presence.clone(), config.profile_cache_ttl, &platform.metrics);
-    let accounts = Accounts::new(pool.clone(), outbox.clone());
     let bounds = SessionBounds {
         refresh_lifetime: config.refresh_lifetime,
         lifetime: config.session_lifetime,
+        token_lifetime: base.access_token_lifetime,
         per_user: config.sessions_per_user,
     };
     let sessions = Sessions::new(pool.clone(), outbox.clone(), presence.clone(), bounds);
+    let TokenConfig { private_key, with_email } = config.tokens;
+    let role = TokenRole::Issuer { private_key, with_email, revocations: revocation_source(&sessions) };
+    let auth = Auth::new(&platform, &redis, presence.clone(), role)?;
+
+    let cache = ProfileCache::new(redis.clone(), presence.clone(), config.profile_cache_ttl, &platform.metrics);
+    let accounts = Accounts::new(pool.clone(), outbox.clone());
     let profiles = Profiles::new(pool.clone(), outbox.clone(), cache.clone());
     let directory = Directory::new(pool.clone());
     let vault = config.mfa_secret_key.as_ref().map(|key| Vault::new(key, config.mfa_secret_key_previous.as_ref()));
     let second_factors = SecondFactors::new(pool.clone(), vault);
     let login_networks = LoginNetworks::new(pool.clone(), &config.limits);
     let email_forms = EmailForms::new(pool.clone());
+    let deactivations = Deactivations::new(pool.clone());
     let status = OnlineStatus::new(pool, outbox.clone(), presence.clone(), cache);
 
     let stopping = shutdown.stopping_token();
@@ -124,15 +130,15 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let sweeper = PresenceSweeper::new(status, presence.clone(), metrics.online_users.clone());
     shutdown.spawn(sweeper.run(stopping.clone()));
     let revocation_sync = RevocationSync::new(
-        accounts.clone(),
+        deactivations,
         sessions.clone(),
         directory.clone(),
         profiles.clone(),
         auth.revocations().clone(),
-        redis.clone(),
         auth.tokens().lifetime(),
     );
     shutdown.spawn(revocation_sync.run(stopping.clone()));
+    shutdown.spawn(SessionPruning::new(sessions.clone()).run(stopping.clone()));
     shutdown.spawn(EmailFormBackfill::new(email_forms).run(stopping.clone()));
     shutdown.spawn(tasks::backfill_search_index(directory.clone(), stopping));
 
@@ -160,4 +166,13 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         issuer: config.issuer.into(),
     };
     Ok(platform::http::app(&platform, state, api::router()))
+}
+
+/// Looks up revocations in MySQL while Redis cannot tell.
+fn revocation_source(sessions: &Sessions) -> RevocationSource {
+    let sessions = sessions.clone();
+    Arc::new(move |session, user| {
+        let sessions = sessions.clone();
+        Box::pin(async move { sessions.is_revoked(&session, user).await })
+    })
 }

@@ -39,7 +39,9 @@ pub struct AppState {
 impl AppState {
     /// Publishes to all services that sessions were revoked. If Redis fails, `RevocationSync` repeats the write.
     pub async fn publish_revocations(&self, sessions: &[String]) {
-        if let Err(e) = self.auth.revocations().revoke(sessions, self.auth.tokens().lifetime()).await {
+        let lifetime = self.auth.tokens().lifetime();
+        let revoked: Vec<_> = sessions.iter().map(|session| (session.clone(), lifetime)).collect();
+        if let Err(e) = self.auth.revocations().revoke(&revoked).await {
             tracing::warn!(error = %e, "revocations were not written to Redis, they are retried");
         }
     }

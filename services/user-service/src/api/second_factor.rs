@@ -245,7 +245,7 @@ async fn with_both_factors<T>(
 }
 
 /// Awaits the use of a code within the budget of codes.
-async fn with_code<T>(
+pub(super) async fn with_code<T>(
     app: &AppState,
     me: &CurrentUser,
     used: impl Future<Output = engines::error::Result<Option<T>>>,

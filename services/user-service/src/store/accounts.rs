@@ -158,11 +158,6 @@ impl Accounts {
         let update = sqlx::query("UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?");
         Ok(update.bind(new).bind(id).bind(old).execute(&self.pool).await?.rows_affected() > 0)
     }
-
-    /// Accounts that an operator has deactivated.
-    pub async fn deactivated(&self) -> Result<Vec<UserId>> {
-        Ok(sqlx::query_scalar("SELECT id FROM users WHERE is_active = FALSE").fetch_all(&self.pool).await?)
-    }
 }
 
 /// Locks an account's row and reads it, so that a login, a refresh, a password change and a deactivation of one account

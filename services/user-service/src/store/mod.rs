@@ -2,6 +2,7 @@
 
 mod accounts;
 mod cache;
+mod deactivations;
 mod directory;
 mod email_forms;
 mod existing;
@@ -15,6 +16,7 @@ mod sessions;
 
 pub use accounts::{Accounts, Credentials, LoginAccount, NewAccount, RegisteredAccount};
 pub use cache::ProfileCache;
+pub use deactivations::Deactivations;
 pub use directory::Directory;
 pub use email_forms::{Collision, EmailForms};
 pub use existing::ExistingAccounts;

@@ -1,10 +1,13 @@
 //! Sessions in MySQL, from the login to the logout, the revocation or the expiry of the last refresh token.
 
+mod pruning;
+mod revocation;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
-use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool, QueryBuilder};
+use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool};
 use uuid::Uuid;
 
 use common::error::Error;
@@ -15,12 +18,11 @@ use engines::outbox::Outbox;
 use engines::presence::Presence;
 use service::auth::CurrentUser;
 
-use super::accounts::lock_account;
-use super::{Credentials, lock_user, online_status, with_ids};
-use crate::domain::{Network, Presented, RefreshFamily, RefreshToken, RefreshTokenHash, SuccessorSalt};
+use revocation::{insert_ended_token, revoked_at, set_revoked};
 
-/// Rows that one statement deletes. Their locks are held until it ends.
-const PRUNE_BATCH: u64 = 1_000;
+use super::accounts::lock_account;
+use super::{Credentials, lock_user, online_status};
+use crate::domain::{Network, Presented, RefreshFamily, RefreshToken, RefreshTokenHash, SuccessorSalt};
 
 /// The tables `user_sessions`, `user_used_refresh_tokens` and `user_ended_tokens`.
 #[derive(Clone)]
@@ -38,6 +40,8 @@ pub struct SessionBounds {
     pub refresh_lifetime: Duration,
     /// A session expires so long after its login, however often it is refreshed.
     pub lifetime: Duration,
+    /// An access token expires so long after its session was opened or refreshed.
+    pub token_lifetime: Duration,
     /// The live sessions of one user.
     pub per_user: u32,
 }
@@ -142,8 +146,8 @@ impl Sessions {
         let now = Utc::now();
         sqlx::query(
             "INSERT INTO user_sessions
-             (sid, user_id, refresh_hash, user_agent, ip, created_at, last_used_at, expires_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+             (sid, user_id, refresh_hash, user_agent, ip, created_at, last_used_at, expires_at, tokens_expire_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(grant.sid.to_string())
         .bind(grant.user)
@@ -153,6 +157,7 @@ impl Sessions {
         .bind(now)
         .bind(now)
         .bind(now + grant.refresh_lifetime)
+        .bind(now + self.bounds.token_lifetime)
         .execute(tx)
         .await?;
         Ok(())
@@ -218,6 +223,7 @@ impl Sessions {
                 return Ok(RefreshOutcome::Reused(sid.clone()));
             }
         }
+        self.prolong_revocation(&mut tx, sid, now).await?;
         tx.commit().await?;
         Ok(RefreshOutcome::Rotated(grant))
     }
@@ -245,6 +251,19 @@ impl Sessions {
         .bind(now)
         .bind(now + grant.refresh_lifetime)
         .bind(grant.sid.to_string())
+        .execute(tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Records that the session gets another access token. An earlier one may live longer, if the setting was shortened.
+    async fn prolong_revocation(&self, tx: &mut MySqlConnection, sid: &str, now: DateTime<Utc>) -> Result<()> {
+        sqlx::query(
+            "UPDATE user_sessions SET tokens_expire_at = GREATEST(COALESCE(tokens_expire_at, expires_at), ?)
+             WHERE sid = ?",
+        )
+        .bind(now + self.bounds.token_lifetime)
+        .bind(sid)
         .execute(tx)
         .await?;
         Ok(())
@@ -283,27 +302,12 @@ impl Sessions {
         Ok(sessions.bind(user).bind(now).bind(now - self.bounds.lifetime).fetch_all(&self.pool).await?)
     }
 
-    /// Revokes one of the user's sessions. Returns whether there was one to revoke.
-    pub async fn revoke(&self, user: UserId, sid: &str) -> Result<bool> {
-        let mut connection = self.pool.acquire().await?;
-        set_revoked(&mut connection, user, sid).await
-    }
-
-    /// Revokes all sessions of deactivated accounts, so that a reactivation does not revive them. Their rows are locked
-    /// first: a login that read an account as active has committed its session, or sees the deactivation.
-    pub async fn revoke_deactivated(&self, users: &[UserId]) -> Result<()> {
-        let mut tx = mysql::begin(&self.pool).await?;
-        let select = QueryBuilder::new("SELECT id FROM users WHERE is_active = FALSE AND id IN ");
-        let mut select = with_ids(select, users);
-        select.push(" ORDER BY id FOR UPDATE");
-        let deactivated: Vec<UserId> = select.build_query_scalar().persistent(false).fetch_all(&mut *tx).await?;
-        if deactivated.is_empty() {
-            return Ok(());
-        }
-        let mut update = QueryBuilder::new("UPDATE user_sessions SET revoked_at = ");
-        update.push_bind(Utc::now()).push(" WHERE revoked_at IS NULL AND user_id IN ");
-        with_ids(update, &deactivated).build().persistent(false).execute(&mut *tx).await?;
-        Ok(tx.commit().await?)
+    /// Whether the caller's session was opened by a login at most `age` ago.
+    pub async fn is_recent(&self, me: &CurrentUser, age: Duration) -> Result<bool> {
+        let recent = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM user_sessions WHERE sid = ? AND user_id = ? AND created_at > ?)",
+        );
+        Ok(recent.bind(&*me.session).bind(me.id).bind(Utc::now() - age).fetch_one(&self.pool).await?)
     }
 
     /// Sets a new password and revokes the user's sessions except `keep`. Returns the ids of the revoked sessions.
@@ -342,41 +346,6 @@ impl Sessions {
         let others = revoked_at(&mut tx, user, now).await?;
         tx.commit().await?;
         Ok(Some(others))
-    }
-
-    /// The revocations since a time, by the keys that access tokens carry: session ids, and the signatures of the
-    /// original's tokens.
-    pub async fn revoked_since(&self, since: DateTime<Utc>) -> Result<Vec<String>> {
-        let sids: Vec<String> = sqlx::query_scalar("SELECT sid FROM user_sessions WHERE revoked_at >= ?")
-            .bind(since)
-            .fetch_all(&self.pool)
-            .await?;
-        let signatures: Vec<String> =
-            sqlx::query_scalar("SELECT signature FROM user_ended_tokens WHERE ended_at >= ? AND expires_at > ?")
-                .bind(since)
-                .bind(Utc::now())
-                .fetch_all(&self.pool)
-                .await?;
-        Ok(sids.into_iter().chain(signatures).collect())
-    }
-
-    /// Deletes rows whose tokens have all expired, in batches, until none is left.
-    pub async fn prune(&self) -> Result<()> {
-        let now = Utc::now();
-        for (table, column, before) in [
-            ("user_sessions", "expires_at", now),
-            ("user_used_refresh_tokens", "used_at", now - self.bounds.refresh_lifetime),
-            ("user_ended_tokens", "expires_at", now - Duration::from_secs(3600)),
-        ] {
-            let delete = format!("DELETE FROM {table} WHERE {column} < ? LIMIT {PRUNE_BATCH}");
-            loop {
-                let delete = sqlx::query(AssertSqlSafe(delete.clone())).bind(before);
-                if delete.execute(&self.pool).await?.rows_affected() < PRUNE_BATCH {
-                    break;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Ends sessions of a user, those first that have been unused for longest, until one more is allowed. Returns the
@@ -421,34 +390,4 @@ impl RefreshableSession {
             rotated_at: self.last_used_at,
         })
     }
-}
-
-/// The sessions of a user that were revoked at exactly this time.
-async fn revoked_at(tx: &mut MySqlConnection, user: UserId, at: DateTime<Utc>) -> Result<Vec<String>> {
-    let sids = sqlx::query_scalar("SELECT sid FROM user_sessions WHERE user_id = ? AND revoked_at = ?");
-    Ok(sids.bind(user).bind(at).fetch_all(tx).await?)
-}
-
-async fn set_revoked(connection: &mut MySqlConnection, user: UserId, sid: &str) -> Result<bool> {
-    let revoked =
-        sqlx::query("UPDATE user_sessions SET revoked_at = ? WHERE sid = ? AND user_id = ? AND revoked_at IS NULL")
-            .bind(Utc::now())
-            .bind(sid)
-            .bind(user)
-            .execute(connection)
-            .await?;
-    Ok(revoked.rows_affected() > 0)
-}
-
-/// Revokes one token of the original by its signature, because it belongs to no session.
-async fn insert_ended_token(connection: &mut MySqlConnection, me: &CurrentUser) -> Result<()> {
-    let expires_at = DateTime::from_timestamp(me.expires_at, 0).unwrap_or_else(Utc::now);
-    sqlx::query("INSERT IGNORE INTO user_ended_tokens (signature, user_id, ended_at, expires_at) VALUES (?, ?, ?, ?)")
-        .bind(&*me.session)
-        .bind(me.id)
-        .bind(Utc::now())
-        .bind(expires_at)
-        .execute(connection)
-        .await?;
-    Ok(())
 }

@@ -107,12 +107,21 @@ impl TestApp {
         Events::of(&self.space.topics().user_events)
     }
 
+    async fn redis(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(self.server.platform().config.redis_url.expose_secret()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+
+    /// The seconds that a key of this test has left in Redis; negative without the key.
+    pub async fn time_to_live(&self, key: &str) -> i64 {
+        let key = format!("{}{key}", self.server.platform().config.redis_prefix);
+        redis::cmd("TTL").arg(key).query_async(&mut self.redis().await).await.unwrap()
+    }
+
     /// Deletes all keys of this test in Redis.
     pub async fn wipe_redis(&self) {
-        let config = &self.server.platform().config;
-        let client = redis::Client::open(config.redis_url.expose_secret()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        let pattern = format!("{}*", config.redis_prefix);
+        let mut connection = self.redis().await;
+        let pattern = format!("{}*", self.server.platform().config.redis_prefix);
         let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
         if !keys.is_empty() {
             redis::cmd("DEL").arg(keys).query_async::<()>(&mut connection).await.unwrap();

@@ -2,6 +2,7 @@
 
 use chrono::Utc;
 use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::Client;
 use totp_rs::{Builder, Secret};
@@ -176,4 +177,23 @@ async fn without_a_key_no_factor_can_be_enabled() {
     let ann = app.person("ann").await;
     let refused = ann.client.post("/auth/mfa", json!({"current_password": PASSWORD})).await.expect(403);
     assert_eq!(refused["error"], "MFA_UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn ending_another_session_after_a_while_needs_both_factors() {
+    let app = TestApp::start().await;
+    let (ann, _desk) = (app.person("ann").await, app.log_in("ann").await);
+    let (_, codes) = enable(&ann).await;
+    app.execute("UPDATE user_sessions SET created_at = created_at - INTERVAL 11 MINUTE").await;
+    let sessions = ann.client.get("/auth/sessions").await.expect(200);
+    let other = sessions.as_array().unwrap().iter().find(|session| session["current"] == false).unwrap();
+    let path = format!("/auth/sessions/{}", other["sid"].as_str().unwrap());
+    let end = async |proof: Value| ann.client.send(ann.client.request(Method::DELETE, &path).json(&proof)).await;
+
+    let answer = end(json!({"current_password": PASSWORD})).await.expect(403);
+    assert_eq!(answer["error"], "REAUTHENTICATION_REQUIRED");
+    end(json!({"code": codes[0]})).await.expect(403);
+    let answer = end(json!({"current_password": PASSWORD, "code": "000000-not"})).await.expect(400);
+    assert_eq!(answer["error"], "MFA_INVALID");
+    end(json!({"current_password": PASSWORD, "code": codes[0]})).await.expect(200);
 }

@@ -1,0 +1,15 @@
+-- The latest expiry of the access tokens of a session: its revocation is kept in Redis until then. An earlier version
+-- leaves NULL, which counts as the expiry of the session.
+ALTER TABLE user_sessions
+    ADD COLUMN tokens_expire_at DATETIME(6) NULL;
+
+-- Deactivated accounts whose sessions were ended and whose ids were copied to Redis. The rows that `users` has more, or
+-- fewer, are the changes that an operator has made since.
+CREATE TABLE IF NOT EXISTS user_deactivations (
+    user_id INT NOT NULL,
+    PRIMARY KEY (user_id)
+) ENGINE = InnoDB;
+
+-- Few accounts are deactivated, so this finds them without a scan.
+ALTER TABLE users
+    ADD KEY users_active (is_active);
