@@ -23,6 +23,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test panics where it fails"))]
 
 mod api;
+mod breached;
 mod config;
 mod domain;
 mod metrics;

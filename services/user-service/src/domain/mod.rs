@@ -15,7 +15,7 @@ pub use canonical_email::CanonicalEmail;
 pub use email::Email;
 pub use names::{Names, SearchTerm};
 pub use network::Network;
-pub use password::NewPassword;
+pub use password::{NewPassword, PasswordRule};
 pub use profile::{DisplayName, Edit, ImageUrl, ProfileEdit, StatusMessage};
 pub use refresh::{Presented, RefreshFamily, RefreshToken, RefreshTokenHash, SuccessorSalt};
 pub use rule::Rule;
