@@ -58,10 +58,10 @@ use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::state::AppState;
 use crate::store::{
-    Accounts, Directory, EmailForms, ExistingAccounts, LoginNetworks, OnlineStatus, ProfileCache, Profiles, RateLimits,
-    SecondFactors, SessionBounds, Sessions,
+    Accounts, ComparedForms, Directory, ExistingAccounts, LoginNetworks, OnlineStatus, ProfileCache, Profiles,
+    RateLimits, SecondFactors, SessionBounds, Sessions,
 };
-use crate::tasks::{EmailFormBackfill, PresenceSweeper, RevocationSync};
+use crate::tasks::{ComparedFormBackfill, PresenceSweeper, RevocationSync};
 use crate::vault::Vault;
 
 pub const SERVICE: Service =
@@ -114,7 +114,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let vault = config.mfa_secret_key.as_ref().map(|key| Vault::new(key, config.mfa_secret_key_previous.as_ref()));
     let second_factors = SecondFactors::new(pool.clone(), vault);
     let login_networks = LoginNetworks::new(pool.clone(), &config.limits);
-    let email_forms = EmailForms::new(pool.clone());
+    let compared_forms = ComparedForms::new(pool.clone());
     let status = OnlineStatus::new(pool, outbox.clone(), presence.clone(), cache);
 
     let stopping = shutdown.stopping_token();
@@ -134,7 +134,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         auth.tokens().lifetime(),
     );
     shutdown.spawn(revocation_sync.run(stopping.clone()));
-    shutdown.spawn(EmailFormBackfill::new(email_forms).run(stopping.clone()));
+    shutdown.spawn(ComparedFormBackfill::new(compared_forms).run(stopping.clone()));
     shutdown.spawn(tasks::backfill_search_index(directory.clone(), stopping));
 
     let tail = Tail::start(&base.kafka, &producer, &[&base.kafka.topics.friend_events], shutdown.stopping_token())?;

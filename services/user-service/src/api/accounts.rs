@@ -63,7 +63,7 @@ struct UserResponse {
     request_body = NewUser,
     responses(
         (status = 201, description = "The account was registered", body = UserResponse),
-        (status = 409, description = "The e-mail address or the username is taken", body = ErrorBody),
+        (status = 409, description = "The e-mail address or the username is taken, or a name looks like the username of another user", body = ErrorBody),
         InvalidInput,
         RateLimited,
         HashingUnavailable,

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::routing::get;
-use common::error::Result;
+use common::error::{ErrorBody, Result};
 use common::input::{Input, Invalid};
 use deserr::Deserr;
 use platform::http::Valid;
@@ -80,6 +80,7 @@ async fn own(State(app): State<AppState>, me: CurrentUser) -> Result<Json<OwnPro
     request_body = ProfileChange,
     responses(
         (status = 200, description = "The changed profile", body = OwnProfile),
+        (status = 409, description = "The display name looks like the username of another user", body = ErrorBody),
         CallerErrors,
         InvalidInput,
     ),
@@ -103,6 +104,7 @@ async fn change(
     request_body = ProfileChange,
     responses(
         (status = 200, description = "The changed profile", body = OwnProfile),
+        (status = 409, description = "The display name looks like the username of another user", body = ErrorBody),
         CallerErrors,
         InvalidInput,
     ),

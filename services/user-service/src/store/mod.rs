@@ -2,11 +2,12 @@
 
 mod accounts;
 mod cache;
+mod compared_forms;
 mod directory;
-mod email_forms;
 mod existing;
 mod limits;
 mod login_networks;
+mod look_alikes;
 mod online_status;
 mod profile;
 mod profiles;
@@ -15,8 +16,8 @@ mod sessions;
 
 pub use accounts::{Accounts, Credentials, LoginAccount, NewAccount, RegisteredAccount};
 pub use cache::ProfileCache;
+pub use compared_forms::{Collision, ComparedForms, ComparedValue};
 pub use directory::Directory;
-pub use email_forms::{Collision, EmailForms};
 pub use existing::ExistingAccounts;
 pub use limits::{Budget, RateLimits};
 pub use login_networks::LoginNetworks;
