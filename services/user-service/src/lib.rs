@@ -58,7 +58,7 @@ use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::state::AppState;
 use crate::store::{
-    Accounts, ComparedForms, Directory, ExistingAccounts, LoginNetworks, OnlineStatus, ProfileCache, Profiles,
+    Accounts, ComparedForms, Directory, Emails, ExistingAccounts, LoginNetworks, OnlineStatus, ProfileCache, Profiles,
     RateLimits, SecondFactors, SessionBounds, Sessions,
 };
 use crate::tasks::{ComparedFormBackfill, PresenceSweeper, RevocationSync};
@@ -111,6 +111,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let sessions = Sessions::new(pool.clone(), outbox.clone(), presence.clone(), bounds);
     let profiles = Profiles::new(pool.clone(), outbox.clone(), cache.clone());
     let directory = Directory::new(pool.clone());
+    let emails = Emails::new(pool.clone());
     let vault = config.mfa_secret_key.as_ref().map(|key| Vault::new(key, config.mfa_secret_key_previous.as_ref()));
     let second_factors = SecondFactors::new(pool.clone(), vault);
     let login_networks = LoginNetworks::new(pool.clone(), &config.limits);
@@ -150,6 +151,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         limits: RateLimits::new(redis, config.limits),
         login_networks,
         accounts,
+        emails,
         existing: ExistingAccounts::new(profiles.clone(), config.exists_cache_ttl),
         sessions,
         second_factors,

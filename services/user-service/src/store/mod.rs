@@ -4,6 +4,7 @@ mod accounts;
 mod cache;
 mod compared_forms;
 mod directory;
+mod emails;
 mod existing;
 mod limits;
 mod login_networks;
@@ -18,6 +19,7 @@ pub use accounts::{Accounts, Credentials, LoginAccount, NewAccount, RegisteredAc
 pub use cache::ProfileCache;
 pub use compared_forms::{Collision, ComparedForms, ComparedValue};
 pub use directory::Directory;
+pub use emails::Emails;
 pub use existing::ExistingAccounts;
 pub use limits::{Budget, RateLimits};
 pub use login_networks::LoginNetworks;

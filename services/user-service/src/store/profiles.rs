@@ -21,8 +21,7 @@ pub struct Profiles {
     cache: ProfileCache,
 }
 
-const SELECT: &str =
-    "SELECT id, email, username, display_name, status_message, profile_image_url, last_seen_at, is_active
+const SELECT: &str = "SELECT id, username, display_name, status_message, profile_image_url, last_seen_at, is_active
                       FROM users WHERE id IN ";
 
 impl Profiles {

@@ -108,13 +108,30 @@ impl TestApp {
         Events::of(&self.space.topics().user_events)
     }
 
-    /// Deletes all keys of this test in Redis.
-    pub async fn wipe_redis(&self) {
+    /// A connection to Redis, and all keys of this test.
+    async fn redis(&self) -> (redis::aio::MultiplexedConnection, Vec<String>) {
         let config = &self.server.platform().config;
         let client = redis::Client::open(config.redis_url.expose_secret()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let pattern = format!("{}*", config.redis_prefix);
-        let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
+        let keys = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
+        (connection, keys)
+    }
+
+    /// All keys of this test in Redis, with the values of those that are texts.
+    pub async fn redis_content(&self) -> String {
+        let (mut connection, keys) = self.redis().await;
+        let mut content = keys.join("\n");
+        for key in keys {
+            let value: Result<String, _> = redis::cmd("GET").arg(key).query_async(&mut connection).await;
+            content += &value.map_or_else(|_| String::new(), |value| format!("\n{value}"));
+        }
+        content
+    }
+
+    /// Deletes all keys of this test in Redis.
+    pub async fn wipe_redis(&self) {
+        let (mut connection, keys) = self.redis().await;
         if !keys.is_empty() {
             redis::cmd("DEL").arg(keys).query_async::<()>(&mut connection).await.unwrap();
         }

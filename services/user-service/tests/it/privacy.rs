@@ -82,6 +82,23 @@ fn assert_absent(what: &str, text: &str, tokens: &[String]) {
 }
 
 #[tokio::test]
+async fn redis_has_no_e_mail_address() {
+    let app = TestApp::start().await;
+    let ann = app.person("ann").await;
+    let bob = app.person("bob").await;
+    assert_eq!(ann.client.get("/profile/me").await.expect(200)["email"], ann.email);
+    bob.client.get(&format!("/users/{}", ann.id)).await.expect(200);
+    app.anonymous().post("/auth/login/json", json!({"email": ann.email, "password": WRONG})).await.expect(401);
+
+    let values = eventually("the profile is cached", || async {
+        let values = app.redis_content().await;
+        values.contains("\"username\":\"ann\"").then_some(values)
+    })
+    .await;
+    assert!(!values.contains("example.com"), "{values}");
+}
+
+#[tokio::test]
 async fn no_log_line_has_personal_data_or_credentials() {
     let app = TestApp::start().await;
     let process = Process::start(&app).await;
@@ -101,6 +118,7 @@ async fn an_error_of_the_database_is_logged_without_the_values_of_its_statement(
     let process = Process::start(&app).await;
     let mut ann = registration("ann");
     ann["display_name"] = NAME.into();
+    ann["password"] = PASSWORD.into();
     process.client.post("/auth/register", ann).await.expect(201);
     let bob = app.person("bob").await;
     let bob = process.client.with_token(bob.client.token());
