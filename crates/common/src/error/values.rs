@@ -11,8 +11,8 @@ pub fn without_values(text: &str) -> String {
     }
 }
 
-/// The text of an error of serde_json: the kind of the problem, the position, and the name of a missing field, which is not
-/// part of the input.
+/// The text of an error of serde_json: the kind of the problem, the position, and the name of a missing field, which is
+/// not part of the input.
 pub fn json_problem(error: &serde_json::Error) -> String {
     let text = error.to_string();
     if text.starts_with("missing field `") { text } else { without_values(&text) }

@@ -5,8 +5,8 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 
 use common::error::without_values;
 
-/// Logs panics in place of the text that the standard library prints, which can quote a value: an index in a text that is no
-/// boundary of a character quotes the text. A backtrace is added if `RUST_BACKTRACE` asks for it.
+/// Logs panics in place of the text that the standard library prints, which can quote a value: a slice that cuts a
+/// character quotes the whole text. A backtrace is added if `RUST_BACKTRACE` asks for it.
 pub(super) fn log() {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);

@@ -15,8 +15,8 @@ const MAX_CHARS: usize = 512;
 pub struct CanonicalEmail(String);
 
 impl CanonicalEmail {
-    /// The form of a spelling, or `None` if its domain is invalid, the form of its local part has an @-sign, or the form is
-    /// too long.
+    /// The form of a spelling, or `None` if its domain is invalid, the form of its local part has an @-sign, or the form
+    /// is too long.
     pub fn of(spelling: &str) -> Option<Self> {
         let (local, domain) = spelling.split_once('@')?;
         let domain =

@@ -11,8 +11,8 @@ const MAX_WORDS: usize = 20;
 /// characters take at most about 15 ms, and 67 took 1.3 s.
 const PART_CHARS: usize = 20;
 
-/// About how many guesses find a password: zxcvbn's estimate of the first 20 and of the last 20 characters, the higher one.
-/// An attacker guesses common passwords, names, dates, rows of the keyboard and the words `about` the user first.
+/// About how many guesses find a password: zxcvbn's estimate of the first 20 and of the last 20 characters, the higher
+/// one. An attacker guesses common passwords, names, dates, rows of the keyboard and the words `about` the user first.
 pub(super) fn guesses(password: &str, about: &[String]) -> u64 {
     let words: Vec<&str> =
         about.iter().map(String::as_str).filter(|word| word.chars().count() >= MIN_WORD_CHARS).collect();

@@ -65,8 +65,7 @@ impl Accounts {
     ///
     /// # Errors
     /// Returns a conflict if the e-mail address or the username is taken, or a name looks like the username of another
-    /// account. For the first two and for usernames that look alike, the unique keys decide, so concurrent registrations
-    /// create one account.
+    /// account. The unique keys decide, except for display names, so concurrent registrations create one account.
     pub async fn register(&self, new: NewAccount) -> Result<RegisteredAccount> {
         let account = RegisteredAccount {
             id: UserId(0),
