@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use common::config::{self, ConfigError};
-use common::error::Error as CommonError;
+use common::error::{Error as CommonError, without_values};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use platform::health::Health;
 use platform::telemetry::{Metrics, Queries};
@@ -108,7 +108,8 @@ impl Redis {
 
 impl From<redis::RedisError> for Error {
     fn from(e: redis::RedisError) -> Self {
-        CommonError::unavailable("redis", e).into()
+        // The text of an unexpected reply quotes it.
+        CommonError::unavailable("redis", without_values(&e.to_string())).into()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::error::{Error, Result};
+use common::error::{Error, Result, json_problem};
 use common::id::{RoomId, UserId};
 use engines::redis::Redis;
 use futures_util::StreamExt;
@@ -68,7 +68,7 @@ impl Typing {
             };
             match message.as_deref().map(serde_json::from_str::<Notification>) {
                 Some(Ok(notification)) => self.broadcast(&notification),
-                Some(Err(e)) => tracing::debug!(error = %e, "skipping an unreadable typing notification"),
+                Some(Err(e)) => tracing::debug!(error = json_problem(&e), "skipping an unreadable typing notification"),
                 None => return,
             }
         }

@@ -23,6 +23,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test panics where it fails"))]
 
 mod api;
+mod breached;
 mod config;
 mod domain;
 mod metrics;
@@ -59,10 +60,10 @@ use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::state::AppState;
 use crate::store::{
-    Accounts, Deactivations, Directory, EmailForms, ExistingAccounts, LoginNetworks, OnlineStatus, ProfileCache,
-    Profiles, RateLimits, SecondFactors, SessionBounds, Sessions,
+    Accounts, ComparedForms, Deactivations, Directory, Emails, ExistingAccounts, LoginNetworks, OnlineStatus,
+    ProfileCache, Profiles, RateLimits, SecondFactors, SessionBounds, Sessions,
 };
-use crate::tasks::{EmailFormBackfill, PresenceSweeper, RevocationSync, SessionPruning};
+use crate::tasks::{ComparedFormBackfill, PresenceSweeper, RevocationSync, SessionPruning};
 use crate::vault::Vault;
 
 pub const SERVICE: Service =
@@ -115,10 +116,11 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let accounts = Accounts::new(pool.clone(), outbox.clone());
     let profiles = Profiles::new(pool.clone(), outbox.clone(), cache.clone());
     let directory = Directory::new(pool.clone());
+    let emails = Emails::new(pool.clone());
     let vault = config.mfa_secret_key.as_ref().map(|key| Vault::new(key, config.mfa_secret_key_previous.as_ref()));
     let second_factors = SecondFactors::new(pool.clone(), vault);
     let login_networks = LoginNetworks::new(pool.clone(), &config.limits);
-    let email_forms = EmailForms::new(pool.clone());
+    let compared_forms = ComparedForms::new(pool.clone());
     let deactivations = Deactivations::new(pool.clone());
     let status = OnlineStatus::new(pool, outbox.clone(), presence.clone(), cache);
 
@@ -139,7 +141,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     );
     shutdown.spawn(revocation_sync.run(stopping.clone()));
     shutdown.spawn(SessionPruning::new(sessions.clone()).run(stopping.clone()));
-    shutdown.spawn(EmailFormBackfill::new(email_forms).run(stopping.clone()));
+    shutdown.spawn(ComparedFormBackfill::new(compared_forms).run(stopping.clone()));
     shutdown.spawn(tasks::backfill_search_index(directory.clone(), stopping));
 
     let tail = Tail::start(&base.kafka, &producer, &[&base.kafka.topics.friend_events], shutdown.stopping_token())?;
@@ -155,6 +157,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         limits: RateLimits::new(redis, config.limits),
         login_networks,
         accounts,
+        emails,
         existing: ExistingAccounts::new(profiles.clone(), config.exists_cache_ttl),
         sessions,
         second_factors,

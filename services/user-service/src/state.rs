@@ -11,7 +11,7 @@ use service::blocks::Blocks;
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::store::{
-    Accounts, Directory, ExistingAccounts, LoginNetworks, Profiles, RateLimits, SecondFactors, Sessions,
+    Accounts, Directory, Emails, ExistingAccounts, LoginNetworks, Profiles, RateLimits, SecondFactors, Sessions,
 };
 
 /// Cheap to clone: every field is a handle.
@@ -23,6 +23,7 @@ pub struct AppState {
     pub limits: RateLimits,
     pub login_networks: LoginNetworks,
     pub accounts: Accounts,
+    pub emails: Emails,
     pub existing: ExistingAccounts,
     pub sessions: Sessions,
     pub second_factors: SecondFactors,

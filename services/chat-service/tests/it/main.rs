@@ -14,6 +14,7 @@ mod messages;
 mod model;
 mod permissions;
 mod person;
+mod privacy;
 mod process;
 mod reactions;
 mod reads;

@@ -10,6 +10,7 @@ mod faults;
 mod friends;
 mod limits;
 mod model;
+mod privacy;
 mod races;
 mod requests;
 mod search;

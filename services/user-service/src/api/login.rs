@@ -35,7 +35,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[deserr(error = Invalid)]
 struct Login {
     email: Email,
-    #[schema(value_type = String, example = "Passw0rd!")]
+    #[schema(value_type = String, example = "Ta11-tulips!")]
     password: GivenPassword,
     /// A code of the authenticator app, or a recovery code, of an account with a second factor.
     #[deserr(default)]
@@ -55,7 +55,7 @@ struct LoginForm {
     /// The e-mail address.
     #[schema(example = "minjun@example.com")]
     username: String,
-    #[schema(example = "Passw0rd!", format = "password")]
+    #[schema(example = "Ta11-tulips!", format = "password")]
     password: String,
     /// A code of the authenticator app, or a recovery code, of an account with a second factor.
     #[schema(min_length = 1, max_length = 64, example = "123456")]

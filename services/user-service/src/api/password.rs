@@ -11,7 +11,7 @@ use service::auth::CurrentUser;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::accounts::too_long_for_bcrypt;
+use super::new_password;
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited};
 use crate::domain::NewPassword;
 use crate::passwords::Verdict;
@@ -32,8 +32,9 @@ pub(super) type GivenPassword = Text<1, 1024>;
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct PasswordChange {
-    #[schema(value_type = String, min_length = 1, max_length = 1024, example = "Passw0rd!")]
+    #[schema(value_type = String, min_length = 1, max_length = 1024, example = "Ta11-tulips!")]
     current_password: GivenPassword,
+    /// Satisfies the rule for passwords of a registration.
     new_password: NewPassword,
 }
 
@@ -64,11 +65,9 @@ struct PasswordChanged {
 async fn change_password(
     State(app): State<AppState>,
     me: CurrentUser,
-    Valid(change): Valid<PasswordChange>,
+    change: Result<Valid<PasswordChange>>,
 ) -> Result<Json<PasswordChanged>> {
-    if !app.passwords.can_hash(&change.new_password) {
-        return Err(too_long_for_bcrypt("new_password"));
-    }
+    let change = new_password::by_rule(&app, change, "new_password", |change| &change.new_password)?;
     let changed = replace_password(&app, &me, &change).await;
     app.audit.record("password_change", Some(me.id), "", &changed);
     changed.map(|()| Json(PasswordChanged { message: "Password changed successfully" }))
@@ -78,7 +77,8 @@ async fn change_password(
 async fn replace_password(app: &AppState, me: &CurrentUser, change: &PasswordChange) -> Result<()> {
     for _ in 0..PASSWORD_ATTEMPTS {
         let account = require_password(app, me, &change.current_password).await?;
-        let hash = app.passwords.hash(change.new_password.as_str()).await?;
+        let (username, email) = (&account.username, &account.email);
+        let hash = new_password::hash(app, &change.new_password, "new_password", username, email).await?;
         let changed = app.sessions.change_password(me.id, &account.password_hash, &hash, &me.session).await?;
         if let Some(ended) = changed {
             app.publish_revocations(&ended).await;

@@ -37,7 +37,7 @@ pub(super) type GivenCode = Text<1, 64>;
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct Enrollment {
-    #[schema(value_type = String, min_length = 1, max_length = 1024, example = "Passw0rd!")]
+    #[schema(value_type = String, min_length = 1, max_length = 1024, example = "Ta11-tulips!")]
     current_password: GivenPassword,
 }
 
@@ -56,7 +56,7 @@ impl Input for Confirmation {}
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct BothFactors {
-    #[schema(value_type = String, min_length = 1, max_length = 1024, example = "Passw0rd!")]
+    #[schema(value_type = String, min_length = 1, max_length = 1024, example = "Ta11-tulips!")]
     current_password: GivenPassword,
     /// A code of the authenticator app, or a recovery code.
     #[schema(value_type = String, min_length = 1, max_length = 64, example = "123456")]

@@ -9,6 +9,7 @@ mod emails;
 mod keys;
 mod limits;
 mod login;
+mod look_alikes;
 mod passwords;
 mod presence;
 mod privacy;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
-use common::error::{BoxError, Error};
+use common::error::{BoxError, Error, json_problem};
 use common::id::UserId;
 use common::jwt::ServiceTokens;
 use platform::telemetry::{Metrics, Trace, trace};
@@ -254,7 +254,7 @@ async fn ask<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, CallErro
         return Err(CallError::Status(response.status()));
     }
     let body = body(response).await?;
-    serde_json::from_slice(&body).map_err(|e| CallError::InvalidBody(e.to_string().into()))
+    serde_json::from_slice(&body).map_err(|e| CallError::InvalidBody(json_problem(&e).into()))
 }
 
 async fn body(mut response: Response) -> Result<Vec<u8>, CallError> {
