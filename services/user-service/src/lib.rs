@@ -107,12 +107,12 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         lifetime: config.session_lifetime,
         per_user: config.sessions_per_user,
     };
-    let sessions = Sessions::new(pool.clone(), outbox.clone(), presence.clone(), bounds);
+    let login_networks = LoginNetworks::new(&config.limits);
+    let sessions = Sessions::new(pool.clone(), outbox.clone(), presence.clone(), login_networks.clone(), bounds);
     let profiles = Profiles::new(pool.clone(), outbox.clone(), cache.clone());
     let directory = Directory::new(pool.clone());
     let vault = config.mfa_secret_key.as_ref().map(|key| Vault::new(key, config.mfa_secret_key_previous.as_ref()));
-    let second_factors = SecondFactors::new(pool.clone(), vault);
-    let login_networks = LoginNetworks::new(pool.clone(), &config.limits);
+    let second_factors = SecondFactors::new(pool.clone(), outbox.clone(), vault);
     let email_forms = EmailForms::new(pool.clone());
     let status = OnlineStatus::new(pool, outbox.clone(), presence.clone(), cache);
 

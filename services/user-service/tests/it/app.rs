@@ -107,6 +107,11 @@ impl TestApp {
         Events::of(&self.space.topics().user_events)
     }
 
+    /// The notices to the owners of accounts.
+    pub fn notices(&self) -> Events {
+        Events::of(&self.space.topics().notification_events)
+    }
+
     /// Deletes all keys of this test in Redis.
     pub async fn wipe_redis(&self) {
         let config = &self.server.platform().config;

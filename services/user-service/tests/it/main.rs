@@ -9,6 +9,7 @@ mod emails;
 mod keys;
 mod limits;
 mod login;
+mod notices;
 mod passwords;
 mod presence;
 mod privacy;
