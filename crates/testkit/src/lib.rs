@@ -10,6 +10,7 @@
     reason = "a test that cannot continue panics at the line of the cause"
 )]
 
+mod audit;
 mod client;
 mod document;
 mod events;
@@ -22,6 +23,7 @@ mod space;
 mod sse;
 mod supervisor;
 
+pub use audit::AuditLog;
 pub use client::{Answer, Client};
 pub use document::operations;
 pub use events::Events;

@@ -70,6 +70,7 @@ impl Space {
             ("KAFKA_TOPIC_FRIEND_EVENTS", topics.friend_events),
             ("KAFKA_TOPIC_MESSAGE_EVENTS", topics.message_events),
             ("KAFKA_TOPIC_CHAT_EVENTS", topics.chat_events),
+            ("KAFKA_TOPIC_NOTIFICATION_EVENTS", topics.notification_events),
             ("KAFKA_GROUP_PREFIX", format!("{}.", self.id)),
             ("TRUSTED_PROXIES", "127.0.0.1".into()),
         ]

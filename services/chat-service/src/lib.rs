@@ -39,6 +39,7 @@ use engines::outbox::Outbox;
 use engines::presence::Presence;
 use engines::redis::Redis;
 use engines::{mongo, mysql};
+use platform::telemetry::Audit;
 use platform::{Platform, Service};
 use service::auth::{Auth, TokenRole};
 use service::blocks::{BlockSource, Blocks};
@@ -71,6 +72,9 @@ use crate::writer::Writer;
 
 pub const SERVICE: Service =
     Service { name: "chat-service", title: "Chat Service", port: 8002, refusals: Detail::Object, password_flow: false };
+
+/// The actions of the audit log.
+const AUDITED: [&str; 4] = ["room_create", "member_add", "member_remove", "member_leave"];
 
 /// Builds the service and starts its background tasks. No dependency has to be available yet.
 pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError> {
@@ -151,6 +155,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         tickets: Tickets::new(redis, auth.clone()),
         backfill: LegacyBackfill::new(&mongo),
         keep_alive: config.keep_alive,
+        audit: Audit::register(&platform.metrics, &AUDITED)?,
         auth,
         users,
         blocks,

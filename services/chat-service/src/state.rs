@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::extract::FromRef;
 use common::error::Result;
 use common::id::RoomId;
+use platform::telemetry::Audit;
 use service::auth::{Auth, CurrentUser};
 use service::blocks::Blocks;
 use service::clients::user::UserClient;
@@ -41,6 +42,7 @@ pub struct AppState {
     pub tickets: Tickets,
     pub typing: Typing,
     pub metrics: Arc<Metrics>,
+    pub audit: Audit,
     /// Interval of the comments that keep idle streams open.
     pub keep_alive: Duration,
 }

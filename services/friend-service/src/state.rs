@@ -2,6 +2,7 @@
 
 use axum::extract::FromRef;
 use engines::presence::Presence;
+use platform::telemetry::Audit;
 use prometheus::IntCounterVec;
 use service::auth::Auth;
 use service::clients::user::UserClient;
@@ -18,6 +19,7 @@ pub struct AppState {
     pub names: Names,
     /// Friend requests by outcome.
     pub requests: IntCounterVec,
+    pub audit: Audit,
 }
 
 impl FromRef<AppState> for Auth {

@@ -107,7 +107,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         token_lifetime: base.access_token_lifetime,
         per_user: config.sessions_per_user,
     };
-    let sessions = Sessions::new(pool.clone(), outbox.clone(), presence.clone(), bounds);
+    let login_networks = LoginNetworks::new(&config.limits);
+    let sessions = Sessions::new(pool.clone(), outbox.clone(), presence.clone(), login_networks.clone(), bounds);
     let TokenConfig { private_key, with_email } = config.tokens;
     let role = TokenRole::Issuer { private_key, with_email, revocations: revocation_source(&sessions) };
     let auth = Auth::new(&platform, &redis, presence.clone(), role)?;
@@ -118,8 +119,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let directory = Directory::new(pool.clone());
     let emails = Emails::new(pool.clone());
     let vault = config.mfa_secret_key.as_ref().map(|key| Vault::new(key, config.mfa_secret_key_previous.as_ref()));
-    let second_factors = SecondFactors::new(pool.clone(), vault);
-    let login_networks = LoginNetworks::new(pool.clone(), &config.limits);
+    let second_factors = SecondFactors::new(pool.clone(), outbox.clone(), vault);
     let compared_forms = ComparedForms::new(pool.clone());
     let deactivations = Deactivations::new(pool.clone());
     let status = OnlineStatus::new(pool, outbox.clone(), presence.clone(), cache);

@@ -134,5 +134,6 @@ fn topic_names(env: &Env) -> TopicNames {
         friend_events: env.text("KAFKA_TOPIC_FRIEND_EVENTS", &names.friend_events),
         message_events: env.text("KAFKA_TOPIC_MESSAGE_EVENTS", &names.message_events),
         chat_events: env.text("KAFKA_TOPIC_CHAT_EVENTS", &names.chat_events),
+        notification_events: env.text("KAFKA_TOPIC_NOTIFICATION_EVENTS", &names.notification_events),
     }
 }

@@ -5,6 +5,7 @@
 mod access;
 mod all_rooms;
 mod app;
+mod audit;
 mod blocks;
 mod exactness;
 mod fakes;

@@ -39,12 +39,16 @@ pub fn router() -> OpenApiRouter<AppState> {
     ),
 )]
 async fn block(State(app): State<AppState>, me: CurrentUser, Path(other): Path<UserId>) -> Result<Json<Message>> {
-    let pair = Pair::of(me.id, other).ok_or_else(refusal::block_of_self)?;
-    if !app.users.exists(other).await? {
-        return Err(refusal::no_such_user());
-    }
-    let ended = app.blocks.block(pair, me.id, other).await?;
-    if let Some(Relation { status: Status::Pending, requester, .. }) = ended {
+    let blocked = async {
+        let pair = Pair::of(me.id, other).ok_or_else(refusal::block_of_self)?;
+        if !app.users.exists(other).await? {
+            return Err(refusal::no_such_user());
+        }
+        Ok(app.blocks.block(pair, me.id, other).await?)
+    };
+    let blocked = blocked.await;
+    app.audit.record("user_block", Some(me.id), other, &blocked);
+    if let Some(Relation { status: Status::Pending, requester, .. }) = blocked? {
         let status = if requester == me.id { "cancelled" } else { "rejected" };
         app.requests.with_label_values(&[status]).inc();
     }
@@ -65,8 +69,13 @@ async fn block(State(app): State<AppState>, me: CurrentUser, Path(other): Path<U
     ),
 )]
 async fn unblock(State(app): State<AppState>, me: CurrentUser, Path(other): Path<UserId>) -> Result<Json<Message>> {
-    let pair = Pair::of(me.id, other).ok_or_else(refusal::block_of_self)?;
-    app.blocks.unblock(pair, me.id, other).await?;
+    let unblocked = async {
+        let pair = Pair::of(me.id, other).ok_or_else(refusal::block_of_self)?;
+        Ok(app.blocks.unblock(pair, me.id, other).await?)
+    };
+    let unblocked = unblocked.await;
+    app.audit.record("user_unblock", Some(me.id), other, &unblocked);
+    unblocked?;
     Ok(Json(Message { message: "User unblocked successfully" }))
 }
 

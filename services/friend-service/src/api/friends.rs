@@ -135,7 +135,12 @@ impl Friend {
     ),
 )]
 async fn unfriend(State(app): State<AppState>, me: CurrentUser, Path(friend): Path<UserId>) -> Result<Json<Message>> {
-    let pair = Pair::of(me.id, friend).ok_or_else(refusal::no_friendship)?;
-    app.friendships.remove(pair, me.id, friend).await?;
+    let removed = async {
+        let pair = Pair::of(me.id, friend).ok_or_else(refusal::no_friendship)?;
+        Ok(app.friendships.remove(pair, me.id, friend).await?)
+    };
+    let removed = removed.await;
+    app.audit.record("friend_remove", Some(me.id), friend, &removed);
+    removed?;
     Ok(Json(Message { message: "Friend removed successfully" }))
 }

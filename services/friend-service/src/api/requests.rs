@@ -91,13 +91,18 @@ async fn send(
     Valid(new): Valid<NewRequest>,
 ) -> Result<(StatusCode, Json<Sent>)> {
     let to = new.user_id_2;
-    let pair = Pair::of(me.id, to).ok_or_else(refusal::request_to_self)?;
-    let (exists, names) = tokio::join!(app.users.exists(to), party_names(&app, &me, me.id, to));
-    if !exists? {
-        return Err(refusal::no_such_user());
-    }
-    let message = new.message.as_ref().map(|text| text.0.as_str());
-    let sent = app.friendships.request(pair, me.id, to, message, &names?).await?;
+    let sent = async {
+        let pair = Pair::of(me.id, to).ok_or_else(refusal::request_to_self)?;
+        let (exists, names) = tokio::join!(app.users.exists(to), party_names(&app, &me, me.id, to));
+        if !exists? {
+            return Err(refusal::no_such_user());
+        }
+        let message = new.message.as_ref().map(|text| text.0.as_str());
+        Ok(app.friendships.request(pair, me.id, to, message, &names?).await?)
+    };
+    let sent = sent.await;
+    app.audit.record("request_send", Some(me.id), to, &sent);
+    let sent = sent?;
     app.requests.with_label_values(&["sent"]).inc();
     Ok((StatusCode::CREATED, Json(Sent { request_id: sent.id, friendship: sent.into() })))
 }
@@ -153,16 +158,26 @@ async fn answer(
 }
 
 pub(super) async fn accept(app: &AppState, me: &CurrentUser, requester: UserId) -> Result<Friendship> {
-    let pair = Pair::of(requester, me.id).ok_or_else(refusal::nothing_pending)?;
-    let names = party_names(app, me, requester, me.id).await?;
-    let accepted = app.friendships.accept(pair, requester, &names).await?;
+    let accepted = async {
+        let pair = Pair::of(requester, me.id).ok_or_else(refusal::nothing_pending)?;
+        let names = party_names(app, me, requester, me.id).await?;
+        Ok(app.friendships.accept(pair, requester, &names).await?)
+    };
+    let accepted = accepted.await;
+    app.audit.record("request_accept", Some(me.id), requester, &accepted);
+    let accepted = accepted?;
     app.requests.with_label_values(&["accepted"]).inc();
     Ok(accepted.into())
 }
 
 pub(super) async fn reject(app: &AppState, me: &CurrentUser, requester: UserId) -> Result<Message> {
-    let pair = Pair::of(requester, me.id).ok_or_else(refusal::nothing_pending)?;
-    app.friendships.reject(pair, requester).await?;
+    let rejected = async {
+        let pair = Pair::of(requester, me.id).ok_or_else(refusal::nothing_pending)?;
+        Ok(app.friendships.reject(pair, requester).await?)
+    };
+    let rejected = rejected.await;
+    app.audit.record("request_reject", Some(me.id), requester, &rejected);
+    rejected?;
     app.requests.with_label_values(&["rejected"]).inc();
     Ok(Message { message: "Friend request rejected successfully" })
 }
@@ -186,8 +201,13 @@ struct Cancelled {
     ),
 )]
 async fn cancel(State(app): State<AppState>, me: CurrentUser, Path(target): Path<UserId>) -> Result<Json<Cancelled>> {
-    let pair = Pair::of(me.id, target).ok_or_else(refusal::nothing_pending)?;
-    app.friendships.cancel(pair, me.id).await?;
+    let cancelled = async {
+        let pair = Pair::of(me.id, target).ok_or_else(refusal::nothing_pending)?;
+        Ok(app.friendships.cancel(pair, me.id).await?)
+    };
+    let cancelled = cancelled.await;
+    app.audit.record("request_cancel", Some(me.id), target, &cancelled);
+    cancelled?;
     app.requests.with_label_values(&["cancelled"]).inc();
     Ok(Json(Cancelled { message: "Friend request cancelled successfully", target_user_id: target }))
 }

@@ -174,7 +174,7 @@ async fn refresh(
         app.limits.count(&[&app.limits.refreshes(&holder.sid)]).await?;
     }
     let refused = Err(Error::unauthenticated("Invalid refresh token"));
-    match app.sessions.refresh(&holder, token).await? {
+    match app.sessions.refresh(&holder, token, &client).await? {
         RefreshOutcome::Rotated(grant) => {
             app.presence.touch(grant.user).await;
             return issue(&app, grant);
@@ -265,26 +265,27 @@ async fn authenticate(app: &AppState, client: &ClientInfo, given: &Login) -> Res
         return Err(Error::forbidden("Account is deactivated"));
     }
     if app.second_factors.is_enabled(account.id).await? {
-        require_code(app, account.id, given.mfa_code.as_ref(), &budgets.all()).await?;
+        require_code(app, client, account.id, given.mfa_code.as_ref(), &budgets.all()).await?;
     }
     if verdict == Verdict::Outdated {
         rehash(app, &mut account, password).await;
     }
     app.limits.reset(&budgets.account_in_network).await;
-    if let Some(network) = network
-        && let Err(e) = app.login_networks.record(account.id, network, last_login).await
-    {
-        tracing::warn!(error = %e, user_id = account.id.0, "the network of a login was not recorded");
-    }
     Ok(account)
 }
 
 /// Uses up a code of the second factor. A wrong one counts as a wrong password does.
-async fn require_code(app: &AppState, user: UserId, code: Option<&GivenCode>, budgets: &[&Budget]) -> Result<()> {
+async fn require_code(
+    app: &AppState,
+    client: &ClientInfo,
+    user: UserId,
+    code: Option<&GivenCode>,
+    budgets: &[&Budget],
+) -> Result<()> {
     let refused = |code, message| Err(Error::refused(StatusCode::UNAUTHORIZED, code, message));
     let Some(code) = code else { return refused("MFA_REQUIRED", "A code of the second factor is required") };
     let code = EnteredCode::read(&code.0);
-    if within_budget(app, user, app.second_factors.verify(user, &code)).await?.is_some() {
+    if within_budget(app, user, app.second_factors.verify(user, &code, client)).await?.is_some() {
         return Ok(());
     }
     app.limits.count(budgets).await?;

@@ -16,7 +16,7 @@ use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimit
 use crate::domain::NewPassword;
 use crate::passwords::Verdict;
 use crate::state::AppState;
-use crate::store::Credentials;
+use crate::store::{ClientInfo, Credentials};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(change_password))
@@ -65,21 +65,27 @@ struct PasswordChanged {
 async fn change_password(
     State(app): State<AppState>,
     me: CurrentUser,
+    client: ClientInfo,
     change: Result<Valid<PasswordChange>>,
 ) -> Result<Json<PasswordChanged>> {
     let change = new_password::by_rule(&app, change, "new_password", |change| &change.new_password)?;
-    let changed = replace_password(&app, &me, &change).await;
+    let changed = replace_password(&app, &me, &client, &change).await;
     app.audit.record("password_change", Some(me.id), "", &changed);
     changed.map(|()| Json(PasswordChanged { message: "Password changed successfully" }))
 }
 
 /// Verifies the current password and stores the new one. If the stored hash changes in between, it is verified again.
-async fn replace_password(app: &AppState, me: &CurrentUser, change: &PasswordChange) -> Result<()> {
+async fn replace_password(
+    app: &AppState,
+    me: &CurrentUser,
+    client: &ClientInfo,
+    change: &PasswordChange,
+) -> Result<()> {
     for _ in 0..PASSWORD_ATTEMPTS {
         let account = require_password(app, me, &change.current_password).await?;
         let (username, email) = (&account.username, &account.email);
         let hash = new_password::hash(app, &change.new_password, "new_password", username, email).await?;
-        let changed = app.sessions.change_password(me.id, &account.password_hash, &hash, &me.session).await?;
+        let changed = app.sessions.change_password(me, &account.password_hash, &hash, client).await?;
         if let Some(ended) = changed {
             app.publish_revocations(&ended).await;
             return Ok(());

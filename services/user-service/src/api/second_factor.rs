@@ -18,6 +18,7 @@ use super::password::{GivenPassword, require_password};
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited, WrongFactor};
 use crate::domain::{EnteredCode, RecoveryCode};
 use crate::state::AppState;
+use crate::store::ClientInfo;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -167,10 +168,12 @@ async fn enroll(
 async fn confirm(
     State(app): State<AppState>,
     me: CurrentUser,
+    client: ClientInfo,
     Valid(Confirmation { code }): Valid<Confirmation>,
 ) -> Result<Json<RecoveryCodes>> {
     let code = EnteredCode::read(&code.0);
-    let confirmed = with_code(&app, &me, app.second_factors.confirm(me.id, &code)).await;
+    let origin = client.origin(me.sid);
+    let confirmed = with_code(&app, &me, app.second_factors.confirm(me.id, &code, &origin)).await;
     app.audit.record("second_factor_enable", Some(me.id), "", &confirmed);
     Ok(shown(confirmed?))
 }
@@ -195,10 +198,12 @@ async fn confirm(
 async fn renew_recovery_codes(
     State(app): State<AppState>,
     me: CurrentUser,
+    client: ClientInfo,
     Valid(BothFactors { current_password, code }): Valid<BothFactors>,
 ) -> Result<Json<RecoveryCodes>> {
     let code = EnteredCode::read(&code.0);
-    let renew = app.second_factors.renew_recovery_codes(me.id, &code);
+    let origin = client.origin(me.sid);
+    let renew = app.second_factors.renew_recovery_codes(me.id, &code, &origin);
     let renewed = with_both_factors(&app, &me, &current_password, renew).await;
     app.audit.record("recovery_codes_renew", Some(me.id), "", &renewed);
     Ok(shown(renewed?))
@@ -224,10 +229,12 @@ async fn renew_recovery_codes(
 async fn disable(
     State(app): State<AppState>,
     me: CurrentUser,
+    client: ClientInfo,
     Valid(BothFactors { current_password, code }): Valid<BothFactors>,
 ) -> Result<Json<Disabled>> {
     let code = EnteredCode::read(&code.0);
-    let disable = app.second_factors.disable(me.id, &code);
+    let origin = client.origin(me.sid);
+    let disable = app.second_factors.disable(me.id, &code, &origin);
     let disabled = with_both_factors(&app, &me, &current_password, disable).await;
     app.audit.record("second_factor_disable", Some(me.id), "", &disabled);
     disabled.map(|()| Json(Disabled { message: "The second factor is disabled" }))

@@ -22,7 +22,7 @@ use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimit
 use super::second_factor::{GivenCode, with_code};
 use crate::domain::EnteredCode;
 use crate::state::AppState;
-use crate::store;
+use crate::store::{self, ClientInfo};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(sessions)).routes(routes!(end_session))
@@ -113,25 +113,27 @@ async fn end_session(
     State(app): State<AppState>,
     me: CurrentUser,
     Path(sid): Path<String>,
+    client: ClientInfo,
     proof: Option<Valid<Proof>>,
 ) -> Result<Json<SessionEnded>> {
     let sid = Uuid::parse_str(&sid).map_err(|_| not_found())?.to_string();
-    let ended = end(&app, &me, &sid, proof.map(|Valid(proof)| proof).unwrap_or_default()).await;
+    let proof = proof.map(|Valid(proof)| proof).unwrap_or_default();
+    let ended = end(&app, &me, &client, &sid, proof).await;
     app.audit.record("session_end", Some(me.id), &sid, &ended);
     ended?;
     app.publish_revocations(&[sid]).await;
     Ok(Json(SessionEnded { message: "Session ended" }))
 }
 
-async fn end(app: &AppState, me: &CurrentUser, sid: &str, proof: Proof) -> Result<()> {
+async fn end(app: &AppState, me: &CurrentUser, client: &ClientInfo, sid: &str, proof: Proof) -> Result<()> {
     if sid != &*me.session {
-        require_proof(app, me, proof).await?;
+        require_proof(app, me, client, proof).await?;
     }
     let found = app.sessions.revoke(me.id, sid).await?;
     if found { Ok(()) } else { Err(not_found()) }
 }
 
-async fn require_proof(app: &AppState, me: &CurrentUser, proof: Proof) -> Result<()> {
+async fn require_proof(app: &AppState, me: &CurrentUser, client: &ClientInfo, proof: Proof) -> Result<()> {
     let missing = |message| Error::refused(StatusCode::FORBIDDEN, "REAUTHENTICATION_REQUIRED", message);
     let Some(password) = proof.current_password else {
         let recent = app.sessions.is_recent(me, RECENT_LOGIN).await?;
@@ -142,7 +144,7 @@ async fn require_proof(app: &AppState, me: &CurrentUser, proof: Proof) -> Result
         return Ok(());
     }
     let code = proof.code.ok_or_else(|| missing("A code of the second factor is required"))?;
-    with_code(app, me, app.second_factors.verify(me.id, &EnteredCode::read(&code.0))).await
+    with_code(app, me, app.second_factors.verify(me.id, &EnteredCode::read(&code.0), client)).await
 }
 
 fn not_found() -> Error {

@@ -112,6 +112,10 @@ impl EnteredCode {
             Self::Totp(digits)
         }
     }
+
+    pub fn is_recovery_code(&self) -> bool {
+        matches!(self, Self::Recovery(_))
+    }
 }
 
 impl fmt::Debug for TotpSecret {

@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool};
 use uuid::Uuid;
 
 use common::error::Error;
+use common::events::notification::{LoginFromNewNetwork, Origin, PasswordChanged, RefreshTokenReused};
 use common::id::UserId;
 use engines::error::Result;
 use engines::mysql;
@@ -21,7 +22,7 @@ use service::auth::CurrentUser;
 use revocation::{insert_ended_token, revoked_at, set_revoked};
 
 use super::accounts::lock_account;
-use super::{Credentials, lock_user, online_status};
+use super::{Credentials, LoginNetworks, lock_user, online_status};
 use crate::domain::{Network, Presented, RefreshFamily, RefreshToken, RefreshTokenHash, SuccessorSalt};
 
 /// The tables `user_sessions`, `user_used_refresh_tokens` and `user_ended_tokens`.
@@ -30,6 +31,7 @@ pub struct Sessions {
     pool: MySqlPool,
     outbox: Outbox,
     presence: Presence,
+    networks: LoginNetworks,
     bounds: SessionBounds,
 }
 
@@ -56,6 +58,11 @@ pub struct ClientInfo {
 impl ClientInfo {
     pub fn network(&self) -> Option<Network> {
         self.address.map(Network::of)
+    }
+
+    /// The origin of a notice about an act of this client.
+    pub fn origin(&self, session_id: Option<Uuid>) -> Origin {
+        Origin { session_id, address: self.address, user_agent: self.user_agent.clone() }
     }
 }
 
@@ -112,11 +119,18 @@ struct RefreshableSession {
 }
 
 impl Sessions {
-    pub fn new(pool: MySqlPool, outbox: Outbox, presence: Presence, bounds: SessionBounds) -> Self {
-        Self { pool, outbox, presence, bounds }
+    pub fn new(
+        pool: MySqlPool,
+        outbox: Outbox,
+        presence: Presence,
+        networks: LoginNetworks,
+        bounds: SessionBounds,
+    ) -> Self {
+        Self { pool, outbox, presence, networks, bounds }
     }
 
-    /// Opens a session and marks its user online. The event is appended if the user was marked offline.
+    /// Opens a session, records its network and marks its user online. An event is appended if the user was marked
+    /// offline, and a notice if the network is new to the account or not known.
     ///
     /// Returns `None` if the stored hash is no longer the one that `account` was verified against: the password was
     /// changed, or a concurrent login replaced an outdated hash. The locked row orders a login and a password change, so
@@ -137,6 +151,14 @@ impl Sessions {
         grant.ended = self.end_excess(&mut tx, account.id).await?;
         online_status::set_online(&mut tx, &self.outbox, &[account.id]).await?;
         self.insert(&mut tx, &grant, client).await?;
+        let is_new = match client.network() {
+            Some(network) => self.networks.record(&mut tx, account.id, network).await?,
+            None => true,
+        };
+        if is_new {
+            let notice = LoginFromNewNetwork { user_id: account.id, origin: client.origin(Some(grant.sid)) };
+            self.outbox.append(&mut tx, &notice).await?;
+        }
         tx.commit().await?;
         self.outbox.wake();
         Ok(Some(grant))
@@ -183,7 +205,7 @@ impl Sessions {
     ///
     /// The account is locked before its session, as everywhere, so a password change or a deactivation that commits
     /// first is seen.
-    pub async fn refresh(&self, holder: &TokenHolder, token: &str) -> Result<RefreshOutcome> {
+    pub async fn refresh(&self, holder: &TokenHolder, token: &str, client: &ClientInfo) -> Result<RefreshOutcome> {
         let (sid, user) = (&holder.sid, holder.user_id);
         let mut tx = mysql::begin(&self.pool).await?;
         let account = lock_account(&mut tx, user).await?;
@@ -219,7 +241,10 @@ impl Sessions {
             }
             Presented::Older => {
                 set_revoked(&mut tx, user, sid).await?;
+                let notice = RefreshTokenReused { user_id: user, origin: client.origin(Some(grant.sid)) };
+                self.outbox.append(&mut tx, &notice).await?;
                 tx.commit().await?;
+                self.outbox.wake();
                 return Ok(RefreshOutcome::Reused(sid.clone()));
             }
         }
@@ -310,7 +335,8 @@ impl Sessions {
         Ok(recent.bind(&*me.session).bind(me.id).bind(Utc::now() - age).fetch_one(&self.pool).await?)
     }
 
-    /// Sets a new password and revokes the user's sessions except `keep`. Returns the ids of the revoked sessions.
+    /// Sets a new password, revokes the user's sessions except the caller's, and appends a notice. Returns the ids of
+    /// the revoked sessions.
     ///
     /// Returns `None` if the stored hash is no longer `verified`.
     ///
@@ -318,11 +344,12 @@ impl Sessions {
     /// Returns a 401 error if the account is deactivated.
     pub async fn change_password(
         &self,
-        user: UserId,
+        me: &CurrentUser,
         verified: &str,
         hash: &str,
-        keep: &str,
+        client: &ClientInfo,
     ) -> Result<Option<Vec<String>>> {
+        let (user, keep) = (me.id, &*me.session);
         let mut tx = mysql::begin(&self.pool).await?;
         let locked = lock_account(&mut tx, user).await?;
         // Under the lock, so that no other change of this account has the same time.
@@ -344,7 +371,11 @@ impl Sessions {
             .execute(&mut *tx)
             .await?;
         let others = revoked_at(&mut tx, user, now).await?;
+        let ended_sessions = u32::try_from(others.len()).map_err(Error::internal)?;
+        let notice = PasswordChanged { user_id: user, origin: client.origin(me.sid), ended_sessions };
+        self.outbox.append(&mut tx, &notice).await?;
         tx.commit().await?;
+        self.outbox.wake();
         Ok(Some(others))
     }
 

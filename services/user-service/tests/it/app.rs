@@ -108,6 +108,11 @@ impl TestApp {
         Events::of(&self.space.topics().user_events)
     }
 
+    /// The notices to the owners of accounts.
+    pub fn notices(&self) -> Events {
+        Events::of(&self.space.topics().notification_events)
+    }
+
     async fn redis(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(self.server.platform().config.redis_url.expose_secret()).unwrap();
         client.get_multiplexed_async_connection().await.unwrap()

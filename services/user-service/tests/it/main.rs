@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
 mod app;
+mod audit;
 mod blocks;
 mod documents;
 mod emails;
@@ -10,6 +11,7 @@ mod keys;
 mod limits;
 mod login;
 mod look_alikes;
+mod notices;
 mod passwords;
 mod presence;
 mod privacy;

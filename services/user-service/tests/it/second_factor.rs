@@ -10,21 +10,21 @@ use totp_rs::{Builder, Secret};
 use crate::app::{PASSWORD, Person, TestApp};
 
 /// The code of an authenticator app, some seconds from now.
-fn code(secret: &str, seconds: i64) -> String {
+pub fn code(secret: &str, seconds: i64) -> String {
     let secret = Secret::try_from_base32(secret).unwrap();
     let totp = Builder::new().with_secret(secret.as_bytes().to_vec()).build_noncompliant();
     totp.generate((Utc::now().timestamp() + seconds).unsigned_abs()).to_string()
 }
 
 /// A code that is wrong in every accepted step.
-fn wrong_code(secret: &str) -> String {
+pub fn wrong_code(secret: &str) -> String {
     let right: Vec<String> = [-60, -30, 0, 30, 60].map(|seconds| code(secret, seconds)).into();
     let mut candidates = (0..10).map(|n| format!("{n:06}"));
     candidates.find(|candidate| !right.contains(candidate)).unwrap()
 }
 
 /// Enables the second factor of a user. Returns the secret and the recovery codes.
-async fn enable(ann: &Person) -> (String, Vec<String>) {
+pub async fn enable(ann: &Person) -> (String, Vec<String>) {
     let enrolled = ann.client.post("/auth/mfa", json!({"current_password": PASSWORD})).await.expect(201);
     let secret = enrolled["secret"].as_str().unwrap().to_owned();
     let body = json!({"code": code(&secret, 0)});

@@ -1,4 +1,4 @@
-//! Deleting rows of sessions whose tokens have all expired.
+//! Deleting rows of sessions whose tokens have all expired, and of networks that are no longer known.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const BATCH: u64 = 1_000;
 const GRACE: Duration = Duration::from_secs(3600);
 
 impl Sessions {
-    /// Deletes rows whose tokens have all expired, in batches, until none is left.
+    /// Deletes rows whose tokens have all expired and networks that are no longer known, in batches, until none is left.
     pub async fn prune(&self) -> Result<()> {
         let before = Utc::now() - GRACE;
         let used_before = Utc::now() - self.bounds.refresh_lifetime;
@@ -24,7 +24,8 @@ impl Sessions {
         let sessions = "user_sessions WHERE expires_at < ? AND COALESCE(tokens_expire_at < UTC_TIMESTAMP(6), TRUE)";
         self.delete(sessions, before).await?;
         self.delete("user_used_refresh_tokens WHERE used_at < ?", used_before).await?;
-        self.delete("user_ended_tokens WHERE expires_at < ?", before).await
+        self.delete("user_ended_tokens WHERE expires_at < ?", before).await?;
+        self.delete("user_login_networks WHERE last_login_at < ?", Utc::now() - self.networks.known_for).await
     }
 
     async fn delete(&self, rows: &'static str, before: DateTime<Utc>) -> Result<()> {
