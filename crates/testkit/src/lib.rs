@@ -10,6 +10,7 @@
     reason = "a test that cannot continue panics at the line of the cause"
 )]
 
+mod budgets;
 mod client;
 mod document;
 mod events;
@@ -21,10 +22,11 @@ mod space;
 mod sse;
 mod supervisor;
 
+pub use budgets::{accepted, early_in_a_minute};
 pub use client::{Answer, Client};
 pub use document::operations;
 pub use events::Events;
-pub use faults::FaultyLink;
+pub use faults::{FaultyLink, redis_link};
 pub use hostile::assert_refusals_are_bounded;
 pub use keys::private_key;
 pub use server::Server;
