@@ -31,9 +31,9 @@ const DEADLINE: Duration = Duration::from_millis(50);
 /// After an error Redis is not asked for this time, so that not every share waits for the deadline.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The number of users whose shares a replica remembers for one budget. An entry takes about 400 bytes. Beyond it, users who
-/// write seldom are forgotten first; that costs a user the rest of a share.
-const MAX_USERS: u64 = 100_000;
+/// The number of users whose shares a replica remembers for one budget. An entry takes about 400 bytes, so all take 20 MB.
+/// Beyond it, users who write seldom are forgotten first; that costs a user the rest of a share.
+const MAX_USERS: u64 = 50_000;
 
 /// Makes the budgets of a service.
 pub struct WriteBudgets {

@@ -19,6 +19,18 @@ pub struct Config {
     pub keep_alive: Duration,
     /// How long nobody can add a user again who left a group by themselves.
     pub leave_period: LeavePeriod,
+    pub write_limits: WriteLimits,
+}
+
+/// The writes of a user in a minute; 0 is no limit.
+#[derive(Clone, Debug)]
+pub struct WriteLimits {
+    /// Messages sent.
+    pub messages: u64,
+    /// Edits, deletions, reactions, read marks, typing notifications and tickets.
+    pub changes: u64,
+    /// Rooms created, and changes of their members.
+    pub rooms: u64,
 }
 
 impl Config {
@@ -32,6 +44,11 @@ impl Config {
             user_cache_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=86_400)?,
             keep_alive: env.seconds("SSE_KEEPALIVE_SECONDS", 30, 1..=300)?,
             leave_period: LeavePeriod(env.number("GROUP_LEAVE_DAYS", 30, 0..=3_650)?),
+            write_limits: WriteLimits {
+                messages: env.number("WRITE_LIMIT_MESSAGES", 600, 0..=1_000_000)?,
+                changes: env.number("WRITE_LIMIT_CHANGES", 600, 0..=1_000_000)?,
+                rooms: env.number("WRITE_LIMIT_ROOMS", 60, 0..=1_000_000)?,
+            },
         })
     }
 }

@@ -27,6 +27,7 @@ use engines::redis::Redis;
 use platform::{Platform, Service};
 use prometheus::IntCounterVec;
 use service::auth::{Auth, TokenRole};
+use service::budget::WriteBudgets;
 use service::clients::user::UserClient;
 
 pub use config::Config;
@@ -68,10 +69,20 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         async move { outbox.run(stopping).await }
     });
 
+    let budgets = WriteBudgets::register(redis, SERVICE.name, &platform.metrics)?;
     let pairs = Pairs::new(pool.clone(), outbox);
     let friendships = Friendships::new(pool.clone(), pairs.clone(), config.request_limits);
     let blocks = Blocks::new(pool, pairs);
-    let state = AppState { auth, users, presence, friendships, blocks, names, requests: request_counter(&platform)? };
+    let state = AppState {
+        auth,
+        users,
+        presence,
+        friendships,
+        blocks,
+        names,
+        budget: budgets.per_minute("friends", config.write_limit),
+        requests: request_counter(&platform)?,
+    };
     Ok(platform::http::app(&platform, state, api::router()))
 }
 

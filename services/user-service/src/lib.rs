@@ -44,6 +44,7 @@ use platform::telemetry::Audit;
 use platform::{Platform, Service};
 use service::auth::{Auth, TokenRole};
 use service::blocks::{BlockSource, Blocks};
+use service::budget::WriteBudgets;
 
 pub use config::{Config, LimitConfig, PasswordConfig, Scheme, TokenConfig};
 
@@ -142,11 +143,13 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     tokio::spawn(blocks.clone().load(source, tail.ready()));
     shutdown.spawn(blocks.clone().follow(tail));
 
+    let budgets = WriteBudgets::register(redis.clone(), SERVICE.name, &platform.metrics)?;
     let state = AppState {
         auth,
         presence,
         passwords: Passwords::new(&config.passwords, &platform.metrics)?,
         limits: RateLimits::new(redis, config.limits),
+        budget: budgets.per_minute("profile", config.write_limit),
         login_networks,
         accounts,
         existing: ExistingAccounts::new(profiles.clone(), config.exists_cache_ttl),

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::responses::UnverifiedUsers;
+use super::responses::{BudgetUsedUp, UnverifiedUsers};
 use super::rooms::{RoomBody, UserIds, described, existing_users};
 use crate::blocks::allow_invitation;
 use crate::state::AppState;
@@ -51,6 +51,7 @@ impl Input for NewMembers {}
         ),
         (status = 404, description = "The room or a user does not exist", body = ErrorBody),
         (status = 422, description = "The room is a direct room, or would have more than 500 members", body = ErrorBody),
+        BudgetUsedUp,
         UnverifiedUsers,
     ),
 )]
@@ -60,6 +61,7 @@ async fn add(
     Path(room): Path<RoomId>,
     Valid(NewMembers { user_ids }): Valid<NewMembers>,
 ) -> Result<Json<RoomBody>> {
+    app.budgets.rooms.spend(me.id).await?;
     let current = app.rooms.for_member_uncached(room, me.id).await?;
     let new = current.newcomers(me.id, &user_ids.0)?;
     let profiles = existing_users(&app, &new).await?;
@@ -101,6 +103,7 @@ struct Left {
         (status = 403, description = "The caller is not a member, or removes another member without being the creator", body = ErrorBody),
         (status = 404, description = "The room or the member does not exist", body = ErrorBody),
         (status = 422, description = "The room is a direct room", body = ErrorBody),
+        BudgetUsedUp,
     ),
 )]
 async fn remove(
@@ -108,6 +111,7 @@ async fn remove(
     me: CurrentUser,
     Path(MemberPath { room_id: room, user_id: user }): Path<MemberPath>,
 ) -> Result<Response> {
+    app.budgets.rooms.spend(me.id).await?;
     app.rooms.for_member_uncached(room, me.id).await?.may_remove(me.id, user)?;
     let profiles = app.users.available_profiles(&[user]).await;
     let name = profiles.get(&user).map(|profile| profile.username.clone());

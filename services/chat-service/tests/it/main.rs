@@ -6,6 +6,7 @@ mod access;
 mod all_rooms;
 mod app;
 mod blocks;
+mod budgets;
 mod exactness;
 mod fakes;
 mod groups;

@@ -16,7 +16,7 @@ use common::input::{Input, Int, Invalid, Text};
 use platform::http::{Path, Query, Valid};
 use service::auth::CurrentUser;
 
-use crate::api::responses::{InvalidInput, NothingPending, TargetErrors};
+use crate::api::responses::{BudgetUsedUp, InvalidInput, NothingPending, TargetErrors};
 use crate::api::users::{ProfileViews, party_names};
 use crate::domain::{Pair, refusal};
 use crate::state::AppState;
@@ -78,7 +78,7 @@ struct Sent {
         ),
         (
             status = 429,
-            description = "Requests of the caller to this user were cancelled or rejected too often within a day",
+            description = "Requests of the caller to this user were cancelled or rejected too often within a day, or the caller's budget of changes in a minute is used up",
             body = ErrorBody
         ),
         TargetErrors,
@@ -90,6 +90,7 @@ async fn send(
     me: CurrentUser,
     Valid(new): Valid<NewRequest>,
 ) -> Result<(StatusCode, Json<Sent>)> {
+    app.budget.spend(me.id).await?;
     let to = new.user_id_2;
     let pair = Pair::of(me.id, to).ok_or_else(refusal::request_to_self)?;
     let (exists, names) = tokio::join!(app.users.exists(to), party_names(&app, &me, me.id, to));
@@ -135,6 +136,7 @@ pub(super) enum Answered {
     responses(
         (status = 200, description = "The friendship, or a message", body = Answered),
         (status = 400, description = "There is no such pending request, or no such action", body = ErrorBody),
+        BudgetUsedUp,
         InvalidInput,
     ),
 )]
@@ -153,6 +155,7 @@ async fn answer(
 }
 
 pub(super) async fn accept(app: &AppState, me: &CurrentUser, requester: UserId) -> Result<Friendship> {
+    app.budget.spend(me.id).await?;
     let pair = Pair::of(requester, me.id).ok_or_else(refusal::nothing_pending)?;
     let names = party_names(app, me, requester, me.id).await?;
     let accepted = app.friendships.accept(pair, requester, &names).await?;
@@ -161,6 +164,7 @@ pub(super) async fn accept(app: &AppState, me: &CurrentUser, requester: UserId) 
 }
 
 pub(super) async fn reject(app: &AppState, me: &CurrentUser, requester: UserId) -> Result<Message> {
+    app.budget.spend(me.id).await?;
     let pair = Pair::of(requester, me.id).ok_or_else(refusal::nothing_pending)?;
     app.friendships.reject(pair, requester).await?;
     app.requests.with_label_values(&["rejected"]).inc();
@@ -182,10 +186,12 @@ struct Cancelled {
     params(("target_user_id" = UserId, Path, description = "The addressee")),
     responses(
         (status = 200, description = "The request was cancelled", body = Cancelled),
+        BudgetUsedUp,
         NothingPending,
     ),
 )]
 async fn cancel(State(app): State<AppState>, me: CurrentUser, Path(target): Path<UserId>) -> Result<Json<Cancelled>> {
+    app.budget.spend(me.id).await?;
     let pair = Pair::of(me.id, target).ok_or_else(refusal::nothing_pending)?;
     app.friendships.cancel(pair, me.id).await?;
     app.requests.with_label_values(&["cancelled"]).inc();

@@ -4,6 +4,7 @@
 
 mod app;
 mod blocks;
+mod budgets;
 mod documents;
 mod emails;
 mod keys;
