@@ -30,7 +30,7 @@ fn print_addresses(env: &BTreeMap<String, String>, gateway: &str, rate_limited: 
         print_about("Prometheus", &format!("{prometheus}/alerts"));
         print_about("Alertmanager", &url("ALERTMANAGER_URL"));
     }
-    let limits = if rate_limited { "on, as in kong.yml" } else { "off; --rate-limit on applies those of kong.yml" };
+    let limits = if rate_limited { "on, as in production" } else { "off; --rate-limit on applies those of production" };
     print_about("Rate limits", limits);
     print("");
 }

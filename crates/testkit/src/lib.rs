@@ -11,6 +11,7 @@
 )]
 
 mod audit;
+mod budgets;
 mod client;
 mod document;
 mod events;
@@ -24,10 +25,11 @@ mod sse;
 mod supervisor;
 
 pub use audit::AuditLog;
+pub use budgets::{accepted, early_in_a_minute};
 pub use client::{Answer, Client};
 pub use document::operations;
 pub use events::Events;
-pub use faults::FaultyLink;
+pub use faults::{FaultyLink, redis_link};
 pub use hostile::assert_refusals_are_bounded;
 pub use keys::private_key;
 pub use logged_process::LoggedProcess;

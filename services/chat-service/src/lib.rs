@@ -43,6 +43,7 @@ use platform::telemetry::Audit;
 use platform::{Platform, Service};
 use service::auth::{Auth, TokenRole};
 use service::blocks::{BlockSource, Blocks};
+use service::budget::WriteBudgets;
 use service::clients::user::UserClient;
 
 pub use config::Config;
@@ -62,7 +63,7 @@ use crate::metrics::Metrics;
 use crate::outbox::Relay;
 use crate::receipts::Receipts;
 use crate::search::Search;
-use crate::state::AppState;
+use crate::state::{AppState, Budgets};
 use crate::store::{
     LOG, LegacyBackfill, Log, MembershipLog, Messages, OutboxCollection, READS, ReadMarkers, Rooms, Snapshots,
 };
@@ -114,7 +115,13 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let queries = platform.metrics.queries("mongodb");
     let writer = Writer::start(&writer_mongo, log_relay.clone(), hub.clone(), activity, queries, shutdown);
     let membership = Membership::new(MembershipLog::new(pool), rooms.clone(), subscribers.clone(), writer.clone());
-    let typing = Typing::new(redis.clone(), hub.clone());
+    let budgets = WriteBudgets::register(redis.clone(), SERVICE.name, &platform.metrics)?;
+    let budgets = Budgets {
+        messages: budgets.per_minute("messages", config.write_limits.messages),
+        changes: budgets.per_minute("changes", config.write_limits.changes),
+        rooms: budgets.per_minute("rooms", config.write_limits.rooms),
+    };
+    let typing = Typing::new(redis.clone(), hub.clone(), budgets.changes.clone());
     let blocks = Blocks::default();
     metrics::register_gauges(&platform.metrics, &writer, &hub)?;
 
@@ -170,6 +177,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         snapshots,
         typing,
         metrics,
+        budgets,
     };
     Ok(platform::http::app(&platform, state, api::router()))
 }

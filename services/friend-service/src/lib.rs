@@ -28,6 +28,7 @@ use platform::telemetry::Audit;
 use platform::{Platform, Service};
 use prometheus::IntCounterVec;
 use service::auth::{Auth, TokenRole};
+use service::budget::WriteBudgets;
 use service::clients::user::UserClient;
 
 pub use config::Config;
@@ -80,12 +81,14 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         async move { outbox.run(stopping).await }
     });
 
+    let budgets = WriteBudgets::register(redis, SERVICE.name, &platform.metrics)?;
     let pairs = Pairs::new(pool.clone(), outbox);
     let friendships = Friendships::new(pool.clone(), pairs.clone(), config.request_limits);
     let blocks = Blocks::new(pool, pairs);
     let audit = Audit::register(&platform.metrics, &AUDITED)?;
     let requests = request_counter(&platform)?;
-    let state = AppState { auth, users, presence, friendships, blocks, names, requests, audit };
+    let budget = budgets.per_minute("friends", config.write_limit);
+    let state = AppState { auth, users, presence, friendships, blocks, names, budget, requests, audit };
     Ok(platform::http::app(&platform, state, api::router()))
 }
 

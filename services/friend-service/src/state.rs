@@ -5,6 +5,7 @@ use engines::presence::Presence;
 use platform::telemetry::Audit;
 use prometheus::IntCounterVec;
 use service::auth::Auth;
+use service::budget::WriteBudget;
 use service::clients::user::UserClient;
 
 use crate::store::{Blocks, Friendships, Names};
@@ -17,6 +18,8 @@ pub struct AppState {
     pub friendships: Friendships,
     pub blocks: Blocks,
     pub names: Names,
+    /// The budget of a user's writes.
+    pub budget: WriteBudget,
     /// Friend requests by outcome.
     pub requests: IntCounterVec,
     pub audit: Audit,

@@ -33,6 +33,8 @@ pub struct Config {
     pub session_lifetime: Duration,
     /// The live sessions of one user.
     pub sessions_per_user: u32,
+    /// The changes of profile, password and second factor of a user in a minute; 0 is no limit.
+    pub write_limit: u64,
     pub profile_cache_ttl: Duration,
     pub exists_cache_ttl: Duration,
     /// The service from which blocks are loaded.
@@ -103,6 +105,7 @@ impl Config {
             issuer: env.text("APP_NAME", "BigTech Chat").replace(':', " "),
             session_lifetime: Duration::from_secs(DAY_SECONDS * env.number("SESSION_MAX_DAYS", 90, 1..=3650)?),
             sessions_per_user: env.number("SESSIONS_PER_USER", 100, 1..=10_000)? as u32,
+            write_limit: env.number("WRITE_LIMIT_PROFILE", 60, 0..=1_000_000)?,
             profile_cache_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=DAY_SECONDS)?,
             exists_cache_ttl: env.seconds("CACHE_TTL_USER_EXISTS", 60, 1..=DAY_SECONDS)?,
             friend_service_url: platform::config::service_url(env, "FRIEND_SERVICE_URL", "http://localhost:8003")?,

@@ -47,6 +47,7 @@ use platform::telemetry::Audit;
 use platform::{Platform, Service};
 use service::auth::{Auth, RevocationSource, TokenRole};
 use service::blocks::{BlockSource, Blocks};
+use service::budget::WriteBudgets;
 
 pub use config::{Config, LimitConfig, PasswordConfig, Scheme, TokenConfig};
 
@@ -150,11 +151,13 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     tokio::spawn(blocks.clone().load(source, tail.ready()));
     shutdown.spawn(blocks.clone().follow(tail));
 
+    let budgets = WriteBudgets::register(redis.clone(), SERVICE.name, &platform.metrics)?;
     let state = AppState {
         auth,
         presence,
         passwords: Passwords::new(&config.passwords, &platform.metrics)?,
         limits: RateLimits::new(redis, config.limits),
+        budget: budgets.per_minute("profile", config.write_limit),
         login_networks,
         accounts,
         emails,

@@ -7,6 +7,7 @@ use engines::presence::Presence;
 use platform::telemetry::Audit;
 use service::auth::Auth;
 use service::blocks::Blocks;
+use service::budget::WriteBudget;
 
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
@@ -21,6 +22,8 @@ pub struct AppState {
     pub presence: Presence,
     pub passwords: Passwords,
     pub limits: RateLimits,
+    /// The budget of a user's changes of profile, password and second factor.
+    pub budget: WriteBudget,
     pub login_networks: LoginNetworks,
     pub accounts: Accounts,
     pub emails: Emails,

@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::audit::Roster;
-use super::responses::UnverifiedUsers;
+use super::responses::{BudgetUsedUp, UnverifiedUsers};
 use super::rooms::{RoomBody, UserIds, described, existing_users};
 use crate::blocks::allow_invitation;
 use crate::state::AppState;
@@ -53,6 +53,7 @@ impl Input for NewMembers {}
         ),
         (status = 404, description = "The room or a user does not exist", body = ErrorBody),
         (status = 422, description = "The room is a direct room, or would have more than 500 members", body = ErrorBody),
+        BudgetUsedUp,
         UnverifiedUsers,
     ),
 )]
@@ -62,6 +63,7 @@ async fn add(
     Path(room): Path<RoomId>,
     Valid(NewMembers { user_ids }): Valid<NewMembers>,
 ) -> Result<Json<RoomBody>> {
+    app.budgets.rooms.spend(me.id).await?;
     let added = add_all(&app, &me, room, &user_ids.0).await;
     match &added {
         Ok(None) => {}
@@ -116,6 +118,7 @@ struct Left {
         (status = 403, description = "The caller is not a member, or removes another member without being the creator", body = ErrorBody),
         (status = 404, description = "The room or the member does not exist", body = ErrorBody),
         (status = 422, description = "The room is a direct room", body = ErrorBody),
+        BudgetUsedUp,
     ),
 )]
 async fn remove(
@@ -123,6 +126,7 @@ async fn remove(
     me: CurrentUser,
     Path(MemberPath { room_id: room, user_id: user }): Path<MemberPath>,
 ) -> Result<Response> {
+    app.budgets.rooms.spend(me.id).await?;
     let removed = async {
         app.rooms.for_member_uncached(room, me.id).await?.may_remove(me.id, user)?;
         let profiles = app.users.available_profiles(&[user]).await;

@@ -21,7 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::audit::Roster;
-use super::responses::{InvalidInput, UnverifiedUsers};
+use super::responses::{BudgetUsedUp, InvalidInput, UnverifiedUsers};
 use crate::blocks::allow_invitation;
 use crate::domain::{DirectPair, MAX_MEMBERS, MessageType, Room, RoomKind, others};
 use crate::state::AppState;
@@ -122,6 +122,7 @@ async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<P
         (status = 403, description = "`BLOCKED`: the room does not exist, and one of the two has blocked the other", body = ErrorBody),
         (status = 404, description = "The user does not exist", body = ErrorBody),
         (status = 422, description = "`CANNOT_CHAT_SELF`, or an invalid id", body = ErrorBody),
+        BudgetUsedUp,
         UnverifiedUsers,
     ),
 )]
@@ -140,6 +141,7 @@ async fn direct_room(app: &AppState, me: &CurrentUser, other: UserId) -> Result<
     if let Some(room) = app.rooms.direct(pair).await? {
         return Ok((room, false));
     }
+    app.budgets.rooms.spend(me.id).await?;
     let opened = async {
         if !app.users.exists(other).await? {
             return Err(no_such_user());
@@ -186,6 +188,7 @@ impl Input for NewRoom {}
         (status = 403, description = "`BLOCKED`: one of the users has blocked the caller, or is blocked by them", body = ErrorBody),
         (status = 404, description = "The user does not exist", body = ErrorBody),
         (status = 422, description = "No other user, or more than 500 members", body = ErrorBody),
+        BudgetUsedUp,
         UnverifiedUsers,
     ),
 )]
@@ -203,6 +206,7 @@ async fn open(
 }
 
 async fn group(app: &AppState, me: &CurrentUser, name: Option<Text<0, 100>>, others: &[UserId]) -> Result<Room> {
+    app.budgets.rooms.spend(me.id).await?;
     let opened = async {
         existing_users(app, others).await?;
         allow_invitation(&app.blocks, me.id, others)?;

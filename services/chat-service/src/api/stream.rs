@@ -24,7 +24,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::responses::{InvalidInput, RoomErrors};
+use super::responses::{BudgetUsedUp, InvalidInput, RoomErrors};
 use crate::live::{AllRoomsReader, RoomReader, Scope};
 use crate::state::AppState;
 use crate::store::{Joined, OwnRoom};
@@ -204,10 +204,12 @@ struct Ticket {
     security(("bearer" = [])),
     responses(
         (status = 200, description = "The ticket", body = Ticket),
+        BudgetUsedUp,
         (status = 503, description = "Redis is unavailable", body = ErrorBody),
     ),
 )]
 async fn ticket(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Ticket>> {
+    app.budgets.changes.spend(me.id).await?;
     let ticket = app.tickets.issue(&me).await?;
     Ok(Json(Ticket { ticket, expires_in: tickets::LIFETIME.as_secs() }))
 }

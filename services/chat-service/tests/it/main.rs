@@ -7,6 +7,7 @@ mod all_rooms;
 mod app;
 mod audit;
 mod blocks;
+mod budgets;
 mod exactness;
 mod fakes;
 mod groups;

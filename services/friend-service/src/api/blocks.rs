@@ -15,7 +15,7 @@ use platform::http::{Path, Query};
 use service::auth::{CurrentUser, ServiceCaller};
 
 use crate::api::requests::Message;
-use crate::api::responses::TargetErrors;
+use crate::api::responses::{BudgetUsedUp, TargetErrors};
 use crate::api::users::ProfileViews;
 use crate::domain::{Pair, Relation, Status, refusal};
 use crate::state::AppState;
@@ -35,10 +35,12 @@ pub fn router() -> OpenApiRouter<AppState> {
     responses(
         (status = 200, description = "The user is blocked", body = Message),
         (status = 400, description = "The user is the caller", body = ErrorBody),
+        BudgetUsedUp,
         TargetErrors,
     ),
 )]
 async fn block(State(app): State<AppState>, me: CurrentUser, Path(other): Path<UserId>) -> Result<Json<Message>> {
+    app.budget.spend(me.id).await?;
     let blocked = async {
         let pair = Pair::of(me.id, other).ok_or_else(refusal::block_of_self)?;
         if !app.users.exists(other).await? {
@@ -66,9 +68,11 @@ async fn block(State(app): State<AppState>, me: CurrentUser, Path(other): Path<U
         (status = 200, description = "The user is no longer blocked", body = Message),
         (status = 400, description = "The user is the caller", body = ErrorBody),
         (status = 404, description = "The user is not blocked", body = ErrorBody),
+        BudgetUsedUp,
     ),
 )]
 async fn unblock(State(app): State<AppState>, me: CurrentUser, Path(other): Path<UserId>) -> Result<Json<Message>> {
+    app.budget.spend(me.id).await?;
     let unblocked = async {
         let pair = Pair::of(me.id, other).ok_or_else(refusal::block_of_self)?;
         Ok(app.blocks.unblock(pair, me.id, other).await?)

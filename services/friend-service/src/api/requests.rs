@@ -16,7 +16,7 @@ use common::input::{Input, Int, Invalid, Text};
 use platform::http::{Path, Query, Valid};
 use service::auth::CurrentUser;
 
-use crate::api::responses::{InvalidInput, NothingPending, TargetErrors};
+use crate::api::responses::{BudgetUsedUp, InvalidInput, NothingPending, TargetErrors};
 use crate::api::users::{ProfileViews, party_names};
 use crate::domain::{Pair, refusal};
 use crate::state::AppState;
@@ -78,7 +78,7 @@ struct Sent {
         ),
         (
             status = 429,
-            description = "Requests of the caller to this user were cancelled or rejected too often within a day",
+            description = "Requests of the caller to this user were cancelled or rejected too often within a day, or the caller's budget of changes in a minute is used up",
             body = ErrorBody
         ),
         TargetErrors,
@@ -90,6 +90,7 @@ async fn send(
     me: CurrentUser,
     Valid(new): Valid<NewRequest>,
 ) -> Result<(StatusCode, Json<Sent>)> {
+    app.budget.spend(me.id).await?;
     let to = new.user_id_2;
     let sent = async {
         let pair = Pair::of(me.id, to).ok_or_else(refusal::request_to_self)?;
@@ -140,6 +141,7 @@ pub(super) enum Answered {
     responses(
         (status = 200, description = "The friendship, or a message", body = Answered),
         (status = 400, description = "There is no such pending request, or no such action", body = ErrorBody),
+        BudgetUsedUp,
         InvalidInput,
     ),
 )]
@@ -158,6 +160,7 @@ async fn answer(
 }
 
 pub(super) async fn accept(app: &AppState, me: &CurrentUser, requester: UserId) -> Result<Friendship> {
+    app.budget.spend(me.id).await?;
     let accepted = async {
         let pair = Pair::of(requester, me.id).ok_or_else(refusal::nothing_pending)?;
         let names = party_names(app, me, requester, me.id).await?;
@@ -171,6 +174,7 @@ pub(super) async fn accept(app: &AppState, me: &CurrentUser, requester: UserId) 
 }
 
 pub(super) async fn reject(app: &AppState, me: &CurrentUser, requester: UserId) -> Result<Message> {
+    app.budget.spend(me.id).await?;
     let rejected = async {
         let pair = Pair::of(requester, me.id).ok_or_else(refusal::nothing_pending)?;
         Ok(app.friendships.reject(pair, requester).await?)
@@ -197,10 +201,12 @@ struct Cancelled {
     params(("target_user_id" = UserId, Path, description = "The addressee")),
     responses(
         (status = 200, description = "The request was cancelled", body = Cancelled),
+        BudgetUsedUp,
         NothingPending,
     ),
 )]
 async fn cancel(State(app): State<AppState>, me: CurrentUser, Path(target): Path<UserId>) -> Result<Json<Cancelled>> {
+    app.budget.spend(me.id).await?;
     let cancelled = async {
         let pair = Pair::of(me.id, target).ok_or_else(refusal::nothing_pending)?;
         Ok(app.friendships.cancel(pair, me.id).await?)

@@ -5,6 +5,7 @@
 mod app;
 mod audit;
 mod blocks;
+mod budgets;
 mod documents;
 mod events;
 mod faults;

@@ -99,6 +99,7 @@ async fn replace_password(
 /// # Errors
 /// Returns a 400 error for a wrong password, a 404 error without an account, and a 429 error after too many attempts.
 pub(super) async fn require_password(app: &AppState, me: &CurrentUser, given: &GivenPassword) -> Result<Credentials> {
+    app.budget.spend(me.id).await?;
     let account = app.accounts.existing(me.id).await?;
     let budget = app.limits.password_change(account.id);
     app.limits.check(&[&budget]).await?;

@@ -12,7 +12,7 @@ use service::auth::CurrentUser;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::responses::{CallerErrors, InvalidInput};
+use super::responses::{CallerErrors, InvalidInput, RateLimited};
 use super::users::UserProfile;
 use crate::domain::{DisplayName, Edit, ImageUrl, ProfileEdit, StatusMessage};
 use crate::state::AppState;
@@ -82,6 +82,7 @@ async fn own(State(app): State<AppState>, me: CurrentUser) -> Result<Json<OwnPro
         (status = 409, description = "The display name looks like the username of another user", body = ErrorBody),
         CallerErrors,
         InvalidInput,
+        RateLimited,
     ),
 )]
 async fn change(
@@ -89,6 +90,7 @@ async fn change(
     me: CurrentUser,
     Valid(change): Valid<ProfileChange>,
 ) -> Result<Json<OwnProfile>> {
+    app.budget.spend(me.id).await?;
     let ProfileChange { display_name, status_message, profile_image_url } = change;
     app.profiles.edit(me.id, ProfileEdit { display_name, status_message, profile_image_url }).await?;
     profile_of(&app, &me).await
@@ -106,6 +108,7 @@ async fn change(
         (status = 409, description = "The display name looks like the username of another user", body = ErrorBody),
         CallerErrors,
         InvalidInput,
+        RateLimited,
     ),
 )]
 async fn change_some(app: State<AppState>, me: CurrentUser, input: Valid<ProfileChange>) -> Result<Json<OwnProfile>> {
