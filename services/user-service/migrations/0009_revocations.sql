@@ -9,7 +9,3 @@ CREATE TABLE IF NOT EXISTS user_deactivations (
     user_id INT NOT NULL,
     PRIMARY KEY (user_id)
 ) ENGINE = InnoDB;
-
--- Few accounts are deactivated, so this finds them without a scan.
-ALTER TABLE users
-    ADD KEY users_active (is_active);
