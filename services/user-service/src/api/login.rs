@@ -230,8 +230,11 @@ async fn log_in(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Js
 
 /// Verifies the password and opens a session. If the stored hash changes in between, the password is verified again.
 async fn open_session(app: &AppState, client: &ClientInfo, given: &Login) -> Result<SessionGrant> {
+    let mut proven = None;
     for _ in 0..PASSWORD_ATTEMPTS {
-        let account = authenticate(app, client, given).await?;
+        let account = authenticate(app, client, given, proven).await?;
+        // A code is accepted only once.
+        proven = Some(account.id);
         // Before the session is opened: a presence sweep in between must find the key, or it marks the user offline.
         if let Err(e) = app.presence.write(account.id).await {
             tracing::warn!(error = %e, "the presence key was not written at a login");
@@ -245,7 +248,14 @@ async fn open_session(app: &AppState, client: &ClientInfo, given: &Login) -> Res
 }
 
 /// Returns the account if the password is right. The error and the time do not show whether the account exists.
-async fn authenticate(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Credentials> {
+///
+/// An earlier attempt of the same login has used up the code of the account `proven`.
+async fn authenticate(
+    app: &AppState,
+    client: &ClientInfo,
+    given: &Login,
+    proven: Option<UserId>,
+) -> Result<Credentials> {
     let (email, password, network) = (&given.email, given.password.0.as_str(), client.network());
     let (account, last_login) = match app.accounts.by_email(email, network).await? {
         Some(LoginAccount { credentials, last_login_at }) => (Some(credentials), last_login_at),
@@ -264,7 +274,7 @@ async fn authenticate(app: &AppState, client: &ClientInfo, given: &Login) -> Res
     if !account.is_active {
         return Err(Error::forbidden("Account is deactivated"));
     }
-    if app.second_factors.is_enabled(account.id).await? {
+    if proven != Some(account.id) && app.second_factors.is_enabled(account.id).await? {
         require_code(app, client, account.id, given.mfa_code.as_ref(), &budgets.all()).await?;
     }
     if verdict == Verdict::Outdated {

@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 use testkit::Answer;
 
 use crate::app::{PASSWORD, Person, TestApp};
+use crate::second_factor::enable;
 use crate::sessions::refresh;
 
 const NEW: &str = "An0ther-one!";
@@ -40,6 +41,9 @@ async fn overtake(app: &TestApp, change: &'static str, request: impl Future<Outp
     };
     tokio::join!(request, commit).0
 }
+
+/// A hash of the same password, as a concurrent login writes it instead of an outdated one.
+const OTHER_HASH: &str = "UPDATE users SET password_hash = (SELECT hash FROM other_hash) WHERE username = 'ann'";
 
 async fn log_in(app: &TestApp, password: &str) -> Answer {
     app.anonymous().post("/auth/login/json", json!({"email": "ann@example.com", "password": password})).await
@@ -117,4 +121,16 @@ async fn concurrent_logins_that_replace_an_outdated_hash_all_succeed() {
         .await
         .unwrap();
     assert!(hash.starts_with("$argon2id$"));
+}
+
+#[tokio::test]
+async fn a_login_that_verifies_the_password_again_needs_no_further_code() {
+    let app = TestApp::start().await;
+    let ann = app.person("ann").await;
+    app.register("bob").await;
+    app.execute("CREATE TABLE other_hash SELECT password_hash AS hash FROM users WHERE username = 'bob'").await;
+    let (_, codes) = enable(&ann).await;
+    let login = json!({"email": "ann@example.com", "password": PASSWORD, "mfa_code": codes[0]});
+
+    overtake(&app, OTHER_HASH, app.anonymous().post("/auth/login/json", login)).await.expect(200);
 }
