@@ -2,12 +2,12 @@
 //!
 //! A test changes the account's row, starts a request, and commits the change when the request waits for the row.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
-use testkit::Answer;
+use testkit::{Answer, SLACK, eventually};
 
 use crate::app::{PASSWORD, Person, TestApp};
 use crate::second_factor::enable;
@@ -133,4 +133,30 @@ async fn a_login_that_verifies_the_password_again_needs_no_further_code() {
     let login = json!({"email": "ann@example.com", "password": PASSWORD, "mfa_code": codes[0]});
 
     overtake(&app, OTHER_HASH, app.anonymous().post("/auth/login/json", login)).await.expect(200);
+}
+
+/// The statements of docs/operations.md, without a pause in which a task could notice the deactivation.
+#[tokio::test]
+async fn a_reactivation_at_once_does_not_revive_the_sessions_of_the_account() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person("ann").await, app.person("bob").await);
+    ann.client.get("/profile/me").await.expect(200);
+
+    app.execute(
+        "UPDATE users u LEFT JOIN user_sessions s ON s.user_id = u.id AND s.revoked_at IS NULL
+         SET u.is_active = 0, u.updated_at = UTC_TIMESTAMP(6), s.revoked_at = UTC_TIMESTAMP(6)
+         WHERE u.email_canonical = 'ann@example.com';
+         UPDATE users SET is_active = 1, updated_at = UTC_TIMESTAMP(6) WHERE email_canonical = 'ann@example.com'",
+    )
+    .await;
+
+    refresh(&app, &ann.token).await.expect(401);
+    let started = Instant::now();
+    eventually("the access token is refused", || async {
+        (ann.client.get("/profile/me").await.status == 401).then_some(())
+    })
+    .await;
+    assert!(started.elapsed() < SLACK * Duration::from_secs(5), "{:?}", started.elapsed());
+    log_in(&app, PASSWORD).await.expect(200);
+    bob.client.get("/profile/me").await.expect(200);
 }
