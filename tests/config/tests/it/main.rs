@@ -11,3 +11,4 @@ mod kong;
 mod kubernetes;
 mod migrations;
 mod topics;
+mod workflows;
