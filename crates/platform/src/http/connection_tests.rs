@@ -196,6 +196,34 @@ async fn large_targets_and_headers_are_refused() {
 }
 
 #[tokio::test]
+async fn a_request_with_two_readings_of_its_length_is_refused_or_read_as_chunks() {
+    // Ends a connection that waits for another request.
+    let to = start_with(&[("HTTP_HEADER_TIMEOUT", SHORT.0)]).await;
+    let post = |header: &str, body: &str| format!("POST /body HTTP/1.1\r\nhost: x\r\n{header}\r\n\r\n{body}");
+    for header in [
+        "content-length: 2\r\ncontent-length: 3",
+        "content-length: 2, 3",
+        "content-length: +2",
+        "content-length: 0x2",
+        "content-length : 2",
+        "content-length: 2\r\n content-length: 3",
+        "transfer-encoding: xchunked",
+        "transfer-encoding: chunked, identity",
+        "transfer-encoding : chunked",
+    ] {
+        let answer = exchange(to, &post(header, "{}GET /health HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        assert_eq!(parsed(&answer).0, "400", "{header:?}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{header:?}: {answer}");
+    }
+    // The chunks decide, so that what follows the stated length is no request of its own.
+    let hidden = "GET /health HTTP/1.1\r\nhost: x\r\n\r\n";
+    let chunk = format!("{:x}\r\n{hidden}\r\n0\r\n\r\n", hidden.len());
+    let answer = exchange(to, &post("content-length: 4\r\ntransfer-encoding: chunked", &chunk)).await;
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    assert!(!answer.contains("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
 async fn answers_over_https_tell_browsers_to_stay_with_https() {
     let hsts = "strict-transport-security: max-age=31536000";
     let request = "GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-forwarded-proto: https\r\n\r\n";

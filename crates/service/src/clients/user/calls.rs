@@ -9,6 +9,7 @@ use common::id::UserId;
 use common::jwt::ServiceTokens;
 use platform::telemetry::{Metrics, Trace, trace};
 use prometheus::{HistogramVec, IntCounterVec, IntGauge};
+use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -124,7 +125,8 @@ impl Calls {
     ) -> Result<Self, BoxError> {
         let timeout = CALL_TIMEOUT.min(timeout);
         // Half of the time, so that an attempt without an answer leaves time for another.
-        let http = Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).timeout(timeout / 2);
+        let http = Client::builder().no_proxy().redirect(Policy::none());
+        let http = http.connect_timeout(CONNECT_TIMEOUT).timeout(timeout / 2);
         let http = http.pool_idle_timeout(POOL_IDLE_TIMEOUT).build()?;
         let labels = ["call", "outcome"];
         Ok(Self {
