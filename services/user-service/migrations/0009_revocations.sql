@@ -3,9 +3,12 @@
 ALTER TABLE user_sessions
     ADD COLUMN tokens_expire_at DATETIME(6) NULL;
 
--- Deactivated accounts whose sessions were ended and whose ids were copied to Redis. The rows that `users` has more, or
--- fewer, are the changes that an operator has made since.
+-- Deactivated accounts whose sessions were ended. The rows that `users` has more, or fewer, are the changes that an operator
+-- has made since.
 CREATE TABLE IF NOT EXISTS user_deactivations (
     user_id INT NOT NULL,
-    PRIMARY KEY (user_id)
+    -- Redis and the search index know the deactivation.
+    copied  BOOLEAN NOT NULL DEFAULT FALSE,
+    PRIMARY KEY (user_id),
+    KEY user_deactivations_copied (copied)
 ) ENGINE = InnoDB;

@@ -47,6 +47,11 @@ pub async fn serve(listener: TcpListener, app: Router, platform: &Platform) {
         if let Err(e) = stream.set_nodelay(true) {
             tracing::debug!(error = %e, "TCP_NODELAY refused");
         }
+        // A peer that vanished acknowledges nothing, while what was written fits the buffers of the kernel.
+        #[cfg(target_os = "linux")]
+        if let Err(e) = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(limits.write)) {
+            tracing::debug!(error = %e, "TCP_USER_TIMEOUT refused");
+        }
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(limits.write));
         let app = app.clone().map_request(move |mut request: Request<Incoming>| {

@@ -13,7 +13,8 @@ use futures_util::future::BoxFuture;
 use moka::future::Cache;
 use platform::telemetry::{self, Metrics};
 use prometheus::IntGauge;
-use redis::AsyncCommands;
+use redis::{AsyncCommands, Expiry};
+use uuid::Uuid;
 
 /// How long an answer of Redis is cached. The contract gives a logout 5 s to reach all services.
 const CACHE_TTL: Duration = Duration::from_secs(3);
@@ -28,6 +29,18 @@ const PAUSE: Duration = Duration::from_secs(1);
 const MAX_WAIT_FOR_COPY: Duration = Duration::from_secs(3);
 
 const WAIT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// user-service renews the mark every second. While it is unavailable for longer, the other services ask Redis without the
+/// mark. Redis with `volatile-ttl` evicts keys in the order of their expiry, so it evicts the mark before revocations that
+/// are needed for longer.
+const MARK_SECONDS: u64 = 600;
+
+/// A copy that takes longer is begun again.
+const COPY_SECONDS: u64 = 3600;
+
+/// A revocation stays in Redis for so long after the expiry of the tokens: clocks differ, and a token may be signed a moment
+/// after its session was stored.
+const MARGIN: Duration = Duration::from_secs(2 * CLOCK_SKEW.as_secs());
 
 /// Looks up in MySQL whether a session or the account of its user is revoked.
 pub type RevocationSource = Arc<dyn Fn(Arc<str>, UserId) -> BoxFuture<'static, Result<bool>> + Send + Sync>;
@@ -117,8 +130,8 @@ impl Revocations {
         found.inspect_err(|e| tracing::warn!(error = %e, "revoked sessions cannot be looked up in MySQL")).ok()
     }
 
-    /// Reads again until the copy is complete. After [`MAX_WAIT_FOR_COPY`] no user-service seems to run, so later requests
-    /// do not wait.
+    /// Reads again until the copy is complete. After [`MAX_WAIT_FOR_COPY`] no user-service seems to run: then what Redis has
+    /// decides, and later requests do not wait.
     async fn wait_for_copy(&self, session: &str, user: UserId) -> Result<Option<Vec<bool>>> {
         let started = Instant::now();
         while started.elapsed() < MAX_WAIT_FOR_COPY {
@@ -129,7 +142,7 @@ impl Revocations {
             }
         }
         self.marked.store(false, Ordering::Relaxed);
-        Err(copy_lost().into())
+        self.read(&[(session, user)]).await
     }
 
     /// Whether each of these sessions is revoked, in their order, in one round trip and without the cache.
@@ -167,7 +180,7 @@ impl Revocations {
         }
         let mut pipe = redis::pipe();
         for (session, for_at_least) in sessions {
-            pipe.set_ex(self.session_key(session), "1", (*for_at_least + CLOCK_SKEW).as_secs()).ignore();
+            pipe.set_ex(self.session_key(session), "1", (*for_at_least + MARGIN).as_secs()).ignore();
         }
         pipe.query_async::<()>(&mut self.redis.connection()).await?;
         for (session, _) in sessions {
@@ -182,7 +195,7 @@ impl Revocations {
     /// # Errors
     /// Returns an unavailable error if Redis does not answer.
     pub async fn revoke_users(&self, users: &[UserId], for_at_least: Duration) -> Result<()> {
-        let seconds = (for_at_least + CLOCK_SKEW).as_secs();
+        let seconds = (for_at_least + MARGIN).as_secs();
         let mut pipe = redis::pipe();
         for user in users {
             pipe.set_ex(self.user_key(*user), "1", seconds).ignore();
@@ -202,23 +215,34 @@ impl Revocations {
         Ok(pipe.query_async(&mut self.redis.connection()).await?)
     }
 
-    /// Whether this run of Redis has a complete copy. A restart may have lost the newest revocations, and a failover to a
-    /// replica too, so a copy does not survive them.
+    /// Whether this run of Redis has a complete copy, whose mark is renewed then. A restart or a failover may have lost the
+    /// newest revocations, so a copy does not survive them.
     ///
     /// # Errors
     /// Returns an unavailable error if Redis does not answer.
     pub async fn is_copied(&self) -> Result<bool> {
-        let mark: Option<String> = self.redis.connection().get(self.mark_key()).await?;
+        let renewed = Expiry::EX(MARK_SECONDS);
+        let mark: Option<String> = self.redis.connection().get_ex(self.mark_key(), renewed).await?;
         Ok(mark.is_some() && mark == Some(self.redis.run_id().await?))
     }
 
-    /// Marks the copy as complete.
+    /// Begins a copy of all revocations.
     ///
     /// # Errors
     /// Returns an unavailable error if Redis does not answer.
-    pub async fn mark_copied(&self) -> Result<()> {
+    pub async fn begin_copy(&self) -> Result<Copying> {
         let run = self.redis.run_id().await?;
-        Ok(self.redis.connection().set(self.mark_key(), run).await?)
+        let key = self.redis.key(format_args!("session:copying:{}", Uuid::new_v4()));
+        self.redis.connection().set_ex::<_, _, ()>(&key, run, COPY_SECONDS).await?;
+        Ok(Copying { key })
+    }
+
+    /// Marks a copy as complete.
+    ///
+    /// # Errors
+    /// Returns an unavailable error if Redis does not answer, or lost its data since the copy began.
+    pub async fn finish_copy(&self, copy: Copying) -> Result<()> {
+        Ok(self.redis.connection().rename(copy.key, self.mark_key()).await?)
     }
 
     fn mark_key(&self) -> String {
@@ -232,6 +256,11 @@ impl Revocations {
     fn user_key(&self, user: UserId) -> String {
         self.redis.key(format_args!("session:revoked:user:{user}"))
     }
+}
+
+/// A copy that has begun. Its key vanishes with the data that was copied, so that only a whole copy becomes the mark.
+pub struct Copying {
+    key: String,
 }
 
 fn copy_lost() -> CommonError {

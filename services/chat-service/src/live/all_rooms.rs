@@ -80,7 +80,8 @@ impl AllRoomsReader {
             loop {
                 let Notifications { memberships, advanced, events } = self.subscription.take();
                 for (room, change) in memberships {
-                    if let Some(created) = self.apply(room, change).await? {
+                    let created = self.apply(room, change).await?;
+                    if let Some(created) = created.filter(|_| !self.subscription.has_left(room)) {
                         yield created;
                     }
                 }
@@ -96,6 +97,8 @@ impl AllRoomsReader {
                     for frame in frames {
                         // The client may have left the room while it read the previous event.
                         if self.subscription.has_left(room) {
+                            // A return before the next `take` starts after the last frame that was sent.
+                            self.rooms.remove(&room);
                             break;
                         }
                         if self.is_visible(room, &frame) {

@@ -192,8 +192,11 @@ impl ReadMarkers {
         read: &mut Read,
         event: impl Fn(&Read) -> common::error::Result<OutboxEvent>,
     ) -> Result<Option<OutboxEvent>> {
+        let candidates = read.messages.clone();
         let mut tries = 1;
         loop {
+            // A failover may roll back the marker that an earlier try has seen.
+            read.messages.clone_from(&candidates);
             match self.transaction(read, &event).await {
                 Ok(None) => return Ok(None),
                 Ok(Some((marker, event))) => {
@@ -245,7 +248,6 @@ impl ReadMarkers {
         // The update locks the marker, so of simultaneous reads one finds a message unread.
         let updated = markers.find_one_and_update(filter, advanced_by(read)).upsert(true);
         let before = updated.return_document(ReturnDocument::Before).session(&mut session).await?.unwrap_or_default();
-        // Markers only grow, so a message that is dropped here is not missing in a repetition.
         read.messages.retain(|(_, position)| !before.covers(*position));
         if read.messages.is_empty() {
             session.abort_transaction().await?;

@@ -85,7 +85,7 @@ async fn no_log_line_has_the_text_of_a_message_a_name_or_credentials() {
 
     process.assert_not_logged(&PRIVATE);
     process.assert_not_logged(&["ann-private", "bob-private", &ticket, &tokens[0], &tokens[1]]);
-    assert!(process.log().contains("\"route\":\"/messages/{room_id}\""), "the log has the requests");
+    assert!(process.log().contains("\"route\":\"/messages/{id}\""), "the log has the requests");
 }
 
 #[tokio::test]

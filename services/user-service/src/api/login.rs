@@ -181,7 +181,7 @@ async fn refresh(
         }
         RefreshOutcome::Reused(sid) => {
             tracing::warn!(sid, "a used refresh token was presented, its session is revoked");
-            app.audit.record("refresh_token_reuse", None, &sid, &refused);
+            app.audit.record("refresh_token_reuse", Some(holder.user_id), &sid, &refused);
             app.publish_revocations(&[sid]).await;
         }
         RefreshOutcome::Refused => {}
@@ -221,20 +221,32 @@ async fn heartbeat(_: ExistingUser) -> StatusCode {
 }
 
 async fn log_in(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Json<Token>> {
-    let opened = open_session(app, client, given).await;
+    let mut progress = Progress::default();
+    let opened = open_session(app, client, given, &mut progress).await;
     app.metrics.logged_in(&opened);
-    let (user, sid) = opened.as_ref().map_or((None, None), |grant| (Some(grant.user), Some(grant.sid)));
-    app.audit.record("login", user, sid.unwrap_or_default(), &opened);
+    let sid = opened.as_ref().map_or_else(|_| String::new(), |grant| grant.sid.to_string());
+    app.audit.record("login", progress.account, sid, &opened);
     issue(app, opened?)
 }
 
+/// What the attempts of one login have found.
+#[derive(Default)]
+struct Progress {
+    /// The account that the address names.
+    account: Option<UserId>,
+    /// The account whose second factor is proven. A code is accepted only once.
+    proven: Option<UserId>,
+}
+
 /// Verifies the password and opens a session. If the stored hash changes in between, the password is verified again.
-async fn open_session(app: &AppState, client: &ClientInfo, given: &Login) -> Result<SessionGrant> {
-    let mut proven = None;
+async fn open_session(
+    app: &AppState,
+    client: &ClientInfo,
+    given: &Login,
+    progress: &mut Progress,
+) -> Result<SessionGrant> {
     for _ in 0..PASSWORD_ATTEMPTS {
-        let account = authenticate(app, client, given, proven).await?;
-        // A code is accepted only once.
-        proven = Some(account.id);
+        let account = authenticate(app, client, given, progress).await?;
         // Before the session is opened: a presence sweep in between must find the key, or it marks the user offline.
         if let Err(e) = app.presence.write(account.id).await {
             tracing::warn!(error = %e, "the presence key was not written at a login");
@@ -248,13 +260,11 @@ async fn open_session(app: &AppState, client: &ClientInfo, given: &Login) -> Res
 }
 
 /// Returns the account if the password is right. The error and the time do not show whether the account exists.
-///
-/// An earlier attempt of the same login has used up the code of the account `proven`.
 async fn authenticate(
     app: &AppState,
     client: &ClientInfo,
     given: &Login,
-    proven: Option<UserId>,
+    progress: &mut Progress,
 ) -> Result<Credentials> {
     let (email, password, network) = (&given.email, given.password.0.as_str(), client.network());
     let (account, last_login) = match app.accounts.by_email(email, network).await? {
@@ -262,6 +272,7 @@ async fn authenticate(
         None => (None, None),
     };
     let id = account.as_ref().map(|account| account.id);
+    progress.account = id;
     let budgets = app.limits.login(network, id, email.canonical(), app.login_networks.is_known(last_login));
     app.limits.check(&budgets.all()).await?;
     let verdict = app.passwords.verify(password, account.as_ref().map(|account| &*account.password_hash)).await?;
@@ -274,8 +285,9 @@ async fn authenticate(
     if !account.is_active {
         return Err(Error::forbidden("Account is deactivated"));
     }
-    if proven != Some(account.id) && app.second_factors.is_enabled(account.id).await? {
+    if progress.proven != id && app.second_factors.is_enabled(account.id).await? {
         require_code(app, client, account.id, given.mfa_code.as_ref(), &budgets.all()).await?;
+        progress.proven = id;
     }
     if verdict == Verdict::Outdated {
         rehash(app, &mut account, password).await;

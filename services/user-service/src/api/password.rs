@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::new_password;
-use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited};
+use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited, WrongFactor};
+use super::second_factor::{GivenCode, require_second_factor};
 use crate::domain::NewPassword;
 use crate::passwords::Verdict;
 use crate::state::AppState;
@@ -36,6 +37,10 @@ struct PasswordChange {
     current_password: GivenPassword,
     /// Satisfies the rule for passwords of a registration.
     new_password: NewPassword,
+    /// A code of the authenticator app, or a recovery code, of an account with a second factor.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 64, example = "123456")]
+    code: Option<GivenCode>,
 }
 
 impl Input for PasswordChange {}
@@ -55,7 +60,8 @@ struct PasswordChanged {
     request_body = PasswordChange,
     responses(
         (status = 200, description = "The password was changed", body = PasswordChanged),
-        (status = 400, description = "The current password is wrong", body = ErrorBody),
+        WrongFactor,
+        (status = 403, description = "`MFA_REQUIRED`: the account has a second factor, and its code is missing", body = ErrorBody),
         CallerErrors,
         InvalidInput,
         RateLimited,
@@ -81,8 +87,14 @@ async fn replace_password(
     client: &ClientInfo,
     change: &PasswordChange,
 ) -> Result<()> {
+    let mut proven = false;
     for _ in 0..PASSWORD_ATTEMPTS {
         let account = require_password(app, me, &change.current_password).await?;
+        if !proven {
+            // A code is accepted only once.
+            require_second_factor(app, me, client, change.code.as_ref()).await?;
+            proven = true;
+        }
         let (username, email) = (&account.username, &account.email);
         let hash = new_password::hash(app, &change.new_password, "new_password", username, email).await?;
         let changed = app.sessions.change_password(me, &account.password_hash, &hash, client).await?;

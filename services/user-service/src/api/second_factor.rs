@@ -240,6 +240,24 @@ async fn disable(
     disabled.map(|()| Json(Disabled { message: "The second factor is disabled" }))
 }
 
+/// Uses up a code of the caller's second factor, if there is one.
+///
+/// # Errors
+/// Returns a 403 error without a code, a 400 error for a wrong one, and a 429 error after too many attempts.
+pub(super) async fn require_second_factor(
+    app: &AppState,
+    me: &CurrentUser,
+    client: &ClientInfo,
+    code: Option<&GivenCode>,
+) -> Result<()> {
+    if !app.second_factors.is_enabled(me.id).await? {
+        return Ok(());
+    }
+    let missing = || Error::refused(StatusCode::FORBIDDEN, "MFA_REQUIRED", "A code of the second factor is required");
+    let code = EnteredCode::read(&code.ok_or_else(missing)?.0);
+    with_code(app, me, app.second_factors.verify(me.id, &code, client)).await
+}
+
 /// Checks the password, then does what [`with_code`] does.
 async fn with_both_factors<T>(
     app: &AppState,
@@ -252,7 +270,7 @@ async fn with_both_factors<T>(
 }
 
 /// Awaits the use of a code within the budget of codes.
-pub(super) async fn with_code<T>(
+async fn with_code<T>(
     app: &AppState,
     me: &CurrentUser,
     used: impl Future<Output = engines::error::Result<Option<T>>>,

@@ -19,8 +19,7 @@ use uuid::Uuid;
 use super::caller::ExistingUser;
 use super::password::{GivenPassword, require_password};
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited, WrongFactor};
-use super::second_factor::{GivenCode, with_code};
-use crate::domain::EnteredCode;
+use super::second_factor::{GivenCode, require_second_factor};
 use crate::state::AppState;
 use crate::store::{self, ClientInfo};
 
@@ -99,7 +98,7 @@ async fn sessions(State(app): State<AppState>, me: CurrentUser, _: ExistingUser)
         WrongFactor,
         (
             status = 403,
-            description = "`REAUTHENTICATION_REQUIRED`: the login is too old, and the password or the code is missing",
+            description = "`REAUTHENTICATION_REQUIRED`: the login is too old, and the password is missing; `MFA_REQUIRED`: the code is missing",
             body = ErrorBody,
         ),
         (status = 404, description = "The caller has no such live session", body = ErrorBody),
@@ -134,17 +133,14 @@ async fn end(app: &AppState, me: &CurrentUser, client: &ClientInfo, sid: &str, p
 }
 
 async fn require_proof(app: &AppState, me: &CurrentUser, client: &ClientInfo, proof: Proof) -> Result<()> {
-    let missing = |message| Error::refused(StatusCode::FORBIDDEN, "REAUTHENTICATION_REQUIRED", message);
     let Some(password) = proof.current_password else {
         let recent = app.sessions.is_recent(me, RECENT_LOGIN).await?;
-        return if recent { Ok(()) } else { Err(missing("The current password is required")) };
+        let message = "The current password is required";
+        let missing = || Error::refused(StatusCode::FORBIDDEN, "REAUTHENTICATION_REQUIRED", message);
+        return recent.then_some(()).ok_or_else(missing);
     };
     require_password(app, me, &password).await?;
-    if !app.second_factors.is_enabled(me.id).await? {
-        return Ok(());
-    }
-    let code = proof.code.ok_or_else(|| missing("A code of the second factor is required"))?;
-    with_code(app, me, app.second_factors.verify(me.id, &EnteredCode::read(&code.0), client)).await
+    require_second_factor(app, me, client, proof.code.as_ref()).await
 }
 
 fn not_found() -> Error {

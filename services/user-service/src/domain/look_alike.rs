@@ -22,10 +22,16 @@ impl Skeleton {
     }
 }
 
-/// Whether a display name that looks like a username imitates it. The same text in another case does not: a user may be
-/// called Carol while the username `carol` is another user's.
+/// Whether a display name that looks like a username imitates it.
+///
+/// The same text in another case does not: a user may be called Carol while the username `carol` is another user's. Neither
+/// does a name of plain letters: while another user is `michae1`, Michael is the imitated name. A capital I after a small
+/// letter is not plain, because it stands for an l.
 pub fn imitates(display_name: &str, username: &str) -> bool {
-    display_name.to_lowercase() != username.to_lowercase()
+    let letters = display_name.chars().all(|c| c.is_ascii_alphabetic() || c == ' ');
+    let mut pairs = display_name.chars().zip(display_name.chars().skip(1));
+    let plain = letters && !pairs.any(|(before, c)| before.is_ascii_lowercase() && c == 'I');
+    !plain && display_name.to_lowercase() != username.to_lowercase()
 }
 
 #[cfg(test)]
@@ -57,6 +63,16 @@ mod tests {
             [("carol", "carol92"), ("ann", "anne"), ("kim_minjun", "kim-minjun"), ("ian", "lan"), ("user_2", "user_z")]
         {
             assert!(!alike(name, other), "{name} {other}");
+        }
+    }
+
+    #[test]
+    fn plain_letters_imitate_nobody() {
+        for (display_name, username) in [("Michael", "michae1"), ("Ian", "lan"), ("IAN", "lan"), ("Carol", "carol")] {
+            assert!(!imitates(display_name, username), "{display_name} {username}");
+        }
+        for (display_name, username) in [("paypa1", "paypal"), ("CaroI", "carol"), ("раураӏ", "paypal")] {
+            assert!(imitates(display_name, username), "{display_name} {username}");
         }
     }
 

@@ -30,6 +30,12 @@ impl Deactivations {
         Ok(users.bind(limit as u64).fetch_all(&self.pool).await?)
     }
 
+    /// Recorded accounts that Redis and the search index do not know yet, at most `limit`.
+    pub async fn pending(&self, limit: usize) -> Result<Vec<UserId>> {
+        let users = sqlx::query_scalar("SELECT user_id FROM user_deactivations WHERE copied = FALSE LIMIT ?");
+        Ok(users.bind(limit as u64).fetch_all(&self.pool).await?)
+    }
+
     /// Recorded accounts that are active again, at most `limit`.
     pub async fn reactivated(&self, limit: usize) -> Result<Vec<UserId>> {
         let users = sqlx::query_scalar(
@@ -60,11 +66,18 @@ impl Deactivations {
         Ok(tx.commit().await?)
     }
 
-    /// Records accounts, also if they are active again: then [`reactivated`](Self::reactivated) finds them.
+    /// Records accounts as pending, also if they are active again: then [`reactivated`](Self::reactivated) finds them.
     pub async fn record(&self, users: &[UserId]) -> Result<()> {
         let mut insert = QueryBuilder::new("INSERT IGNORE INTO user_deactivations (user_id) ");
         insert.push_values(users, |mut row, user| _ = row.push_bind(*user));
         insert.build().persistent(false).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Redis and the search index know the deactivation of these accounts.
+    pub async fn set_copied(&self, users: &[UserId]) -> Result<()> {
+        let update = QueryBuilder::new("UPDATE user_deactivations SET copied = TRUE WHERE user_id IN ");
+        with_ids(update, users).build().persistent(false).execute(&self.pool).await?;
         Ok(())
     }
 

@@ -188,8 +188,11 @@ impl SecondFactors {
         let EnteredCode::Totp(digits) = code else { return Ok(false) };
         let secret = self.vault()?.open(user, &factor.secret).map_err(|_| undecryptable())?;
         let Some(step) = secret.step_of(digits, Utc::now().timestamp().unsigned_abs()) else { return Ok(false) };
-        let used = sqlx::query("UPDATE user_second_factors SET last_step = ? WHERE user_id = ? AND last_step < ?");
-        Ok(used.bind(step).bind(user).bind(step).execute(tx).await?.rows_affected() > 0)
+        // Encrypted again, so that a previous key is needed only for factors that were not used since.
+        let sealed = self.vault()?.seal(user, &secret).map_err(Error::internal)?;
+        let used =
+            sqlx::query("UPDATE user_second_factors SET last_step = ?, secret = ? WHERE user_id = ? AND last_step < ?");
+        Ok(used.bind(step).bind(sealed).bind(user).bind(step).execute(tx).await?.rows_affected() > 0)
     }
 
     fn vault(&self) -> Result<&Vault> {

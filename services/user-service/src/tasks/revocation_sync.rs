@@ -66,18 +66,24 @@ impl RevocationSync {
     }
 
     async fn sync(&mut self) -> Result<()> {
-        if !self.revocations.is_copied().await? || self.renewed_at.elapsed() > self.token_lifetime / 2 {
-            self.copied_until = None;
-        }
-        if self.copied_until.is_none() {
-            self.renewed_at = Instant::now();
-            self.copy_accounts().await?;
-        }
-        self.copy_sessions().await?;
+        // First, because it needs no Redis.
         self.end_deactivated().await?;
-        self.restore_reactivated().await?;
-        // Last: if a replica dies earlier, another one repeats the whole copy.
-        self.revocations.mark_copied().await
+        let copied = self.copied_until.is_some() && self.revocations.is_copied().await?;
+        if copied && self.renewed_at.elapsed() < self.token_lifetime / 2 {
+            self.copy_sessions().await?;
+        } else {
+            self.copy_all().await?;
+        }
+        self.copy_deactivated().await?;
+        self.restore_reactivated().await
+    }
+
+    async fn copy_all(&mut self) -> Result<()> {
+        let copy = self.revocations.begin_copy().await?;
+        (self.copied_until, self.renewed_at) = (None, Instant::now());
+        self.copy_accounts().await?;
+        self.copy_sessions().await?;
+        self.revocations.finish_copy(copy).await
     }
 
     async fn copy_sessions(&mut self) -> Result<()> {
@@ -96,11 +102,13 @@ impl RevocationSync {
         let mut batches = pin!(self.deactivations.recorded().try_chunks(BATCH));
         while let Some(users) = batches.try_next().await.map_err(|e| e.1)? {
             self.revocations.revoke_users(&users, self.token_lifetime).await?;
+            // Another replica may have restored one of them since the list was read: recorded, it is restored again.
+            self.deactivations.record(&users).await?;
         }
         Ok(())
     }
 
-    /// Ends the sessions of deactivated accounts, revokes their tokens and removes the accounts from the search.
+    /// Ends the sessions of deactivated accounts.
     async fn end_deactivated(&self) -> Result<()> {
         loop {
             let users = self.deactivations.unrecorded(BATCH).await?;
@@ -108,9 +116,20 @@ impl RevocationSync {
                 return Ok(());
             }
             self.deactivations.end_sessions(&users).await?;
+            self.deactivations.record(&users).await?;
+        }
+    }
+
+    /// Revokes the tokens of deactivated accounts and removes the accounts from the search.
+    async fn copy_deactivated(&self) -> Result<()> {
+        loop {
+            let users = self.deactivations.pending(BATCH).await?;
+            if users.is_empty() {
+                return Ok(());
+            }
             self.revocations.revoke_users(&users, self.token_lifetime).await?;
             self.refresh_copies(&users).await?;
-            self.deactivations.record(&users).await?;
+            self.deactivations.set_copied(&users).await?;
         }
     }
 

@@ -45,7 +45,7 @@ async fn every_act_on_an_account_is_in_the_audit_log_with_its_outcome() {
         [
             format!("register success - {id} "),
             format!("login success - {id} {sid}"),
-            "login refused authentication_error - 00000000-0000-0000-0000-000000000000".to_owned(),
+            format!("login refused authentication_error {id} "),
             format!("password_change refused business_logic_error {id} "),
             format!("password_change success - {id} "),
             format!("password_change success - {id} "),
@@ -53,7 +53,7 @@ async fn every_act_on_an_account_is_in_the_audit_log_with_its_outcome() {
             format!("second_factor_enable success - {id} "),
             format!("second_factor_disable success - {id} "),
             format!("second_factor_disable refused MFA_INVALID {id} "),
-            format!("refresh_token_reuse refused authentication_error - {sid}"),
+            format!("refresh_token_reuse refused authentication_error {id} {sid}"),
             format!("login success - {id} {last}"),
             format!("logout success - {id} {last}"),
         ]

@@ -166,7 +166,13 @@ async fn secrets_are_encrypted_and_survive_a_new_key() {
     let rotated = app.replica_with(&[new, ("MFA_SECRET_KEY_PREVIOUS", "the-key-of-second-factors-in-tests")]).await;
     assert_eq!(try_login(&rotated.client(""), Some(&code(&secret, 30))).await.0, 200);
 
-    let lost = app.replica_with(&[new]).await;
+    let later = app.replica_with(&[new]).await;
+    assert_eq!(
+        try_login(&later.client(""), Some(&code(&secret, 60))).await.0,
+        401,
+        "the factor was used with the new key"
+    );
+    let lost = app.replica_with(&[("MFA_SECRET_KEY", "a-third-key-of-second-factors-in-tests")]).await;
     assert_eq!(try_login(&lost.client(""), Some(&code(&secret, 60))).await.0, 503);
     assert_eq!(try_login(&lost.client(""), Some(&recovery[0])).await.0, 200);
 }
@@ -190,10 +196,26 @@ async fn ending_another_session_after_a_while_needs_both_factors() {
     let path = format!("/auth/sessions/{}", other["sid"].as_str().unwrap());
     let end = async |proof: Value| ann.client.send(ann.client.request(Method::DELETE, &path).json(&proof)).await;
 
-    let answer = end(json!({"current_password": PASSWORD})).await.expect(403);
-    assert_eq!(answer["error"], "REAUTHENTICATION_REQUIRED");
-    end(json!({"code": codes[0]})).await.expect(403);
+    assert_eq!(end(json!({"current_password": PASSWORD})).await.expect(403)["error"], "MFA_REQUIRED");
+    assert_eq!(end(json!({"code": codes[0]})).await.expect(403)["error"], "REAUTHENTICATION_REQUIRED");
     let answer = end(json!({"current_password": PASSWORD, "code": "000000-not"})).await.expect(400);
     assert_eq!(answer["error"], "MFA_INVALID");
     end(json!({"current_password": PASSWORD, "code": codes[0]})).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_new_password_needs_the_second_factor_too() {
+    let app = TestApp::start().await;
+    let (ann, desk) = (app.person("ann").await, app.log_in("ann").await);
+    let (_, codes) = enable(&ann).await;
+    let change = |code: Option<&str>| {
+        let new = "An0ther-passw0rd!";
+        ann.client.put("/auth/password", json!({"current_password": PASSWORD, "new_password": new, "code": code}))
+    };
+
+    assert_eq!(change(None).await.expect(403)["error"], "MFA_REQUIRED");
+    assert_eq!(change(Some("000000-not")).await.expect(400)["error"], "MFA_INVALID");
+    desk.client.get("/profile/me").await.expect(200);
+    change(Some(&codes[0])).await.expect(200);
+    desk.client.get("/profile/me").await.expect(401);
 }

@@ -42,14 +42,19 @@ impl Sessions {
     pub fn revocations(&self, since: DateTime<Utc>) -> impl Stream<Item = sqlx::Result<Revocation>> + Send + '_ {
         let now = Utc::now();
         let sessions = sqlx::query_as(
-            "SELECT sid AS `key`, COALESCE(tokens_expire_at, expires_at) AS tokens_expire_at FROM user_sessions
-             WHERE revoked_at >= ? AND COALESCE(tokens_expire_at, expires_at) > ?",
+            "SELECT `key`, tokens_expire_at FROM (
+                 SELECT sid AS `key`, GREATEST(COALESCE(tokens_expire_at, expires_at), revoked_at + INTERVAL ? SECOND)
+                     AS tokens_expire_at
+                 FROM user_sessions WHERE revoked_at >= ?
+             ) revoked WHERE tokens_expire_at > ?",
         );
         let tokens = sqlx::query_as(
             "SELECT signature AS `key`, expires_at AS tokens_expire_at FROM user_ended_tokens
              WHERE ended_at >= ? AND expires_at > ?",
         );
-        let sessions = sessions.bind(since).bind(now).fetch(&self.pool);
+        // A replica of an earlier version may have refreshed the session without recording the expiry.
+        let lifetime = self.bounds.token_lifetime.as_secs() as i64;
+        let sessions = sessions.bind(lifetime).bind(since).bind(now).fetch(&self.pool);
         sessions.chain(tokens.bind(since).bind(now).fetch(&self.pool))
     }
 }
