@@ -27,7 +27,7 @@ pub use events::Events;
 pub use faults::FaultyLink;
 pub use hostile::assert_refusals_are_bounded;
 pub use keys::private_key;
-pub use server::Server;
+pub use server::{Server, free_port};
 pub use space::{SECRET_KEY, Space};
 pub use sse::{Event, Sse};
 pub use supervisor::{control, supervisor};
