@@ -289,13 +289,7 @@ impl Model {
                 Some(user) if call.kind != AddMember && user == call.by => 200,
                 _ if room.creator != call.by => 403,
                 None => 404,
-                Some(_) if call.kind != AddMember => {
-                    if is_member {
-                        200
-                    } else {
-                        404
-                    }
-                }
+                Some(_) if call.kind != AddMember && !is_member => 404,
                 Some(_) if is_member => 200,
                 Some(user) if self.is_blocked(call.by, user) || room.leavers.contains(&user) => 403,
                 Some(_) => 200,
