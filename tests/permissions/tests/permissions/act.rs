@@ -75,12 +75,12 @@ use Kind::*;
 /// How often each kind is drawn. A deactivation takes seconds to reach all services.
 const WEIGHTS: [(u32, Kind); 57] = [
     (12, FindRoom),
-    (6, OpenRoom),
+    (10, OpenRoom),
     (20, OpenGroup),
     (6, ListRooms),
     (6, ShowRoom),
     (50, Send),
-    (8, Reply),
+    (12, Reply),
     (12, ListMessages),
     (8, ListBefore),
     (6, CountUnread),
@@ -104,12 +104,12 @@ const WEIGHTS: [(u32, Kind); 57] = [
     (12, UseTicket),
     (20, Request),
     (12, Accept),
-    (8, AcceptById),
+    (14, AcceptById),
     (8, Reject),
     (8, Cancel),
-    (8, Unfriend),
+    (14, Unfriend),
     (16, Block),
-    (10, Unblock),
+    (12, Unblock),
     (6, ListFriends),
     (8, ListRequests),
     (5, ListBlocked),
@@ -120,7 +120,7 @@ const WEIGHTS: [(u32, Kind); 57] = [
     (12, ShowProfile),
     (6, ShowUsers),
     (6, BatchUsers),
-    (4, UserExists),
+    (8, UserExists),
     (8, SearchUsers),
     (5, ChangePassword),
     (4, WrongPassword),
@@ -130,7 +130,7 @@ const WEIGHTS: [(u32, Kind); 57] = [
     (6, Refresh),
     (6, ListSessions),
     (8, EndSession),
-    (1, Deactivate),
+    (2, Deactivate),
 ];
 
 /// The service that a call goes to.
@@ -161,33 +161,6 @@ impl Kind {
     /// Whether the call carries an access token. A ticket, a password or a refresh token takes its place in the others.
     pub fn is_authenticated(self) -> bool {
         !matches!(self, UseTicket | LogIn | LogInWrong | Refresh | Deactivate)
-    }
-
-    /// Whether every user may do it, so that only credentials are refused. A deactivated account is rare.
-    pub fn is_open_to_all(self) -> bool {
-        matches!(
-            self,
-            ListRooms
-                | Search
-                | StreamAll
-                | ResumeAll
-                | TakeTicket
-                | ListFriends
-                | ListRequests
-                | ListBlocked
-                | SearchPeople
-                | OwnProfile
-                | EditProfile
-                | ShowUsers
-                | BatchUsers
-                | UserExists
-                | SearchUsers
-                | ChangePassword
-                | LogIn
-                | LogOut
-                | ListSessions
-                | Deactivate
-        )
     }
 
     /// Whether nobody may do it.

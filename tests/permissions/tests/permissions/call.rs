@@ -64,6 +64,10 @@ impl Call {
         if step.rightful {
             call.choose_caller(step, model);
         }
+        if call.credential == Credential::Ended {
+            let ended = model.sessions.iter().filter(|session| !session.live).map(|session| session.user);
+            call.by = nth(step.by, ended).unwrap_or(call.by);
+        }
         if call.kind == Kind::Leave {
             call.user = Some(call.by);
         }
@@ -94,9 +98,9 @@ impl Call {
             Kind::Reply | Kind::ListBefore | Kind::ReadMessage => {
                 self.message = pick(step.other.wrapping_mul(4), model.messages.len());
                 if step.rightful {
-                    let of_room = |message: &usize| Some(model.messages[*message].room) == self.room;
-                    let users = |message: &usize| model.messages[*message].author.is_some();
-                    self.message = nth(step.other, (0..model.messages.len()).filter(of_room).filter(users));
+                    let of_user = |message: &usize| model.messages[*message].author.is_some();
+                    self.message = nth(step.other, (0..model.messages.len()).filter(of_user));
+                    self.room = self.message_room(model).or(self.room);
                 }
             }
             Kind::UseTicket => self.room = pick(step.other.wrapping_mul(4), model.rooms.len()),
