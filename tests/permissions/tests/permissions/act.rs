@@ -223,8 +223,8 @@ const OPENING: [(u32, Kind); 8] =
 pub fn sequences() -> impl Strategy<Value = Vec<Step>> {
     let own = Just(Credential::Own).boxed();
     let any = prop_oneof![8 => Just(Credential::Own), 1 => select(&Credential::FOREIGN[..])].boxed();
-    let opening = prop::collection::vec(step(&OPENING, 1.0, own), 8..16);
-    let acts = prop::collection::vec(step(&WEIGHTS, 0.65, any), 25..45);
+    let opening = prop::collection::vec(step(&OPENING, 1.0, own), 0..24);
+    let acts = prop::collection::vec(step(&WEIGHTS, 0.65, any), 0..70);
     (opening, acts).prop_map(|(opening, acts)| [opening, acts].concat())
 }
 

@@ -63,6 +63,8 @@ impl Call {
         call.choose_targets(step, model);
         if step.rightful {
             call.choose_caller(step, model);
+        } else if step.other.is_multiple_of(2) {
+            call.choose_near_miss(step, model);
         }
         if call.credential == Credential::Ended {
             let ended = model.sessions.iter().filter(|session| !session.live).map(|session| session.user);
@@ -158,6 +160,38 @@ impl Call {
             _ => None,
         };
         self.by = by.unwrap_or(self.by);
+    }
+
+    /// A caller who almost may: the other side of a request, or a creator on one side of a block.
+    fn choose_near_miss(&mut self, step: &Step, model: &Model) {
+        let pending = model.relations.iter().filter(|relation| relation.state == State::Pending);
+        match self.kind {
+            Kind::Accept | Kind::Reject | Kind::Cancel => {
+                if let Some(relation) = nth(step.target, pending) {
+                    let sides = (relation.requester, Some(relation.addressee));
+                    let other_side = (relation.addressee, Some(relation.requester));
+                    (self.by, self.user) = if self.kind == Kind::Cancel { other_side } else { sides };
+                }
+            }
+            Kind::AcceptById => {
+                let pending = |n: &usize| model.relations[*n].state == State::Pending;
+                self.relation = nth(step.target, (0..model.relations.len()).filter(pending)).or(self.relation);
+                self.by = self.relation.map_or(self.by, |relation| model.relations[relation].requester);
+            }
+            Kind::AddMember => {
+                let blocked = (0..model.rooms.len()).filter(|n| model.rooms[*n].pair.is_none()).flat_map(|n| {
+                    let creator = model.rooms[n].creator;
+                    let others = (0..model.people.len()).filter(move |user| model.is_blocked(creator, *user));
+                    others
+                        .filter(move |user| !model.rooms[n].members.contains(user))
+                        .map(move |user| (n, creator, user))
+                });
+                if let Some((room, creator, user)) = nth(step.target, blocked) {
+                    (self.room, self.by, self.user) = (Some(room), creator, Some(user));
+                }
+            }
+            _ => {}
+        }
     }
 
     pub fn message_room(&self, model: &Model) -> Option<usize> {
