@@ -33,7 +33,7 @@ pub use faults::{FaultyLink, redis_link};
 pub use hostile::assert_refusals_are_bounded;
 pub use keys::private_key;
 pub use logged_process::LoggedProcess;
-pub use server::Server;
+pub use server::{Server, free_port};
 pub use space::{SECRET_KEY, Space};
 pub use sse::{Event, Sse};
 pub use supervisor::{control, supervisor};

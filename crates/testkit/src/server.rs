@@ -19,7 +19,11 @@ pub struct Server {
 impl Server {
     /// Starts a server and waits until the service is ready.
     pub async fn start(platform: Platform, app: Router) -> Self {
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        Self::start_on(free_port().await, platform, app).await
+    }
+
+    /// Starts a server on a port whose address other services already know, and waits until the service is ready.
+    pub async fn start_on(listener: TcpListener, platform: Platform, app: Router) -> Self {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serving = platform.clone();
         tokio::spawn(async move { http::serve(listener, app, &serving).await });
@@ -43,6 +47,11 @@ impl Server {
     pub async fn stop(&self) {
         self.platform.shutdown.stop(Duration::from_secs(10)).await;
     }
+}
+
+/// A port of this machine that no one else uses.
+pub async fn free_port() -> TcpListener {
+    TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap()
 }
 
 impl Drop for Server {
