@@ -67,7 +67,11 @@ impl Kubernetes {
         for variable in container["env"].as_sequence().into_iter().flatten() {
             let secret = &variable["valueFrom"]["secretKeyRef"];
             let value = match secret["key"].as_str() {
-                Some(key) => scalar(&data("Secret", secret, "stringData")[key]),
+                Some(key) => match data("Secret", secret, "stringData").get(key) {
+                    // Kubernetes sets no variable for an optional key that the Secret does not have.
+                    None if secret["optional"].as_bool() == Some(true) => continue,
+                    value => scalar(value.unwrap_or_else(|| panic!("no secret {key}"))),
+                },
                 None => scalar(&variable["value"]),
             };
             variables.insert(scalar(&variable["name"]), value);

@@ -14,9 +14,8 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::caller::ExistingUser;
-use super::password::{GivenPassword, PASSWORD_ATTEMPTS};
+use super::factors::{GivenCode, GivenPassword, PASSWORD_ATTEMPTS, WRONG_CODE, within_budget};
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, LoginErrors, RateLimited};
-use super::second_factor::{GivenCode, WRONG_CODE, within_budget};
 use crate::domain::{Email, EnteredCode};
 use crate::passwords::Verdict;
 use crate::state::AppState;

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod caller;
+mod factors;
 mod keys;
 mod login;
 mod new_password;

@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use common::error::{Error, ErrorBody, Result};
-use common::input::{Input, Invalid, Text};
+use common::error::{ErrorBody, Result};
+use common::input::{Input, Invalid};
 use deserr::Deserr;
 use platform::http::Valid;
 use serde::Serialize;
@@ -11,24 +11,18 @@ use service::auth::CurrentUser;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::factors::{
+    GivenCode, GivenPassword, PASSWORD_ATTEMPTS, require_password, require_second_factor, wrong_password,
+};
 use super::new_password;
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited, WrongFactor};
-use super::second_factor::{GivenCode, require_second_factor};
 use crate::domain::NewPassword;
-use crate::passwords::Verdict;
 use crate::state::AppState;
-use crate::store::{ClientInfo, Credentials};
+use crate::store::ClientInfo;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(change_password))
 }
-
-/// How often a password is verified if its stored hash keeps changing. A login that replaces an outdated hash changes
-/// it once.
-pub(super) const PASSWORD_ATTEMPTS: usize = 3;
-
-/// A password to compare. The rules for new passwords do not apply: an older password may not satisfy them.
-pub(super) type GivenPassword = Text<1, 1024>;
 
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
@@ -104,26 +98,4 @@ async fn replace_password(
         }
     }
     Err(wrong_password())
-}
-
-/// The caller's account, if this is its password.
-///
-/// # Errors
-/// Returns a 400 error for a wrong password, a 404 error without an account, and a 429 error after too many attempts.
-pub(super) async fn require_password(app: &AppState, me: &CurrentUser, given: &GivenPassword) -> Result<Credentials> {
-    app.budget.spend(me.id).await?;
-    let account = app.accounts.existing(me.id).await?;
-    let budget = app.limits.password_change(account.id);
-    app.limits.check(&[&budget]).await?;
-    if app.passwords.verify(&given.0, Some(&account.password_hash)).await? == Verdict::Wrong {
-        app.limits.count(&[&budget]).await?;
-        return Err(wrong_password());
-    }
-    // Concurrent attempts may have used up the budget since the first check.
-    app.limits.check(&[&budget]).await?;
-    Ok(account)
-}
-
-fn wrong_password() -> Error {
-    Error::business("Current password is incorrect")
 }

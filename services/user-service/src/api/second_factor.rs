@@ -4,8 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use common::error::{Error, ErrorBody, Result};
-use common::id::UserId;
-use common::input::{Input, Invalid, Text};
+use common::input::{Input, Invalid};
 use deserr::Deserr;
 use platform::http::Valid;
 use serde::Serialize;
@@ -14,7 +13,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::caller::ExistingUser;
-use super::password::{GivenPassword, require_password};
+use super::factors::{GivenCode, GivenPassword, require_password, with_code};
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited, WrongFactor};
 use crate::domain::{EnteredCode, RecoveryCode};
 use crate::state::AppState;
@@ -28,12 +27,6 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(renew_recovery_codes))
         .routes(routes!(disable))
 }
-
-/// The message for a wrong code.
-pub(super) const WRONG_CODE: &str = "The code is wrong or was used before";
-
-/// A code of an authenticator app, or a recovery code.
-pub(super) type GivenCode = Text<1, 64>;
 
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
@@ -240,24 +233,6 @@ async fn disable(
     disabled.map(|()| Json(Disabled { message: "The second factor is disabled" }))
 }
 
-/// Uses up a code of the caller's second factor, if there is one.
-///
-/// # Errors
-/// Returns a 403 error without a code, a 400 error for a wrong one, and a 429 error after too many attempts.
-pub(super) async fn require_second_factor(
-    app: &AppState,
-    me: &CurrentUser,
-    client: &ClientInfo,
-    code: Option<&GivenCode>,
-) -> Result<()> {
-    if !app.second_factors.is_enabled(me.id).await? {
-        return Ok(());
-    }
-    let missing = || Error::refused(StatusCode::FORBIDDEN, "MFA_REQUIRED", "A code of the second factor is required");
-    let code = EnteredCode::read(&code.ok_or_else(missing)?.0);
-    with_code(app, me, app.second_factors.verify(me.id, &code, client)).await
-}
-
 /// Checks the password, then does what [`with_code`] does.
 async fn with_both_factors<T>(
     app: &AppState,
@@ -267,32 +242,6 @@ async fn with_both_factors<T>(
 ) -> Result<T> {
     require_password(app, me, password).await?;
     with_code(app, me, used).await
-}
-
-/// Awaits the use of a code within the budget of codes.
-async fn with_code<T>(
-    app: &AppState,
-    me: &CurrentUser,
-    used: impl Future<Output = engines::error::Result<Option<T>>>,
-) -> Result<T> {
-    let outcome = within_budget(app, me.id, used).await?;
-    outcome.ok_or_else(|| Error::refused(StatusCode::BAD_REQUEST, "MFA_INVALID", WRONG_CODE))
-}
-
-/// Awaits the use of a code, whose result is empty for a wrong code. Each attempt counts before the code is compared, so
-/// that concurrent ones are not more than the budget allows; a right code restores it.
-pub(super) async fn within_budget<T>(
-    app: &AppState,
-    user: UserId,
-    used: impl Future<Output = engines::error::Result<Option<T>>>,
-) -> Result<Option<T>> {
-    let budget = app.limits.second_factor(user);
-    app.limits.count(&[&budget]).await?;
-    let outcome = used.await?;
-    if outcome.is_some() {
-        app.limits.reset(&budget).await;
-    }
-    Ok(outcome)
 }
 
 fn shown(codes: Vec<RecoveryCode>) -> Json<RecoveryCodes> {

@@ -17,9 +17,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::caller::ExistingUser;
-use super::password::{GivenPassword, require_password};
+use super::factors::{GivenCode, GivenPassword, require_password, require_second_factor};
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited, WrongFactor};
-use super::second_factor::{GivenCode, require_second_factor};
 use crate::state::AppState;
 use crate::store::{self, ClientInfo};
 

@@ -13,6 +13,7 @@ mod look_alikes;
 mod online_status;
 mod profile;
 mod profiles;
+mod revocations;
 mod second_factors;
 mod sessions;
 

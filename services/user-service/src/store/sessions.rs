@@ -19,9 +19,8 @@ use engines::outbox::Outbox;
 use engines::presence::Presence;
 use service::auth::CurrentUser;
 
-use revocation::{insert_ended_token, revoked_at, set_revoked};
-
 use super::accounts::lock_account;
+use super::revocations::{insert_ended_token, revoked_at, set_revoked};
 use super::{Credentials, LoginNetworks, lock_user, online_status};
 use crate::domain::{Network, Presented, RefreshFamily, RefreshToken, RefreshTokenHash, SuccessorSalt};
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testkit::{SLACK, eventually};
+use testkit::{SLACK, eventually, redis_link};
 
 use crate::app::TestApp;
 
@@ -49,8 +49,10 @@ async fn without_redis_revocations_are_looked_up_in_mysql() {
     ann.client.post("/auth/logout", Value::Null).await.expect(200);
     app.execute("UPDATE users SET is_active = FALSE WHERE username = 'bob'").await;
 
-    // Nothing listens there.
-    let replica = app.replica_with(&[("REDIS_URL", "redis://127.0.0.1:1/0")]).await;
+    let (link, through_link) = redis_link().await;
+    let through_link = through_link.each_ref().map(|(name, url)| (*name, url.as_str()));
+    let replica = app.replica_with(&through_link).await;
+    link.set_faulty(true);
 
     for (person, status) in [(&ann, 401), (&bob, 401), (&eve, 200)] {
         replica.client(person.client.token()).get("/profile/me").await.expect(status);
