@@ -82,7 +82,7 @@ struct NewSecret {
 #[derive(Serialize, ToSchema)]
 struct RecoveryCodes {
     /// Each replaces one code of the app. They are not shown again.
-    #[schema(example = json!(["0a1b2-c3d4e-5f607-18293"]))]
+    #[schema(example = json!(["0a1b-2c3d-4e5f-6071-8293-a4b5-c6d7-e8f9"]))]
     recovery_codes: Vec<String>,
 }
 
