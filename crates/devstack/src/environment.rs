@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::engines::{mongodb, mysql, redis};
-use crate::options::Component;
+use crate::options::{Component, Switch};
 use crate::plan::Plan;
 use crate::service::Service;
 
@@ -30,7 +30,7 @@ fn shared_variables(plan: &Plan, bootstrap: &str) -> Variables {
     .into()
 }
 
-/// The variables that docker-compose.msa.yml sets, and `HOST`.
+/// The variables that docker-compose.msa.yml sets, `HOST`, and those that switch the budgets of writes off with the rate limits.
 pub fn service_variables(plan: &Plan, bootstrap: &str, service: Service) -> Variables {
     let mut variables = Variables::new();
     let mut set = |name: &str, value: String| variables.insert(name.to_owned(), value);
@@ -51,10 +51,24 @@ pub fn service_variables(plan: &Plan, bootstrap: &str, service: Service) -> Vari
         set("MONGO_URL", mongodb::url(plan));
         set("MONGODB_DB_NAME", MONGODB_DB_NAME.into());
     }
+    if plan.options.rate_limit == Switch::Off {
+        for name in write_limits(service) {
+            set(name, "0".into());
+        }
+    }
     for &called in service.dependencies() {
         set(&format!("{}_SERVICE_URL", called.env_prefix()), urls(plan, called).swap_remove(0));
     }
     variables
+}
+
+/// The variables of the budgets of writes.
+fn write_limits(service: Service) -> &'static [&'static str] {
+    match service {
+        Service::User => &["WRITE_LIMIT_PROFILE"],
+        Service::Friend => &["WRITE_LIMIT_FRIENDS"],
+        Service::Chat => &["WRITE_LIMIT_MESSAGES", "WRITE_LIMIT_CHANGES", "WRITE_LIMIT_ROOMS"],
+    }
 }
 
 /// The URLs of all replicas of a service.
@@ -169,6 +183,8 @@ mod tests {
         for service in Service::ALL {
             let mut local = service_variables(&plan(""), "127.0.0.1:9", service);
             assert!(local.remove("HOST").is_some(), "only here, a service listens on one address");
+            let limits = write_limits(service).iter().map(|name| local.remove(*name));
+            assert!(limits.into_iter().all(|limit| limit.as_deref() == Some("0")), "only here, nothing limits load");
             let mut composed = compose_variables(service);
             assert!(ONLY_IN_CONTAINERS.iter().all(|name| composed.remove(*name).is_some()));
             let all_comparable = |variables: Variables| -> Variables {

@@ -26,7 +26,8 @@ pub struct UpOptions {
     #[arg(long, default_value = "")]
     pub replicas: Replicas,
 
-    /// Whether the gateway applies the rate limits of kong.yml, which are meant for production.
+    /// Whether the gateway applies the rate limits of kong.yml, and the services their budgets of writes. They are meant for
+    /// production.
     #[arg(long, value_enum, default_value_t)]
     pub rate_limit: Switch,
 

@@ -30,7 +30,7 @@ fn print_addresses(env: &BTreeMap<String, String>, gateway: &str, rate_limited: 
         print_about("Prometheus", &format!("{prometheus}/alerts"));
         print_about("Alertmanager", &url("ALERTMANAGER_URL"));
     }
-    let limits = if rate_limited { "on, as in kong.yml" } else { "off; --rate-limit on applies those of kong.yml" };
+    let limits = if rate_limited { "on, as in production" } else { "off; --rate-limit on applies those of production" };
     print_about("Rate limits", limits);
     print("");
 }
@@ -40,9 +40,9 @@ fn print_first_requests(gateway: &str) {
     print("");
     print(&format!(
         r#"  curl -X POST {gateway}/api/auth/register -H 'Content-Type: application/json' \
-    -d '{{"email":"ann@example.com","username":"ann","password":"Passw0rd!"}}'
+    -d '{{"email":"ann@example.com","username":"ann","password":"Ta11-tulips!"}}'
   TOKEN=$(curl -s -X POST {gateway}/api/auth/login/json -H 'Content-Type: application/json' \
-    -d '{{"email":"ann@example.com","password":"Passw0rd!"}}' | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+    -d '{{"email":"ann@example.com","password":"Ta11-tulips!"}}' | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
   curl {gateway}/api/profile/me -H "Authorization: Bearer $TOKEN""#
     ));
     print("");

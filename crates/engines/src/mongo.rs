@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::config::{self, ConfigError};
-use common::error::Error as CommonError;
+use common::error::{Error as CommonError, without_values};
 use mongodb::bson::doc;
 use mongodb::error::{
-    ErrorKind, RETRYABLE_WRITE_ERROR, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT,
+    ErrorKind, RETRYABLE_WRITE_ERROR, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteFailure,
 };
 use mongodb::event::EventHandler;
 use mongodb::event::cmap::CmapEvent;
@@ -27,6 +27,9 @@ const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The greatest number of connections that the driver opens, unless the URL has another.
 const POOL_SIZE: u32 = 10;
+
+/// Limit on commits of one transaction.
+const MAX_COMMITS: usize = 3;
 
 /// The database `name`, over a pool of its own that metrics call `pool`. It connects when it is used, so that a service
 /// starts without the server.
@@ -80,6 +83,20 @@ pub async fn begin(database: &Database, reads: Option<ReadConcern>) -> mongodb::
     Ok(session)
 }
 
+/// Commits a transaction. A commit of unknown outcome is repeated: the server answers it with the outcome of the first.
+///
+/// # Errors
+/// Returns the error of the driver, whose labels say whether a repetition of the transaction may succeed.
+pub async fn commit(session: &mut ClientSession) -> mongodb::error::Result<()> {
+    let mut tries = 1;
+    loop {
+        match session.commit_transaction().await {
+            Err(e) if e.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) && tries < MAX_COMMITS => tries += 1,
+            committed => return committed,
+        }
+    }
+}
+
 /// The open connections, as the driver reports them. A command holds a connection from its start to its end, so the
 /// checkouts also measure the commands: the driver's own events of commands would parse every command and reply, which
 /// costs a listing of 50 messages a fifth of its time.
@@ -124,9 +141,25 @@ const PASSING_LABELS: [&str; 3] =
 
 impl From<mongodb::error::Error> for Error {
     fn from(e: mongodb::error::Error) -> Self {
-        let error = if passes(&e) { CommonError::unavailable("mongodb", e) } else { CommonError::internal(e) };
+        let text = describe(&e);
+        let error = if passes(&e) { CommonError::unavailable("mongodb", text) } else { CommonError::internal(text) };
         error.into()
     }
+}
+
+/// The text of an error for the log. The server quotes the values of a duplicate key, and the driver appends the whole reply:
+/// both can be personal data and are left out.
+pub fn describe(e: &mongodb::error::Error) -> String {
+    without_values(&match &*e.kind {
+        ErrorKind::Write(WriteFailure::WriteError(failed)) => {
+            format!("write error {}: {}", failed.code, failed.message)
+        }
+        ErrorKind::InsertMany(failed) => match failed.write_errors.as_deref() {
+            Some([first, ..]) => format!("write error {}: {}", first.code, first.message),
+            _ => "insert of several documents failed".to_owned(),
+        },
+        kind => kind.to_string(),
+    })
 }
 
 /// Whether the server is unreachable, starting or stopping, or another writer came first.
@@ -152,6 +185,20 @@ mod tests {
     fn command_error(code: i32) -> CommonError {
         let refused = from_value(json!({"code": code, "topologyVersion": null})).unwrap();
         Error::from(mongodb::error::Error::from(ErrorKind::Command(refused))).into()
+    }
+
+    #[test]
+    fn the_text_of_an_error_has_no_value_of_a_document() {
+        let message =
+            "E11000 duplicate key error collection: db.messages index: content_1 dup key: { content: \"hi ann\" }";
+        let failed: mongodb::error::WriteError = from_value(json!({"code": 11000, "errmsg": message})).unwrap();
+        let command: mongodb::error::CommandError = from_value(json!({"code": 2, "errmsg": "bad 'hi ann'"})).unwrap();
+        let write = ErrorKind::Write(WriteFailure::WriteError(failed));
+        let shown = "write error 11000: E11000 duplicate key error collection: db.messages index: content_1 dup key: { content: … }";
+        assert_eq!(describe(&write.into()), shown);
+        assert_eq!(describe(&ErrorKind::Command(command).into()), "Command failed: Error code 2 (): bad …");
+        let custom = mongodb::error::Error::custom("[WriteError { message: \"hi ann\" }]".to_owned());
+        assert!(!describe(&custom).contains("hi ann"));
     }
 
     #[test]

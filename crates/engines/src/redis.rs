@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use common::config::{self, ConfigError};
-use common::error::Error as CommonError;
+use common::error::{Error as CommonError, without_values};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use platform::health::Health;
 use platform::telemetry::{Metrics, Queries};
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
-use redis::{Arg, Cmd, Pipeline, RedisFuture, Value};
+use redis::{Arg, Cmd, InfoDict, Pipeline, RedisFuture, Value};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::{Error, Result};
@@ -57,6 +57,16 @@ impl Redis {
         self.connection.clone()
     }
 
+    /// The id that the server has until it restarts.
+    ///
+    /// # Errors
+    /// Returns an unavailable error if the server does not answer.
+    pub async fn run_id(&self) -> Result<String> {
+        let server: InfoDict = redis::cmd("INFO").arg("server").query_async(&mut self.connection()).await?;
+        let id = server.get("run_id").ok_or_else(|| CommonError::unavailable("redis", "INFO has no run_id"))?;
+        Ok(id)
+    }
+
     /// A key with the prefix.
     pub fn key(&self, name: std::fmt::Arguments<'_>) -> String {
         format!("{}{name}", self.prefix)
@@ -98,7 +108,8 @@ impl Redis {
 
 impl From<redis::RedisError> for Error {
     fn from(e: redis::RedisError) -> Self {
-        CommonError::unavailable("redis", e).into()
+        // The text of an unexpected reply quotes it.
+        CommonError::unavailable("redis", without_values(&e.to_string())).into()
     }
 }
 

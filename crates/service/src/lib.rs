@@ -1,5 +1,5 @@
 //! The parts that services build on `common`, `platform` and `engines`: authentication, the client of user-service, the copy
-//! of the blocks, and the process with its commands.
+//! of the blocks, the budgets of writes, and the process with its commands.
 //!
 //! "The original" is explained in the documentation of `common`.
 
@@ -7,6 +7,7 @@
 
 pub mod auth;
 pub mod blocks;
+pub mod budget;
 pub mod clients;
 mod process;
 

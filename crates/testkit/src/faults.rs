@@ -48,6 +48,16 @@ impl FaultyLink {
     }
 }
 
+/// A link to Redis that cuts all its traffic while it is faulty, and the setting with which a service uses it.
+pub async fn redis_link() -> (FaultyLink, [(&'static str, String); 1]) {
+    let url = crate::space::engine("REDIS_URL");
+    let (login, rest) = url.split_once("127.0.0.1:").expect("the engines of tests listen on loopback");
+    let (port, database) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()));
+    let link = FaultyLink::to(SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap())), 1, 1).await;
+    let url = format!("{login}{}{database}", link.address);
+    (link, [("REDIS_URL", url)])
+}
+
 struct Dice {
     rng: StdRng,
     one_in: u32,

@@ -10,23 +10,29 @@
     reason = "a test that cannot continue panics at the line of the cause"
 )]
 
+mod audit;
+mod budgets;
 mod client;
 mod document;
 mod events;
 mod faults;
 mod hostile;
 mod keys;
+mod logged_process;
 mod server;
 mod space;
 mod sse;
 mod supervisor;
 
+pub use audit::AuditLog;
+pub use budgets::{accepted, early_in_a_minute};
 pub use client::{Answer, Client};
 pub use document::operations;
 pub use events::Events;
-pub use faults::FaultyLink;
+pub use faults::{FaultyLink, redis_link};
 pub use hostile::assert_refusals_are_bounded;
 pub use keys::private_key;
+pub use logged_process::LoggedProcess;
 pub use server::{Server, free_port};
 pub use space::{SECRET_KEY, Space};
 pub use sse::{Event, Sse};

@@ -70,8 +70,15 @@ impl Space {
             ("KAFKA_TOPIC_FRIEND_EVENTS", topics.friend_events),
             ("KAFKA_TOPIC_MESSAGE_EVENTS", topics.message_events),
             ("KAFKA_TOPIC_CHAT_EVENTS", topics.chat_events),
+            ("KAFKA_TOPIC_NOTIFICATION_EVENTS", topics.notification_events),
             ("KAFKA_GROUP_PREFIX", format!("{}.", self.id)),
             ("TRUSTED_PROXIES", "127.0.0.1".into()),
+            // Tests write faster than people.
+            ("WRITE_LIMIT_MESSAGES", "0".into()),
+            ("WRITE_LIMIT_CHANGES", "0".into()),
+            ("WRITE_LIMIT_ROOMS", "0".into()),
+            ("WRITE_LIMIT_PROFILE", "0".into()),
+            ("WRITE_LIMIT_FRIENDS", "0".into()),
         ]
     }
 
@@ -156,7 +163,7 @@ async fn admin_connection(url: &str) -> sqlx::MySqlConnection {
     connection
 }
 
-fn engine(variable: &str) -> String {
+pub(crate) fn engine(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| {
         panic!("{variable} is not set: run the tests with `cargo stack test`, which starts engines")
     })

@@ -18,8 +18,9 @@ const RETRY_MS = 3_000;
 const ui = {};
 function resetUi() {
   Object.assign(ui, {
-    starting: false, signingUp: false, busy: false, notice: null,
+    starting: false, signingUp: false, busy: false, notice: null, needsCode: false,
     tab: 'chats', searchResults: null, members: false,
+    mfa: null, newSecret: null, recoveryCodes: null, factorForm: null,
     menu: null, confirming: null, reply: null, edit: null, editText: '', drafts: new Map(),
   });
 }
@@ -49,6 +50,12 @@ function focus(selector) {
 }
 
 const focusComposer = () => setTimeout(() => focus('.composer textarea'));
+
+/** Draws a new form and moves the focus to its first field. */
+function drawAndFocus(selector) {
+  draw();
+  setTimeout(() => focus(selector));
+}
 
 let noticeTimer = null;
 function notify(notice) {
@@ -156,6 +163,42 @@ const goTo = (room) => { location.hash = `#room/${room}`; };
 
 // Actions, by the value of `data-act`
 
+/** Shows the state of the second factor, in place of a secret or of recovery codes. */
+async function loadSecurity() {
+  forgetFactor();
+  ui.mfa = await call('GET', '/auth/mfa');
+  drawAndFocus('.security input');
+}
+
+/** Changes the second factor. Of these operations, only a wrong password is a violation of a rule. */
+async function changeFactor(path, body) {
+  try {
+    return await call('POST', path, body);
+  } catch (error) {
+    if (error.code === 'MFA_INVALID') clearCode();
+    if (error.code === 'business_logic_error') throw new ApiError(error.status, { error: 'wrong_password' });
+    if (error.code !== 'resource_conflict' && error.code !== 'resource_not_found') throw error;
+    await loadSecurity();
+    throw new ApiError(error.status, { error: 'factor_changed' });
+  }
+}
+
+/** A secret and recovery codes stay on the page only while it shows them. */
+function forgetFactor() {
+  Object.assign(ui, { mfa: null, newSecret: null, recoveryCodes: null, factorForm: null });
+}
+
+function showCodes({ recovery_codes }) {
+  Object.assign(ui, { recoveryCodes: recovery_codes, newSecret: null, factorForm: null });
+  drawAndFocus('.security h3');
+}
+
+/** A code is accepted once, so a refused one is of no further use. */
+function clearCode() {
+  const input = document.querySelector('[autocomplete=one-time-code]');
+  if (input) input.value = '';
+}
+
 const currentRoom = () => state.rooms.get(state.openRoomId);
 const messageOf = (id) => currentRoom()?.messages?.find((message) => message.id === id);
 const updateMessage = (message) => store.updateMessage(currentRoom(), message.id, message);
@@ -171,15 +214,25 @@ function confirmFirst(key, action) {
 }
 
 const buttonActions = {
-  otherForm: () => { ui.signingUp = !ui.signingUp; },
+  otherForm: () => Object.assign(ui, { signingUp: !ui.signingUp, needsCode: false }),
   language: switchLanguage,
   logOut: async () => {
     await logOut();
     endSession();
   },
   tab: ({ id }) => {
+    forgetFactor();
     ui.tab = id;
     if (id === 'people') return store.loadFriends();
+    if (id === 'security') return loadSecurity();
+  },
+  factorForm: ({ id }) => {
+    ui.factorForm = id;
+    drawAndFocus('.security input');
+  },
+  copy: async ({ id }) => {
+    // Browsers have no clipboard for a page without TLS, and may refuse it. The text can be selected instead.
+    await navigator.clipboard?.writeText(id).then(() => notify({ key: 'copied' }), () => {});
   },
 
   add_friend: async ({ id }) => {
@@ -247,13 +300,34 @@ const buttonActions = {
 };
 
 const formActions = {
-  logIn: async ({ email, password }) => {
-    await logIn(email, password);
+  logIn: async ({ email, password, mfa_code }) => {
+    try {
+      await logIn(email, password, mfa_code || undefined);
+    } catch (error) {
+      if (error.code === 'MFA_REQUIRED' || error.code === 'MFA_INVALID') {
+        clearCode();
+        ui.needsCode = true;
+        drawAndFocus('[name=mfa_code]');
+      }
+      throw error;
+    }
     await startSession();
   },
   signUp: async ({ email, username, display_name, password }) => {
     await call('POST', '/auth/register', { email, username, display_name, password });
     await formActions.logIn({ email, password });
+  },
+  enroll: async (body) => {
+    ui.newSecret = await changeFactor('/auth/mfa', body);
+    drawAndFocus('.security [name=code]');
+  },
+  confirm: async (body) => showCodes(await changeFactor('/auth/mfa/confirm', body)),
+  renew: async ({ current_password, mfa_code }) => {
+    showCodes(await changeFactor('/auth/mfa/recovery-codes', { current_password, code: mfa_code }));
+  },
+  disable: async ({ current_password, mfa_code }) => {
+    await changeFactor('/auth/mfa/disable', { current_password, code: mfa_code });
+    await loadSecurity();
   },
   search: async ({ query }) => {
     const { users } = await call('GET', `/users/search?${new URLSearchParams({ query, limit: 20 })}`);

@@ -37,8 +37,9 @@ export function onSessionEnd(listener) {
   sessionEnded = listener;
 }
 
-export async function logIn(email, password) {
-  saveSession(await parse(await request('POST', '/auth/login/json', { email, password })));
+/** `mfa_code` is the code of a second factor; undefined if the account needs none. */
+export async function logIn(email, password, mfa_code) {
+  saveSession(await parse(await request('POST', '/auth/login/json', { email, password, mfa_code })));
 }
 
 export async function logOut() {

@@ -1,5 +1,7 @@
 // Creates elements and updates the page to match a new tree of elements.
 
+import { t } from './i18n.js';
+
 /** Creates an element. Strings become text nodes, never markup; `false` and `null` are omitted. */
 export function h(tag, attributes, ...children) {
   const element = document.createElement(tag);
@@ -17,6 +19,14 @@ export function button(kind, act, id, content, label, attributes) {
   return h('button', { ...all, ...attributes }, content);
 }
 
+/** Creates a labelled field. The text of the label has the name of the field as its key. */
+export function field(name, attributes, hint) {
+  return h('label', { class: 'field', 'data-key': name },
+    h('span', null, t(name)),
+    h('input', { name, ...attributes, 'aria-describedby': hint && `${name}-hint` }),
+    hint && h('small', { id: `${name}-hint`, class: 'muted' }, hint));
+}
+
 /** The first letter of a name on a colour that depends on the user's id. */
 export function avatar(id, name, online) {
   return h('span', { class: `avatar hue-${id % 8}`, 'aria-hidden': 'true' }, [...name][0]?.toUpperCase() ?? '?',
@@ -32,6 +42,7 @@ const STROKES = {
   trash: 'M5 7h14M10 7V4.5h4V7M7 7l1 12.5h8L17 7',
   close: 'M6 6l12 12M18 6L6 18',
   group: 'M9 11a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM3.5 19a5.5 5.5 0 0 1 11 0M16 5.5a3 3 0 0 1 0 5M17.5 14a5.5 5.5 0 0 1 3 5',
+  shield: 'M12 3l7 2.5v6c0 4.5-3 7.5-7 9.5-4-2-7-5-7-9.5v-6zM9 12l2 2 4-4',
   leave: 'M14 5H6v14h8M11 12h9M17 9l3 3-3 3',
 };
 

@@ -2,8 +2,9 @@
 // of a button or form, and app.js runs it.
 
 import { conversation } from './conversation.js';
-import { avatar, button, h, icon } from './dom.js';
+import { avatar, button, field, h, icon } from './dom.js';
 import { day, errorText, t, when } from './i18n.js';
+import { CODE, security } from './security.js';
 import { isGroup, nameOf, partner, presenceOf, roomsByActivity, state, textOf, titleOf, typingIn, unreadTotal }
   from './store.js';
 
@@ -18,7 +19,7 @@ export function page(ui) {
 
 // Login and sign-up
 
-function welcome({ signingUp, busy }) {
+function welcome({ signingUp, busy, needsCode }) {
   const act = signingUp ? 'signUp' : 'logIn';
   const email = { type: 'email', autocomplete: signingUp ? 'email' : 'username', required: true, 'data-focus': true };
   const username = { required: true, pattern: '[A-Za-z0-9][A-Za-z0-9_\\-]{2,49}', autocomplete: 'username' };
@@ -33,36 +34,32 @@ function welcome({ signingUp, busy }) {
       signingUp && field('display_name', { maxlength: 100, autocomplete: 'name' }),
       signingUp ? field('password', { ...password, minlength: 8, autocomplete: 'new-password' }, t('password_hint'))
         : field('password', password),
+      needsCode && field('mfa_code', CODE, t('mfa_code_hint')),
       h('button', { class: 'primary', disabled: busy }, t(signingUp ? 'sign_up' : 'log_in')),
       button('link', 'otherForm', null, t(signingUp ? 'to_log_in' : 'to_sign_up'))),
     button('link', 'language', null, t('other_language')));
-}
-
-function field(name, attributes, hint) {
-  return h('label', { class: 'field', 'data-key': name },
-    h('span', null, t(name)),
-    h('input', { name, ...attributes, 'aria-describedby': hint && `${name}-hint` }),
-    hint && h('small', { id: `${name}-hint`, class: 'muted' }, hint));
 }
 
 // After login
 
 function shell(ui) {
   const room = state.rooms.get(state.openRoomId);
-  const list = { chats, people, group: newGroup }[ui.tab];
+  const list = { chats, people, group: newGroup, security }[ui.tab];
   return h('div', { class: 'shell', 'data-pane': room ? 'room' : 'list' },
     state.live === false && h('p', { class: 'banner', role: 'status', 'data-key': 'banner' }, t('is_offline')),
-    h('aside', { class: 'side', 'data-key': 'side' }, top(), tabs(ui),
+    h('aside', { class: 'side', 'data-key': 'side' }, top(ui), tabs(ui),
       h('div', { class: 'scroll', 'data-key': ui.tab }, list(ui))),
     h('main', { class: 'pane', 'data-key': `pane-${room?.id}` },
       !room ? noRoom() : ui.members && isGroup(room) ? members(room, ui) : conversation(room, ui)));
 }
 
-function top() {
+function top({ tab }) {
   return h('header', { class: 'top' },
     avatar(state.me.id, nameOf(state.me.id), state.live),
     nameLines(nameOf(state.me.id), `@${state.me.username}`),
     button('link', 'language', null, t('other_language')),
+    button('round', 'tab', 'security', icon('shield'), t('security'),
+      { 'aria-current': tab === 'security' && 'page' }),
     button('round', 'logOut', null, icon('leave'), t('log_out')));
 }
 

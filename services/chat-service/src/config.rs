@@ -17,8 +17,22 @@ pub struct Config {
     pub user_cache_ttl: Duration,
     /// Interval of the comments that keep idle streams open.
     pub keep_alive: Duration,
+    /// Limit on the open streams of one user at one replica.
+    pub streams_per_user: u64,
     /// How long nobody can add a user again who left a group by themselves.
     pub leave_period: LeavePeriod,
+    pub write_limits: WriteLimits,
+}
+
+/// The writes of a user in a minute; 0 is no limit.
+#[derive(Clone, Debug)]
+pub struct WriteLimits {
+    /// Messages sent.
+    pub messages: u64,
+    /// Edits, deletions, reactions, read marks, typing notifications and tickets.
+    pub changes: u64,
+    /// Rooms created, and changes of their members.
+    pub rooms: u64,
 }
 
 impl Config {
@@ -31,7 +45,13 @@ impl Config {
             friend_service_url: platform::config::service_url(env, "FRIEND_SERVICE_URL", "http://localhost:8003")?,
             user_cache_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=86_400)?,
             keep_alive: env.seconds("SSE_KEEPALIVE_SECONDS", 30, 1..=300)?,
+            streams_per_user: env.number("STREAMS_PER_USER", 20, 1..=100_000)?,
             leave_period: LeavePeriod(env.number("GROUP_LEAVE_DAYS", 30, 0..=3_650)?),
+            write_limits: WriteLimits {
+                messages: env.number("WRITE_LIMIT_MESSAGES", 600, 0..=1_000_000)?,
+                changes: env.number("WRITE_LIMIT_CHANGES", 600, 0..=1_000_000)?,
+                rooms: env.number("WRITE_LIMIT_ROOMS", 60, 0..=1_000_000)?,
+            },
         })
     }
 }

@@ -39,9 +39,11 @@ use engines::outbox::Outbox;
 use engines::presence::Presence;
 use engines::redis::Redis;
 use engines::{mongo, mysql};
+use platform::telemetry::Audit;
 use platform::{Platform, Service};
 use service::auth::{Auth, TokenRole};
 use service::blocks::{BlockSource, Blocks};
+use service::budget::WriteBudgets;
 use service::clients::user::UserClient;
 
 pub use config::Config;
@@ -61,7 +63,7 @@ use crate::metrics::Metrics;
 use crate::outbox::Relay;
 use crate::receipts::Receipts;
 use crate::search::Search;
-use crate::state::AppState;
+use crate::state::{AppState, Budgets};
 use crate::store::{
     LOG, LegacyBackfill, Log, MembershipLog, Messages, OutboxCollection, READS, ReadMarkers, Rooms, Snapshots,
 };
@@ -71,6 +73,9 @@ use crate::writer::Writer;
 
 pub const SERVICE: Service =
     Service { name: "chat-service", title: "Chat Service", port: 8002, refusals: Detail::Object, password_flow: false };
+
+/// The actions of the audit log.
+const AUDITED: [&str; 4] = ["room_create", "member_add", "member_remove", "member_leave"];
 
 /// Builds the service and starts its background tasks. No dependency has to be available yet.
 pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError> {
@@ -104,12 +109,19 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let rooms = Rooms::new(pool.clone(), outbox.clone(), config.leave_period);
     let (markers, snapshots) = (ReadMarkers::new(&mongo), Snapshots::new(&mongo));
     let hub = Hub::new(log.clone(), messages.clone(), metrics.delivery.clone());
-    let subscribers = Subscribers::new(metrics.sse_connections.clone(), shutdown.draining_token());
+    let subscribers =
+        Subscribers::new(config.streams_per_user, metrics.sse_connections.clone(), shutdown.draining_token());
     let (activity, write_activity) = RoomActivity::new(rooms.clone());
     let queries = platform.metrics.queries("mongodb");
     let writer = Writer::start(&writer_mongo, log_relay.clone(), hub.clone(), activity, queries, shutdown);
     let membership = Membership::new(MembershipLog::new(pool), rooms.clone(), subscribers.clone(), writer.clone());
-    let typing = Typing::new(redis.clone(), hub.clone());
+    let budgets = WriteBudgets::register(redis.clone(), SERVICE.name, &platform.metrics)?;
+    let budgets = Budgets {
+        messages: budgets.per_minute("messages", config.write_limits.messages),
+        changes: budgets.per_minute("changes", config.write_limits.changes),
+        rooms: budgets.per_minute("rooms", config.write_limits.rooms),
+    };
+    let typing = Typing::new(redis.clone(), hub.clone(), budgets.changes.clone());
     let blocks = Blocks::default();
     metrics::register_gauges(&platform.metrics, &writer, &hub)?;
 
@@ -150,6 +162,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         tickets: Tickets::new(redis, auth.clone()),
         backfill: LegacyBackfill::new(&mongo),
         keep_alive: config.keep_alive,
+        audit: Audit::register(&platform.metrics, &AUDITED)?,
         auth,
         users,
         blocks,
@@ -164,6 +177,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         snapshots,
         typing,
         metrics,
+        budgets,
     };
     Ok(platform::http::app(&platform, state, api::router()))
 }

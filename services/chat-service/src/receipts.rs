@@ -46,19 +46,20 @@ impl Receipts {
         messages: Vec<(ObjectId, i64)>,
         up_to: Option<i64>,
     ) -> Result<usize> {
-        let count = messages.len();
-        if count == 0 {
+        if messages.is_empty() {
             return Ok(0);
         }
         let (event_id, at) = (Uuid::now_v7(), time::now());
-        let message_ids = messages.iter().map(|(id, _)| id.to_hex()).collect();
-        let receipt = MessagesRead { room_id: room, user_id: reader, message_ids, up_to };
-        let event = outbox::of_read(&receipt, event_id, at)?;
-        let bson_id = bson::Uuid::from_bytes(event_id.into_bytes());
-        let read = Read { room, reader, messages, up_to, at, event_id: bson_id, event: event.clone() };
-        self.markers.advance(&read).await?;
-        self.hub.broadcast_read(&receipt, Some(event_id), at);
+        let mut read = Read { room, reader, messages, up_to, at, event_id };
+        let event = self.markers.advance(&mut read, |read| outbox::of_read(&receipt(read), event_id, at)).await?;
+        let Some(event) = event else { return Ok(0) };
+        self.hub.broadcast_read(&receipt(&read), Some(event_id), at);
         self.relay.publish(vec![OutboxEntry { id: read.id(), event }]);
-        Ok(count)
+        Ok(read.messages.len())
     }
+}
+
+fn receipt(read: &Read) -> MessagesRead {
+    let message_ids = read.messages.iter().map(|(id, _)| id.to_hex()).collect();
+    MessagesRead { room_id: read.room, user_id: read.reader, message_ids, up_to: read.up_to }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use axum::extract::FromRef;
 use common::error::Result;
 use common::id::RoomId;
+use platform::telemetry::Audit;
 use service::auth::{Auth, CurrentUser};
 use service::blocks::Blocks;
+use service::budget::WriteBudget;
 use service::clients::user::UserClient;
 
 use crate::domain::{Actor, Room};
@@ -41,8 +43,21 @@ pub struct AppState {
     pub tickets: Tickets,
     pub typing: Typing,
     pub metrics: Arc<Metrics>,
+    pub audit: Audit,
+    pub budgets: Budgets,
     /// Interval of the comments that keep idle streams open.
     pub keep_alive: Duration,
+}
+
+/// The budgets of a user's writes.
+#[derive(Clone)]
+pub struct Budgets {
+    /// Messages sent.
+    pub messages: WriteBudget,
+    /// Edits, deletions, reactions, read marks, typing notifications and tickets.
+    pub changes: WriteBudget,
+    /// Rooms created, and changes of their members.
+    pub rooms: WriteBudget,
 }
 
 impl AppState {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use common::error::{Error, Result};
+use common::error::{Error, Result, json_problem};
 use common::id::{RoomId, UserId};
 use engines::redis::Redis;
 use futures_util::StreamExt;
 use moka::future::Cache;
 use redis::AsyncCommands;
 use serde::{Deserialize, Serialize};
+use service::budget::WriteBudget;
 use tokio_util::sync::CancellationToken;
 
 use crate::live::Hub;
@@ -25,6 +26,7 @@ pub struct Typing {
     redis: Redis,
     hub: Hub,
     recent: Cache<(RoomId, UserId), ()>,
+    budget: WriteBudget,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -35,19 +37,21 @@ struct Notification {
 }
 
 impl Typing {
-    pub fn new(redis: Redis, hub: Hub) -> Self {
+    pub fn new(redis: Redis, hub: Hub, budget: WriteBudget) -> Self {
         let recent = Cache::builder().max_capacity(CACHE_CAPACITY).time_to_live(MIN_INTERVAL).build();
-        Self { redis, hub, recent }
+        Self { redis, hub, recent, budget }
     }
 
     /// Publishes a notification to all replicas. Without Redis, only the streams of this replica receive it.
     ///
     /// # Errors
-    /// Returns 429 within [`MIN_INTERVAL`] of the last notification.
+    /// Returns 429 within [`MIN_INTERVAL`] of the last notification, and if the user's budget is used up.
     pub async fn publish(&self, room: RoomId, user: UserId, username: String) -> Result<()> {
         if !self.recent.entry((room, user)).or_insert(()).await.is_fresh() {
             return Err(Error::TooMany { retry_after: MIN_INTERVAL });
         }
+        // A repeat within the interval does not spend, so that a notification for each key does not use up the budget.
+        self.budget.spend(user).await?;
         let notification = Notification { room, user, username };
         let message = serde_json::to_string(&notification).map_err(Error::internal)?;
         let published: redis::RedisResult<()> = self.redis.connection().publish(self.channel(), message).await;
@@ -68,7 +72,7 @@ impl Typing {
             };
             match message.as_deref().map(serde_json::from_str::<Notification>) {
                 Some(Ok(notification)) => self.broadcast(&notification),
-                Some(Err(e)) => tracing::debug!(error = %e, "skipping an unreadable typing notification"),
+                Some(Err(e)) => tracing::debug!(error = json_problem(&e), "skipping an unreadable typing notification"),
                 None => return,
             }
         }

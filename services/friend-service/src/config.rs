@@ -14,6 +14,8 @@ pub struct Config {
     /// Lifetime of a cached confirmation that a user exists.
     pub existence_ttl: Duration,
     pub request_limits: RequestLimits,
+    /// The writes of a user in a minute; 0 is no limit.
+    pub write_limit: u64,
 }
 
 impl Config {
@@ -26,6 +28,7 @@ impl Config {
                 pending: env.number("FRIEND_REQUEST_LIMIT_PENDING", 200, 0..=1_000_000)?,
                 ended: env.number("FRIEND_REQUEST_LIMIT_ENDED", 4, 0..=1_000_000)?,
             },
+            write_limit: env.number("WRITE_LIMIT_FRIENDS", 120, 0..=1_000_000)?,
         })
     }
 }

@@ -24,9 +24,11 @@ use engines::mysql;
 use engines::outbox::Outbox;
 use engines::presence::Presence;
 use engines::redis::Redis;
+use platform::telemetry::Audit;
 use platform::{Platform, Service};
 use prometheus::IntCounterVec;
 use service::auth::{Auth, TokenRole};
+use service::budget::WriteBudgets;
 use service::clients::user::UserClient;
 
 pub use config::Config;
@@ -41,6 +43,17 @@ pub const SERVICE: Service = Service {
     refusals: Detail::Text,
     password_flow: false,
 };
+
+/// The actions of the audit log.
+const AUDITED: [&str; 7] = [
+    "request_send",
+    "request_accept",
+    "request_reject",
+    "request_cancel",
+    "friend_remove",
+    "user_block",
+    "user_unblock",
+];
 
 /// Builds the service and starts its background tasks. No dependency has to be available yet.
 pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError> {
@@ -68,10 +81,14 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         async move { outbox.run(stopping).await }
     });
 
+    let budgets = WriteBudgets::register(redis, SERVICE.name, &platform.metrics)?;
     let pairs = Pairs::new(pool.clone(), outbox);
     let friendships = Friendships::new(pool.clone(), pairs.clone(), config.request_limits);
     let blocks = Blocks::new(pool, pairs);
-    let state = AppState { auth, users, presence, friendships, blocks, names, requests: request_counter(&platform)? };
+    let audit = Audit::register(&platform.metrics, &AUDITED)?;
+    let requests = request_counter(&platform)?;
+    let budget = budgets.per_minute("friends", config.write_limit);
+    let state = AppState { auth, users, presence, friendships, blocks, names, budget, requests, audit };
     Ok(platform::http::app(&platform, state, api::router()))
 }
 

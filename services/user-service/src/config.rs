@@ -1,15 +1,20 @@
 //! The settings of user-service, from the environment. The settings that all services share are in `common::config`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use common::config::{self, ConfigError, Env};
 use common::jwt::{Algorithm, PrivateKey};
 use secrecy::SecretString;
 
+use crate::breached::BreachedPasswords;
+use crate::domain::PasswordRule;
+
 const DAY_SECONDS: u64 = 24 * 3600;
 
 const PRIVATE_KEY: &str = "JWT_PRIVATE_KEY";
 const PRIVATE_KEY_FILE: &str = "JWT_PRIVATE_KEY_FILE";
+const BREACHED_FILE: &str = "BREACHED_PASSWORDS_FILE";
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -28,6 +33,8 @@ pub struct Config {
     pub session_lifetime: Duration,
     /// The live sessions of one user.
     pub sessions_per_user: u32,
+    /// The changes of profile, password and second factor of a user in a minute; 0 is no limit.
+    pub write_limit: u64,
     pub profile_cache_ttl: Duration,
     pub exists_cache_ttl: Duration,
     /// The service from which blocks are loaded.
@@ -43,9 +50,14 @@ pub struct TokenConfig {
     pub with_email: bool,
 }
 
-/// How passwords are hashed.
+/// Which passwords are accepted, and how they are hashed.
 #[derive(Clone, Debug)]
 pub struct PasswordConfig {
+    pub rule: PasswordRule,
+    /// A new password that fewer guesses find is refused.
+    pub min_guesses: u64,
+    /// New passwords in this file are refused.
+    pub breached: Option<BreachedPasswords>,
     pub scheme: Scheme,
     /// Memory of one argon2 hash, KiB.
     pub memory_kib: u32,
@@ -93,6 +105,7 @@ impl Config {
             issuer: env.text("APP_NAME", "BigTech Chat").replace(':', " "),
             session_lifetime: Duration::from_secs(DAY_SECONDS * env.number("SESSION_MAX_DAYS", 90, 1..=3650)?),
             sessions_per_user: env.number("SESSIONS_PER_USER", 100, 1..=10_000)? as u32,
+            write_limit: env.number("WRITE_LIMIT_PROFILE", 60, 0..=1_000_000)?,
             profile_cache_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=DAY_SECONDS)?,
             exists_cache_ttl: env.seconds("CACHE_TTL_USER_EXISTS", 60, 1..=DAY_SECONDS)?,
             friend_service_url: platform::config::service_url(env, "FRIEND_SERVICE_URL", "http://localhost:8003")?,
@@ -144,8 +157,22 @@ impl PasswordConfig {
             "bcrypt" => Scheme::Bcrypt,
             other => return Err(config::error("PASSWORD_SCHEME", format!("{other:?} is neither argon2id nor bcrypt"))),
         };
+        // NIST SP 800-63B-4 asks for 15 characters of a password that is the only factor; ASVS 5.0 recommends them.
+        let min_length = env.number("PASSWORD_MIN_LENGTH", 15, 8..=64)? as usize;
+        let rule = match env.get("PASSWORD_RULE").unwrap_or("original") {
+            "original" => PasswordRule::Original,
+            "length" => PasswordRule::Length { min: min_length },
+            other => return Err(config::error("PASSWORD_RULE", format!("{other:?} is neither original nor length"))),
+        };
+        let breached = env.get(BREACHED_FILE).map(|path| {
+            let opened = BreachedPasswords::open(Path::new(path));
+            opened.map_err(|e| config::error(BREACHED_FILE, format!("{path:?} cannot be used: {e}")))
+        });
         let parallelism = env.number("ARGON2_PARALLELISM", 1, 1..=16)?;
         Ok(Self {
+            rule,
+            min_guesses: env.number("PASSWORD_MIN_GUESSES", 100_000, 0..=1_000_000_000_000)?,
+            breached: breached.transpose()?,
             scheme,
             memory_kib: env.number("ARGON2_MEMORY_KIB", 19_456, 8 * parallelism..=1_048_576)? as u32,
             iterations: env.number("ARGON2_ITERATIONS", 2, 1..=100)? as u32,
@@ -214,6 +241,23 @@ mod tests {
             assert!(found.starts_with(problem) && !found.contains("a-secret"), "{found}");
         }
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_of_breached_passwords_that_cannot_be_used_refuses_the_start() {
+        let problem = read("BREACHED_PASSWORDS_FILE", "/nowhere.txt").unwrap_err().to_string();
+        assert!(
+            problem.starts_with("BREACHED_PASSWORDS_FILE: \"/nowhere.txt\" cannot be used: No such file"),
+            "{problem}"
+        );
+        assert!(read("BREACHED_PASSWORDS_FILE", "/").is_err(), "a directory");
+    }
+
+    #[test]
+    fn the_rule_for_passwords_is_that_of_the_original_unless_it_is_length() {
+        assert_eq!(read("APP_NAME", "x").unwrap().passwords.rule, PasswordRule::Original);
+        assert_eq!(read("PASSWORD_RULE", "length").unwrap().passwords.rule, PasswordRule::Length { min: 15 });
+        assert!(read("PASSWORD_RULE", "none").is_err() && read("PASSWORD_MIN_LENGTH", "7").is_err());
     }
 
     #[test]

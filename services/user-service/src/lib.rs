@@ -23,6 +23,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test panics where it fails"))]
 
 mod api;
+mod breached;
 mod config;
 mod domain;
 mod metrics;
@@ -31,6 +32,8 @@ mod state;
 mod store;
 mod tasks;
 mod vault;
+
+use std::sync::Arc;
 
 use axum::Router;
 use common::error::{BoxError, Detail};
@@ -42,8 +45,9 @@ use engines::presence::Presence;
 use engines::redis::Redis;
 use platform::telemetry::Audit;
 use platform::{Platform, Service};
-use service::auth::{Auth, TokenRole};
+use service::auth::{Auth, RevocationSource, TokenRole};
 use service::blocks::{BlockSource, Blocks};
+use service::budget::WriteBudgets;
 
 pub use config::{Config, LimitConfig, PasswordConfig, Scheme, TokenConfig};
 
@@ -57,10 +61,10 @@ use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::state::AppState;
 use crate::store::{
-    Accounts, Directory, EmailForms, ExistingAccounts, LoginNetworks, OnlineStatus, ProfileCache, Profiles, RateLimits,
-    SecondFactors, SessionBounds, Sessions,
+    Accounts, ComparedForms, Deactivations, Directory, Emails, ExistingAccounts, LoginNetworks, OnlineStatus,
+    ProfileCache, Profiles, RateLimits, SecondFactors, SessionBounds, Sessions,
 };
-use crate::tasks::{EmailFormBackfill, PresenceSweeper, RevocationSync};
+use crate::tasks::{ComparedFormBackfill, PresenceSweeper, RevocationSync, SessionPruning};
 use crate::vault::Vault;
 
 pub const SERVICE: Service =
@@ -94,26 +98,31 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     mysql::prepare(&pool, &platform.health, "user", || sqlx::migrate!());
 
     let presence = Presence::new(redis.clone(), base.online_ttl);
-    let TokenConfig { private_key, with_email } = config.tokens;
-    let auth = Auth::new(&platform, &redis, presence.clone(), TokenRole::Issuer { private_key, with_email })?;
     let producer = Producer::new(&base.kafka, platform.metrics.registry())?;
     let topics = base.kafka.topics.clone();
     let outbox = Outbox::new(pool.clone(), "user", producer.clone(), topics, &platform.metrics);
 
-    let cache = ProfileCache::new(redis.clone(), presence.clone(), config.profile_cache_ttl, &platform.metrics);
-    let accounts = Accounts::new(pool.clone(), outbox.clone());
     let bounds = SessionBounds {
         refresh_lifetime: config.refresh_lifetime,
         lifetime: config.session_lifetime,
+        token_lifetime: base.access_token_lifetime,
         per_user: config.sessions_per_user,
     };
-    let sessions = Sessions::new(pool.clone(), outbox.clone(), presence.clone(), bounds);
+    let login_networks = LoginNetworks::new(&config.limits);
+    let sessions = Sessions::new(pool.clone(), outbox.clone(), presence.clone(), login_networks.clone(), bounds);
+    let TokenConfig { private_key, with_email } = config.tokens;
+    let role = TokenRole::Issuer { private_key, with_email, revocations: revocation_source(&sessions) };
+    let auth = Auth::new(&platform, &redis, presence.clone(), role)?;
+
+    let cache = ProfileCache::new(redis.clone(), presence.clone(), config.profile_cache_ttl, &platform.metrics);
+    let accounts = Accounts::new(pool.clone(), outbox.clone());
     let profiles = Profiles::new(pool.clone(), outbox.clone(), cache.clone());
     let directory = Directory::new(pool.clone());
+    let emails = Emails::new(pool.clone());
     let vault = config.mfa_secret_key.as_ref().map(|key| Vault::new(key, config.mfa_secret_key_previous.as_ref()));
-    let second_factors = SecondFactors::new(pool.clone(), vault);
-    let login_networks = LoginNetworks::new(pool.clone(), &config.limits);
-    let email_forms = EmailForms::new(pool.clone());
+    let second_factors = SecondFactors::new(pool.clone(), outbox.clone(), vault);
+    let compared_forms = ComparedForms::new(pool.clone());
+    let deactivations = Deactivations::new(pool.clone());
     let status = OnlineStatus::new(pool, outbox.clone(), presence.clone(), cache);
 
     let stopping = shutdown.stopping_token();
@@ -124,16 +133,16 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let sweeper = PresenceSweeper::new(status, presence.clone(), metrics.online_users.clone());
     shutdown.spawn(sweeper.run(stopping.clone()));
     let revocation_sync = RevocationSync::new(
-        accounts.clone(),
+        deactivations,
         sessions.clone(),
         directory.clone(),
         profiles.clone(),
         auth.revocations().clone(),
-        redis.clone(),
         auth.tokens().lifetime(),
     );
     shutdown.spawn(revocation_sync.run(stopping.clone()));
-    shutdown.spawn(EmailFormBackfill::new(email_forms).run(stopping.clone()));
+    shutdown.spawn(SessionPruning::new(sessions.clone()).run(stopping.clone()));
+    shutdown.spawn(ComparedFormBackfill::new(compared_forms).run(stopping.clone()));
     shutdown.spawn(tasks::backfill_search_index(directory.clone(), stopping));
 
     let tail = Tail::start(&base.kafka, &producer, &[&base.kafka.topics.friend_events], shutdown.stopping_token())?;
@@ -142,13 +151,16 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     tokio::spawn(blocks.clone().load(source, tail.ready()));
     shutdown.spawn(blocks.clone().follow(tail));
 
+    let budgets = WriteBudgets::register(redis.clone(), SERVICE.name, &platform.metrics)?;
     let state = AppState {
         auth,
         presence,
         passwords: Passwords::new(&config.passwords, &platform.metrics)?,
         limits: RateLimits::new(redis, config.limits),
+        budget: budgets.per_minute("profile", config.write_limit),
         login_networks,
         accounts,
+        emails,
         existing: ExistingAccounts::new(profiles.clone(), config.exists_cache_ttl),
         sessions,
         second_factors,
@@ -160,4 +172,13 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         issuer: config.issuer.into(),
     };
     Ok(platform::http::app(&platform, state, api::router()))
+}
+
+/// Looks up revocations in MySQL while Redis cannot tell.
+fn revocation_source(sessions: &Sessions) -> RevocationSource {
+    let sessions = sessions.clone();
+    Arc::new(move |session, user| {
+        let sessions = sessions.clone();
+        Box::pin(async move { sessions.is_revoked(&session, user).await })
+    })
 }

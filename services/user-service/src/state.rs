@@ -7,11 +7,12 @@ use engines::presence::Presence;
 use platform::telemetry::Audit;
 use service::auth::Auth;
 use service::blocks::Blocks;
+use service::budget::WriteBudget;
 
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::store::{
-    Accounts, Directory, ExistingAccounts, LoginNetworks, Profiles, RateLimits, SecondFactors, Sessions,
+    Accounts, Directory, Emails, ExistingAccounts, LoginNetworks, Profiles, RateLimits, SecondFactors, Sessions,
 };
 
 /// Cheap to clone: every field is a handle.
@@ -21,8 +22,11 @@ pub struct AppState {
     pub presence: Presence,
     pub passwords: Passwords,
     pub limits: RateLimits,
+    /// The budget of a user's changes of profile, password and second factor.
+    pub budget: WriteBudget,
     pub login_networks: LoginNetworks,
     pub accounts: Accounts,
+    pub emails: Emails,
     pub existing: ExistingAccounts,
     pub sessions: Sessions,
     pub second_factors: SecondFactors,
@@ -39,7 +43,9 @@ pub struct AppState {
 impl AppState {
     /// Publishes to all services that sessions were revoked. If Redis fails, `RevocationSync` repeats the write.
     pub async fn publish_revocations(&self, sessions: &[String]) {
-        if let Err(e) = self.auth.revocations().revoke(sessions, self.auth.tokens().lifetime()).await {
+        let lifetime = self.auth.tokens().lifetime();
+        let revoked: Vec<_> = sessions.iter().map(|session| (session.clone(), lifetime)).collect();
+        if let Err(e) = self.auth.revocations().revoke(&revoked).await {
             tracing::warn!(error = %e, "revocations were not written to Redis, they are retried");
         }
     }

@@ -6,6 +6,7 @@
 //! read.
 
 mod envelope;
+mod values;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use serde_json::Value;
 use crate::input::Invalid;
 
 pub use envelope::{Detail, ErrorBody, FieldError};
+pub use values::{json_problem, without_values};
 
 /// The result of a handler or a domain rule.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

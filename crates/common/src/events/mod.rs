@@ -5,6 +5,7 @@
 
 pub mod chat;
 pub mod friend;
+pub mod notification;
 pub mod topics;
 pub mod user;
 
@@ -40,6 +41,8 @@ pub enum Stream {
     MessageEvents,
     /// Rooms and memberships.
     ChatEvents,
+    /// Notices to the owners of accounts.
+    NotificationEvents,
 }
 
 /// The version of the schemas. It grows when a field changes its meaning, not when a field is added.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::chat::*;
 use super::friend::*;
+use super::notification::*;
 use super::topics::TopicNames;
 use super::user::*;
 use super::*;
@@ -34,6 +35,14 @@ fn sample<E: Event + PartialEq + std::fmt::Debug>(event: E) -> Sample {
     let topic = TopicNames::default().of(E::STREAM).to_owned();
     assert_eq!(serde_json::from_slice::<E>(&payload).unwrap(), event);
     Sample { name: E::TYPE, topic, key: event.key(), json: serde_json::from_slice(&payload).unwrap() }
+}
+
+fn origin() -> Origin {
+    Origin {
+        session_id: Some(Uuid::from_u128(0x5b0c_1f2e_9d3a_4e57_8c61_2a7f_b3d9_e004)),
+        address: Some("203.0.113.7".parse().unwrap()),
+        user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0".to_owned()),
+    }
 }
 
 fn samples() -> Vec<Sample> {
@@ -107,6 +116,13 @@ fn samples() -> Vec<Sample> {
         }),
         sample(MemberAdded { room_id: room, user_id: UserId(3099), by: ann }),
         sample(MemberLeft { room_id: room, user_id: UserId(3099), by: UserId(3099) }),
+        sample(LoginFromNewNetwork { user_id: ann, origin: origin() }),
+        sample(PasswordChanged { user_id: ann, origin: origin(), ended_sessions: 2 }),
+        sample(RefreshTokenReused { user_id: ann, origin: origin() }),
+        sample(SecondFactorEnabled { user_id: ann, origin: origin() }),
+        sample(SecondFactorDisabled { user_id: ann, origin: origin(), by_recovery_code: false }),
+        sample(RecoveryCodeUsed { user_id: ann, origin: Origin { session_id: None, ..origin() }, codes_left: 9 }),
+        sample(RecoveryCodesRenewed { user_id: ann, origin: origin(), by_recovery_code: false }),
     ]
 }
 

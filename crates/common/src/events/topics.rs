@@ -15,6 +15,8 @@ pub struct TopicNames {
     pub message_events: String,
     /// The topic of [`Stream::ChatEvents`].
     pub chat_events: String,
+    /// The topic of [`Stream::NotificationEvents`].
+    pub notification_events: String,
 }
 
 impl Default for TopicNames {
@@ -33,6 +35,7 @@ impl TopicNames {
             friend_events: name("friend.events"),
             message_events: name("message.events"),
             chat_events: name("chat.events"),
+            notification_events: name("notification.events"),
         }
     }
 
@@ -44,11 +47,18 @@ impl TopicNames {
             Stream::FriendEvents => &self.friend_events,
             Stream::MessageEvents => &self.message_events,
             Stream::ChatEvents => &self.chat_events,
+            Stream::NotificationEvents => &self.notification_events,
         }
     }
 
     /// The topics of all streams.
-    pub fn all(&self) -> [&str; 5] {
+    pub fn all(&self) -> [&str; 6] {
+        let [user, status, friend, message, chat] = self.consumed();
+        [user, status, friend, message, chat, &self.notification_events]
+    }
+
+    /// The topics that services consume. Each has a topic of dead letters.
+    pub fn consumed(&self) -> [&str; 5] {
         [&self.user_events, &self.user_online_status, &self.friend_events, &self.message_events, &self.chat_events]
     }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::response::{expect, id, text};
 
-const PASSWORD: &str = "Passw0rd!";
+const PASSWORD: &str = "Ta11-tulips!";
 
 pub struct Person {
     pub email: String,

@@ -1,7 +1,7 @@
 //! Received events, this system's and the original's.
 
 use chrono::{DateTime, Utc};
-use common::error::Error;
+use common::error::{Error, json_problem};
 use common::events::Event;
 use common::time;
 use serde::Deserialize;
@@ -61,7 +61,7 @@ impl Received {
         if !self.is::<E>() {
             return Err(Error::internal(format!("{} is not {}", self.event_type, E::TYPE)));
         }
-        serde_json::from_slice(&self.record.payload).map_err(Error::internal)
+        serde_json::from_slice(&self.record.payload).map_err(|e| Error::internal(json_problem(&e)))
     }
 
     /// The key of the record.
@@ -72,10 +72,11 @@ impl Received {
 
 impl Head {
     fn read(record: &Fetched) -> Result<(String, Option<Uuid>, u64, DateTime<Utc>), String> {
-        let head: Self = serde_json::from_slice(&record.payload).map_err(|e| format!("not an event: {e}"))?;
+        let head: Self =
+            serde_json::from_slice(&record.payload).map_err(|e| format!("not an event: {}", json_problem(&e)))?;
         let event_type = head.event_type.or(head.__event_type__).ok_or("no event_type")?;
         let timestamp = match head.timestamp {
-            Some(text) => time::parse(&text).map_err(|_| format!("no time: {text}"))?,
+            Some(text) => time::parse(&text).map_err(|_| "its timestamp is no time")?,
             None => record.at,
         };
         Ok((event_type, head.event_id, head.version, timestamp))
@@ -85,7 +86,7 @@ impl Head {
 /// A record that is no event.
 #[derive(Debug)]
 pub struct Malformed {
-    /// The reason, for the dead letter.
+    /// The reason, for the dead letter and the log, without values of the record.
     pub reason: String,
     /// The record.
     pub record: Fetched,

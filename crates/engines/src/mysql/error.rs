@@ -1,6 +1,6 @@
 //! The errors of MySQL.
 
-use common::error::Error as CommonError;
+use common::error::{self, Error as CommonError};
 use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol};
 use sqlx::mysql::MySqlDatabaseError;
 
@@ -19,8 +19,8 @@ impl From<sqlx::Error> for Error {
     fn from(e: sqlx::Error) -> Self {
         let error = match number(&e) {
             _ if passes(&e) => CommonError::unavailable("mysql", e),
-            Some(number) => CommonError::internal(format!("MySQL error {number}: {}", without_values(&e.to_string()))),
-            None => CommonError::internal(e),
+            Some(number) => CommonError::internal(format!("MySQL error {number}: {}", of_statement(&e.to_string()))),
+            None => CommonError::internal(error::without_values(&e.to_string())),
         };
         error.into()
     }
@@ -28,7 +28,7 @@ impl From<sqlx::Error> for Error {
 
 /// The text of an error without the values of the statement, which it quotes and which may be personal data: the text up to
 /// the first quotation mark, and from the key or column on, which it names last.
-fn without_values(text: &str) -> String {
+fn of_statement(text: &str) -> String {
     let Some(first) = text.find('\'') else { return text.to_owned() };
     let named = [" for key ", " for column "].into_iter().filter_map(|name| text.rfind(name)).max();
     let rest = named.filter(|named| *named > first).map_or("", |named| &text[named..]);
@@ -86,7 +86,7 @@ mod tests {
             ("Data too long for column 'name' at row 1", "Data too long for column …"),
             ("Out of range", "Out of range"),
         ] {
-            assert_eq!(without_values(text), shown);
+            assert_eq!(of_statement(text), shown);
         }
     }
 }

@@ -18,6 +18,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::http::{document, layers};
 use crate::platform::Platform;
+use crate::telemetry::panics;
 
 /// Mounts the API with and without `/api`, and adds documents, health, metrics, error answers, CORS and logs.
 pub fn app<S>(platform: &Platform, state: S, api: OpenApiRouter<S>) -> Router
@@ -98,9 +99,7 @@ async fn metrics(State(platform): State<Platform>) -> Response {
 }
 
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-    Error::internal(format!("panic: {text}")).into_response()
+    Error::internal(format!("panic: {}", panics::text(&*panic))).into_response()
 }
 
 fn cors(origins: &[HeaderValue]) -> CorsLayer {

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::response::sse::{Event, Sse};
@@ -11,6 +12,7 @@ use futures_util::stream;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -123,6 +125,26 @@ async fn a_stream_outlives_the_timeouts_of_requests() {
 }
 
 #[tokio::test]
+async fn a_stream_whose_client_stops_reading_is_ended() {
+    let (ended, end) = oneshot::channel::<()>();
+    let ended = Arc::new(Mutex::new(Some(ended)));
+    let events = move || async move {
+        let until_dropped = ended.lock().unwrap().take();
+        Sse::new(stream::repeat_with(move || {
+            let _ = &until_dropped;
+            Ok::<_, Infallible>(Event::default().data("x".repeat(60_000)))
+        }))
+    };
+    let settings = [("HTTP_WRITE_TIMEOUT", SHORT.0)];
+    let to = start(platform(Detail::Text, &settings), OpenApiRouter::new().route("/stream", get(events))).await;
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    stream.write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0);
+
+    timeout(PATIENCE, end).await.expect("the server ends the stream").unwrap_err();
+}
+
+#[tokio::test]
 async fn connections_over_the_limit_are_closed_at_once() {
     let platform = platform(Detail::Text, &[("HTTP_MAX_CONNECTIONS", "10")]);
     let to = start(platform.clone(), routes()).await;
@@ -171,6 +193,34 @@ async fn large_targets_and_headers_are_refused() {
     ] {
         assert_eq!(parsed(&exchange(to, &request).await).0, status);
     }
+}
+
+#[tokio::test]
+async fn a_request_with_two_readings_of_its_length_is_refused_or_read_as_chunks() {
+    // Ends a connection that waits for another request.
+    let to = start_with(&[("HTTP_HEADER_TIMEOUT", SHORT.0)]).await;
+    let post = |header: &str, body: &str| format!("POST /body HTTP/1.1\r\nhost: x\r\n{header}\r\n\r\n{body}");
+    for header in [
+        "content-length: 2\r\ncontent-length: 3",
+        "content-length: 2, 3",
+        "content-length: +2",
+        "content-length: 0x2",
+        "content-length : 2",
+        "content-length: 2\r\n content-length: 3",
+        "transfer-encoding: xchunked",
+        "transfer-encoding: chunked, identity",
+        "transfer-encoding : chunked",
+    ] {
+        let answer = exchange(to, &post(header, "{}GET /health HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+        assert_eq!(parsed(&answer).0, "400", "{header:?}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{header:?}: {answer}");
+    }
+    // The chunks decide, so that what follows the stated length is no request of its own.
+    let hidden = "GET /health HTTP/1.1\r\nhost: x\r\n\r\n";
+    let chunk = format!("{:x}\r\n{hidden}\r\n0\r\n\r\n", hidden.len());
+    let answer = exchange(to, &post("content-length: 4\r\ntransfer-encoding: chunked", &chunk)).await;
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    assert!(!answer.contains("HTTP/1.1 200"), "{answer}");
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use axum::extract::{FromRequest, FromRequestParts, RawPathParams, RawQuery, Request};
+use axum::body::HttpBody;
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, RawPathParams, RawQuery, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use common::error::{Error, PATH_NOT_FOUND, Rejected, Result};
@@ -51,12 +52,24 @@ impl<S: Send + Sync, T: Input> FromRequest<S> for Valid<T> {
     }
 }
 
+/// None for an empty body.
+impl<S: Send + Sync, T: Input> OptionalFromRequest<S> for Valid<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>> {
+        if request.body().is_end_stream() {
+            return Ok(None);
+        }
+        <Self as FromRequest<S>>::from_request(request, state).await.map(Some)
+    }
+}
+
 impl<S: Send + Sync, T: Input> FromRequest<S> for FormOrJson<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
         if !is_form(request.headers()) {
-            return Valid::from_request(request, state).await.map(|Valid(input)| Self(input));
+            return <Valid<T> as FromRequest<S>>::from_request(request, state).await.map(|Valid(input)| Self(input));
         }
         let body = body(request).await?;
         read("body", || pairs(&body)).map(Self)

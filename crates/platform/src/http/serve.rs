@@ -16,6 +16,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
 use crate::http::layers::MAX_HEADER_BYTES;
@@ -46,11 +47,19 @@ pub async fn serve(listener: TcpListener, app: Router, platform: &Platform) {
         if let Err(e) = stream.set_nodelay(true) {
             tracing::debug!(error = %e, "TCP_NODELAY refused");
         }
+        // A peer that vanished acknowledges nothing, while what was written fits the buffers of the kernel.
+        #[cfg(target_os = "linux")]
+        if let Err(e) = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(limits.write)) {
+            tracing::debug!(error = %e, "TCP_USER_TIMEOUT refused");
+        }
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(limits.write));
         let app = app.clone().map_request(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
             request.map(Body::new)
         });
-        let served = graceful.watch(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app)));
+        let served =
+            graceful.watch(http.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(app)));
         tokio::spawn(async move {
             if let Err(e) = served.await {
                 tracing::trace!(error = %e, "connection ended");

@@ -3,6 +3,7 @@
 pub mod audit;
 mod logs;
 mod metrics;
+pub(crate) mod panics;
 mod pools;
 mod statements;
 pub mod trace;
@@ -26,7 +27,7 @@ pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
 }
 
-/// Starts the log on stdout, the durations of SQL statements, and traces if an endpoint is configured. A process calls
+/// Starts the log on stdout, which has panics too, the durations of SQL statements, and traces if an endpoint is configured. A process calls
 /// it once.
 ///
 /// # Errors
@@ -41,6 +42,7 @@ pub fn start(service: &'static str, config: &Base, metrics: &Metrics) -> Result<
         .with(statements::layer(metrics.queries("mysql")))
         .with(traces.as_ref().map(|provider| trace::layer(provider).boxed()))
         .init();
+    panics::log();
     Ok(Telemetry { traces })
 }
 
@@ -50,6 +52,7 @@ pub fn start(service: &'static str, config: &Base, metrics: &Metrics) -> Result<
 /// Panics if a subscriber is already set.
 pub fn start_logs(config: &LogConfig) {
     tracing_subscriber::registry().with(logs::layer(config)).init();
+    panics::log();
 }
 
 impl Telemetry {

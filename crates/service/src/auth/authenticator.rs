@@ -52,7 +52,7 @@ impl Auth {
             ring,
             loader,
             services: config.service_secret_key.as_ref().map(|key| ServiceTokens::new(key, platform.service.name)),
-            revocations: Revocations::new(redis.clone(), &platform.metrics)?,
+            revocations: Revocations::new(redis.clone(), role.revocations(), &platform.metrics)?,
             presence,
             allow_anonymous_services: config.allow_anonymous_service_calls,
             anonymous_calls,

@@ -9,6 +9,6 @@ mod user;
 
 pub use authenticator::Auth;
 pub use extract::{ServiceCaller, UserOrService};
-pub use revocations::Revocations;
+pub use revocations::{RevocationSource, Revocations};
 pub use role::TokenRole;
 pub use user::CurrentUser;

@@ -3,6 +3,8 @@
 use common::jwt::{AccessTokens, Algorithm, KeyRing, PrivateKey};
 use platform::config::Base;
 
+use super::revocations::RevocationSource;
+
 /// The role of a service for access tokens: user-service issues them, the others verify them.
 #[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum TokenRole {
@@ -12,6 +14,8 @@ pub enum TokenRole {
         private_key: Option<PrivateKey>,
         /// Whether they have the claim `email`.
         with_email: bool,
+        /// Tells which sessions are revoked, while Redis cannot.
+        revocations: RevocationSource,
     },
     /// Every other service verifies them.
     Verifier {
@@ -42,6 +46,14 @@ impl TokenRole {
         Some(ring)
     }
 
+    /// The source of revocations behind Redis.
+    pub(super) fn revocations(&self) -> Option<RevocationSource> {
+        match self {
+            Self::Issuer { revocations, .. } => Some(revocations.clone()),
+            Self::Verifier { .. } => None,
+        }
+    }
+
     pub(super) fn tokens(&self, config: &Base, ring: Option<KeyRing>) -> AccessTokens {
         let mut tokens = AccessTokens::accepting_none(config.access_token_lifetime);
         if let Some(secret) = &config.secret_key {
@@ -50,7 +62,7 @@ impl TokenRole {
         if let Some(ring) = ring {
             tokens = tokens.accept_keys(ring);
         }
-        if let Self::Issuer { private_key, with_email } = self {
+        if let Self::Issuer { private_key, with_email, .. } = self {
             tokens = match (config.algorithm, &config.secret_key, private_key) {
                 (Algorithm::Hs256, Some(secret), _) => tokens.sign_with_secret(secret),
                 (_, _, Some(key)) => tokens.sign_with(key),

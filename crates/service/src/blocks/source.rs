@@ -7,6 +7,7 @@ use backon::{ExponentialBuilder, Retryable};
 use common::error::BoxError;
 use common::id::UserId;
 use common::jwt::ServiceTokens;
+use reqwest::redirect::Policy;
 use serde::Deserialize;
 
 use super::Pair;
@@ -47,7 +48,7 @@ impl BlockSource {
     /// # Errors
     /// Returns an error if the HTTP client cannot be built.
     pub fn new(friend_service_url: &str, timeout: Duration, auth: &Auth) -> Result<Self, BoxError> {
-        let http = reqwest::Client::builder().no_proxy().timeout(timeout).build()?;
+        let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(timeout).build()?;
         let url = format!("{friend_service_url}/api/friends/blocks");
         Ok(Self { http, url, tokens: auth.service_tokens().cloned() })
     }

@@ -59,7 +59,7 @@ async fn replay(kafka: &KafkaConfig, names: &[Name]) -> Result<(), BoxError> {
 
 /// The named topics, or all topics that have dead letters.
 fn chosen<'a>(names: &'a TopicNames, wanted: &[String]) -> Result<Vec<&'a str>, BoxError> {
-    let all = names.all();
+    let all = names.consumed();
     if let Some(unknown) = wanted.iter().find(|topic| !all.contains(&topic.as_str())) {
         return Err(format!("{unknown:?} has no dead letters; there are {}", all.join(", ")).into());
     }
@@ -67,7 +67,7 @@ fn chosen<'a>(names: &'a TopicNames, wanted: &[String]) -> Result<Vec<&'a str>, 
 }
 
 fn named(kafka: &KafkaConfig, names: &[String]) -> Result<Vec<Name>, BoxError> {
-    let has_letters = |name: &Name| kafka.topics.all().contains(&name.topic.as_str());
+    let has_letters = |name: &Name| kafka.topics.consumed().contains(&name.topic.as_str());
     let read = |text: &String| {
         Name::read(text).filter(has_letters).ok_or_else(|| format!("{text:?} names no letter; {USAGE}"))
     };

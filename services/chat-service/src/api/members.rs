@@ -16,10 +16,12 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::responses::UnverifiedUsers;
+use super::audit::Roster;
+use super::responses::{BudgetUsedUp, UnverifiedUsers};
 use super::rooms::{RoomBody, UserIds, described, existing_users};
 use crate::blocks::allow_invitation;
 use crate::state::AppState;
+use crate::store::MembershipRecord;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(add)).routes(routes!(remove))
@@ -51,6 +53,7 @@ impl Input for NewMembers {}
         ),
         (status = 404, description = "The room or a user does not exist", body = ErrorBody),
         (status = 422, description = "The room is a direct room, or would have more than 500 members", body = ErrorBody),
+        BudgetUsedUp,
         UnverifiedUsers,
     ),
 )]
@@ -60,16 +63,30 @@ async fn add(
     Path(room): Path<RoomId>,
     Valid(NewMembers { user_ids }): Valid<NewMembers>,
 ) -> Result<Json<RoomBody>> {
-    let current = app.rooms.for_member_uncached(room, me.id).await?;
-    let new = current.newcomers(me.id, &user_ids.0)?;
-    let profiles = existing_users(&app, &new).await?;
-    allow_invitation(&app.blocks, me.id, &new)?;
-    let names: HashMap<UserId, String> = profiles.iter().map(|(id, profile)| (*id, profile.username.clone())).collect();
-    if app.rooms.add(room, &app.actor(&me).await, &new, &names).await?.is_some() {
+    app.budgets.rooms.spend(me.id).await?;
+    let added = add_all(&app, &me, room, &user_ids.0).await;
+    match &added {
+        Ok(None) => {}
+        Ok(Some(record)) => {
+            app.audit.record("member_add", Some(me.id), Roster { room: Some(room), users: record.users() }, &added);
+        }
+        Err(_) => app.audit.record("member_add", Some(me.id), room, &added),
+    }
+    if added?.is_some() {
         app.membership.apply_own_change(room).await?;
     }
     let room = app.rooms.for_member_uncached(room, me.id).await?;
     described(&app, &me, (*room).clone()).await
+}
+
+/// Adds the users who are not members yet; none if there are none.
+async fn add_all(app: &AppState, me: &CurrentUser, room: RoomId, users: &[UserId]) -> Result<Option<MembershipRecord>> {
+    let current = app.rooms.for_member_uncached(room, me.id).await?;
+    let new = current.newcomers(me.id, users)?;
+    let profiles = existing_users(app, &new).await?;
+    allow_invitation(&app.blocks, me.id, &new)?;
+    let names: HashMap<UserId, String> = profiles.iter().map(|(id, profile)| (*id, profile.username.clone())).collect();
+    Ok(app.rooms.add(room, &app.actor(me).await, &new, &names).await?)
 }
 
 /// The parameters of a path that names a member.
@@ -101,6 +118,7 @@ struct Left {
         (status = 403, description = "The caller is not a member, or removes another member without being the creator", body = ErrorBody),
         (status = 404, description = "The room or the member does not exist", body = ErrorBody),
         (status = 422, description = "The room is a direct room", body = ErrorBody),
+        BudgetUsedUp,
     ),
 )]
 async fn remove(
@@ -108,10 +126,17 @@ async fn remove(
     me: CurrentUser,
     Path(MemberPath { room_id: room, user_id: user }): Path<MemberPath>,
 ) -> Result<Response> {
-    app.rooms.for_member_uncached(room, me.id).await?.may_remove(me.id, user)?;
-    let profiles = app.users.available_profiles(&[user]).await;
-    let name = profiles.get(&user).map(|profile| profile.username.clone());
-    app.rooms.remove(room, &app.actor(&me).await, user, name.as_ref()).await?;
+    app.budgets.rooms.spend(me.id).await?;
+    let removed = async {
+        app.rooms.for_member_uncached(room, me.id).await?.may_remove(me.id, user)?;
+        let profiles = app.users.available_profiles(&[user]).await;
+        let name = profiles.get(&user).map(|profile| profile.username.clone());
+        Ok(app.rooms.remove(room, &app.actor(&me).await, user, name.as_ref()).await?)
+    };
+    let removed = removed.await;
+    let action = if user == me.id { "member_leave" } else { "member_remove" };
+    app.audit.record(action, Some(me.id), Roster { room: Some(room), users: &[user] }, &removed);
+    removed?;
     app.membership.apply_own_change(room).await?;
     if user == me.id {
         return Ok(Json(Left { message: "You have left the group" }).into_response());

@@ -1,5 +1,6 @@
 //! HTTP: one file per resource.
 
+mod audit;
 mod members;
 mod messages;
 mod reads;

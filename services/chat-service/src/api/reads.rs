@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::responses::RoomErrors;
+use super::responses::{BudgetUsedUp, RoomErrors};
 use crate::domain::Message;
 use crate::state::AppState;
 
@@ -81,10 +81,12 @@ struct ReadAnswer {
     responses(
         (status = 200, description = "The messages are read", body = ReadAnswer),
         (status = 400, description = "`INVALID_INPUT`: an empty list, or messages of another room", body = ErrorBody),
+        BudgetUsedUp,
         RoomErrors,
     ),
 )]
 async fn read(State(app): State<AppState>, me: CurrentUser, Valid(to_read): Valid<ToRead>) -> Result<Json<ReadAnswer>> {
+    app.budgets.changes.spend(me.id).await?;
     let room = app.room(to_read.room_id, &me).await?;
     let read_count = match to_read.message_ids {
         None => app.receipts.read_room(me.id, &room).await?,

@@ -28,6 +28,14 @@ pub enum MessageErrors {
 #[response(status = 422, description = "The input is invalid")]
 pub struct InvalidInput(ErrorBody);
 
+/// The caller writes too much.
+#[derive(IntoResponses)]
+#[response(
+    status = 429,
+    description = "The caller's budget of such writes in a minute is used up; nothing was changed"
+)]
+pub struct BudgetUsedUp(ErrorBody);
+
 #[derive(IntoResponses)]
 #[response(status = 503, description = "user-service cannot verify that the users exist")]
 pub struct UnverifiedUsers(ErrorBody);

@@ -20,7 +20,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::responses::{InvalidInput, UnverifiedUsers};
+use super::audit::Roster;
+use super::responses::{BudgetUsedUp, InvalidInput, UnverifiedUsers};
 use crate::blocks::allow_invitation;
 use crate::domain::{DirectPair, MAX_MEMBERS, MessageType, Room, RoomKind, others};
 use crate::state::AppState;
@@ -121,6 +122,7 @@ async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<P
         (status = 403, description = "`BLOCKED`: the room does not exist, and one of the two has blocked the other", body = ErrorBody),
         (status = 404, description = "The user does not exist", body = ErrorBody),
         (status = 422, description = "`CANNOT_CHAT_SELF`, or an invalid id", body = ErrorBody),
+        BudgetUsedUp,
         UnverifiedUsers,
     ),
 )]
@@ -139,11 +141,21 @@ async fn direct_room(app: &AppState, me: &CurrentUser, other: UserId) -> Result<
     if let Some(room) = app.rooms.direct(pair).await? {
         return Ok((room, false));
     }
-    if !app.users.exists(other).await? {
-        return Err(no_such_user());
+    app.budgets.rooms.spend(me.id).await?;
+    let opened = async {
+        if !app.users.exists(other).await? {
+            return Err(no_such_user());
+        }
+        allow_invitation(&app.blocks, me.id, &[other])?;
+        Ok(app.rooms.create_direct(pair, me.id).await?)
+    };
+    let opened = opened.await;
+    // A concurrent request may have created the room.
+    if !matches!(opened, Ok((_, false))) {
+        let room = opened.as_ref().ok().map(|(room, _)| room.id);
+        app.audit.record("room_create", Some(me.id), Roster { room, users: &[other] }, &opened);
     }
-    allow_invitation(&app.blocks, me.id, &[other])?;
-    let (room, new) = app.rooms.create_direct(pair, me.id).await?;
+    let (room, new) = opened?;
     if new {
         created(app, &room);
     }
@@ -176,6 +188,7 @@ impl Input for NewRoom {}
         (status = 403, description = "`BLOCKED`: one of the users has blocked the caller, or is blocked by them", body = ErrorBody),
         (status = 404, description = "The user does not exist", body = ErrorBody),
         (status = 422, description = "No other user, or more than 500 members", body = ErrorBody),
+        BudgetUsedUp,
         UnverifiedUsers,
     ),
 )]
@@ -193,10 +206,21 @@ async fn open(
 }
 
 async fn group(app: &AppState, me: &CurrentUser, name: Option<Text<0, 100>>, others: &[UserId]) -> Result<Room> {
-    existing_users(app, others).await?;
-    allow_invitation(&app.blocks, me.id, others)?;
-    let name = name.map(|Text(name)| name.trim().to_owned()).filter(|name| !name.is_empty());
-    let room = app.rooms.create_group(me.id, name.as_deref(), others).await?;
+    app.budgets.rooms.spend(me.id).await?;
+    let opened = async {
+        existing_users(app, others).await?;
+        allow_invitation(&app.blocks, me.id, others)?;
+        let name = name.map(|Text(name)| name.trim().to_owned()).filter(|name| !name.is_empty());
+        Ok(app.rooms.create_group(me.id, name.as_deref(), others).await?)
+    };
+    let opened = opened.await;
+    match &opened {
+        Ok(room) => {
+            app.audit.record("room_create", Some(me.id), Roster { room: Some(room.id), users: others }, &opened);
+        }
+        Err(_) => app.audit.record("room_create", Some(me.id), "", &opened),
+    }
+    let room = opened?;
     created(app, &room);
     Ok(room)
 }

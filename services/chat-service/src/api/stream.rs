@@ -24,7 +24,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::responses::{InvalidInput, RoomErrors};
+use super::responses::{BudgetUsedUp, InvalidInput, RoomErrors};
 use crate::live::{AllRoomsReader, RoomReader, Scope};
 use crate::state::AppState;
 use crate::store::{Joined, OwnRoom};
@@ -108,6 +108,7 @@ impl FromRequestParts<AppState> for StreamClient {
     params(("room_id" = RoomId, Path), StreamQuery, ("Last-Event-ID" = Option<String>, Header)),
     responses(
         (status = 200, description = "The stream", content_type = "text/event-stream", body = StreamEvent),
+        (status = 429, description = "The caller holds too many streams", body = ErrorBody),
         RoomErrors,
     ),
 )]
@@ -117,7 +118,7 @@ async fn room(
     Path(room): Path<RoomId>,
 ) -> Result<Response> {
     // Before the membership is checked, so that the stream receives the end of a membership in between.
-    let subscription = app.subscribers.open(&me, Scope::Room(room));
+    let subscription = app.subscribers.open(&me, Scope::Room(room))?;
     let ended = subscription.ended();
     app.membership.ready().await?;
     app.rooms.for_member_uncached(room, me.id).await?;
@@ -146,6 +147,7 @@ async fn room(
     params(StreamQuery, ("Last-Event-ID" = Option<String>, Header)),
     responses(
         (status = 200, description = "The stream", content_type = "text/event-stream", body = StreamEvent),
+        (status = 429, description = "The caller holds too many streams", body = ErrorBody),
         InvalidInput,
         (status = 503, description = "A store is unavailable", body = ErrorBody),
     ),
@@ -154,7 +156,7 @@ async fn all_rooms(
     State(app): State<AppState>,
     StreamClient { user: me, last_event_id }: StreamClient,
 ) -> Result<Response> {
-    let subscription = app.subscribers.open(&me, Scope::AllRooms);
+    let subscription = app.subscribers.open(&me, Scope::AllRooms)?;
     let ended = subscription.ended();
     app.membership.ready().await?;
     let own = own_rooms(&app, &me).await?;
@@ -202,10 +204,12 @@ struct Ticket {
     security(("bearer" = [])),
     responses(
         (status = 200, description = "The ticket", body = Ticket),
+        BudgetUsedUp,
         (status = 503, description = "Redis is unavailable", body = ErrorBody),
     ),
 )]
 async fn ticket(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Ticket>> {
+    app.budgets.changes.spend(me.id).await?;
     let ticket = app.tickets.issue(&me).await?;
     Ok(Json(Ticket { ticket, expires_in: tickets::LIFETIME.as_secs() }))
 }
@@ -223,7 +227,9 @@ fn respond(
         }
         let (mut events, mut ended) = (std::pin::pin!(events), std::pin::pin!(ended));
         loop {
+            // No event follows the end, however many are ready.
             let event = tokio::select! {
+                biased;
                 () = &mut ended => break,
                 event = events.next() => event,
             };

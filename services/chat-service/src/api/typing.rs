@@ -30,7 +30,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         (status = 403, description = "The caller is not a member of the room, or `BLOCKED`", body = ErrorBody),
         (status = 404, description = "The room does not exist", body = ErrorBody),
         (status = 422, description = "The id is invalid", body = ErrorBody),
-        (status = 429, description = "The last notification is less than a second old", body = ErrorBody),
+        (status = 429, description = "The last notification is less than a second old, or the caller's budget of changes in a minute is used up", body = ErrorBody),
     ),
 )]
 async fn typing(State(app): State<AppState>, me: CurrentUser, Path(room): Path<RoomId>) -> Result<StatusCode> {

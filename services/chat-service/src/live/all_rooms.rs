@@ -80,7 +80,8 @@ impl AllRoomsReader {
             loop {
                 let Notifications { memberships, advanced, events } = self.subscription.take();
                 for (room, change) in memberships {
-                    if let Some(created) = self.apply(room, change).await? {
+                    let created = self.apply(room, change).await?;
+                    if let Some(created) = created.filter(|_| !self.subscription.has_left(room)) {
                         yield created;
                     }
                 }
@@ -94,14 +95,22 @@ impl AllRoomsReader {
                         self.ready.insert(room);
                     }
                     for frame in frames {
+                        // The client may have left the room while it read the previous event.
+                        if self.subscription.has_left(room) {
+                            // A return before the next `take` starts after the last frame that was sent.
+                            self.rooms.remove(&room);
+                            break;
+                        }
                         if self.is_visible(room, &frame) {
                             let id = self.cursor.advance(room, frame.position).await?;
                             yield frame.event.clone().id(id);
                         }
                     }
                 }
-                for event in events {
-                    yield event;
+                for (room, event) in events {
+                    if !room.is_some_and(|room| self.subscription.has_left(room)) {
+                        yield event;
+                    }
                 }
                 if self.ready.is_empty() {
                     self.subscription.arrived().await;

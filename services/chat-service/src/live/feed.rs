@@ -119,7 +119,7 @@ impl Feed {
             }
         }
         let event = event();
-        self.mailboxes.lock().values().for_each(|mailbox| mailbox.push(event.clone()));
+        self.mailboxes.lock().values().for_each(|mailbox| mailbox.push(Some(self.room), event.clone()));
     }
 
     /// Takes a frame; frames may arrive in any order and repeatedly.

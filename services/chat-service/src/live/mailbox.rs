@@ -43,8 +43,8 @@ pub struct Notifications {
     pub memberships: BTreeMap<RoomId, MembershipChange>,
     /// Rooms whose feed has advanced.
     pub advanced: BTreeSet<RoomId>,
-    /// Events that are sent once and never stored.
-    pub events: VecDeque<Event>,
+    /// Events that are sent once and never stored, with the room that they are about, if any.
+    pub events: VecDeque<(Option<RoomId>, Event)>,
 }
 
 impl Mailbox {
@@ -58,21 +58,32 @@ impl Mailbox {
         self.arrived.notify_one();
     }
 
-    /// Adds a change of membership, unless it concerns a room outside of the scope.
+    /// Adds a change of membership, unless it concerns a room outside of the scope. A leave removes the pending events of
+    /// the room.
     pub fn set_membership(&self, room: RoomId, change: MembershipChange) {
         if self.scope == Scope::AllRooms || self.scope == Scope::Room(room) {
-            self.pending.lock().memberships.insert(room, change);
+            let mut pending = self.pending.lock();
+            if matches!(change, MembershipChange::Left) {
+                pending.events.retain(|(of, _)| *of != Some(room));
+            }
+            pending.memberships.insert(room, change);
+            drop(pending);
             self.arrived.notify_one();
         }
     }
 
-    /// Adds an event that is never stored.
-    pub fn push(&self, event: Event) {
+    /// Whether the reader has left a room since the last [`take`](Self::take).
+    pub fn has_left(&self, room: RoomId) -> bool {
+        matches!(self.pending.lock().memberships.get(&room), Some(MembershipChange::Left))
+    }
+
+    /// Adds an event that is never stored, with the room that it is about.
+    pub fn push(&self, room: Option<RoomId>, event: Event) {
         let mut pending = self.pending.lock();
         if pending.events.len() == MAX_EVENTS {
             pending.events.pop_front();
         }
-        pending.events.push_back(event);
+        pending.events.push_back((room, event));
         drop(pending);
         self.arrived.notify_one();
     }
@@ -99,10 +110,26 @@ mod tests {
         for n in 0..10_000 {
             mailbox.notify(RoomId(n % 5));
             mailbox.set_membership(RoomId(n % 5), MembershipChange::Left);
-            mailbox.push(Event::default());
+            mailbox.push(None, Event::default());
         }
         let pending = mailbox.take();
         assert_eq!((pending.advanced.len(), pending.memberships.len(), pending.events.len()), (5, 5, MAX_EVENTS));
+    }
+
+    #[test]
+    fn a_leave_removes_the_pending_events_of_the_room_only() {
+        let mailbox = Mailbox::new(1, UserId(1), Scope::AllRooms);
+        for room in [None, Some(RoomId(7)), Some(RoomId(8)), Some(RoomId(7))] {
+            mailbox.push(room, Event::default());
+        }
+        assert!(!mailbox.has_left(RoomId(7)));
+
+        mailbox.set_membership(RoomId(7), MembershipChange::Left);
+
+        assert!(mailbox.has_left(RoomId(7)) && !mailbox.has_left(RoomId(8)));
+        let rooms: Vec<_> = mailbox.take().events.into_iter().map(|(room, _)| room).collect();
+        assert_eq!(rooms, [None, Some(RoomId(8))]);
+        assert!(!mailbox.has_left(RoomId(7)));
     }
 
     #[test]

@@ -43,16 +43,19 @@ impl RoomReader {
     pub fn events(mut self) -> impl Stream<Item = Result<Event>> {
         let room = self.room.room();
         async_stream::try_stream! {
-            loop {
+            'membership: loop {
                 let pending = self.subscription.take();
                 if matches!(pending.memberships.get(&room), Some(MembershipChange::Left)) {
-                    break;
+                    break 'membership;
                 }
                 let frames = self.room.next().await?;
-                for frame in &frames {
-                    yield frame.event.clone().id(frame.position.to_string());
-                }
-                for event in pending.events {
+                let logged = frames.iter().map(|frame| frame.event.clone().id(frame.position.to_string()));
+                let others = pending.events.into_iter().map(|(_, event)| event);
+                for event in logged.chain(others) {
+                    // The client may have left the room while it read the previous event.
+                    if self.subscription.has_left(room) {
+                        break 'membership;
+                    }
                     yield event;
                 }
                 if frames.is_empty() {

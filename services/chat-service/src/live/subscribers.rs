@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::response::sse::Event;
 use chrono::Utc;
-use common::error::Result;
+use common::error::{Error, Result};
 use common::id::{RoomId, UserId};
 use common::jwt::CLOCK_SKEW;
 use engines::presence::Presence;
@@ -22,10 +22,15 @@ use super::mailbox::{Mailbox, MembershipChange, Scope};
 /// Interval at which sessions are checked. The contract allows 10 s from the end of a session to the end of its streams.
 const SESSION_INTERVAL: Duration = Duration::from_secs(3);
 
+/// A user who holds too many streams can open another one after this time, at the earliest.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// A handle on the registry.
 #[derive(Clone)]
 pub struct Subscribers {
     registry: Arc<Mutex<Registry>>,
+    /// Limit on the streams of one user.
+    limit: u64,
     gauge: IntGauge,
     shutdown: CancellationToken,
 }
@@ -64,19 +69,27 @@ impl Deref for Subscription {
 }
 
 impl Subscribers {
-    /// `gauge` shows the number of streams. `shutdown` ends all of them.
-    pub fn new(gauge: IntGauge, shutdown: CancellationToken) -> Self {
-        Self { registry: Arc::default(), gauge, shutdown }
+    /// `limit` bounds the streams of one user. `gauge` shows the number of all. `shutdown` ends all of them.
+    pub fn new(limit: u64, gauge: IntGauge, shutdown: CancellationToken) -> Self {
+        Self { registry: Arc::default(), limit, gauge, shutdown }
     }
 
     /// Registers a stream.
-    pub fn open(&self, user: &CurrentUser, scope: Scope) -> Subscription {
+    ///
+    /// # Errors
+    /// Returns [`Error::TooMany`] if the user holds as many streams as the limit allows.
+    pub fn open(&self, user: &CurrentUser, scope: Scope) -> Result<Subscription> {
         let ended = CancellationToken::new();
         let left = user.expires_at.saturating_sub(Utc::now().timestamp());
         let lifetime = Duration::from_secs(left.max(0).unsigned_abs()) + CLOCK_SKEW;
-        let mailbox = self.registry.lock().insert(user.id, user.session.clone(), scope, ended.clone());
+        let expires = tokio::time::Instant::now() + lifetime;
+        let mut registry = self.registry.lock();
+        if registry.by_user.get(&user.id).is_some_and(|streams| streams.len() as u64 >= self.limit) {
+            return Err(Error::TooMany { retry_after: RETRY_AFTER });
+        }
+        let mailbox = registry.insert(user.id, user.session.clone(), scope, ended.clone());
         self.gauge.inc();
-        Subscription { subscribers: self.clone(), mailbox, ended, expires: tokio::time::Instant::now() + lifetime }
+        Ok(Subscription { subscribers: self.clone(), mailbox, ended, expires })
     }
 
     /// Delivers a change of membership to all streams of a user.
@@ -134,7 +147,7 @@ fn push_to_all(mailboxes: Vec<Arc<Mailbox>>, event: impl FnOnce() -> Event) {
     let mut receivers = mailboxes.into_iter().filter(|mailbox| mailbox.scope == Scope::AllRooms).peekable();
     if receivers.peek().is_some() {
         let event = event();
-        receivers.for_each(|mailbox| mailbox.push(event.clone()));
+        receivers.for_each(|mailbox| mailbox.push(None, event.clone()));
     }
 }
 
@@ -226,8 +239,10 @@ mod tests {
     const BOB: UserId = UserId(2);
     const EVE: UserId = UserId(9);
 
+    const LIMIT: u64 = 3;
+
     fn subscribers() -> Subscribers {
-        Subscribers::new(IntGauge::new("streams", "Open streams").unwrap(), CancellationToken::new())
+        Subscribers::new(LIMIT, IntGauge::new("streams", "Open streams").unwrap(), CancellationToken::new())
     }
 
     fn user(id: UserId) -> CurrentUser {
@@ -237,7 +252,7 @@ mod tests {
     #[test]
     fn a_dropped_subscription_leaves_nothing_behind() {
         let subscribers = subscribers();
-        let subscription = subscribers.open(&user(ANN), Scope::AllRooms);
+        let subscription = subscribers.open(&user(ANN), Scope::AllRooms).unwrap();
         subscription.watch([BOB]);
         subscribers.watch(ANN, EVE);
         assert_eq!(subscribers.gauge.get(), 1);
@@ -250,9 +265,24 @@ mod tests {
     }
 
     #[test]
+    fn a_user_holds_a_limited_number_of_streams() {
+        let subscribers = subscribers();
+        let open = |id| subscribers.open(&user(id), Scope::AllRooms);
+        let mut anns: Vec<_> = (0..LIMIT).map(|_| open(ANN).unwrap()).collect();
+
+        assert!(matches!(open(ANN), Err(Error::TooMany { .. })));
+        let bobs = open(BOB);
+        anns.pop();
+        let again = open(ANN);
+
+        assert!(bobs.is_ok() && again.is_ok());
+        assert_eq!(subscribers.gauge.get(), 4);
+    }
+
+    #[test]
     fn only_streams_that_watch_a_user_receive_their_presence() {
         let subscribers = subscribers();
-        let [ann, bob] = [ANN, BOB].map(|id| subscribers.open(&user(id), Scope::AllRooms));
+        let [ann, bob] = [ANN, BOB].map(|id| subscribers.open(&user(id), Scope::AllRooms).unwrap());
         ann.watch([EVE]);
         subscribers.send_to_watchers(EVE, |_| true, Event::default);
         assert_eq!((ann.take().events.len(), bob.take().events.len()), (1, 0));

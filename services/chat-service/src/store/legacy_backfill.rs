@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use common::error::Error;
 use common::id::{RoomId, UserId};
 use engines::error::Result;
-use engines::mongo;
+use engines::mongo::{self, describe};
 use futures_util::TryStreamExt;
 use moka::future::Cache;
 use mongodb::options::{ReadConcern, ReturnDocument};
@@ -115,7 +115,7 @@ impl LegacyBackfill {
             tracing::info!(%room, messages = left.len(), "numbering messages of the original");
             for chunk in left.chunks(CHUNK) {
                 if let Err(e) = self.number(room, chunk).await {
-                    tracing::debug!(error = %e, %room, "another replica numbers the same messages");
+                    tracing::debug!(error = describe(&e), %room, "another replica numbers the same messages");
                     break;
                 }
             }
@@ -142,7 +142,7 @@ impl LegacyBackfill {
             let _ = session.abort_transaction().await;
             return Err(e);
         }
-        session.commit_transaction().await
+        mongo::commit(&mut session).await
     }
 
     async fn number_within(

@@ -41,6 +41,16 @@ pub struct MembershipRecord {
     pub at: DateTime<Utc>,
 }
 
+impl MembershipRecord {
+    /// The users who became members or are no longer members.
+    pub fn users(&self) -> &[UserId] {
+        match &self.event {
+            MembershipEvent::RoomCreated { members, .. } => members,
+            MembershipEvent::RosterChanged { change, .. } => &change.users,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum MembershipEvent {
     RoomCreated { direct: bool, members: Vec<UserId> },

@@ -9,10 +9,11 @@ use common::id::{RoomId, UserId};
 use engines::error::Result;
 use engines::mongo;
 use futures_util::TryStreamExt;
-use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
+use mongodb::error::TRANSIENT_TRANSACTION_ERROR;
 use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Database};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::outbox_collection::OutboxEvent;
 use super::schema::{MESSAGES, READ_MARKERS, READ_STATUS, READS};
@@ -43,24 +44,40 @@ impl ReadMarker {
     pub fn covers(&self, position: i64) -> bool {
         position <= self.up_to || self.single.contains(&position)
     }
+
+    /// The marker after a read.
+    fn after(mut self, read: &Read) -> Self {
+        match read.up_to {
+            Some(position) => {
+                self.up_to = self.up_to.max(position);
+                self.single.retain(|single| *single > position);
+            }
+            None => self.single.extend(read.messages.iter().map(|(_, position)| position)),
+        }
+        self
+    }
 }
 
-/// A change of a read marker, with its event.
+/// A change of a read marker.
 pub struct Read {
     pub room: RoomId,
     pub reader: UserId,
+    /// The messages that the marker covers afterwards and did not cover before.
     pub messages: Vec<(ObjectId, i64)>,
     /// The new position of the marker, when the whole room was read.
     pub up_to: Option<i64>,
     pub at: DateTime<Utc>,
-    pub event_id: bson::Uuid,
-    pub event: OutboxEvent,
+    pub event_id: Uuid,
 }
 
 impl Read {
     /// The `_id` of the document in `room_reads`.
     pub fn id(&self) -> Bson {
-        doc! {"room": self.room.0, "event": self.event_id}.into()
+        doc! {"room": self.room.0, "event": self.bson_event_id()}.into()
+    }
+
+    fn bson_event_id(&self) -> bson::Uuid {
+        bson::Uuid::from_bytes(self.event_id.into_bytes())
     }
 }
 
@@ -164,19 +181,32 @@ impl ReadMarkers {
         Ok(found.map_ok(|stored| (stored.id.user, stored.marker)).try_collect().await?)
     }
 
-    /// Advances a marker, stores the event and writes the rows of the original, in one transaction.
-    pub async fn advance(&self, read: &Read) -> Result<()> {
+    /// Advances a marker, stores the event of the messages that it did not cover before, and writes the rows of the
+    /// original, in one transaction. Only these messages stay in `read`. Returns the event; without such messages nothing
+    /// changes.
+    ///
+    /// # Errors
+    /// Returns an error if MongoDB is unavailable, or the error of `event`.
+    pub async fn advance(
+        &self,
+        read: &mut Read,
+        event: impl Fn(&Read) -> common::error::Result<OutboxEvent>,
+    ) -> Result<Option<OutboxEvent>> {
+        let candidates = read.messages.clone();
         let mut tries = 1;
         loop {
-            match self.transaction(read).await {
-                Ok(marker) => {
+            // A failover may roll back the marker that an earlier try has seen.
+            read.messages.clone_from(&candidates);
+            match self.transaction(read, &event).await {
+                Ok(None) => return Ok(None),
+                Ok(Some((marker, event))) => {
                     // The read is committed. If compaction fails, the next read repeats it.
                     if let Err(error) = self.compact(read.room, read.reader, &marker).await {
                         tracing::debug!(%error, room = %read.room, "read marker not compacted");
                     }
-                    return Ok(());
+                    return Ok(Some(event));
                 }
-                Err(e) if tries < MAX_TRIES && retryable(&e) => tries += 1,
+                Err(e) if tries < MAX_TRIES && e.contains_label(TRANSIENT_TRANSACTION_ERROR) => tries += 1,
                 Err(e) => return Err(e.into()),
             }
         }
@@ -206,26 +236,29 @@ impl ReadMarkers {
         Ok(())
     }
 
-    /// Returns the new marker.
-    async fn transaction(&self, read: &Read) -> mongodb::error::Result<ReadMarker> {
+    /// Returns the new marker and the event.
+    async fn transaction(
+        &self,
+        read: &mut Read,
+        event: impl Fn(&Read) -> common::error::Result<OutboxEvent>,
+    ) -> mongodb::error::Result<Option<(ReadMarker, OutboxEvent)>> {
         let mut session = mongo::begin(&self.database, None).await?;
         let filter = doc! {"_id": marker_id(read.room, read.reader)};
         let markers = self.markers.clone_with_type::<ReadMarker>();
+        // The update locks the marker, so of simultaneous reads one finds a message unread.
         let updated = markers.find_one_and_update(filter, advanced_by(read)).upsert(true);
-        let updated = updated.return_document(ReturnDocument::After).session(&mut session).await?;
-        let rows: Vec<Document> = read.messages.iter().map(|(message, _)| row(read, *message)).collect();
-        if !rows.is_empty() {
-            self.database.run_command(doc! {"update": READ_STATUS, "updates": rows}).session(&mut session).await?;
+        let before = updated.return_document(ReturnDocument::Before).session(&mut session).await?.unwrap_or_default();
+        read.messages.retain(|(_, position)| !before.covers(*position));
+        if read.messages.is_empty() {
+            session.abort_transaction().await?;
+            return Ok(None);
         }
-        // A retry after a commit of unknown outcome finds the document and leaves it.
-        let event = doc! {"_id": read.id()};
-        self.reads
-            .update_one(event, doc! {"$setOnInsert": outbox_fields(read)})
-            .upsert(true)
-            .session(&mut session)
-            .await?;
-        session.commit_transaction().await?;
-        Ok(updated.unwrap_or_default())
+        let rows: Vec<Document> = read.messages.iter().map(|(message, _)| row(read, *message)).collect();
+        self.database.run_command(doc! {"update": READ_STATUS, "updates": rows}).session(&mut session).await?;
+        let event = event(read).map_err(mongodb::error::Error::custom)?;
+        self.reads.insert_one(stored(read, &event)).session(&mut session).await?;
+        mongo::commit(&mut session).await?;
+        Ok(Some((before.after(read), event)))
     }
 
     async fn of_one(&self, user: UserId, room: RoomId) -> Result<ReadMarker> {
@@ -237,10 +270,6 @@ impl ReadMarkers {
         let found = self.markers.clone_with_type::<StoredMarker>().find(doc! {"_id": {"$in": ids}}).await?;
         Ok(found.map_ok(|stored| (stored.id.room, stored.marker)).try_collect().await?)
     }
-}
-
-fn retryable(e: &mongodb::error::Error) -> bool {
-    e.contains_label(TRANSIENT_TRANSACTION_ERROR) || e.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
 }
 
 fn marker_id(room: RoomId, user: UserId) -> Document {
@@ -268,10 +297,12 @@ fn row(read: &Read, message: ObjectId) -> Document {
     doc! {"q": filter, "u": {"$setOnInsert": new}, "upsert": true}
 }
 
-fn outbox_fields(read: &Read) -> Document {
-    let OutboxEvent { payload, request_id, traceparent } = &read.event;
+/// The document in `room_reads`.
+fn stored(read: &Read, event: &OutboxEvent) -> Document {
+    let OutboxEvent { payload, request_id, traceparent } = event;
     let pending = doc! {"payload": payload, "request_id": request_id, "traceparent": traceparent};
-    doc! {"event_id": read.event_id, "at": bson::DateTime::from_chrono(read.at), "pending": pending}
+    let at = bson::DateTime::from_chrono(read.at);
+    doc! {"_id": read.id(), "event_id": read.bson_event_id(), "at": at, "pending": pending}
 }
 
 /// Matches messages of the senders that a reader with this marker has not read.

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use common::error::{Error, Result};
 use common::id::UserId;
+use engines::mongo::describe;
 use mongodb::Database;
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use platform::shutdown::Shutdown;
@@ -136,10 +137,10 @@ impl Task {
             match self.attempt(&left).await {
                 Ok(outcomes) => left = self.finish(left, outcomes, &mut repeats).await,
                 Err(e) => {
-                    tracing::debug!(error = %e, requests = left.len(), "batch failed, retrying");
+                    tracing::debug!(error = describe(&e), requests = left.len(), "batch failed, retrying");
                     tokio::time::sleep(pause_after(&e)).await;
                     if is_aborted(&e) {
-                        left = refuse_expired(left, &e);
+                        left = refuse_expired(left, describe(&e));
                         continue;
                     }
                     left.iter_mut().for_each(|request| request.in_doubt = true);

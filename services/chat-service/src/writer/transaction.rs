@@ -9,7 +9,6 @@ use common::error::{Error, Result};
 use common::id::RoomId;
 use engines::mongo;
 use futures_util::TryStreamExt;
-use mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT;
 use mongodb::options::ReadConcern;
 use mongodb::{ClientSession, Collection, Database};
 
@@ -22,9 +21,6 @@ type Mongo<T> = mongodb::error::Result<T>;
 
 /// Time limit of a try. The server aborts the abandoned transaction by itself.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Limit on commits of one transaction: after an unknown outcome the driver's documentation asks for a repeat.
-const MAX_COMMITS: usize = 3;
 
 pub struct Transactions {
     database: Database,
@@ -71,7 +67,7 @@ impl Transactions {
     async fn transaction(&self, batch: &[WriteRequest]) -> Mongo<Vec<Result<Outcome>>> {
         let mut session = mongo::begin(&self.database, Some(ReadConcern::snapshot())).await?;
         match self.write(&mut session, batch).await {
-            Ok(outcomes) => commit(&mut session).await.map(|()| outcomes),
+            Ok(outcomes) => mongo::commit(&mut session).await.map(|()| outcomes),
             Err(e) => {
                 // The server has often aborted it already.
                 let _ = session.abort_transaction().await;
@@ -295,14 +291,4 @@ async fn run(database: &Database, session: &mut ClientSession, command: Document
 
 fn to_bson<T: serde::Serialize>(value: &T) -> Mongo<Bson> {
     serialize_to_bson(value).map_err(mongodb::error::Error::custom)
-}
-
-async fn commit(session: &mut ClientSession) -> Mongo<()> {
-    let mut tries = 1;
-    loop {
-        match session.commit_transaction().await {
-            Err(e) if e.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) && tries < MAX_COMMITS => tries += 1,
-            committed => return committed,
-        }
-    }
 }

@@ -50,6 +50,11 @@ impl TestApp {
         Self { server, space, mysql_url, settings, user_service_available }
     }
 
+    /// The environment of a replica.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        self.settings.clone()
+    }
+
     /// Starts another replica on the same stores.
     pub async fn replica(&self) -> Server {
         start_replica(&self.space, &self.settings).await

@@ -5,7 +5,9 @@
 mod access;
 mod all_rooms;
 mod app;
+mod audit;
 mod blocks;
+mod budgets;
 mod exactness;
 mod fakes;
 mod groups;
@@ -14,6 +16,7 @@ mod messages;
 mod model;
 mod permissions;
 mod person;
+mod privacy;
 mod process;
 mod reactions;
 mod reads;

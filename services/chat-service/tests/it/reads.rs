@@ -85,6 +85,36 @@ async fn a_read_receipt_reaches_every_stream_and_kafka_once_and_is_shown_in_list
     assert_eq!((&seen_by_ann[2]["is_read"], &seen_by_ann[2]["read_by"]), (&json!(false), &json!([])));
 }
 
+#[tokio::test]
+async fn simultaneous_reads_of_the_same_messages_count_and_report_each_message_once() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    let mut sent = Vec::new();
+    for n in 0..5 {
+        sent.push(ann.sends(room, &n.to_string()).await);
+    }
+    let mut stream = ann.subscribes(room, None).await;
+
+    let some = join_all((0..10).map(|_| bob.reads(room, &sent[..3])));
+    let all = join_all((0..10).map(|_| bob.reads_all(room)));
+    let (some, all) = tokio::join!(some, all);
+    ann.sends(room, "last").await;
+
+    let counted = some.iter().chain(&all).map(|answer| answer["read_count"].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((counted, bob.unread(room).await), (5, 1));
+    let mut reported = Vec::new();
+    loop {
+        let event = stream.next().await;
+        match event.name.as_str() {
+            "messages_read" => reported.extend(event.data["message_ids"].as_array().unwrap().clone()),
+            "new_message" => break,
+            _ => {}
+        }
+    }
+    reported.sort_by_key(|id| id.as_str().unwrap().to_owned());
+    assert_eq!(reported, pluck(&sent, "id"));
+}
+
 /// Waits until the replica receives the read receipts of the other replica.
 async fn until_subscribed(app: &TestApp, replica: &Server) {
     let (cat, dan) = (app.person(3), app.person(4));

@@ -15,7 +15,7 @@ use platform::http::{Path, Query};
 use service::auth::{CurrentUser, ServiceCaller};
 
 use crate::api::requests::Message;
-use crate::api::responses::TargetErrors;
+use crate::api::responses::{BudgetUsedUp, TargetErrors};
 use crate::api::users::ProfileViews;
 use crate::domain::{Pair, Relation, Status, refusal};
 use crate::state::AppState;
@@ -35,16 +35,22 @@ pub fn router() -> OpenApiRouter<AppState> {
     responses(
         (status = 200, description = "The user is blocked", body = Message),
         (status = 400, description = "The user is the caller", body = ErrorBody),
+        BudgetUsedUp,
         TargetErrors,
     ),
 )]
 async fn block(State(app): State<AppState>, me: CurrentUser, Path(other): Path<UserId>) -> Result<Json<Message>> {
-    let pair = Pair::of(me.id, other).ok_or_else(refusal::block_of_self)?;
-    if !app.users.exists(other).await? {
-        return Err(refusal::no_such_user());
-    }
-    let ended = app.blocks.block(pair, me.id, other).await?;
-    if let Some(Relation { status: Status::Pending, requester, .. }) = ended {
+    app.budget.spend(me.id).await?;
+    let blocked = async {
+        let pair = Pair::of(me.id, other).ok_or_else(refusal::block_of_self)?;
+        if !app.users.exists(other).await? {
+            return Err(refusal::no_such_user());
+        }
+        Ok(app.blocks.block(pair, me.id, other).await?)
+    };
+    let blocked = blocked.await;
+    app.audit.record("user_block", Some(me.id), other, &blocked);
+    if let Some(Relation { status: Status::Pending, requester, .. }) = blocked? {
         let status = if requester == me.id { "cancelled" } else { "rejected" };
         app.requests.with_label_values(&[status]).inc();
     }
@@ -62,11 +68,18 @@ async fn block(State(app): State<AppState>, me: CurrentUser, Path(other): Path<U
         (status = 200, description = "The user is no longer blocked", body = Message),
         (status = 400, description = "The user is the caller", body = ErrorBody),
         (status = 404, description = "The user is not blocked", body = ErrorBody),
+        BudgetUsedUp,
     ),
 )]
 async fn unblock(State(app): State<AppState>, me: CurrentUser, Path(other): Path<UserId>) -> Result<Json<Message>> {
-    let pair = Pair::of(me.id, other).ok_or_else(refusal::block_of_self)?;
-    app.blocks.unblock(pair, me.id, other).await?;
+    app.budget.spend(me.id).await?;
+    let unblocked = async {
+        let pair = Pair::of(me.id, other).ok_or_else(refusal::block_of_self)?;
+        Ok(app.blocks.unblock(pair, me.id, other).await?)
+    };
+    let unblocked = unblocked.await;
+    app.audit.record("user_unblock", Some(me.id), other, &unblocked);
+    unblocked?;
     Ok(Json(Message { message: "User unblocked successfully" }))
 }
 

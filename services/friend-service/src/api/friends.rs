@@ -16,6 +16,7 @@ use platform::http::{Path, Query};
 use service::auth::CurrentUser;
 
 use crate::api::requests::Message;
+use crate::api::responses::BudgetUsedUp;
 use crate::api::users::ProfileViews;
 use crate::domain::{Pair, refusal};
 use crate::state::AppState;
@@ -132,10 +133,17 @@ impl Friend {
     responses(
         (status = 200, description = "The friendship has ended", body = Message),
         (status = 404, description = "The two users are not friends", body = ErrorBody),
+        BudgetUsedUp,
     ),
 )]
 async fn unfriend(State(app): State<AppState>, me: CurrentUser, Path(friend): Path<UserId>) -> Result<Json<Message>> {
-    let pair = Pair::of(me.id, friend).ok_or_else(refusal::no_friendship)?;
-    app.friendships.remove(pair, me.id, friend).await?;
+    app.budget.spend(me.id).await?;
+    let removed = async {
+        let pair = Pair::of(me.id, friend).ok_or_else(refusal::no_friendship)?;
+        Ok(app.friendships.remove(pair, me.id, friend).await?)
+    };
+    let removed = removed.await;
+    app.audit.record("friend_remove", Some(me.id), friend, &removed);
+    removed?;
     Ok(Json(Message { message: "Friend removed successfully" }))
 }

@@ -12,7 +12,7 @@ use platform::http::{Path, Query};
 use service::auth::CurrentUser;
 
 use crate::api::requests::{self, Friendship, Message, Page, Request};
-use crate::api::responses::NothingPending;
+use crate::api::responses::{BudgetUsedUp, NothingPending};
 use crate::domain::refusal;
 use crate::state::AppState;
 
@@ -52,6 +52,7 @@ async fn pending(State(app): State<AppState>, me: CurrentUser, Query(page): Quer
     params(("id" = inline(RequestId), Path, description = "The id of the request")),
     responses(
         (status = 200, description = "The friendship", body = Friendship),
+        BudgetUsedUp,
         NothingPending,
     ),
 )]
@@ -69,6 +70,7 @@ async fn accept(State(app): State<AppState>, me: CurrentUser, Path(id): Path<Req
     params(("id" = inline(RequestId), Path, description = "The id of the request")),
     responses(
         (status = 200, description = "The request was rejected", body = Message),
+        BudgetUsedUp,
         NothingPending,
     ),
 )]

@@ -16,7 +16,7 @@ use common::input::{Input, Int, Invalid, Text};
 use platform::http::{Path, Query, Valid};
 use service::auth::CurrentUser;
 
-use crate::api::responses::{InvalidInput, NothingPending, TargetErrors};
+use crate::api::responses::{BudgetUsedUp, InvalidInput, NothingPending, TargetErrors};
 use crate::api::users::{ProfileViews, party_names};
 use crate::domain::{Pair, refusal};
 use crate::state::AppState;
@@ -78,7 +78,7 @@ struct Sent {
         ),
         (
             status = 429,
-            description = "Requests of the caller to this user were cancelled or rejected too often within a day",
+            description = "Requests of the caller to this user were cancelled or rejected too often within a day, or the caller's budget of changes in a minute is used up",
             body = ErrorBody
         ),
         TargetErrors,
@@ -90,14 +90,20 @@ async fn send(
     me: CurrentUser,
     Valid(new): Valid<NewRequest>,
 ) -> Result<(StatusCode, Json<Sent>)> {
+    app.budget.spend(me.id).await?;
     let to = new.user_id_2;
-    let pair = Pair::of(me.id, to).ok_or_else(refusal::request_to_self)?;
-    let (exists, names) = tokio::join!(app.users.exists(to), party_names(&app, &me, me.id, to));
-    if !exists? {
-        return Err(refusal::no_such_user());
-    }
-    let message = new.message.as_ref().map(|text| text.0.as_str());
-    let sent = app.friendships.request(pair, me.id, to, message, &names?).await?;
+    let sent = async {
+        let pair = Pair::of(me.id, to).ok_or_else(refusal::request_to_self)?;
+        let (exists, names) = tokio::join!(app.users.exists(to), party_names(&app, &me, me.id, to));
+        if !exists? {
+            return Err(refusal::no_such_user());
+        }
+        let message = new.message.as_ref().map(|text| text.0.as_str());
+        Ok(app.friendships.request(pair, me.id, to, message, &names?).await?)
+    };
+    let sent = sent.await;
+    app.audit.record("request_send", Some(me.id), to, &sent);
+    let sent = sent?;
     app.requests.with_label_values(&["sent"]).inc();
     Ok((StatusCode::CREATED, Json(Sent { request_id: sent.id, friendship: sent.into() })))
 }
@@ -135,6 +141,7 @@ pub(super) enum Answered {
     responses(
         (status = 200, description = "The friendship, or a message", body = Answered),
         (status = 400, description = "There is no such pending request, or no such action", body = ErrorBody),
+        BudgetUsedUp,
         InvalidInput,
     ),
 )]
@@ -153,16 +160,28 @@ async fn answer(
 }
 
 pub(super) async fn accept(app: &AppState, me: &CurrentUser, requester: UserId) -> Result<Friendship> {
-    let pair = Pair::of(requester, me.id).ok_or_else(refusal::nothing_pending)?;
-    let names = party_names(app, me, requester, me.id).await?;
-    let accepted = app.friendships.accept(pair, requester, &names).await?;
+    app.budget.spend(me.id).await?;
+    let accepted = async {
+        let pair = Pair::of(requester, me.id).ok_or_else(refusal::nothing_pending)?;
+        let names = party_names(app, me, requester, me.id).await?;
+        Ok(app.friendships.accept(pair, requester, &names).await?)
+    };
+    let accepted = accepted.await;
+    app.audit.record("request_accept", Some(me.id), requester, &accepted);
+    let accepted = accepted?;
     app.requests.with_label_values(&["accepted"]).inc();
     Ok(accepted.into())
 }
 
 pub(super) async fn reject(app: &AppState, me: &CurrentUser, requester: UserId) -> Result<Message> {
-    let pair = Pair::of(requester, me.id).ok_or_else(refusal::nothing_pending)?;
-    app.friendships.reject(pair, requester).await?;
+    app.budget.spend(me.id).await?;
+    let rejected = async {
+        let pair = Pair::of(requester, me.id).ok_or_else(refusal::nothing_pending)?;
+        Ok(app.friendships.reject(pair, requester).await?)
+    };
+    let rejected = rejected.await;
+    app.audit.record("request_reject", Some(me.id), requester, &rejected);
+    rejected?;
     app.requests.with_label_values(&["rejected"]).inc();
     Ok(Message { message: "Friend request rejected successfully" })
 }
@@ -182,12 +201,19 @@ struct Cancelled {
     params(("target_user_id" = UserId, Path, description = "The addressee")),
     responses(
         (status = 200, description = "The request was cancelled", body = Cancelled),
+        BudgetUsedUp,
         NothingPending,
     ),
 )]
 async fn cancel(State(app): State<AppState>, me: CurrentUser, Path(target): Path<UserId>) -> Result<Json<Cancelled>> {
-    let pair = Pair::of(me.id, target).ok_or_else(refusal::nothing_pending)?;
-    app.friendships.cancel(pair, me.id).await?;
+    app.budget.spend(me.id).await?;
+    let cancelled = async {
+        let pair = Pair::of(me.id, target).ok_or_else(refusal::nothing_pending)?;
+        Ok(app.friendships.cancel(pair, me.id).await?)
+    };
+    let cancelled = cancelled.await;
+    app.audit.record("request_cancel", Some(me.id), target, &cancelled);
+    cancelled?;
     app.requests.with_label_values(&["cancelled"]).inc();
     Ok(Json(Cancelled { message: "Friend request cancelled successfully", target_user_id: target }))
 }

@@ -18,6 +18,11 @@ pub enum TargetErrors {
     Unverified(ErrorBody),
 }
 
+/// The caller writes too much.
+#[derive(IntoResponses)]
+#[response(status = 429, description = "The caller's budget of changes in a minute is used up; nothing was changed")]
+pub struct BudgetUsedUp(ErrorBody);
+
 #[derive(IntoResponses)]
 #[response(status = 422, description = "The input is invalid")]
 pub struct InvalidInput(ErrorBody);

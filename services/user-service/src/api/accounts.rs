@@ -4,16 +4,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use common::error::{Error, ErrorBody, Rejected, Result};
+use common::error::{ErrorBody, Result};
 use common::id::UserId;
 use common::input::{Input, Invalid};
-use deserr::{Deserr, ValuePointerRef};
+use deserr::Deserr;
 use platform::http::Valid;
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::new_password;
 use super::responses::{HashingUnavailable, InvalidInput, RateLimited};
 use crate::domain::{DisplayName, Edit, Email, NewPassword, Username};
 use crate::state::AppState;
@@ -29,7 +29,8 @@ struct NewUser {
     email: Email,
     /// Letters, digits, `_` and `-`; begins with a letter or a digit. Older clients may send `nickname` instead.
     username: Username,
-    /// Contains at least one letter, one digit and one special character.
+    /// Contains at least one letter, one digit and one special character, or, if the operator has chosen the rule of
+    /// length, at least 15 characters of any kind. Common and breached passwords are refused.
     password: NewPassword,
     #[deserr(default)]
     #[schema(value_type = Option<String>, max_length = 100, example = "김민준")]
@@ -62,7 +63,7 @@ struct UserResponse {
     request_body = NewUser,
     responses(
         (status = 201, description = "The account was registered", body = UserResponse),
-        (status = 409, description = "The e-mail address or the username is taken", body = ErrorBody),
+        (status = 409, description = "The e-mail address or the username is taken, or a name looks like the username of another user", body = ErrorBody),
         InvalidInput,
         RateLimited,
         HashingUnavailable,
@@ -71,8 +72,9 @@ struct UserResponse {
 async fn register(
     State(app): State<AppState>,
     client: ClientInfo,
-    Valid(new): Valid<NewUser>,
+    new: Result<Valid<NewUser>>,
 ) -> Result<(StatusCode, Json<UserResponse>)> {
+    let new = new_password::by_rule(&app, new, "password", |new| &new.password)?;
     let registered = create_account(&app, &client, new).await;
     app.metrics.registered(&registered);
     app.audit.record("register", registered.as_ref().ok().map(|account| account.id), "", &registered);
@@ -80,21 +82,12 @@ async fn register(
 }
 
 async fn create_account(app: &AppState, client: &ClientInfo, new: NewUser) -> Result<RegisteredAccount> {
-    if !app.passwords.can_hash(&new.password) {
-        return Err(too_long_for_bcrypt("password"));
-    }
     app.limits.count(&[&app.limits.registrations(client.network())]).await?;
-    let password_hash = app.passwords.hash(new.password.as_str()).await?;
+    let (username, email) = (new.username.as_str(), new.email.spelling());
+    let password_hash = new_password::hash(app, &new.password, "password", username, email).await?;
     let display_name = new.display_name.and_then(Edit::into_option);
     let account = NewAccount { email: new.email, username: new.username, display_name, password_hash };
     Ok(app.accounts.register(account).await?)
-}
-
-/// The validation error for a password that bcrypt would truncate.
-pub(super) fn too_long_for_bcrypt(field: &'static str) -> Error {
-    let at = ValuePointerRef::Origin;
-    let invalid = Invalid::new("value_error", at.push_key(field), "Value error, password has more than 72 bytes");
-    Error::Invalid(Rejected { source: "body", invalid, sent: Value::Null })
 }
 
 impl From<RegisteredAccount> for UserResponse {

@@ -35,7 +35,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[deserr(error = Invalid)]
 struct Login {
     email: Email,
-    #[schema(value_type = String, example = "Passw0rd!")]
+    #[schema(value_type = String, example = "Ta11-tulips!")]
     password: GivenPassword,
     /// A code of the authenticator app, or a recovery code, of an account with a second factor.
     #[deserr(default)]
@@ -55,7 +55,7 @@ struct LoginForm {
     /// The e-mail address.
     #[schema(example = "minjun@example.com")]
     username: String,
-    #[schema(example = "Passw0rd!", format = "password")]
+    #[schema(example = "Ta11-tulips!", format = "password")]
     password: String,
     /// A code of the authenticator app, or a recovery code, of an account with a second factor.
     #[schema(min_length = 1, max_length = 64, example = "123456")]
@@ -174,14 +174,14 @@ async fn refresh(
         app.limits.count(&[&app.limits.refreshes(&holder.sid)]).await?;
     }
     let refused = Err(Error::unauthenticated("Invalid refresh token"));
-    match app.sessions.refresh(&holder, token).await? {
+    match app.sessions.refresh(&holder, token, &client).await? {
         RefreshOutcome::Rotated(grant) => {
             app.presence.touch(grant.user).await;
             return issue(&app, grant);
         }
         RefreshOutcome::Reused(sid) => {
             tracing::warn!(sid, "a used refresh token was presented, its session is revoked");
-            app.audit.record("refresh_token_reuse", None, &sid, &refused);
+            app.audit.record("refresh_token_reuse", Some(holder.user_id), &sid, &refused);
             app.publish_revocations(&[sid]).await;
         }
         RefreshOutcome::Refused => {}
@@ -221,17 +221,32 @@ async fn heartbeat(_: ExistingUser) -> StatusCode {
 }
 
 async fn log_in(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Json<Token>> {
-    let opened = open_session(app, client, given).await;
+    let mut progress = Progress::default();
+    let opened = open_session(app, client, given, &mut progress).await;
     app.metrics.logged_in(&opened);
-    let (user, sid) = opened.as_ref().map_or((None, None), |grant| (Some(grant.user), Some(grant.sid)));
-    app.audit.record("login", user, sid.unwrap_or_default(), &opened);
+    let sid = opened.as_ref().map_or_else(|_| String::new(), |grant| grant.sid.to_string());
+    app.audit.record("login", progress.account, sid, &opened);
     issue(app, opened?)
 }
 
+/// What the attempts of one login have found.
+#[derive(Default)]
+struct Progress {
+    /// The account that the address names.
+    account: Option<UserId>,
+    /// The account whose second factor is proven. A code is accepted only once.
+    proven: Option<UserId>,
+}
+
 /// Verifies the password and opens a session. If the stored hash changes in between, the password is verified again.
-async fn open_session(app: &AppState, client: &ClientInfo, given: &Login) -> Result<SessionGrant> {
+async fn open_session(
+    app: &AppState,
+    client: &ClientInfo,
+    given: &Login,
+    progress: &mut Progress,
+) -> Result<SessionGrant> {
     for _ in 0..PASSWORD_ATTEMPTS {
-        let account = authenticate(app, client, given).await?;
+        let account = authenticate(app, client, given, progress).await?;
         // Before the session is opened: a presence sweep in between must find the key, or it marks the user offline.
         if let Err(e) = app.presence.write(account.id).await {
             tracing::warn!(error = %e, "the presence key was not written at a login");
@@ -245,13 +260,19 @@ async fn open_session(app: &AppState, client: &ClientInfo, given: &Login) -> Res
 }
 
 /// Returns the account if the password is right. The error and the time do not show whether the account exists.
-async fn authenticate(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Credentials> {
+async fn authenticate(
+    app: &AppState,
+    client: &ClientInfo,
+    given: &Login,
+    progress: &mut Progress,
+) -> Result<Credentials> {
     let (email, password, network) = (&given.email, given.password.0.as_str(), client.network());
     let (account, last_login) = match app.accounts.by_email(email, network).await? {
         Some(LoginAccount { credentials, last_login_at }) => (Some(credentials), last_login_at),
         None => (None, None),
     };
     let id = account.as_ref().map(|account| account.id);
+    progress.account = id;
     let budgets = app.limits.login(network, id, email.canonical(), app.login_networks.is_known(last_login));
     app.limits.check(&budgets.all()).await?;
     let verdict = app.passwords.verify(password, account.as_ref().map(|account| &*account.password_hash)).await?;
@@ -264,27 +285,29 @@ async fn authenticate(app: &AppState, client: &ClientInfo, given: &Login) -> Res
     if !account.is_active {
         return Err(Error::forbidden("Account is deactivated"));
     }
-    if app.second_factors.is_enabled(account.id).await? {
-        require_code(app, account.id, given.mfa_code.as_ref(), &budgets.all()).await?;
+    if progress.proven != id && app.second_factors.is_enabled(account.id).await? {
+        require_code(app, client, account.id, given.mfa_code.as_ref(), &budgets.all()).await?;
+        progress.proven = id;
     }
     if verdict == Verdict::Outdated {
         rehash(app, &mut account, password).await;
     }
     app.limits.reset(&budgets.account_in_network).await;
-    if let Some(network) = network
-        && let Err(e) = app.login_networks.record(account.id, network, last_login).await
-    {
-        tracing::warn!(error = %e, user_id = account.id.0, "the network of a login was not recorded");
-    }
     Ok(account)
 }
 
 /// Uses up a code of the second factor. A wrong one counts as a wrong password does.
-async fn require_code(app: &AppState, user: UserId, code: Option<&GivenCode>, budgets: &[&Budget]) -> Result<()> {
+async fn require_code(
+    app: &AppState,
+    client: &ClientInfo,
+    user: UserId,
+    code: Option<&GivenCode>,
+    budgets: &[&Budget],
+) -> Result<()> {
     let refused = |code, message| Err(Error::refused(StatusCode::UNAUTHORIZED, code, message));
     let Some(code) = code else { return refused("MFA_REQUIRED", "A code of the second factor is required") };
     let code = EnteredCode::read(&code.0);
-    if within_budget(app, user, app.second_factors.verify(user, &code)).await?.is_some() {
+    if within_budget(app, user, app.second_factors.verify(user, &code, client)).await?.is_some() {
         return Ok(());
     }
     app.limits.count(budgets).await?;

@@ -4,6 +4,7 @@ mod accounts;
 mod caller;
 mod keys;
 mod login;
+mod new_password;
 mod password;
 mod profile;
 mod responses;

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::routing::get;
-use common::error::Result;
+use common::error::{ErrorBody, Result};
 use common::input::{Input, Invalid};
 use deserr::Deserr;
 use platform::http::Valid;
@@ -12,11 +12,10 @@ use service::auth::CurrentUser;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::responses::{CallerErrors, InvalidInput};
+use super::responses::{CallerErrors, InvalidInput, RateLimited};
 use super::users::UserProfile;
 use crate::domain::{DisplayName, Edit, ImageUrl, ProfileEdit, StatusMessage};
 use crate::state::AppState;
-use crate::store::ProfileView;
 
 pub fn router() -> OpenApiRouter<AppState> {
     // The oldest clients call `/profile`.
@@ -68,7 +67,7 @@ impl Input for ProfileChange {
     ),
 )]
 async fn own(State(app): State<AppState>, me: CurrentUser) -> Result<Json<OwnProfile>> {
-    Ok(Json(app.profiles.one(me.id).await?.into()))
+    profile_of(&app, &me).await
 }
 
 /// Change the caller's profile.
@@ -80,8 +79,10 @@ async fn own(State(app): State<AppState>, me: CurrentUser) -> Result<Json<OwnPro
     request_body = ProfileChange,
     responses(
         (status = 200, description = "The changed profile", body = OwnProfile),
+        (status = 409, description = "The display name looks like the username of another user", body = ErrorBody),
         CallerErrors,
         InvalidInput,
+        RateLimited,
     ),
 )]
 async fn change(
@@ -89,9 +90,10 @@ async fn change(
     me: CurrentUser,
     Valid(change): Valid<ProfileChange>,
 ) -> Result<Json<OwnProfile>> {
+    app.budget.spend(me.id).await?;
     let ProfileChange { display_name, status_message, profile_image_url } = change;
     app.profiles.edit(me.id, ProfileEdit { display_name, status_message, profile_image_url }).await?;
-    Ok(Json(app.profiles.one(me.id).await?.into()))
+    profile_of(&app, &me).await
 }
 
 /// Change the caller's profile; the same as PUT.
@@ -103,17 +105,18 @@ async fn change(
     request_body = ProfileChange,
     responses(
         (status = 200, description = "The changed profile", body = OwnProfile),
+        (status = 409, description = "The display name looks like the username of another user", body = ErrorBody),
         CallerErrors,
         InvalidInput,
+        RateLimited,
     ),
 )]
 async fn change_some(app: State<AppState>, me: CurrentUser, input: Valid<ProfileChange>) -> Result<Json<OwnProfile>> {
     change(app, me, input).await
 }
 
-impl From<ProfileView> for OwnProfile {
-    fn from(view: ProfileView) -> Self {
-        let nickname = view.profile.display_name.as_ref().unwrap_or(&view.profile.username).clone();
-        Self { email: view.profile.email.clone(), nickname, profile: view.into() }
-    }
+async fn profile_of(app: &AppState, me: &CurrentUser) -> Result<Json<OwnProfile>> {
+    let (view, email) = tokio::try_join!(app.profiles.one(me.id), app.emails.of(me.id))?;
+    let nickname = view.profile.display_name.as_ref().unwrap_or(&view.profile.username).clone();
+    Ok(Json(OwnProfile { email: email.to_string(), nickname, profile: view.into() }))
 }

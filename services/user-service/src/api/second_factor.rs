@@ -18,6 +18,7 @@ use super::password::{GivenPassword, require_password};
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited, WrongFactor};
 use crate::domain::{EnteredCode, RecoveryCode};
 use crate::state::AppState;
+use crate::store::ClientInfo;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -37,7 +38,7 @@ pub(super) type GivenCode = Text<1, 64>;
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct Enrollment {
-    #[schema(value_type = String, min_length = 1, max_length = 1024, example = "Passw0rd!")]
+    #[schema(value_type = String, min_length = 1, max_length = 1024, example = "Ta11-tulips!")]
     current_password: GivenPassword,
 }
 
@@ -56,7 +57,7 @@ impl Input for Confirmation {}
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct BothFactors {
-    #[schema(value_type = String, min_length = 1, max_length = 1024, example = "Passw0rd!")]
+    #[schema(value_type = String, min_length = 1, max_length = 1024, example = "Ta11-tulips!")]
     current_password: GivenPassword,
     /// A code of the authenticator app, or a recovery code.
     #[schema(value_type = String, min_length = 1, max_length = 64, example = "123456")]
@@ -167,10 +168,12 @@ async fn enroll(
 async fn confirm(
     State(app): State<AppState>,
     me: CurrentUser,
+    client: ClientInfo,
     Valid(Confirmation { code }): Valid<Confirmation>,
 ) -> Result<Json<RecoveryCodes>> {
     let code = EnteredCode::read(&code.0);
-    let confirmed = with_code(&app, &me, app.second_factors.confirm(me.id, &code)).await;
+    let origin = client.origin(me.sid);
+    let confirmed = with_code(&app, &me, app.second_factors.confirm(me.id, &code, &origin)).await;
     app.audit.record("second_factor_enable", Some(me.id), "", &confirmed);
     Ok(shown(confirmed?))
 }
@@ -195,10 +198,12 @@ async fn confirm(
 async fn renew_recovery_codes(
     State(app): State<AppState>,
     me: CurrentUser,
+    client: ClientInfo,
     Valid(BothFactors { current_password, code }): Valid<BothFactors>,
 ) -> Result<Json<RecoveryCodes>> {
     let code = EnteredCode::read(&code.0);
-    let renew = app.second_factors.renew_recovery_codes(me.id, &code);
+    let origin = client.origin(me.sid);
+    let renew = app.second_factors.renew_recovery_codes(me.id, &code, &origin);
     let renewed = with_both_factors(&app, &me, &current_password, renew).await;
     app.audit.record("recovery_codes_renew", Some(me.id), "", &renewed);
     Ok(shown(renewed?))
@@ -224,13 +229,33 @@ async fn renew_recovery_codes(
 async fn disable(
     State(app): State<AppState>,
     me: CurrentUser,
+    client: ClientInfo,
     Valid(BothFactors { current_password, code }): Valid<BothFactors>,
 ) -> Result<Json<Disabled>> {
     let code = EnteredCode::read(&code.0);
-    let disable = app.second_factors.disable(me.id, &code);
+    let origin = client.origin(me.sid);
+    let disable = app.second_factors.disable(me.id, &code, &origin);
     let disabled = with_both_factors(&app, &me, &current_password, disable).await;
     app.audit.record("second_factor_disable", Some(me.id), "", &disabled);
     disabled.map(|()| Json(Disabled { message: "The second factor is disabled" }))
+}
+
+/// Uses up a code of the caller's second factor, if there is one.
+///
+/// # Errors
+/// Returns a 403 error without a code, a 400 error for a wrong one, and a 429 error after too many attempts.
+pub(super) async fn require_second_factor(
+    app: &AppState,
+    me: &CurrentUser,
+    client: &ClientInfo,
+    code: Option<&GivenCode>,
+) -> Result<()> {
+    if !app.second_factors.is_enabled(me.id).await? {
+        return Ok(());
+    }
+    let missing = || Error::refused(StatusCode::FORBIDDEN, "MFA_REQUIRED", "A code of the second factor is required");
+    let code = EnteredCode::read(&code.ok_or_else(missing)?.0);
+    with_code(app, me, app.second_factors.verify(me.id, &code, client)).await
 }
 
 /// Checks the password, then does what [`with_code`] does.

@@ -1,10 +1,15 @@
 //! The caller's sessions.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use common::error::{Error, ErrorBody, Result};
-use platform::http::Path;
+use common::input::{Input, Invalid};
+use deserr::Deserr;
+use platform::http::{Path, Valid};
 use serde::Serialize;
 use service::auth::CurrentUser;
 use utoipa::ToSchema;
@@ -12,9 +17,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::caller::ExistingUser;
-use super::responses::{CallerErrors, Unauthenticated};
+use super::password::{GivenPassword, require_password};
+use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited, WrongFactor};
+use super::second_factor::{GivenCode, require_second_factor};
 use crate::state::AppState;
-use crate::store;
+use crate::store::{self, ClientInfo};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(sessions)).routes(routes!(end_session))
@@ -34,6 +41,24 @@ struct Session {
     /// Whether the request came from this session.
     current: bool,
 }
+
+/// For this time after a login, a session can end others without the password.
+const RECENT_LOGIN: Duration = Duration::from_secs(10 * 60);
+
+/// Shows that the caller is the owner of the account, and not someone with a copy of their access token.
+#[derive(Default, Deserr, ToSchema)]
+#[deserr(error = Invalid)]
+struct Proof {
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 1024, example = "Passw0rd!")]
+    current_password: Option<GivenPassword>,
+    /// A code of the authenticator app, or a recovery code, of an account with a second factor.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 64, example = "123456")]
+    code: Option<GivenCode>,
+}
+
+impl Input for Proof {}
 
 #[derive(Serialize, ToSchema)]
 struct SessionEnded {
@@ -58,34 +83,68 @@ async fn sessions(State(app): State<AppState>, me: CurrentUser, _: ExistingUser)
 }
 
 /// End one of the caller's sessions.
+///
+/// Ending another session than that of the request needs the current password, and a code of the second factor if there is
+/// one. Without them it is possible for 10 minutes after the login.
 #[utoipa::path(
     delete,
     path = "/auth/sessions/{sid}",
     tag = "auth",
     security(("bearer" = []), ("password" = [])),
     params(("sid" = String, Path, description = "The id of the session, as in the list")),
+    request_body = Option<Proof>,
     responses(
         (status = 200, description = "The session has ended; all services refuse its tokens", body = SessionEnded),
-        Unauthenticated,
+        WrongFactor,
+        (
+            status = 403,
+            description = "`REAUTHENTICATION_REQUIRED`: the login is too old, and the password is missing; `MFA_REQUIRED`: the code is missing",
+            body = ErrorBody,
+        ),
         (status = 404, description = "The caller has no such live session", body = ErrorBody),
+        CallerErrors,
+        InvalidInput,
+        RateLimited,
+        HashingUnavailable,
     ),
 )]
 async fn end_session(
     State(app): State<AppState>,
     me: CurrentUser,
     Path(sid): Path<String>,
+    client: ClientInfo,
+    proof: Option<Valid<Proof>>,
 ) -> Result<Json<SessionEnded>> {
-    let not_found = || Error::not_found("Session not found");
     let sid = Uuid::parse_str(&sid).map_err(|_| not_found())?.to_string();
-    let ended = match app.sessions.revoke(me.id, &sid).await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(not_found()),
-        Err(e) => Err(e.into()),
-    };
+    let proof = proof.map(|Valid(proof)| proof).unwrap_or_default();
+    let ended = end(&app, &me, &client, &sid, proof).await;
     app.audit.record("session_end", Some(me.id), &sid, &ended);
     ended?;
     app.publish_revocations(&[sid]).await;
     Ok(Json(SessionEnded { message: "Session ended" }))
+}
+
+async fn end(app: &AppState, me: &CurrentUser, client: &ClientInfo, sid: &str, proof: Proof) -> Result<()> {
+    if sid != &*me.session {
+        require_proof(app, me, client, proof).await?;
+    }
+    let found = app.sessions.revoke(me.id, sid).await?;
+    if found { Ok(()) } else { Err(not_found()) }
+}
+
+async fn require_proof(app: &AppState, me: &CurrentUser, client: &ClientInfo, proof: Proof) -> Result<()> {
+    let Some(password) = proof.current_password else {
+        let recent = app.sessions.is_recent(me, RECENT_LOGIN).await?;
+        let message = "The current password is required";
+        let missing = || Error::refused(StatusCode::FORBIDDEN, "REAUTHENTICATION_REQUIRED", message);
+        return recent.then_some(()).ok_or_else(missing);
+    };
+    require_password(app, me, &password).await?;
+    require_second_factor(app, me, client, proof.code.as_ref()).await
+}
+
+fn not_found() -> Error {
+    Error::not_found("Session not found")
 }
 
 impl Session {

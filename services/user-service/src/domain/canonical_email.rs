@@ -15,12 +15,15 @@ const MAX_CHARS: usize = 512;
 pub struct CanonicalEmail(String);
 
 impl CanonicalEmail {
-    /// The form of a spelling, or `None` if its domain is invalid or the form is too long.
+    /// The form of a spelling, or `None` if its domain is invalid, the form of its local part has an @-sign, or the form
+    /// is too long.
     pub fn of(spelling: &str) -> Option<Self> {
         let (local, domain) = spelling.split_once('@')?;
         let domain =
             Uts46::new().to_ascii(domain.as_bytes(), AsciiDenyList::STD3, Hyphens::Allow, DnsLength::Verify).ok()?;
-        let canonical = format!("{}@{domain}", fold(local));
+        // U+FE6B and U+FF20 fold to an @-sign, which would make another domain of the rest.
+        let local = Some(fold(local)).filter(|local| !local.contains('@'))?;
+        let canonical = format!("{local}@{domain}");
         (canonical.chars().count() <= MAX_CHARS).then_some(Self(canonical))
     }
 
@@ -70,9 +73,16 @@ mod tests {
 
     #[test]
     fn an_address_with_an_invalid_domain_has_no_form() {
-        for spelling in
-            ["ann", "ann@", "ann@xn--a.com", "ann@a..com", "ann@a_b.com", &format!("ann@{}.com", "a".repeat(64))]
-        {
+        for spelling in [
+            "ann",
+            "ann@",
+            "\u{fe6b}@a.io",
+            "ann\u{ff20}b.io@a.io",
+            "ann@xn--a.com",
+            "ann@a..com",
+            "ann@a_b.com",
+            &format!("ann@{}.com", "a".repeat(64)),
+        ] {
             assert_eq!(CanonicalEmail::of(spelling), None, "{spelling}");
         }
     }

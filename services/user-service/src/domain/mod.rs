@@ -2,6 +2,7 @@
 
 mod canonical_email;
 mod email;
+mod look_alike;
 mod names;
 mod network;
 mod password;
@@ -13,9 +14,10 @@ mod username;
 
 pub use canonical_email::CanonicalEmail;
 pub use email::Email;
+pub use look_alike::{Skeleton, imitates};
 pub use names::{Names, SearchTerm};
 pub use network::Network;
-pub use password::NewPassword;
+pub use password::{NewPassword, PasswordRule};
 pub use profile::{DisplayName, Edit, ImageUrl, ProfileEdit, StatusMessage};
 pub use refresh::{Presented, RefreshFamily, RefreshToken, RefreshTokenHash, SuccessorSalt};
 pub use rule::Rule;

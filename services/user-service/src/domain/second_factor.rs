@@ -14,16 +14,22 @@ const SKEW_STEPS: u16 = 1;
 /// The number of recovery codes of an account.
 const RECOVERY_CODES: usize = 10;
 
-/// 80 random bits, so that a fast hash protects a code as well as a slow one.
-const RECOVERY_BYTES: usize = 10;
+/// 128 random bits, so that a fast hash protects a code as well as a slow one.
+const RECOVERY_BYTES: usize = 16;
 
 /// The characters of a recovery code without its hyphens.
 const RECOVERY_DIGITS: usize = 2 * RECOVERY_BYTES;
 
+/// The characters of the codes that earlier versions generated.
+const EARLIER_RECOVERY_DIGITS: usize = 20;
+
+/// The characters between two hyphens.
+const RECOVERY_GROUP: usize = 4;
+
 /// The secret that the service shares with an authenticator app. `Debug` does not print it.
 pub struct TotpSecret(Vec<u8>);
 
-/// A recovery code as its owner receives it: `0123f-4567e-…`. `Debug` does not print it.
+/// A recovery code as its owner receives it: `0123-4567-…`. `Debug` does not print it.
 pub struct RecoveryCode(String);
 
 /// The SHA-256 hash of a recovery code, as stored.
@@ -83,7 +89,8 @@ impl RecoveryCode {
 
     fn generate() -> Self {
         let digits = hex::encode(rand::random::<[u8; RECOVERY_BYTES]>());
-        let groups: Vec<&str> = (0..RECOVERY_DIGITS).step_by(5).map(|at| &digits[at..at + 5]).collect();
+        let groups: Vec<&str> =
+            (0..RECOVERY_DIGITS).step_by(RECOVERY_GROUP).map(|at| &digits[at..at + RECOVERY_GROUP]).collect();
         Self(groups.join("-"))
     }
 
@@ -106,11 +113,15 @@ impl EnteredCode {
     /// Reads a code. White space, hyphens and case do not count.
     pub fn read(text: &str) -> Self {
         let digits: String = text.chars().filter(|c| !c.is_whitespace() && *c != '-').collect();
-        if digits.len() == RECOVERY_DIGITS {
+        if matches!(digits.len(), RECOVERY_DIGITS | EARLIER_RECOVERY_DIGITS) {
             Self::Recovery(RecoveryCodeHash::of(&digits.to_lowercase()))
         } else {
             Self::Totp(digits)
         }
+    }
+
+    pub fn is_recovery_code(&self) -> bool {
+        matches!(self, Self::Recovery(_))
     }
 }
 
@@ -168,6 +179,13 @@ mod tests {
         {
             assert!(matches!(EnteredCode::read(&typed), EnteredCode::Recovery(read) if read == hash), "{typed}");
         }
+    }
+
+    #[test]
+    fn a_recovery_code_has_128_bits_and_those_of_earlier_versions_are_read() {
+        let code = RecoveryCode::generate().into_string();
+        assert_eq!(4 * code.chars().filter(char::is_ascii_hexdigit).count(), 128, "{code}");
+        assert!(matches!(EnteredCode::read("0123f-4567e-89abc-def01"), EnteredCode::Recovery(_)));
     }
 
     #[test]

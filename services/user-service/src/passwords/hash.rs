@@ -151,9 +151,20 @@ fn phc(params: &Params, salt: Salt, output: &[u8]) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::PasswordRule;
 
     fn hasher(scheme: Scheme, iterations: u32) -> Hasher {
-        let config = PasswordConfig { scheme, memory_kib: 64, iterations, parallelism: 1, bcrypt_cost: 4 };
+        let (rule, min_guesses, breached) = (PasswordRule::Original, 0, None);
+        let config = PasswordConfig {
+            rule,
+            min_guesses,
+            breached,
+            scheme,
+            memory_kib: 64,
+            iterations,
+            parallelism: 1,
+            bcrypt_cost: 4,
+        };
         Hasher::new(&config).unwrap()
     }
 

@@ -1,8 +1,9 @@
-//! Hashing and comparing passwords, on dedicated threads with a bounded queue.
+//! Hashing, comparing and judging passwords, on dedicated threads with a bounded queue.
 //!
 //! A hash is slow by design, so requests never compute one on the threads of the runtime. When the queue is full, a
 //! request fails at once with 503, instead of waiting longer than its client does.
 
+mod guesses;
 mod hash;
 mod pool;
 
@@ -13,16 +14,30 @@ use std::sync::Arc;
 use common::error::{Error, Result};
 use platform::telemetry::Metrics;
 
+use crate::breached::BreachedPasswords;
 use crate::config::PasswordConfig;
-use crate::domain::NewPassword;
+use crate::domain::{NewPassword, PasswordRule};
+use guesses::guesses;
 use hash::Hasher;
 use pool::Pool;
 
-/// The configured hash scheme and its threads. Cheap to clone.
+/// The configured rule, hash scheme and its threads. Cheap to clone.
 #[derive(Clone)]
 pub struct Passwords {
+    rule: PasswordRule,
+    min_guesses: u64,
+    breached: Option<BreachedPasswords>,
     hasher: Arc<Hasher>,
     pool: Arc<Pool>,
+}
+
+/// Why a new password is refused although it satisfies the rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weakness {
+    /// Too few guesses find it.
+    Common,
+    /// It is in the file of breached passwords.
+    Breached,
 }
 
 impl Passwords {
@@ -30,7 +45,33 @@ impl Passwords {
         let hasher = Hasher::new(config).map_err(Error::internal)?;
         let waiting = metrics.gauge("password_queue_length", "Passwords that wait for a thread to hash them");
         let pool = Pool::start(waiting.map_err(Error::internal)?)?;
-        Ok(Self { hasher: Arc::new(hasher), pool: Arc::new(pool) })
+        Ok(Self {
+            rule: config.rule,
+            min_guesses: config.min_guesses,
+            breached: config.breached.clone(),
+            hasher: Arc::new(hasher),
+            pool: Arc::new(pool),
+        })
+    }
+
+    /// The configured rule for new passwords.
+    pub fn rule(&self) -> PasswordRule {
+        self.rule
+    }
+
+    /// Whether a new password is common or breached. `about` is words about its user, which attackers try first.
+    ///
+    /// # Errors
+    /// Returns [`Error::Unavailable`] if the queue is full or the file of breached passwords cannot be read.
+    pub async fn weakness(&self, password: &NewPassword, about: Vec<String>) -> Result<Option<Weakness>> {
+        let text = password.as_str().to_owned();
+        if self.pool.run(move |_| guesses(&text, &about)).await? < self.min_guesses {
+            return Ok(Some(Weakness::Common));
+        }
+        match &self.breached {
+            Some(breached) if breached.contains(password.as_str()).await? => Ok(Some(Weakness::Breached)),
+            _ => Ok(None),
+        }
     }
 
     /// Whether the configured scheme hashes the whole password: bcrypt reads at most 72 bytes and stops at a NUL.

@@ -1,6 +1,7 @@
 //! Threads for password hashing, as many as cores, each with its own working memory.
 
 use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
@@ -71,7 +72,9 @@ fn work(queue: &Mutex<Receiver<Job>>) {
     loop {
         let next = queue.lock().recv();
         let Ok(job) = next else { return };
-        job(&mut memory);
+        // A job that panics answers its caller with an internal error, and the thread goes on. The memory holds no state
+        // between jobs.
+        let _ = catch_unwind(AssertUnwindSafe(|| job(&mut memory)));
     }
 }
 
@@ -80,6 +83,15 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
     use std::task::Poll;
+
+    #[tokio::test]
+    async fn a_job_that_panics_is_answered_and_the_threads_go_on() {
+        let pool = Pool::start(IntGauge::new("queued", "Jobs").unwrap()).unwrap();
+        for _ in 0..2 * thread::available_parallelism().unwrap().get() {
+            assert!(pool.run(|_| panic!("a fault in a job")).await.is_err());
+        }
+        assert_eq!(pool.run(|_| 7).await.unwrap(), 7);
+    }
 
     #[tokio::test]
     async fn a_full_queue_rejects_jobs_at_once() {

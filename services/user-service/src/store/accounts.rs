@@ -10,8 +10,8 @@ use engines::error::Result;
 use engines::mysql;
 use engines::outbox::Outbox;
 
-use super::{directory, user_not_found};
-use crate::domain::{CanonicalEmail, DisplayName, Email, Names, Network, Username};
+use super::{directory, look_alikes, user_not_found};
+use crate::domain::{CanonicalEmail, DisplayName, Email, Names, Network, Skeleton, Username};
 
 /// The columns of `users` that authentication needs.
 #[derive(Clone)]
@@ -64,8 +64,8 @@ impl Accounts {
     /// Inserts an account, its entries in the search index and its event in one transaction.
     ///
     /// # Errors
-    /// Returns a conflict if the e-mail address or the username is taken. The unique keys decide, so concurrent
-    /// registrations create one account.
+    /// Returns a conflict if the e-mail address or the username is taken, or a name looks like the username of another
+    /// account. The unique keys decide, except for display names, so concurrent registrations create one account.
     pub async fn register(&self, new: NewAccount) -> Result<RegisteredAccount> {
         let account = RegisteredAccount {
             id: UserId(0),
@@ -77,13 +77,15 @@ impl Accounts {
         let mut tx = mysql::begin(&self.pool).await?;
         let inserted = sqlx::query(
             "INSERT INTO users
-             (email, email_canonical, password_hash, username, display_name, is_online, is_active, created_at, updated_at)
-             VALUES (?, ?, ?, ?, ?, FALSE, TRUE, ?, ?)",
+             (email, email_canonical, password_hash, username, username_skeleton, display_name, is_online, is_active,
+              created_at, updated_at)
+             VALUES (?, ?, ?, ?, ?, ?, FALSE, TRUE, ?, ?)",
         )
         .bind(&account.email)
         .bind(new.email.canonical().as_str())
         .bind(&new.password_hash)
         .bind(&account.username)
+        .bind(Skeleton::of(&account.username).as_ref().map(Skeleton::as_str))
         .bind(&account.display_name)
         .bind(account.created_at)
         .bind(account.created_at)
@@ -93,11 +95,14 @@ impl Accounts {
             Ok(inserted) => UserId(inserted.last_insert_id() as i64),
             Err(e) if e.as_database_error().is_some_and(|e| e.is_unique_violation()) => {
                 tx.rollback().await?;
-                return Err(self.conflict(&new.email).await?.into());
+                return Err(self.conflict(&new.email, &account.username).await?.into());
             }
             Err(e) => return Err(e.into()),
         };
         let account = RegisteredAccount { id, ..account };
+        if let Some(display_name) = &account.display_name {
+            look_alikes::refuse_imitation(&mut tx, id, &account.username, display_name).await?;
+        }
         directory::index(&mut tx, id, account.names()).await?;
         self.outbox.append(&mut tx, &account.event()).await?;
         tx.commit().await?;
@@ -105,18 +110,22 @@ impl Accounts {
         Ok(account)
     }
 
-    /// The conflict to report. If both values are taken it names the e-mail address, in either order of the keys.
-    async fn conflict(&self, email: &Email) -> Result<Error> {
-        let taken: Option<UserId> =
-            sqlx::query_scalar("SELECT id FROM users WHERE email_canonical = ? OR email = ? LIMIT 1")
-                .bind(email.canonical().as_str())
-                .bind(email.spelling())
-                .fetch_optional(&self.pool)
-                .await?;
-        Ok(match taken {
-            Some(_) => Error::conflict("Email already registered"),
-            None => Error::conflict("Username already taken"),
-        })
+    /// The conflict to report. If both values are taken it names the e-mail address, in any order of the keys.
+    async fn conflict(&self, email: &Email, username: &str) -> Result<Error> {
+        let (email_taken, username_taken): (bool, bool) = sqlx::query_as(
+            "SELECT EXISTS (SELECT 1 FROM users WHERE email_canonical = ? OR email = ?),
+                    EXISTS (SELECT 1 FROM users WHERE username = ?)",
+        )
+        .bind(email.canonical().as_str())
+        .bind(email.spelling())
+        .bind(username)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(Error::conflict(match (email_taken, username_taken) {
+            (true, _) => "Email already registered",
+            (false, true) => "Username already taken",
+            (false, false) => "Username looks like the username of another user",
+        }))
     }
 
     /// The account with this e-mail address, for a login from this network.
@@ -157,11 +166,6 @@ impl Accounts {
     pub async fn rehash(&self, id: UserId, old: &str, new: &str) -> Result<bool> {
         let update = sqlx::query("UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?");
         Ok(update.bind(new).bind(id).bind(old).execute(&self.pool).await?.rows_affected() > 0)
-    }
-
-    /// Accounts that an operator has deactivated.
-    pub async fn deactivated(&self) -> Result<Vec<UserId>> {
-        Ok(sqlx::query_scalar("SELECT id FROM users WHERE is_active = FALSE").fetch_all(&self.pool).await?)
     }
 }
 

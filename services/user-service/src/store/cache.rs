@@ -1,4 +1,4 @@
-//! The profile cache in Redis. One round trip reads cached profiles and presence keys.
+//! The profile cache in Redis: what other users see of a profile. One round trip reads cached profiles and presence keys.
 //!
 //! Invalidation replaces a profile with a tombstone for a moment, so that a reader that queried MySQL before the change
 //! cannot cache the old profile.
@@ -21,7 +21,7 @@ use super::Profile;
 const TOMBSTONE_TTL: Duration = Duration::from_secs(5);
 
 /// Increases with every change of the cached JSON, so that replicas of two versions do not misread each other.
-const SCHEMA_VERSION: u8 = 1;
+const SCHEMA_VERSION: u8 = 2;
 
 /// The keys `cache:user:{id}`.
 #[derive(Clone)]

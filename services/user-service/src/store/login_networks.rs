@@ -1,7 +1,7 @@
 //! The networks from which accounts have logged in.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::MySqlPool;
+use sqlx::MySqlConnection;
 
 use common::id::UserId;
 use engines::error::Result;
@@ -12,19 +12,16 @@ use crate::domain::Network;
 /// A login from a known network is recorded again after this time, not each time.
 const RECORD_INTERVAL: TimeDelta = TimeDelta::days(1);
 
-/// Expired rows that the record of a new network deletes, so that the table holds about as many as are valid.
-const PRUNED_AT_ONCE: u32 = 100;
-
 /// The table `user_login_networks`.
 #[derive(Clone)]
 pub struct LoginNetworks {
-    pool: MySqlPool,
-    known_for: TimeDelta,
+    /// How long a network is known to an account that has logged in from it.
+    pub(super) known_for: TimeDelta,
 }
 
 impl LoginNetworks {
-    pub fn new(pool: MySqlPool, config: &LimitConfig) -> Self {
-        Self { pool, known_for: TimeDelta::days(config.known_network_days) }
+    pub fn new(config: &LimitConfig) -> Self {
+        Self { known_for: TimeDelta::days(config.known_network_days) }
     }
 
     /// Whether a network from which the account last logged in at this time is still known.
@@ -32,26 +29,26 @@ impl LoginNetworks {
         last_login.is_some_and(|at| Utc::now() - at < self.known_for)
     }
 
-    /// Records a login from a network, whose last login from there was at this time.
-    pub async fn record(&self, user: UserId, network: Network, last_login: Option<DateTime<Utc>>) -> Result<()> {
-        let now = Utc::now();
-        if last_login.is_some_and(|at| now - at < RECORD_INTERVAL) {
-            return Ok(());
-        }
-        sqlx::query(
-            "INSERT INTO user_login_networks (user_id, network, last_login_at) VALUES (?, ?, ?)
-             ON DUPLICATE KEY UPDATE last_login_at = VALUES(last_login_at)",
-        )
-        .bind(user)
-        .bind(network.to_string())
-        .bind(now)
-        .execute(&self.pool)
-        .await?;
-        sqlx::query("DELETE FROM user_login_networks WHERE last_login_at < ? ORDER BY last_login_at LIMIT ?")
-            .bind(now - self.known_for)
-            .bind(PRUNED_AT_ONCE)
-            .execute(&self.pool)
+    /// Records a login from a network, under the lock of the account. Returns whether the network was new to it.
+    pub(super) async fn record(&self, tx: &mut MySqlConnection, user: UserId, network: Network) -> Result<bool> {
+        let (now, network) = (Utc::now(), network.to_string());
+        let last_login: Option<DateTime<Utc>> =
+            sqlx::query_scalar("SELECT last_login_at FROM user_login_networks WHERE user_id = ? AND network = ?")
+                .bind(user)
+                .bind(&network)
+                .fetch_optional(&mut *tx)
+                .await?;
+        if last_login.is_none_or(|at| now - at >= RECORD_INTERVAL) {
+            sqlx::query(
+                "INSERT INTO user_login_networks (user_id, network, last_login_at) VALUES (?, ?, ?)
+                 ON DUPLICATE KEY UPDATE last_login_at = VALUES(last_login_at)",
+            )
+            .bind(user)
+            .bind(&network)
+            .bind(now)
+            .execute(tx)
             .await?;
-        Ok(())
+        }
+        Ok(!self.is_known(last_login))
     }
 }

@@ -2,11 +2,14 @@
 
 mod accounts;
 mod cache;
+mod compared_forms;
+mod deactivations;
 mod directory;
-mod email_forms;
+mod emails;
 mod existing;
 mod limits;
 mod login_networks;
+mod look_alikes;
 mod online_status;
 mod profile;
 mod profiles;
@@ -15,8 +18,10 @@ mod sessions;
 
 pub use accounts::{Accounts, Credentials, LoginAccount, NewAccount, RegisteredAccount};
 pub use cache::ProfileCache;
+pub use compared_forms::{Collision, ComparedForms, ComparedValue};
+pub use deactivations::Deactivations;
 pub use directory::Directory;
-pub use email_forms::{Collision, EmailForms};
+pub use emails::Emails;
 pub use existing::ExistingAccounts;
 pub use limits::{Budget, RateLimits};
 pub use login_networks::LoginNetworks;

@@ -12,7 +12,6 @@ use crate::domain::{Edit, Names, ProfileEdit};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Profile {
     pub id: UserId,
-    pub email: String,
     pub username: String,
     pub display_name: Option<String>,
     pub status_message: Option<String>,

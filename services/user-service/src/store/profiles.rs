@@ -10,7 +10,7 @@ use engines::error::Result;
 use engines::mysql;
 use engines::outbox::Outbox;
 
-use super::{Profile, ProfileCache, ProfileView, directory, lock_user, user_not_found, with_ids};
+use super::{Profile, ProfileCache, ProfileView, directory, lock_user, look_alikes, user_not_found, with_ids};
 use crate::domain::ProfileEdit;
 
 /// The columns of `users` that profiles show.
@@ -21,8 +21,7 @@ pub struct Profiles {
     cache: ProfileCache,
 }
 
-const SELECT: &str =
-    "SELECT id, email, username, display_name, status_message, profile_image_url, last_seen_at, is_active
+const SELECT: &str = "SELECT id, username, display_name, status_message, profile_image_url, last_seen_at, is_active
                       FROM users WHERE id IN ";
 
 impl Profiles {
@@ -71,7 +70,8 @@ impl Profiles {
     /// Applies an edit and appends its event in one transaction. An edit that changes nothing appends no event.
     ///
     /// # Errors
-    /// Returns a not-found error if the user does not exist.
+    /// Returns a not-found error if the user does not exist, and a conflict if the new display name looks like the
+    /// username of another account.
     pub async fn edit(&self, user: UserId, edit: ProfileEdit) -> Result<()> {
         let mut tx = mysql::begin(&self.pool).await?;
         lock_user(&mut tx, user).await?;
@@ -79,6 +79,10 @@ impl Profiles {
         let after = before.clone().edited(edit);
         if after == before {
             return Ok(());
+        }
+        if let Some(display_name) = after.display_name.as_deref().filter(|_| after.display_name != before.display_name)
+        {
+            look_alikes::refuse_imitation(&mut tx, user, &after.username, display_name).await?;
         }
         update(&mut tx, &after).await?;
         if after.is_active && after.display_name != before.display_name {

@@ -4,11 +4,15 @@ use chrono::Utc;
 use sqlx::{MySql, MySqlConnection, MySqlPool, Transaction};
 
 use common::error::Error;
+use common::events::notification::{
+    Origin, RecoveryCodeUsed, RecoveryCodesRenewed, SecondFactorDisabled, SecondFactorEnabled,
+};
 use common::id::UserId;
 use engines::error::Result;
 use engines::mysql;
+use engines::outbox::Outbox;
 
-use super::lock_user;
+use super::{ClientInfo, lock_user};
 use crate::domain::{EnteredCode, RecoveryCode, RecoveryCodeHash, TotpSecret};
 use crate::vault::Vault;
 
@@ -16,6 +20,7 @@ use crate::vault::Vault;
 #[derive(Clone)]
 pub struct SecondFactors {
     pool: MySqlPool,
+    outbox: Outbox,
     /// None without `MFA_SECRET_KEY`.
     vault: Option<Vault>,
 }
@@ -33,8 +38,8 @@ struct SecondFactor {
 }
 
 impl SecondFactors {
-    pub fn new(pool: MySqlPool, vault: Option<Vault>) -> Self {
-        Self { pool, vault }
+    pub fn new(pool: MySqlPool, outbox: Outbox, vault: Option<Vault>) -> Self {
+        Self { pool, outbox, vault }
     }
 
     pub async fn status(&self, user: UserId) -> Result<SecondFactorStatus> {
@@ -73,11 +78,17 @@ impl SecondFactors {
         Ok(secret)
     }
 
-    /// Puts a stored secret into effect if the code is right. Returns the recovery codes; none for a wrong code.
+    /// Puts a stored secret into effect if the code is right, with a notice. Returns the recovery codes; none for a wrong
+    /// code.
     ///
     /// # Errors
     /// Returns a conflict if a second factor is in effect, and a not-found error without a stored secret.
-    pub async fn confirm(&self, user: UserId, code: &EnteredCode) -> Result<Option<Vec<RecoveryCode>>> {
+    pub async fn confirm(
+        &self,
+        user: UserId,
+        code: &EnteredCode,
+        origin: &Origin,
+    ) -> Result<Option<Vec<RecoveryCode>>> {
         let mut tx = mysql::begin(&self.pool).await?;
         lock_user(&mut tx, user).await?;
         let Some(factor) = factor(&mut tx, user).await? else {
@@ -95,34 +106,56 @@ impl SecondFactors {
             .execute(&mut *tx)
             .await?;
         let codes = replace_recovery_codes(&mut tx, user).await?;
+        self.outbox.append(&mut tx, &SecondFactorEnabled { user_id: user, origin: origin.clone() }).await?;
         tx.commit().await?;
+        self.outbox.wake();
         Ok(Some(codes))
     }
 
-    /// Uses up a code; none for a wrong or used one, or if no second factor is in effect.
-    pub async fn verify(&self, user: UserId, code: &EnteredCode) -> Result<Option<()>> {
-        let Some(tx) = self.begin_with_code(user, code).await? else { return Ok(None) };
+    /// Uses up a code for a login, a recovery code with a notice; none for a wrong or used one, or if no second factor is
+    /// in effect.
+    pub async fn verify(&self, user: UserId, code: &EnteredCode, client: &ClientInfo) -> Result<Option<()>> {
+        let Some(mut tx) = self.begin_with_code(user, code).await? else { return Ok(None) };
+        if code.is_recovery_code() {
+            let left = sqlx::query_scalar("SELECT COUNT(*) FROM user_recovery_codes WHERE user_id = ?");
+            let codes_left: i64 = left.bind(user).fetch_one(&mut *tx).await?;
+            let codes_left = u32::try_from(codes_left).map_err(Error::internal)?;
+            let notice = RecoveryCodeUsed { user_id: user, origin: client.origin(None), codes_left };
+            self.outbox.append(&mut tx, &notice).await?;
+        }
         tx.commit().await?;
+        self.outbox.wake();
         Ok(Some(()))
     }
 
-    /// Removes the second factor; none for a wrong code, or if no second factor is in effect.
-    pub async fn disable(&self, user: UserId, code: &EnteredCode) -> Result<Option<()>> {
+    /// Removes the second factor, with a notice; none for a wrong code, or if no second factor is in effect.
+    pub async fn disable(&self, user: UserId, code: &EnteredCode, origin: &Origin) -> Result<Option<()>> {
         let Some(mut tx) = self.begin_with_code(user, code).await? else { return Ok(None) };
         for delete in
             ["DELETE FROM user_second_factors WHERE user_id = ?", "DELETE FROM user_recovery_codes WHERE user_id = ?"]
         {
             sqlx::query(delete).bind(user).execute(&mut *tx).await?;
         }
+        let (origin, by_recovery_code) = (origin.clone(), code.is_recovery_code());
+        self.outbox.append(&mut tx, &SecondFactorDisabled { user_id: user, origin, by_recovery_code }).await?;
         tx.commit().await?;
+        self.outbox.wake();
         Ok(Some(()))
     }
 
-    /// Replaces the recovery codes if the code is right. Returns the new ones; none for a wrong code.
-    pub async fn renew_recovery_codes(&self, user: UserId, code: &EnteredCode) -> Result<Option<Vec<RecoveryCode>>> {
+    /// Replaces the recovery codes if the code is right, with a notice. Returns the new ones; none for a wrong code.
+    pub async fn renew_recovery_codes(
+        &self,
+        user: UserId,
+        code: &EnteredCode,
+        origin: &Origin,
+    ) -> Result<Option<Vec<RecoveryCode>>> {
         let Some(mut tx) = self.begin_with_code(user, code).await? else { return Ok(None) };
         let codes = replace_recovery_codes(&mut tx, user).await?;
+        let (origin, by_recovery_code) = (origin.clone(), code.is_recovery_code());
+        self.outbox.append(&mut tx, &RecoveryCodesRenewed { user_id: user, origin, by_recovery_code }).await?;
         tx.commit().await?;
+        self.outbox.wake();
         Ok(Some(codes))
     }
 
@@ -155,8 +188,11 @@ impl SecondFactors {
         let EnteredCode::Totp(digits) = code else { return Ok(false) };
         let secret = self.vault()?.open(user, &factor.secret).map_err(|_| undecryptable())?;
         let Some(step) = secret.step_of(digits, Utc::now().timestamp().unsigned_abs()) else { return Ok(false) };
-        let used = sqlx::query("UPDATE user_second_factors SET last_step = ? WHERE user_id = ? AND last_step < ?");
-        Ok(used.bind(step).bind(user).bind(step).execute(tx).await?.rows_affected() > 0)
+        // Encrypted again, so that a previous key is needed only for factors that were not used since.
+        let sealed = self.vault()?.seal(user, &secret).map_err(Error::internal)?;
+        let used =
+            sqlx::query("UPDATE user_second_factors SET last_step = ?, secret = ? WHERE user_id = ? AND last_step < ?");
+        Ok(used.bind(step).bind(sealed).bind(user).bind(step).execute(tx).await?.rows_affected() > 0)
     }
 
     fn vault(&self) -> Result<&Vault> {

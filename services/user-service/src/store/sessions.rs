@@ -1,13 +1,17 @@
 //! Sessions in MySQL, from the login to the logout, the revocation or the expiry of the last refresh token.
 
+mod pruning;
+mod revocation;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
-use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool, QueryBuilder};
+use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool};
 use uuid::Uuid;
 
 use common::error::Error;
+use common::events::notification::{LoginFromNewNetwork, Origin, PasswordChanged, RefreshTokenReused};
 use common::id::UserId;
 use engines::error::Result;
 use engines::mysql;
@@ -15,12 +19,11 @@ use engines::outbox::Outbox;
 use engines::presence::Presence;
 use service::auth::CurrentUser;
 
-use super::accounts::lock_account;
-use super::{Credentials, lock_user, online_status, with_ids};
-use crate::domain::{Network, Presented, RefreshFamily, RefreshToken, RefreshTokenHash, SuccessorSalt};
+use revocation::{insert_ended_token, revoked_at, set_revoked};
 
-/// Rows that one statement deletes. Their locks are held until it ends.
-const PRUNE_BATCH: u64 = 1_000;
+use super::accounts::lock_account;
+use super::{Credentials, LoginNetworks, lock_user, online_status};
+use crate::domain::{Network, Presented, RefreshFamily, RefreshToken, RefreshTokenHash, SuccessorSalt};
 
 /// The tables `user_sessions`, `user_used_refresh_tokens` and `user_ended_tokens`.
 #[derive(Clone)]
@@ -28,6 +31,7 @@ pub struct Sessions {
     pool: MySqlPool,
     outbox: Outbox,
     presence: Presence,
+    networks: LoginNetworks,
     bounds: SessionBounds,
 }
 
@@ -38,6 +42,8 @@ pub struct SessionBounds {
     pub refresh_lifetime: Duration,
     /// A session expires so long after its login, however often it is refreshed.
     pub lifetime: Duration,
+    /// An access token expires so long after its session was opened or refreshed.
+    pub token_lifetime: Duration,
     /// The live sessions of one user.
     pub per_user: u32,
 }
@@ -52,6 +58,11 @@ pub struct ClientInfo {
 impl ClientInfo {
     pub fn network(&self) -> Option<Network> {
         self.address.map(Network::of)
+    }
+
+    /// The origin of a notice about an act of this client.
+    pub fn origin(&self, session_id: Option<Uuid>) -> Origin {
+        Origin { session_id, address: self.address, user_agent: self.user_agent.clone() }
     }
 }
 
@@ -108,11 +119,18 @@ struct RefreshableSession {
 }
 
 impl Sessions {
-    pub fn new(pool: MySqlPool, outbox: Outbox, presence: Presence, bounds: SessionBounds) -> Self {
-        Self { pool, outbox, presence, bounds }
+    pub fn new(
+        pool: MySqlPool,
+        outbox: Outbox,
+        presence: Presence,
+        networks: LoginNetworks,
+        bounds: SessionBounds,
+    ) -> Self {
+        Self { pool, outbox, presence, networks, bounds }
     }
 
-    /// Opens a session and marks its user online. The event is appended if the user was marked offline.
+    /// Opens a session, records its network and marks its user online. An event is appended if the user was marked
+    /// offline, and a notice if the network is new to the account or not known.
     ///
     /// Returns `None` if the stored hash is no longer the one that `account` was verified against: the password was
     /// changed, or a concurrent login replaced an outdated hash. The locked row orders a login and a password change, so
@@ -133,6 +151,14 @@ impl Sessions {
         grant.ended = self.end_excess(&mut tx, account.id).await?;
         online_status::set_online(&mut tx, &self.outbox, &[account.id]).await?;
         self.insert(&mut tx, &grant, client).await?;
+        let is_new = match client.network() {
+            Some(network) => self.networks.record(&mut tx, account.id, network).await?,
+            None => true,
+        };
+        if is_new {
+            let notice = LoginFromNewNetwork { user_id: account.id, origin: client.origin(Some(grant.sid)) };
+            self.outbox.append(&mut tx, &notice).await?;
+        }
         tx.commit().await?;
         self.outbox.wake();
         Ok(Some(grant))
@@ -142,8 +168,8 @@ impl Sessions {
         let now = Utc::now();
         sqlx::query(
             "INSERT INTO user_sessions
-             (sid, user_id, refresh_hash, user_agent, ip, created_at, last_used_at, expires_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+             (sid, user_id, refresh_hash, user_agent, ip, created_at, last_used_at, expires_at, tokens_expire_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(grant.sid.to_string())
         .bind(grant.user)
@@ -153,6 +179,7 @@ impl Sessions {
         .bind(now)
         .bind(now)
         .bind(now + grant.refresh_lifetime)
+        .bind(now + self.bounds.token_lifetime)
         .execute(tx)
         .await?;
         Ok(())
@@ -178,7 +205,7 @@ impl Sessions {
     ///
     /// The account is locked before its session, as everywhere, so a password change or a deactivation that commits
     /// first is seen.
-    pub async fn refresh(&self, holder: &TokenHolder, token: &str) -> Result<RefreshOutcome> {
+    pub async fn refresh(&self, holder: &TokenHolder, token: &str, client: &ClientInfo) -> Result<RefreshOutcome> {
         let (sid, user) = (&holder.sid, holder.user_id);
         let mut tx = mysql::begin(&self.pool).await?;
         let account = lock_account(&mut tx, user).await?;
@@ -214,10 +241,14 @@ impl Sessions {
             }
             Presented::Older => {
                 set_revoked(&mut tx, user, sid).await?;
+                let notice = RefreshTokenReused { user_id: user, origin: client.origin(Some(grant.sid)) };
+                self.outbox.append(&mut tx, &notice).await?;
                 tx.commit().await?;
+                self.outbox.wake();
                 return Ok(RefreshOutcome::Reused(sid.clone()));
             }
         }
+        self.prolong_revocation(&mut tx, sid, now).await?;
         tx.commit().await?;
         Ok(RefreshOutcome::Rotated(grant))
     }
@@ -245,6 +276,19 @@ impl Sessions {
         .bind(now)
         .bind(now + grant.refresh_lifetime)
         .bind(grant.sid.to_string())
+        .execute(tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Records that the session gets another access token. An earlier one may live longer, if the setting was shortened.
+    async fn prolong_revocation(&self, tx: &mut MySqlConnection, sid: &str, now: DateTime<Utc>) -> Result<()> {
+        sqlx::query(
+            "UPDATE user_sessions SET tokens_expire_at = GREATEST(COALESCE(tokens_expire_at, expires_at), ?)
+             WHERE sid = ?",
+        )
+        .bind(now + self.bounds.token_lifetime)
+        .bind(sid)
         .execute(tx)
         .await?;
         Ok(())
@@ -283,30 +327,16 @@ impl Sessions {
         Ok(sessions.bind(user).bind(now).bind(now - self.bounds.lifetime).fetch_all(&self.pool).await?)
     }
 
-    /// Revokes one of the user's sessions. Returns whether there was one to revoke.
-    pub async fn revoke(&self, user: UserId, sid: &str) -> Result<bool> {
-        let mut connection = self.pool.acquire().await?;
-        set_revoked(&mut connection, user, sid).await
+    /// Whether the caller's session was opened by a login at most `age` ago.
+    pub async fn is_recent(&self, me: &CurrentUser, age: Duration) -> Result<bool> {
+        let recent = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM user_sessions WHERE sid = ? AND user_id = ? AND created_at > ?)",
+        );
+        Ok(recent.bind(&*me.session).bind(me.id).bind(Utc::now() - age).fetch_one(&self.pool).await?)
     }
 
-    /// Revokes all sessions of deactivated accounts, so that a reactivation does not revive them. Their rows are locked
-    /// first: a login that read an account as active has committed its session, or sees the deactivation.
-    pub async fn revoke_deactivated(&self, users: &[UserId]) -> Result<()> {
-        let mut tx = mysql::begin(&self.pool).await?;
-        let select = QueryBuilder::new("SELECT id FROM users WHERE is_active = FALSE AND id IN ");
-        let mut select = with_ids(select, users);
-        select.push(" ORDER BY id FOR UPDATE");
-        let deactivated: Vec<UserId> = select.build_query_scalar().persistent(false).fetch_all(&mut *tx).await?;
-        if deactivated.is_empty() {
-            return Ok(());
-        }
-        let mut update = QueryBuilder::new("UPDATE user_sessions SET revoked_at = ");
-        update.push_bind(Utc::now()).push(" WHERE revoked_at IS NULL AND user_id IN ");
-        with_ids(update, &deactivated).build().persistent(false).execute(&mut *tx).await?;
-        Ok(tx.commit().await?)
-    }
-
-    /// Sets a new password and revokes the user's sessions except `keep`. Returns the ids of the revoked sessions.
+    /// Sets a new password, revokes the user's sessions except the caller's, and appends a notice. Returns the ids of
+    /// the revoked sessions.
     ///
     /// Returns `None` if the stored hash is no longer `verified`.
     ///
@@ -314,11 +344,12 @@ impl Sessions {
     /// Returns a 401 error if the account is deactivated.
     pub async fn change_password(
         &self,
-        user: UserId,
+        me: &CurrentUser,
         verified: &str,
         hash: &str,
-        keep: &str,
+        client: &ClientInfo,
     ) -> Result<Option<Vec<String>>> {
+        let (user, keep) = (me.id, &*me.session);
         let mut tx = mysql::begin(&self.pool).await?;
         let locked = lock_account(&mut tx, user).await?;
         // Under the lock, so that no other change of this account has the same time.
@@ -340,43 +371,12 @@ impl Sessions {
             .execute(&mut *tx)
             .await?;
         let others = revoked_at(&mut tx, user, now).await?;
+        let ended_sessions = u32::try_from(others.len()).map_err(Error::internal)?;
+        let notice = PasswordChanged { user_id: user, origin: client.origin(me.sid), ended_sessions };
+        self.outbox.append(&mut tx, &notice).await?;
         tx.commit().await?;
+        self.outbox.wake();
         Ok(Some(others))
-    }
-
-    /// The revocations since a time, by the keys that access tokens carry: session ids, and the signatures of the
-    /// original's tokens.
-    pub async fn revoked_since(&self, since: DateTime<Utc>) -> Result<Vec<String>> {
-        let sids: Vec<String> = sqlx::query_scalar("SELECT sid FROM user_sessions WHERE revoked_at >= ?")
-            .bind(since)
-            .fetch_all(&self.pool)
-            .await?;
-        let signatures: Vec<String> =
-            sqlx::query_scalar("SELECT signature FROM user_ended_tokens WHERE ended_at >= ? AND expires_at > ?")
-                .bind(since)
-                .bind(Utc::now())
-                .fetch_all(&self.pool)
-                .await?;
-        Ok(sids.into_iter().chain(signatures).collect())
-    }
-
-    /// Deletes rows whose tokens have all expired, in batches, until none is left.
-    pub async fn prune(&self) -> Result<()> {
-        let now = Utc::now();
-        for (table, column, before) in [
-            ("user_sessions", "expires_at", now),
-            ("user_used_refresh_tokens", "used_at", now - self.bounds.refresh_lifetime),
-            ("user_ended_tokens", "expires_at", now - Duration::from_secs(3600)),
-        ] {
-            let delete = format!("DELETE FROM {table} WHERE {column} < ? LIMIT {PRUNE_BATCH}");
-            loop {
-                let delete = sqlx::query(AssertSqlSafe(delete.clone())).bind(before);
-                if delete.execute(&self.pool).await?.rows_affected() < PRUNE_BATCH {
-                    break;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Ends sessions of a user, those first that have been unused for longest, until one more is allowed. Returns the
@@ -421,34 +421,4 @@ impl RefreshableSession {
             rotated_at: self.last_used_at,
         })
     }
-}
-
-/// The sessions of a user that were revoked at exactly this time.
-async fn revoked_at(tx: &mut MySqlConnection, user: UserId, at: DateTime<Utc>) -> Result<Vec<String>> {
-    let sids = sqlx::query_scalar("SELECT sid FROM user_sessions WHERE user_id = ? AND revoked_at = ?");
-    Ok(sids.bind(user).bind(at).fetch_all(tx).await?)
-}
-
-async fn set_revoked(connection: &mut MySqlConnection, user: UserId, sid: &str) -> Result<bool> {
-    let revoked =
-        sqlx::query("UPDATE user_sessions SET revoked_at = ? WHERE sid = ? AND user_id = ? AND revoked_at IS NULL")
-            .bind(Utc::now())
-            .bind(sid)
-            .bind(user)
-            .execute(connection)
-            .await?;
-    Ok(revoked.rows_affected() > 0)
-}
-
-/// Revokes one token of the original by its signature, because it belongs to no session.
-async fn insert_ended_token(connection: &mut MySqlConnection, me: &CurrentUser) -> Result<()> {
-    let expires_at = DateTime::from_timestamp(me.expires_at, 0).unwrap_or_else(Utc::now);
-    sqlx::query("INSERT IGNORE INTO user_ended_tokens (signature, user_id, ended_at, expires_at) VALUES (?, ?, ?, ?)")
-        .bind(&*me.session)
-        .bind(me.id)
-        .bind(Utc::now())
-        .bind(expires_at)
-        .execute(connection)
-        .await?;
-    Ok(())
 }

@@ -8,11 +8,12 @@ use testkit::{Client, Events, Server, Space};
 
 pub const PASSWORD: &str = "Passw0rd!";
 
-/// The cheapest parameters for password hashing, and a key for second factors.
-const SETTINGS: [(&str, &str); 4] = [
+/// The cheapest parameters for password hashing, a key for second factors, and no check for common passwords.
+const SETTINGS: [(&str, &str); 5] = [
     ("ARGON2_MEMORY_KIB", "8"),
     ("ARGON2_ITERATIONS", "1"),
     ("BCRYPT_COST", "4"),
+    ("PASSWORD_MIN_GUESSES", "0"),
     ("MFA_SECRET_KEY", "the-key-of-second-factors-in-tests"),
 ];
 
@@ -107,13 +108,44 @@ impl TestApp {
         Events::of(&self.space.topics().user_events)
     }
 
+    /// The notices to the owners of accounts.
+    pub fn notices(&self) -> Events {
+        Events::of(&self.space.topics().notification_events)
+    }
+
+    async fn redis(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(self.server.platform().config.redis_url.expose_secret()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+
+    /// The seconds that a key of this test has left in Redis; negative without the key.
+    pub async fn time_to_live(&self, key: &str) -> i64 {
+        let key = format!("{}{key}", self.server.platform().config.redis_prefix);
+        redis::cmd("TTL").arg(key).query_async(&mut self.redis().await).await.unwrap()
+    }
+
+    /// A connection to Redis, and all keys of this test.
+    async fn redis_keys(&self) -> (redis::aio::MultiplexedConnection, Vec<String>) {
+        let mut connection = self.redis().await;
+        let pattern = format!("{}*", self.server.platform().config.redis_prefix);
+        let keys = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
+        (connection, keys)
+    }
+
+    /// All keys of this test in Redis, with the values of those that are texts.
+    pub async fn redis_content(&self) -> String {
+        let (mut connection, keys) = self.redis_keys().await;
+        let mut content = keys.join("\n");
+        for key in keys {
+            let value: Result<String, _> = redis::cmd("GET").arg(key).query_async(&mut connection).await;
+            content += &value.map_or_else(|_| String::new(), |value| format!("\n{value}"));
+        }
+        content
+    }
+
     /// Deletes all keys of this test in Redis.
     pub async fn wipe_redis(&self) {
-        let config = &self.server.platform().config;
-        let client = redis::Client::open(config.redis_url.expose_secret()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        let pattern = format!("{}*", config.redis_prefix);
-        let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
+        let (mut connection, keys) = self.redis_keys().await;
         if !keys.is_empty() {
             redis::cmd("DEL").arg(keys).query_async::<()>(&mut connection).await.unwrap();
         }

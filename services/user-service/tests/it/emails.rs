@@ -24,7 +24,7 @@ async fn app_on_original_table() -> TestApp {
 }
 
 /// Inserts an account as the original does, with the hash of an account that exists.
-async fn insert_as_original(app: &TestApp, email: &str, username: &str) -> i64 {
+pub async fn insert_as_original(app: &TestApp, email: &str, username: &str) -> i64 {
     sqlx::query(
         "INSERT INTO users (email, password_hash, username, display_name, status_message, is_online, last_seen_at,
          is_active, created_at, updated_at)

@@ -3,12 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
 mod app;
+mod audit;
 mod blocks;
+mod budgets;
 mod documents;
 mod emails;
 mod keys;
 mod limits;
 mod login;
+mod look_alikes;
+mod notices;
 mod passwords;
 mod presence;
 mod privacy;

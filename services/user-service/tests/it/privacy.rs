@@ -1,12 +1,7 @@
 //! Personal data stays out of the log.
 
-use std::fs::File;
-use std::path::PathBuf;
-use std::process::Stdio;
-
 use serde_json::{Value, json};
-use testkit::{Client, eventually};
-use tokio::process::{Child, Command};
+use testkit::{Client, LoggedProcess, eventually};
 
 use crate::app::{TestApp, registration};
 
@@ -17,32 +12,12 @@ const NAME: &str = "표시-private";
 const STATUS: &str = "private status";
 const QUERY: &str = "private query";
 
-/// The service in a process of its own, which logs everything to a file.
-struct Process {
-    _child: Child,
-    client: Client,
-    log: PathBuf,
-}
+/// Texts that no log may contain.
+const PRIVATE: [&str; 7] = [EMAIL, PASSWORD, WRONG, NAME, STATUS, QUERY, "private%20query"];
 
-impl Process {
-    /// Starts a replica of a service.
-    async fn start(app: &TestApp) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let path = std::env::temp_dir().join(format!("user-service-log-{port}"));
-        let log = File::create(&path).unwrap();
-        let mut env = app.space.env(&app.mysql_url);
-        env.extend([("PORT", port.to_string()), ("LOG_LEVEL", "trace".to_owned())]);
-        let (stdout, stderr) = (Stdio::from(log.try_clone().unwrap()), Stdio::from(log));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_user-service"));
-        let child = command.env_clear().envs(env).stdout(stdout).stderr(stderr).kill_on_drop(true).spawn().unwrap();
-        let client = Client::new(&format!("http://127.0.0.1:{port}"), "");
-        eventually("the process is ready", || async {
-            let ready = reqwest::get(format!("http://127.0.0.1:{port}/health/ready")).await.ok()?;
-            ready.status().is_success().then_some(())
-        })
-        .await;
-        Self { _child: child, client, log: path }
-    }
+/// Starts a replica in a process of its own.
+async fn process(app: &TestApp) -> LoggedProcess {
+    LoggedProcess::start(env!("CARGO_BIN_EXE_user-service"), app.space.env(&app.mysql_url)).await
 }
 
 /// Registers, logs in, fails to log in, changes the profile, searches, and sends what is refused. Returns the tokens.
@@ -71,44 +46,49 @@ async fn live(client: &Client) -> Vec<String> {
     [&token, &refreshed].iter().flat_map(|token| fields.map(|field| text(token, field))).collect()
 }
 
-fn assert_absent(what: &str, text: &str, tokens: &[String]) {
-    for private in [EMAIL, PASSWORD, WRONG, NAME, STATUS, QUERY, "private%20query"] {
-        let line = text.lines().find(|line| line.contains(private));
-        assert!(line.is_none(), "{what}: {private:?} in {}", line.unwrap_or_default());
-    }
-    for token in tokens {
-        assert!(!text.contains(token.as_str()), "{what}: a token");
-    }
+#[tokio::test]
+async fn redis_has_no_e_mail_address() {
+    let app = TestApp::start().await;
+    let ann = app.person("ann").await;
+    let bob = app.person("bob").await;
+    assert_eq!(ann.client.get("/profile/me").await.expect(200)["email"], ann.email);
+    bob.client.get(&format!("/users/{}", ann.id)).await.expect(200);
+    app.anonymous().post("/auth/login/json", json!({"email": ann.email, "password": WRONG})).await.expect(401);
+
+    let values = eventually("the profile is cached", || async {
+        let values = app.redis_content().await;
+        values.contains("\"username\":\"ann\"").then_some(values)
+    })
+    .await;
+    assert!(!values.contains("example.com"), "{values}");
 }
 
 #[tokio::test]
 async fn no_log_line_has_personal_data_or_credentials() {
     let app = TestApp::start().await;
-    let process = Process::start(&app).await;
+    let process = process(&app).await;
 
     let tokens = live(&process.client).await;
 
-    let log = std::fs::read_to_string(&process.log).unwrap();
-    std::fs::remove_file(&process.log).unwrap();
-    assert!(log.contains("\"route\":\"/auth/login/json\""), "the log has the requests");
-    assert_absent("the log", &log, &tokens);
+    assert!(process.log().contains("\"route\":\"/auth/login/json\""), "the log has the requests");
+    process.assert_not_logged(&PRIVATE);
+    process.assert_not_logged(&tokens.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
 #[tokio::test]
 async fn an_error_of_the_database_is_logged_without_the_values_of_its_statement() {
     let app = TestApp::start().await;
     app.execute("ALTER TABLE users ADD UNIQUE KEY one_name (display_name)").await;
-    let process = Process::start(&app).await;
+    let process = process(&app).await;
     let mut ann = registration("ann");
     ann["display_name"] = NAME.into();
+    ann["password"] = PASSWORD.into();
     process.client.post("/auth/register", ann).await.expect(201);
     let bob = app.person("bob").await;
     let bob = process.client.with_token(bob.client.token());
 
     bob.put("/profile/me", json!({"display_name": NAME})).await.expect(500);
 
-    let log = std::fs::read_to_string(&process.log).unwrap();
-    std::fs::remove_file(&process.log).unwrap();
-    assert!(log.contains("one_name"), "the log names the key: {log}");
-    assert_absent("the log", &log, &[]);
+    assert!(process.log().contains("one_name"), "the log names the key");
+    process.assert_not_logged(&PRIVATE);
 }

@@ -2,6 +2,7 @@
 
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
+use testkit::{Client, LoggedProcess, eventually};
 
 use crate::app::TestApp;
 
@@ -149,4 +150,33 @@ async fn the_oldest_clients_change_the_display_name_as_nickname() {
         assert_eq!(profile["display_name"], name);
     }
     assert_eq!(ann.client.patch("/profile", json!({"nickname": "Three"})).await.expect(200)["nickname"], "Three");
+}
+
+/// The SELECT statements of a process so far.
+async fn selects(client: &Client) -> f64 {
+    let metrics = client.get("/metrics").await.text;
+    let is_select = |line: &&str| line.contains("operation=\"select\"") && line.contains("store=\"mysql\"");
+    let counts =
+        metrics.lines().filter(|line| line.starts_with("store_query_duration_seconds_count")).filter(is_select);
+    counts.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn the_own_profile_takes_no_query_while_it_is_cached() {
+    let app = TestApp::start().await;
+    let ann = app.person("ann").await;
+    let process = LoggedProcess::start(env!("CARGO_BIN_EXE_user-service"), app.space.env(&app.mysql_url)).await;
+    let client = process.client.with_token(ann.client.token());
+    client.get("/profile/me").await.expect(200);
+    eventually("the profile is cached", || async { app.redis_content().await.contains("cache:user").then_some(()) })
+        .await;
+
+    let before = selects(&client).await;
+    for _ in 0..200 {
+        assert_eq!(client.get("/profile/me").await.expect(200)["email"], ann.email);
+    }
+
+    // The background tasks select a few times a second.
+    let after = selects(&client).await;
+    assert!(before > 0.0 && after - before < 100.0, "{} for 200 requests", after - before);
 }

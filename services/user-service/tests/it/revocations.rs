@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use testkit::{SLACK, eventually};
 
 use crate::app::TestApp;
@@ -39,4 +40,86 @@ async fn ten_thousand_deactivated_accounts_do_not_delay_a_deactivation() {
         .await;
         assert!(started.elapsed() < SLACK * PROMISE, "{:?}", started.elapsed());
     }
+}
+
+#[tokio::test]
+async fn without_redis_revocations_are_looked_up_in_mysql() {
+    let app = TestApp::start().await;
+    let (ann, bob, eve) = (app.person("ann").await, app.person("bob").await, app.person("eve").await);
+    ann.client.post("/auth/logout", Value::Null).await.expect(200);
+    app.execute("UPDATE users SET is_active = FALSE WHERE username = 'bob'").await;
+
+    // Nothing listens there.
+    let replica = app.replica_with(&[("REDIS_URL", "redis://127.0.0.1:1/0")]).await;
+
+    for (person, status) in [(&ann, 401), (&bob, 401), (&eve, 200)] {
+        replica.client(person.client.token()).get("/profile/me").await.expect(status);
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_outlives_the_longest_token_of_its_session() {
+    const DAY: i64 = 24 * 3600;
+    let app = TestApp::start_with(&[("ACCESS_TOKEN_EXPIRE_HOURS", "72")]).await;
+    let ann = app.person("ann").await;
+    app.server.stop().await;
+    let short = app.replica_with(&[("ACCESS_TOKEN_EXPIRE_HOURS", "1")]).await;
+    let refreshed =
+        short.client("").post("/auth/refresh", json!({"refresh_token": ann.token["refresh_token"]})).await.expect(200);
+
+    short.client(refreshed["access_token"].as_str().unwrap()).post("/auth/logout", Value::Null).await.expect(200);
+
+    let sid: String = sqlx::query_scalar("SELECT sid FROM user_sessions").fetch_one(&app.pool).await.unwrap();
+    let key = format!("session:revoked:{sid}");
+    eventually("the revocation lives as long as the first token", || async {
+        let left = app.time_to_live(&key).await;
+        (2 * DAY < left && left < 4 * DAY).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_of_a_session_stays_while_one_of_its_tokens_lives() {
+    let app = TestApp::start_with(&[("ACCESS_TOKEN_EXPIRE_HOURS", "72")]).await;
+    let (ann, bob) = (app.person("ann").await, app.person("bob").await);
+    app.execute("UPDATE user_sessions SET expires_at = UTC_TIMESTAMP(6) - INTERVAL 1 DAY").await;
+    app.execute(
+        "UPDATE user_sessions SET tokens_expire_at = expires_at
+         WHERE user_id = (SELECT id FROM users WHERE username = 'bob')",
+    )
+    .await;
+
+    // The first pruning of a replica.
+    let _replica = app.replica().await;
+
+    let rows = || async { sqlx::query_scalar("SELECT user_id FROM user_sessions").fetch_all(&app.pool).await.unwrap() };
+    let left: Vec<i64> = eventually("bob's row is deleted", || async {
+        let left: Vec<i64> = rows().await;
+        (!left.contains(&bob.id)).then_some(left)
+    })
+    .await;
+    assert_eq!(left, [ann.id]);
+}
+
+#[tokio::test]
+async fn an_account_that_is_deactivated_and_reactivated_often_ends_as_it_is() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person("ann").await, app.person("bob").await);
+    let _replica = app.replica().await;
+    for _ in 0..10 {
+        app.execute("UPDATE users SET is_active = NOT is_active WHERE username = 'ann'").await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+
+    eventually("ann can log in and act", || async {
+        app.log_in("ann").await.client.get("/profile/me").await.ok().then_some(())
+    })
+    .await;
+    let found = bob.client.get("/users/search?query=ann").await.expect(200);
+    assert_eq!(found["users"][0]["id"], ann.id);
+    app.execute("UPDATE users SET is_active = FALSE WHERE username = 'ann'").await;
+    eventually("ann is not found", || async {
+        (bob.client.get("/users/search?query=ann").await.body["total_count"] == 0).then_some(())
+    })
+    .await;
 }

@@ -2,6 +2,7 @@
 
 use chrono::Utc;
 use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::Client;
 use totp_rs::{Builder, Secret};
@@ -9,21 +10,21 @@ use totp_rs::{Builder, Secret};
 use crate::app::{PASSWORD, Person, TestApp};
 
 /// The code of an authenticator app, some seconds from now.
-fn code(secret: &str, seconds: i64) -> String {
+pub fn code(secret: &str, seconds: i64) -> String {
     let secret = Secret::try_from_base32(secret).unwrap();
     let totp = Builder::new().with_secret(secret.as_bytes().to_vec()).build_noncompliant();
     totp.generate((Utc::now().timestamp() + seconds).unsigned_abs()).to_string()
 }
 
 /// A code that is wrong in every accepted step.
-fn wrong_code(secret: &str) -> String {
+pub fn wrong_code(secret: &str) -> String {
     let right: Vec<String> = [-60, -30, 0, 30, 60].map(|seconds| code(secret, seconds)).into();
     let mut candidates = (0..10).map(|n| format!("{n:06}"));
     candidates.find(|candidate| !right.contains(candidate)).unwrap()
 }
 
 /// Enables the second factor of a user. Returns the secret and the recovery codes.
-async fn enable(ann: &Person) -> (String, Vec<String>) {
+pub async fn enable(ann: &Person) -> (String, Vec<String>) {
     let enrolled = ann.client.post("/auth/mfa", json!({"current_password": PASSWORD})).await.expect(201);
     let secret = enrolled["secret"].as_str().unwrap().to_owned();
     let body = json!({"code": code(&secret, 0)});
@@ -165,7 +166,13 @@ async fn secrets_are_encrypted_and_survive_a_new_key() {
     let rotated = app.replica_with(&[new, ("MFA_SECRET_KEY_PREVIOUS", "the-key-of-second-factors-in-tests")]).await;
     assert_eq!(try_login(&rotated.client(""), Some(&code(&secret, 30))).await.0, 200);
 
-    let lost = app.replica_with(&[new]).await;
+    let later = app.replica_with(&[new]).await;
+    assert_eq!(
+        try_login(&later.client(""), Some(&code(&secret, 60))).await.0,
+        401,
+        "the factor was used with the new key"
+    );
+    let lost = app.replica_with(&[("MFA_SECRET_KEY", "a-third-key-of-second-factors-in-tests")]).await;
     assert_eq!(try_login(&lost.client(""), Some(&code(&secret, 60))).await.0, 503);
     assert_eq!(try_login(&lost.client(""), Some(&recovery[0])).await.0, 200);
 }
@@ -176,4 +183,39 @@ async fn without_a_key_no_factor_can_be_enabled() {
     let ann = app.person("ann").await;
     let refused = ann.client.post("/auth/mfa", json!({"current_password": PASSWORD})).await.expect(403);
     assert_eq!(refused["error"], "MFA_UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn ending_another_session_after_a_while_needs_both_factors() {
+    let app = TestApp::start().await;
+    let (ann, _desk) = (app.person("ann").await, app.log_in("ann").await);
+    let (_, codes) = enable(&ann).await;
+    app.execute("UPDATE user_sessions SET created_at = created_at - INTERVAL 11 MINUTE").await;
+    let sessions = ann.client.get("/auth/sessions").await.expect(200);
+    let other = sessions.as_array().unwrap().iter().find(|session| session["current"] == false).unwrap();
+    let path = format!("/auth/sessions/{}", other["sid"].as_str().unwrap());
+    let end = async |proof: Value| ann.client.send(ann.client.request(Method::DELETE, &path).json(&proof)).await;
+
+    assert_eq!(end(json!({"current_password": PASSWORD})).await.expect(403)["error"], "MFA_REQUIRED");
+    assert_eq!(end(json!({"code": codes[0]})).await.expect(403)["error"], "REAUTHENTICATION_REQUIRED");
+    let answer = end(json!({"current_password": PASSWORD, "code": "000000-not"})).await.expect(400);
+    assert_eq!(answer["error"], "MFA_INVALID");
+    end(json!({"current_password": PASSWORD, "code": codes[0]})).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_new_password_needs_the_second_factor_too() {
+    let app = TestApp::start().await;
+    let (ann, desk) = (app.person("ann").await, app.log_in("ann").await);
+    let (_, codes) = enable(&ann).await;
+    let change = |code: Option<&str>| {
+        let new = "An0ther-passw0rd!";
+        ann.client.put("/auth/password", json!({"current_password": PASSWORD, "new_password": new, "code": code}))
+    };
+
+    assert_eq!(change(None).await.expect(403)["error"], "MFA_REQUIRED");
+    assert_eq!(change(Some("000000-not")).await.expect(400)["error"], "MFA_INVALID");
+    desk.client.get("/profile/me").await.expect(200);
+    change(Some(&codes[0])).await.expect(200);
+    desk.client.get("/profile/me").await.expect(401);
 }

@@ -2,14 +2,15 @@
 //!
 //! A test changes the account's row, starts a request, and commits the change when the request waits for the row.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
-use testkit::Answer;
+use testkit::{Answer, SLACK, eventually};
 
 use crate::app::{PASSWORD, Person, TestApp};
+use crate::second_factor::enable;
 use crate::sessions::refresh;
 
 const NEW: &str = "An0ther-one!";
@@ -40,6 +41,9 @@ async fn overtake(app: &TestApp, change: &'static str, request: impl Future<Outp
     };
     tokio::join!(request, commit).0
 }
+
+/// A hash of the same password, as a concurrent login writes it instead of an outdated one.
+const OTHER_HASH: &str = "UPDATE users SET password_hash = (SELECT hash FROM other_hash) WHERE username = 'ann'";
 
 async fn log_in(app: &TestApp, password: &str) -> Answer {
     app.anonymous().post("/auth/login/json", json!({"email": "ann@example.com", "password": password})).await
@@ -117,4 +121,42 @@ async fn concurrent_logins_that_replace_an_outdated_hash_all_succeed() {
         .await
         .unwrap();
     assert!(hash.starts_with("$argon2id$"));
+}
+
+#[tokio::test]
+async fn a_login_that_verifies_the_password_again_needs_no_further_code() {
+    let app = TestApp::start().await;
+    let ann = app.person("ann").await;
+    app.register("bob").await;
+    app.execute("CREATE TABLE other_hash SELECT password_hash AS hash FROM users WHERE username = 'bob'").await;
+    let (_, codes) = enable(&ann).await;
+    let login = json!({"email": "ann@example.com", "password": PASSWORD, "mfa_code": codes[0]});
+
+    overtake(&app, OTHER_HASH, app.anonymous().post("/auth/login/json", login)).await.expect(200);
+}
+
+/// The statements of docs/operations.md, without a pause in which a task could notice the deactivation.
+#[tokio::test]
+async fn a_reactivation_at_once_does_not_revive_the_sessions_of_the_account() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person("ann").await, app.person("bob").await);
+    ann.client.get("/profile/me").await.expect(200);
+
+    app.execute(
+        "UPDATE users u LEFT JOIN user_sessions s ON s.user_id = u.id AND s.revoked_at IS NULL
+         SET u.is_active = 0, u.updated_at = UTC_TIMESTAMP(6), s.revoked_at = UTC_TIMESTAMP(6)
+         WHERE u.email_canonical = 'ann@example.com';
+         UPDATE users SET is_active = 1, updated_at = UTC_TIMESTAMP(6) WHERE email_canonical = 'ann@example.com'",
+    )
+    .await;
+
+    refresh(&app, &ann.token).await.expect(401);
+    let started = Instant::now();
+    eventually("the access token is refused", || async {
+        (ann.client.get("/profile/me").await.status == 401).then_some(())
+    })
+    .await;
+    assert!(started.elapsed() < SLACK * Duration::from_secs(5), "{:?}", started.elapsed());
+    log_in(&app, PASSWORD).await.expect(200);
+    bob.client.get("/profile/me").await.expect(200);
 }

@@ -2,10 +2,11 @@
 
 use futures_util::future::join_all;
 use insta::assert_json_snapshot;
+use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::Answer;
+use testkit::{Answer, Client};
 
-use crate::app::TestApp;
+use crate::app::{PASSWORD, TestApp};
 
 /// Presents the refresh token of these tokens.
 pub async fn refresh(app: &TestApp, token: &Value) -> Answer {
@@ -161,6 +162,33 @@ async fn sessions_are_listed_with_their_address_and_user_agent() {
       }
     ]
     "#);
+}
+
+async fn end(client: &Client, path: &str, proof: Value) -> Answer {
+    client.send(client.request(Method::DELETE, path).json(&proof)).await
+}
+
+#[tokio::test]
+async fn an_old_login_needs_the_password_to_end_other_sessions() {
+    let app = TestApp::start().await;
+    let (ann, desk) = (app.person("ann").await, app.log_in("ann").await);
+    app.execute("UPDATE user_sessions SET created_at = created_at - INTERVAL 11 MINUTE").await;
+    let sessions = ann.client.get("/auth/sessions").await.expect(200);
+    let path = |current: bool| {
+        let session = sessions.as_array().unwrap().iter().find(|session| session["current"] == current).unwrap();
+        format!("/auth/sessions/{}", session["sid"].as_str().unwrap())
+    };
+
+    assert_eq!(ann.client.delete(&path(false)).await.expect(403)["error"], "REAUTHENTICATION_REQUIRED");
+    assert_eq!(end(&ann.client, &path(false), json!({})).await.expect(403)["error"], "REAUTHENTICATION_REQUIRED");
+    end(&ann.client, &path(false), json!({"current_password": "Wrong123!"})).await.expect(400);
+    end(&ann.client, &path(false), json!({"current_password": 1})).await.expect(422);
+    desk.client.get("/profile/me").await.expect(200);
+
+    end(&ann.client, &path(false), json!({"current_password": PASSWORD})).await.expect(200);
+    desk.client.get("/profile/me").await.expect(401);
+    ann.client.delete(&path(true)).await.expect(200);
+    ann.client.get("/profile/me").await.expect(401);
 }
 
 #[tokio::test]

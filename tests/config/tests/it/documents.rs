@@ -3,14 +3,18 @@
 use config_tests::{repository_path, text};
 use regex::Regex;
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 12] = [
     "README.md",
     "README.ko.md",
+    "SECURITY.md",
     "docs/architecture.md",
+    "docs/asvs.md",
     "docs/events.md",
     "docs/metrics.md",
     "docs/onboarding.md",
     "docs/operations.md",
+    "docs/security.md",
+    "docs/threat-model.md",
     "k8s/README.md",
 ];
 

@@ -1,69 +1,112 @@
-//! Images have the same version in all files.
+//! Images have the same version in all files, and are pinned by digest.
 
 use std::collections::BTreeMap;
 
 use config_tests::{Compose, Kubernetes, images, text};
 use regex::Regex;
 
-/// The images with the files that name them.
-fn named_images() -> Vec<(&'static str, String)> {
-    let mut images_by_file = Vec::new();
-    for file in ["docker-compose.msa.yml", "docker-compose.test.yml"] {
-        images_by_file.extend(images(&Compose::read(file).file["services"]).into_iter().map(|image| (file, image)));
-    }
-    images_by_file.extend(Kubernetes::read().objects.iter().flat_map(images).map(|image| ("k8s", image)));
-    images_by_file
+const DOCKERFILE: &str = "infrastructure/docker/Dockerfile";
+
+/// Images with an exact version but without a digest. Renovate adds the digest with the next update.
+const WITHOUT_DIGEST: [(&str, &str); 6] = [
+    ("lukemathwalker/cargo-chef", "builds the programs; no second source confirms a digest of this version"),
+    ("jaegertracing/jaeger", "development only; no second source confirms a digest of this version"),
+    ("prom/mysqld-exporter", "no second source confirms a digest of this version"),
+    ("percona/mongodb_exporter", "no second source confirms a digest of this version"),
+    ("oliver006/redis_exporter", "no second source confirms a digest of this version"),
+    ("danielqsj/kafka-exporter", "no second source confirms a digest of this version"),
+];
+
+/// A reference to an image: `name:tag` or `name:tag@sha256:digest`.
+#[derive(Clone)]
+struct Image {
+    file: &'static str,
+    name: String,
+    tag: String,
+    digest: Option<String>,
 }
 
-fn split(image: &str) -> (&str, &str) {
-    image.rsplit_once(':').unwrap_or_else(|| panic!("{image} has no tag"))
+impl Image {
+    fn parse(file: &'static str, reference: &str) -> Self {
+        let (tagged, digest) = reference.split_once('@').map_or((reference, None), |(tagged, it)| (tagged, Some(it)));
+        let (name, tag) = tagged.rsplit_once(':').unwrap_or_else(|| panic!("{file}: {reference} has no tag"));
+        Self { file, name: name.into(), tag: tag.into(), digest: digest.map(str::to_owned) }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.name.starts_with("bigtech-")
+    }
+}
+
+/// The images of the deployment files.
+fn deployed() -> Vec<Image> {
+    let mut found = Vec::new();
+    for file in ["docker-compose.msa.yml", "docker-compose.test.yml"] {
+        found.extend(images(&Compose::read(file).file["services"]).iter().map(|image| Image::parse(file, image)));
+    }
+    found.extend(Kubernetes::read().objects.iter().flat_map(images).map(|image| Image::parse("k8s", &image)));
+    found
+}
+
+/// The images that the Dockerfile pulls: its frontend and the bases that are no stage of its own.
+fn bases() -> Vec<Image> {
+    let dockerfile = text(DOCKERFILE);
+    let stages: Vec<_> = dockerfile.lines().filter_map(|line| line.split_once(" AS ")).map(|(_, name)| name).collect();
+    let named = Regex::new(r"(?m)^(?:# syntax=|FROM )(\S+)").unwrap();
+    let all = named.captures_iter(&dockerfile).map(|found| found[1].to_owned());
+    all.filter(|name| !stages.contains(&name.as_str())).map(|image| Image::parse(DOCKERFILE, &image)).collect()
 }
 
 #[test]
-fn every_image_has_the_same_tag_in_all_files() {
-    let mut tags: BTreeMap<String, (String, &str)> = BTreeMap::new();
-    for (file, image) in named_images() {
-        let (name, tag) = split(&image);
-        let (expected, first) = tags.entry(name.into()).or_insert_with(|| (tag.into(), file));
-        assert_eq!(expected, tag, "{name} in {first} and {file}");
+fn every_image_has_the_same_tag_and_digest_in_all_files() {
+    let mut known: BTreeMap<String, Image> = BTreeMap::new();
+    for image in deployed() {
+        let first = known.entry(image.name.clone()).or_insert_with(|| image.clone());
+        let same = (&first.tag, &first.digest) == (&image.tag, &image.digest);
+        assert!(same, "{} differs in {} and {}", image.name, first.file, image.file);
     }
 }
 
 #[test]
 fn only_our_own_images_have_the_tag_latest() {
     let exact = Regex::new(r"^v?\d+\.\d+(\.\d+)?(-alpine)?$").unwrap();
-    for (file, image) in named_images() {
-        let (name, tag) = split(&image);
-        let ours = name.starts_with("bigtech-");
-        assert_eq!(tag == "latest", ours, "{file}: {image}");
-        assert!(ours || exact.is_match(tag), "{file}: {image}");
+    for image in deployed() {
+        let Image { file, name, tag, .. } = &image;
+        assert_eq!(tag == "latest", image.is_ours(), "{file}: {name}:{tag}");
+        assert!(image.is_ours() || exact.is_match(tag), "{file}: {name}:{tag}");
     }
 }
 
 #[test]
-fn the_bases_of_our_own_images_are_pinned() {
-    let dockerfile = text("infrastructure/docker/Dockerfile");
-    let bases: Vec<_> = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM ")).collect();
-    let stages = ["chef", "plan", "build", "web", "service"];
-    let foreign = bases.iter().map(|base| base.split(' ').next().unwrap()).filter(|base| !stages.contains(base));
-    let foreign: Vec<_> = foreign.collect();
-    assert_eq!(foreign.len(), 3, "{foreign:?}");
-    for base in foreign {
-        assert_ne!(split(base).1, "latest", "{base}");
+fn foreign_images_are_pinned_by_digest() {
+    let digest = Regex::new("^sha256:[0-9a-f]{64}$").unwrap();
+    let mut without = Vec::new();
+    assert_eq!(bases().len(), 4, "the frontend, the builder, the page's server and the services' base");
+    for image in deployed().into_iter().chain(bases()).filter(|image| !image.is_ours()) {
+        match image.digest {
+            Some(found) => assert!(digest.is_match(&found), "{}: {} has {found}", image.file, image.name),
+            None => without.push(image.name),
+        }
     }
+    without.sort();
+    without.dedup();
+    let mut excepted = WITHOUT_DIGEST.map(|(name, _)| name);
+    excepted.sort_unstable();
+    assert_eq!(without, excepted);
 }
 
 #[test]
 fn containers_run_the_tested_version_of_kafka() {
     let pom = text("infrastructure/docker/kafka/pom.xml");
     let version = Regex::new("<kafka.version>(.+)</kafka.version>").unwrap().captures(&pom).unwrap()[1].to_owned();
-    assert!(named_images().contains(&("docker-compose.msa.yml", format!("apache/kafka:{version}"))), "{version}");
+    let kafka = deployed().into_iter().find(|image| image.name == "apache/kafka").unwrap();
+    assert_eq!(kafka.tag, version);
 }
 
 #[test]
 fn the_mysql_driver_supports_the_login_of_mysql_8() {
-    let (_, image) = named_images().into_iter().find(|(_, image)| image.starts_with("mysql:")).unwrap();
-    assert!(image.starts_with("mysql:8."));
+    let mysql = deployed().into_iter().find(|image| image.name == "mysql").unwrap();
+    assert!(mysql.tag.starts_with("8."));
     let cargo = text("crates/engines/Cargo.toml");
     let sqlx = cargo.lines().find(|line| line.starts_with("sqlx = ")).unwrap();
     assert!(sqlx.contains("\"mysql-rsa\""), "caching_sha2_password without TLS needs RSA");

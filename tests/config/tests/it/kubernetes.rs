@@ -76,8 +76,11 @@ fn the_secrets_in_use_are_those_of_the_manifest_and_of_the_readme() {
     let variables = kubernetes.pods().into_iter().flat_map(|(_, pod)| containers(pod)).flat_map(|container| {
         container["env"].as_sequence().into_iter().flatten().map(|variable| &variable["valueFrom"]["secretKeyRef"])
     });
-    let used: BTreeSet<_> = variables.filter_map(|secret| secret["key"].as_str()).collect();
+    let keys = variables.filter_map(|secret| secret["key"].as_str());
+    // Previous keys exist during a rotation only.
+    let (previous, used): (BTreeSet<_>, BTreeSet<_>) = keys.partition(|key| key.ends_with("_PREVIOUS"));
     assert_eq!(used, declared);
+    assert_eq!(previous, BTreeSet::from(["MFA_SECRET_KEY_PREVIOUS", "SECRET_KEY_PREVIOUS"]));
 
     let readme = text("k8s/README.md");
     let (_, line) = readme.split_once("create secret generic bigtech-chat-secrets $(for name in ").unwrap();

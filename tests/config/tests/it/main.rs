@@ -10,4 +10,6 @@ mod images;
 mod kong;
 mod kubernetes;
 mod migrations;
+mod security;
 mod topics;
+mod workflows;

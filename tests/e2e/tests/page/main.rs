@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
 mod documents;
+mod second_factor;
 mod window;
 
 use e2e::{PASSWORD, Person};

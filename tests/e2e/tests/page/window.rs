@@ -118,6 +118,17 @@ impl Window {
         eventually(&format!("{css} takes text"), || async { self.find(css).await?.send_keys(text).await.ok() }).await;
     }
 
+    /// Empties the form field with this name.
+    pub async fn clear(&self, name: &str) {
+        let css = format!("[name={name}]");
+        eventually(&format!("{css} is cleared"), || async { self.find(&css).await?.clear().await.ok() }).await;
+    }
+
+    /// The value of an attribute of the element that `css` selects.
+    pub async fn attribute(&self, css: &str, name: &str) -> String {
+        eventually(&format!("{css} has {name}"), || async { self.find(css).await?.attr(name).await.ok()? }).await
+    }
+
     /// Types a message and sends it with Enter.
     pub async fn send_message(&self, text: &str) {
         self.fill("content", text).await;

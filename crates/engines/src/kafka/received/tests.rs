@@ -90,6 +90,27 @@ fn a_time_without_a_zone_is_utc() {
 }
 
 #[test]
+fn the_reason_of_a_malformed_record_has_no_value_of_it() {
+    for (payload, reason) in [
+        (r#"{"event_type":"X","timestamp":"ann@example.com"}"#, "its timestamp is no time"),
+        (
+            r#"{"event_type":5,"email":"ann@example.com"}"#,
+            "not an event: invalid type: integer …, expected a string at line 1 column 15",
+        ),
+        (
+            r#"{"event_type":"X","version":"ann@example.com"}"#,
+            "not an event: invalid type: string …, expected u64 at line 1 column 45",
+        ),
+        (r#""ann@example.com""#, "not an event: invalid type: string …, expected struct Head at line 1 column 17"),
+    ] {
+        assert_eq!(Received::read(fetched("t", "1", payload)).unwrap_err().reason, reason);
+    }
+    let payload = r#"{"event_type":"UserRegistered","user_id":"ann@example.com"}"#;
+    let unreadable = Received::read(fetched("t", "1", payload)).unwrap().decode::<UserRegistered>().unwrap_err();
+    assert_eq!(unreadable.to_string(), "internal error: invalid type: string …, expected i64 at line 1 column 58");
+}
+
+#[test]
 fn a_malformed_record_differs_from_an_event_of_an_unknown_type() {
     for garbage in ["", "[1]", "nonsense", r#"{"user_id":1}"#, r#"{"event_type":"X","timestamp":"yesterday"}"#] {
         assert!(Received::read(fetched("t", "1", garbage)).is_err(), "{garbage}");

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
-use common::error::{BoxError, Error};
+use common::error::{BoxError, Error, json_problem};
 use common::id::UserId;
 use common::jwt::ServiceTokens;
 use platform::telemetry::{Metrics, Trace, trace};
 use prometheus::{HistogramVec, IntCounterVec, IntGauge};
+use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -124,7 +125,8 @@ impl Calls {
     ) -> Result<Self, BoxError> {
         let timeout = CALL_TIMEOUT.min(timeout);
         // Half of the time, so that an attempt without an answer leaves time for another.
-        let http = Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).timeout(timeout / 2);
+        let http = Client::builder().no_proxy().redirect(Policy::none());
+        let http = http.connect_timeout(CONNECT_TIMEOUT).timeout(timeout / 2);
         let http = http.pool_idle_timeout(POOL_IDLE_TIMEOUT).build()?;
         let labels = ["call", "outcome"];
         Ok(Self {
@@ -254,7 +256,7 @@ async fn ask<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, CallErro
         return Err(CallError::Status(response.status()));
     }
     let body = body(response).await?;
-    serde_json::from_slice(&body).map_err(|e| CallError::InvalidBody(e.to_string().into()))
+    serde_json::from_slice(&body).map_err(|e| CallError::InvalidBody(json_problem(&e).into()))
 }
 
 async fn body(mut response: Response) -> Result<Vec<u8>, CallError> {

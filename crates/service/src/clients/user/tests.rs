@@ -152,6 +152,21 @@ async fn a_list_does_not_wait_and_finds_the_profiles_later() {
 }
 
 #[tokio::test]
+async fn calls_follow_no_redirection() {
+    let followed = Arc::new(Mutex::new(false));
+    let elsewhere = followed.clone();
+    let router = axum::Router::new()
+        .route("/api/users/{id}/exists", get(|| async { axum::response::Redirect::temporary("/elsewhere") }))
+        .route("/elsewhere", get(move || async move { *elsewhere.lock() = true }));
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let client = client(format!("http://{}", listener.local_addr().unwrap()));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+
+    assert!(client.exists(UserId(1)).await.is_err());
+    assert!(!*followed.lock());
+}
+
+#[tokio::test]
 async fn existence_is_cached_and_absence_is_not() {
     let (peer, client) = Peer::start().await;
     let asked = || *peer.exists.lock();

@@ -10,7 +10,7 @@ use serde::Serialize;
 use service::auth::CurrentUser;
 use utoipa::ToSchema;
 
-use crate::api::responses::{InvalidInput, MessageErrors};
+use crate::api::responses::{BudgetUsedUp, InvalidInput, MessageErrors};
 use crate::blocks::allow_messages;
 use crate::domain::{Message, MessageChange, readable};
 use crate::state::AppState;
@@ -38,6 +38,7 @@ impl Input for NewContent {}
         (status = 200, description = "The edited message", body = MessageBody),
         (status = 400, description = "`INVALID_INPUT` or `MESSAGE_ALREADY_DELETED`", body = ErrorBody),
         MessageErrors,
+        BudgetUsedUp,
         InvalidInput,
     ),
 )]
@@ -68,6 +69,7 @@ pub struct Deleted {
         (status = 200, description = "The message is deleted", body = Deleted),
         (status = 400, description = "`MESSAGE_ALREADY_DELETED`", body = ErrorBody),
         MessageErrors,
+        BudgetUsedUp,
     ),
 )]
 pub async fn delete(State(app): State<AppState>, me: CurrentUser, Path(id): Path<String>) -> Result<Json<Deleted>> {
@@ -78,6 +80,7 @@ pub async fn delete(State(app): State<AppState>, me: CurrentUser, Path(id): Path
 /// Changes a message in a room of the caller. The writer applies the rules to the message's current state. A block stops every
 /// change that shows the other user new content; deletions and removed reactions remain possible.
 pub(super) async fn change(app: &AppState, me: &CurrentUser, id: &str, change: MessageChange) -> Result<Message> {
+    app.budgets.changes.spend(me.id).await?;
     let message = app.messages.get(id).await?.ok_or_else(|| Error::not_found("Message not found"))?;
     let room = app.room(message.room_id, me).await?;
     if change.shows_content() {

@@ -10,7 +10,7 @@ use platform::http::Path;
 use service::auth::CurrentUser;
 
 use super::change::change;
-use crate::api::responses::MessageErrors;
+use crate::api::responses::{BudgetUsedUp, MessageErrors};
 use crate::domain::{MessageChange, ReactionChange, emoji};
 use crate::state::AppState;
 use crate::wire::MessageBody;
@@ -34,6 +34,7 @@ pub struct ReactionPath {
         (status = 200, description = "The message with its reactions", body = MessageBody),
         (status = 400, description = "`MESSAGE_ALREADY_DELETED`, or a 21st emoji", body = ErrorBody),
         MessageErrors,
+        BudgetUsedUp,
         (status = 422, description = "The reaction is not exactly one emoji", body = ErrorBody),
     ),
 )]
@@ -57,6 +58,7 @@ pub async fn add(
         (status = 200, description = "The message with its reactions", body = MessageBody),
         (status = 400, description = "`MESSAGE_ALREADY_DELETED`", body = ErrorBody),
         MessageErrors,
+        BudgetUsedUp,
         (status = 422, description = "The reaction is not exactly one emoji", body = ErrorBody),
     ),
 )]

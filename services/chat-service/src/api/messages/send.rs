@@ -13,7 +13,7 @@ use platform::http::{Path, Valid};
 use service::auth::CurrentUser;
 use utoipa::ToSchema;
 
-use crate::api::responses::RoomErrors;
+use crate::api::responses::{BudgetUsedUp, RoomErrors};
 use crate::blocks::allow_messages;
 use crate::domain::{Draft, Message, MessageType, Room, readable, time};
 use crate::state::AppState;
@@ -74,6 +74,7 @@ new_message!(NewMessageInRoom { room_id: RoomId });
         (status = 403, description = "The caller is not a member of the room, or `BLOCKED`", body = ErrorBody),
         (status = 404, description = "The room does not exist", body = ErrorBody),
         (status = 422, description = "The content is empty or too long", body = ErrorBody),
+        BudgetUsedUp,
         (status = 503, description = "Not stored in time. Repeat it with the same `client_message_id`", body = ErrorBody),
     ),
 )]
@@ -99,6 +100,7 @@ pub async fn send(
         (status = 200, description = "A repeat: the first message with this `client_message_id`", body = MessageBody),
         (status = 400, description = "`INVALID_INPUT`: white space alone, the type `system`, or an unknown `reply_to`", body = ErrorBody),
         RoomErrors,
+        BudgetUsedUp,
     ),
 )]
 pub async fn send_by_body(
@@ -116,6 +118,7 @@ async fn send_to(
     draft: Draft,
 ) -> Result<(StatusCode, Json<MessageBody>)> {
     let arrived = Instant::now();
+    app.budgets.messages.spend(me.id).await?;
     let room = app.room(room, me).await?;
     allow_messages(&app.blocks, &room)?;
     let draft = validate(app, &room, draft).await?;

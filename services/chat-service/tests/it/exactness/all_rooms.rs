@@ -11,7 +11,7 @@ use reqwest::Method;
 use serde_json::json;
 use testkit::Event;
 
-use super::{LONGEST_VISIT, Replicas, SEED, World, full, kill_mongodb, next_event};
+use super::{LONGEST_VISIT, Next, Replicas, SEED, World, full, kill_mongodb, next};
 use crate::person::{message_path, read_log};
 
 const STREAM: &str = "/messages/stream";
@@ -93,18 +93,19 @@ async fn read(world: Arc<World>, person: i64, mut cursor: String, mut rng: StdRn
     let mut received = Received::new();
     loop {
         let written = world.written.load(Ordering::Acquire);
-        let before = cursor.clone();
         let mut stream = world.subscribe(&mut rng, person, STREAM, Some(&cursor)).await;
         for _ in 0..rng.random_range(1..=LONGEST_VISIT) {
-            let Some(event) = next_event(&mut stream, written).await else { break };
-            if let Some(logged) = logged(&event) {
-                let room = event.data["room_id"].as_i64().unwrap();
-                received.entry(room).or_default().push(logged);
-                cursor = event.id;
+            match next(&mut stream, written).await {
+                Next::Event(event) => {
+                    if let Some(logged) = logged(&event) {
+                        let room = event.data["room_id"].as_i64().unwrap();
+                        received.entry(room).or_default().push(logged);
+                        cursor = event.id;
+                    }
+                }
+                Next::Quiet if written => return (person, received),
+                Next::Quiet | Next::End => break,
             }
-        }
-        if written && cursor == before {
-            return (person, received);
         }
     }
 }

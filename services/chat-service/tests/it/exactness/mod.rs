@@ -140,10 +140,23 @@ impl World {
     }
 }
 
-/// The next event. There is none if the writers have ended and the stream is quiet for longer than it may be behind.
-async fn next_event(stream: &mut Sse, written: bool) -> Option<Event> {
+/// What a reader receives next.
+enum Next {
+    Event(Event),
+    /// The stream is open, and no event came for longer than the stream may be behind.
+    Quiet,
+    /// The stream ended.
+    End,
+}
+
+async fn next(stream: &mut Sse, written: bool) -> Next {
     let patience = if written { SLACK * Duration::from_secs(3) } else { Duration::from_secs(1) };
-    let event = stream.next_within(patience).await?;
-    assert_ne!(event.name, "resync");
-    Some(event)
+    match tokio::time::timeout(patience, stream.try_next()).await {
+        Ok(Some(event)) => {
+            assert_ne!(event.name, "resync");
+            Next::Event(event)
+        }
+        Ok(None) => Next::End,
+        Err(_) => Next::Quiet,
+    }
 }

@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{LONGEST_VISIT, Replicas, SEED, World, full, kill_mongodb, next_event};
+use super::{LONGEST_VISIT, Next, Replicas, SEED, World, full, kill_mongodb, next};
 use crate::person::all_messages;
 
 struct Size {
@@ -120,17 +120,18 @@ async fn read(world: Arc<World>, room: i64, person: i64, seed: u64) -> (i64, i64
     let (path, mut position) = (format!("/messages/stream/{room}"), 0);
     loop {
         let written = world.written.load(Ordering::Acquire);
-        let before = position;
         let mut stream = world.subscribe(&mut rng, person, &path, Some(&position.to_string())).await;
         for _ in 0..rng.random_range(1..=LONGEST_VISIT) {
-            let Some(event) = next_event(&mut stream, written).await else { break };
-            if matches!(event.name.as_str(), "new_message" | "message_edited" | "message_deleted") {
-                assert_eq!(event.id, (position + 1).to_string(), "room {room}");
-                position += 1;
+            match next(&mut stream, written).await {
+                Next::Event(event) => {
+                    if matches!(event.name.as_str(), "new_message" | "message_edited" | "message_deleted") {
+                        assert_eq!(event.id, (position + 1).to_string(), "room {room}");
+                        position += 1;
+                    }
+                }
+                Next::Quiet if written => return (room, position),
+                Next::Quiet | Next::End => break,
             }
-        }
-        if written && position == before {
-            return (room, position);
         }
     }
 }

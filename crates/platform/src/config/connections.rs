@@ -1,0 +1,139 @@
+//! The connections of a service: to its clients, the stores, the broker and other services.
+
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use common::config::{ConfigError, Env, error};
+use common::events::topics::TopicNames;
+use secrecy::SecretString;
+
+/// The bounds of the connections of the HTTP server. The time of an answer has no bound, because a stream is one.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// `HTTP_HEADER_TIMEOUT`: the longest time from a new or idle connection to the end of the next request's header, by
+    /// default 10 s.
+    pub header: Duration,
+    /// `HTTP_BODY_TIMEOUT`: the longest time from the header of a request to the end of its body, by default 30 s.
+    pub body: Duration,
+    /// `HTTP_WRITE_TIMEOUT`: the longest time without progress while a client does not read an answer, by default 30 s.
+    pub write: Duration,
+    /// `HTTP_MAX_CONNECTIONS`: the greatest number of open connections, by default 20,000. One more is closed at once.
+    pub open: usize,
+}
+
+/// The brokers and topics of Kafka.
+#[derive(Clone, Debug)]
+pub struct KafkaConfig {
+    /// `KAFKA_BOOTSTRAP_SERVERS`: `host:port`, comma-separated.
+    pub bootstrap: String,
+    /// `KAFKA_COMPRESSION`: `gzip` by default, the only one that aiokafka reads without extras.
+    pub compression: String,
+    /// `KAFKA_TOPIC_*`: the names of the topics.
+    pub topics: TopicNames,
+    /// The name of this client in the brokers' logs and quotas: the service.
+    pub client_id: String,
+}
+
+impl KafkaConfig {
+    /// Reads the variables of Kafka for this service.
+    pub fn read(env: &Env, service: &'static str) -> Self {
+        Self {
+            bootstrap: env.text("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
+            compression: env.text("KAFKA_COMPRESSION", "gzip"),
+            topics: topic_names(env),
+            client_id: service.to_owned(),
+        }
+    }
+}
+
+/// Browsers send credentials only to origins that are named, so `*` cannot work.
+pub(super) fn cors_origins(env: &Env) -> Result<Vec<HeaderValue>, ConfigError> {
+    let origins: Vec<HeaderValue> = env.list("CORS_ORIGINS", "http://localhost:3000")?;
+    if origins.iter().any(|origin| origin == "*") {
+        return Err(error("CORS_ORIGINS", "cannot be *, because requests carry credentials; name the origins"));
+    }
+    Ok(origins)
+}
+
+pub(super) fn mysql_url(env: &Env) -> Result<SecretString, ConfigError> {
+    let url = match env.get("MYSQL_URL") {
+        Some(url) => url.to_owned(),
+        None => format!(
+            "mysql://{}:{}@{}:{}/{}",
+            env.text("MYSQL_USER", "root"),
+            env.text("MYSQL_PASSWORD", ""),
+            env.required("MYSQL_HOST").map_err(|_| error("MYSQL_URL", "is required and not set, nor is MYSQL_HOST"))?,
+            env.parse("MYSQL_PORT", 3306_u16)?,
+            env.text("MYSQL_DATABASE", "bigtech_chat"),
+        ),
+    };
+    let url = url.replacen("mysql+aiomysql://", "mysql://", 1);
+    if !url.starts_with("mysql://") {
+        return Err(error("MYSQL_URL", "does not begin with mysql:// or mysql+aiomysql://"));
+    }
+    Ok(url.into())
+}
+
+pub(super) fn redis_url(env: &Env) -> Result<SecretString, ConfigError> {
+    let url = match env.get("REDIS_URL") {
+        Some(url) => url.to_owned(),
+        None => format!("redis://{}:{}/0", env.text("REDIS_HOST", "localhost"), env.parse("REDIS_PORT", 6379_u16)?),
+    };
+    if !url.starts_with("redis://") {
+        return Err(error("REDIS_URL", "does not begin with redis://"));
+    }
+    Ok(url.into())
+}
+
+/// `MONGO_URL` (or `MONGODB_URL`, or `MONGODB_HOST` and its siblings) and `MONGODB_DB_NAME`, for the service that uses
+/// MongoDB.
+///
+/// # Errors
+/// Returns an error if the URL is missing or of another database.
+pub fn mongo(env: &Env) -> Result<(SecretString, String), ConfigError> {
+    let url = match env.get("MONGO_URL").or_else(|| env.get("MONGODB_URL")) {
+        Some(url) => url.to_owned(),
+        None => {
+            let host = env.required("MONGODB_HOST");
+            let host = host.map_err(|_| error("MONGO_URL", "is required and not set, nor is MONGODB_HOST"))?;
+            let login = match (env.get("MONGODB_USER"), env.get("MONGODB_PASSWORD")) {
+                (Some(user), Some(password)) => format!("{user}:{password}@"),
+                _ => String::new(),
+            };
+            format!("mongodb://{login}{host}:{}/", env.parse("MONGODB_PORT", 27017_u16)?)
+        }
+    };
+    if !url.starts_with("mongodb://") && !url.starts_with("mongodb+srv://") {
+        return Err(error("MONGO_URL", "does not begin with mongodb:// or mongodb+srv://"));
+    }
+    Ok((url.into(), env.text("MONGODB_DB_NAME", "bigtech_chat")))
+}
+
+/// The base URL of another service, without a trailing slash.
+///
+/// # Errors
+/// Returns an error if the URL does not begin with `http://`.
+pub fn service_url(env: &Env, name: &str, default: &str) -> Result<String, ConfigError> {
+    let url = env.text(name, default);
+    if !url.starts_with("http://") {
+        return Err(error(name, "does not begin with http://"));
+    }
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+pub(super) fn otlp_endpoint(env: &Env) -> Result<Option<String>, ConfigError> {
+    const NAME: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    env.get(NAME).map(|_| service_url(env, NAME, "")).transpose()
+}
+
+fn topic_names(env: &Env) -> TopicNames {
+    let names = TopicNames::default();
+    TopicNames {
+        user_events: env.text("KAFKA_TOPIC_USER_EVENTS", &names.user_events),
+        user_online_status: env.text("KAFKA_TOPIC_USER_ONLINE_STATUS", &names.user_online_status),
+        friend_events: env.text("KAFKA_TOPIC_FRIEND_EVENTS", &names.friend_events),
+        message_events: env.text("KAFKA_TOPIC_MESSAGE_EVENTS", &names.message_events),
+        chat_events: env.text("KAFKA_TOPIC_CHAT_EVENTS", &names.chat_events),
+        notification_events: env.text("KAFKA_TOPIC_NOTIFICATION_EVENTS", &names.notification_events),
+    }
+}

@@ -1,0 +1,100 @@
+//! Accounts that an operator deactivates or reactivates in MySQL, and how far this system has followed.
+
+use chrono::Utc;
+use futures_util::Stream;
+use sqlx::{MySqlPool, QueryBuilder};
+
+use common::id::UserId;
+use engines::error::Result;
+use engines::mysql;
+
+use super::with_ids;
+
+/// The column `users.is_active` and the table `user_deactivations`.
+#[derive(Clone)]
+pub struct Deactivations {
+    pool: MySqlPool,
+}
+
+impl Deactivations {
+    pub fn new(pool: MySqlPool) -> Self {
+        Self { pool }
+    }
+
+    /// Deactivated accounts that are not recorded, at most `limit`.
+    pub async fn unrecorded(&self, limit: usize) -> Result<Vec<UserId>> {
+        let users = sqlx::query_scalar(
+            "SELECT u.id FROM users u LEFT JOIN user_deactivations d ON d.user_id = u.id
+             WHERE u.is_active = FALSE AND d.user_id IS NULL LIMIT ?",
+        );
+        Ok(users.bind(limit as u64).fetch_all(&self.pool).await?)
+    }
+
+    /// Recorded accounts that Redis and the search index do not know yet, at most `limit`.
+    pub async fn pending(&self, limit: usize) -> Result<Vec<UserId>> {
+        let users = sqlx::query_scalar("SELECT user_id FROM user_deactivations WHERE copied = FALSE LIMIT ?");
+        Ok(users.bind(limit as u64).fetch_all(&self.pool).await?)
+    }
+
+    /// Recorded accounts that are active again, at most `limit`.
+    pub async fn reactivated(&self, limit: usize) -> Result<Vec<UserId>> {
+        let users = sqlx::query_scalar(
+            "SELECT d.user_id FROM user_deactivations d JOIN users u ON u.id = d.user_id WHERE u.is_active LIMIT ?",
+        );
+        Ok(users.bind(limit as u64).fetch_all(&self.pool).await?)
+    }
+
+    /// All recorded accounts.
+    pub fn recorded(&self) -> impl Stream<Item = sqlx::Result<UserId>> + Send + '_ {
+        sqlx::query_scalar("SELECT user_id FROM user_deactivations").fetch(&self.pool)
+    }
+
+    /// Revokes all sessions of deactivated accounts, so that a reactivation does not revive them. Their rows are locked
+    /// first: a login that read an account as active has committed its session, or sees the deactivation.
+    pub async fn end_sessions(&self, users: &[UserId]) -> Result<()> {
+        let mut tx = mysql::begin(&self.pool).await?;
+        let select = QueryBuilder::new("SELECT id FROM users WHERE is_active = FALSE AND id IN ");
+        let mut select = with_ids(select, users);
+        select.push(" ORDER BY id FOR UPDATE");
+        let deactivated: Vec<UserId> = select.build_query_scalar().persistent(false).fetch_all(&mut *tx).await?;
+        if deactivated.is_empty() {
+            return Ok(());
+        }
+        let mut update = QueryBuilder::new("UPDATE user_sessions SET revoked_at = ");
+        update.push_bind(Utc::now()).push(" WHERE revoked_at IS NULL AND user_id IN ");
+        with_ids(update, &deactivated).build().persistent(false).execute(&mut *tx).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Records accounts as pending, also if they are active again: then [`reactivated`](Self::reactivated) finds them.
+    pub async fn record(&self, users: &[UserId]) -> Result<()> {
+        let mut insert = QueryBuilder::new("INSERT IGNORE INTO user_deactivations (user_id) ");
+        insert.push_values(users, |mut row, user| _ = row.push_bind(*user));
+        insert.build().persistent(false).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Redis and the search index know the deactivation of these accounts.
+    pub async fn set_copied(&self, users: &[UserId]) -> Result<()> {
+        let update = QueryBuilder::new("UPDATE user_deactivations SET copied = TRUE WHERE user_id IN ");
+        with_ids(update, users).build().persistent(false).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Forgets recorded accounts that are active again, after `undo` has succeeded. The rows of the accounts are locked
+    /// meanwhile, so that a deactivation happens before, and keeps the account recorded, or after, and is found.
+    pub async fn forget(&self, users: &[UserId], undo: impl AsyncFnOnce(&[UserId]) -> Result<()>) -> Result<()> {
+        let mut tx = mysql::begin(&self.pool).await?;
+        let select = QueryBuilder::new("SELECT id FROM users WHERE is_active AND id IN ");
+        let mut select = with_ids(select, users);
+        select.push(" ORDER BY id FOR UPDATE");
+        let active: Vec<UserId> = select.build_query_scalar().persistent(false).fetch_all(&mut *tx).await?;
+        if active.is_empty() {
+            return Ok(());
+        }
+        undo(&active).await?;
+        let delete = QueryBuilder::new("DELETE FROM user_deactivations WHERE user_id IN ");
+        with_ids(delete, &active).build().persistent(false).execute(&mut *tx).await?;
+        Ok(tx.commit().await?)
+    }
+}

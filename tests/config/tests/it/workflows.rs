@@ -1,0 +1,55 @@
+//! The workflows of CI and delivery run pinned actions, and accept a vulnerability only with a reason.
+
+use std::collections::BTreeMap;
+
+use config_tests::{text, yaml};
+use regex::Regex;
+
+const WORKFLOWS: [&str; 2] = [".github/workflows/ci.yml", ".github/workflows/cd.yml"];
+
+#[test]
+fn actions_are_pinned_by_commit_and_name_their_version() {
+    let pinned = Regex::new(r"uses: ([\w./-]+)@([0-9a-f]{40}) # (v\d+\.\d+\.\d+)$").unwrap();
+    let mut commits: BTreeMap<String, String> = BTreeMap::new();
+    for file in WORKFLOWS {
+        for line in text(file).lines().filter(|line| line.contains("uses:")) {
+            let action = pinned.captures(line).unwrap_or_else(|| panic!("{file}: {line}"));
+            let pin = format!("{} {}", &action[2], &action[3]);
+            let first = commits.entry(action[1].into()).or_insert_with(|| pin.clone());
+            assert_eq!(*first, pin, "{} in {file}", &action[1]);
+        }
+    }
+    assert!(commits.len() > 9, "only {commits:?}");
+}
+
+#[test]
+fn images_and_bills_of_materials_are_scanned_before_they_are_delivered() {
+    let ci = yaml(WORKFLOWS[0]);
+    let steps = ci["jobs"]["build"]["steps"].as_sequence().unwrap();
+    let scans = steps.iter().filter(|step| step["uses"].as_str().is_some_and(|uses| uses.starts_with("anchore/scan")));
+    let scans: Vec<_> = scans.map(|step| &step["with"]).collect();
+    assert_eq!(scans.len(), 2);
+    assert!(scans.iter().all(|with| with["severity-cutoff"] == "high" && with["fail-build"] == true));
+    assert!(scans.iter().any(|with| with["image"].is_string()) && scans.iter().any(|with| with["sbom"].is_string()));
+}
+
+#[test]
+fn an_accepted_vulnerability_has_one_package_and_a_reason() {
+    for accepted in yaml(".grype.yaml")["ignore"].as_sequence().unwrap() {
+        for field in [&accepted["vulnerability"], &accepted["package"]["name"], &accepted["reason"]] {
+            assert!(field.as_str().is_some_and(|it| !it.is_empty()), "{accepted:?}");
+        }
+    }
+}
+
+#[test]
+fn deployed_images_were_signed_by_the_workflow_that_delivers_them() {
+    let delivery = text(WORKFLOWS[1]);
+    for step in ["cosign sign --yes", "cosign attest --yes --type cyclonedx", "actions/attest-build-provenance@"] {
+        assert!(delivery.contains(step), "{step}");
+    }
+    let deploy = text(".github/deploy");
+    let verified = deploy.find("cosign verify").unwrap();
+    assert!(verified < deploy.find("kustomize edit set image").unwrap());
+    assert!(deploy.contains(r#""bigtech-$image=$name@$digest""#), "a tag can move");
+}
