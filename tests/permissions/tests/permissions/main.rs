@@ -9,8 +9,7 @@
 //! - The state that the call concerns is the model's, as its owner reads it: a refused call has changed nothing.
 //!
 //! A failure prints the shortest sequence that it finds, a line for each act. A run has 20 cases and the seed 1;
-//! `PERMISSIONS_CASES=1000` and `PERMISSIONS_SEED=random`, or a number, choose others. The test is ignored unless it is
-//! asked for: `cargo stack test -- -p permissions -- --ignored --nocapture`.
+//! `PERMISSIONS_CASES=1000` and `PERMISSIONS_SEED=random`, or a number, choose others.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 #![allow(clippy::print_stdout, reason = "the counts of a long run are a result too")]
@@ -36,7 +35,7 @@ use crate::act::{Credential, Kind, Service, sequences};
 use crate::case::{Case, Counts};
 use crate::services::Services;
 
-/// The cases of a run, which take about a second each.
+/// The cases of a run, which take about two seconds each.
 const CASES: u32 = 20;
 
 /// Bounds the search for a shorter sequence.
@@ -44,7 +43,6 @@ const MAX_SHRINK_ITERS: u32 = 300;
 const MAX_SHRINK_MILLIS: u32 = 180_000;
 
 #[test]
-#[ignore = "takes about a minute: cargo stack test -- -p permissions -- --ignored --nocapture"]
 fn no_sequence_of_calls_reads_or_changes_what_is_anothers() {
     let cases = env::var("PERMISSIONS_CASES").map_or(CASES, |text| text.parse().unwrap());
     let seed = match env::var("PERMISSIONS_SEED").as_deref() {
