@@ -1,7 +1,7 @@
 //! Budgets of writes: how many writes of a kind a user may make in a minute, over all replicas of a service.
 //!
 //! Redis counts the writes of each user and minute. A replica takes a share of a budget from Redis at a time and spends it
-//! from memory, so that a user causes at most [`SHARES`] round trips in a minute. Shares that a replica took and did not spend
+//! from memory, so that a user causes at most 20 round trips in a minute. Shares that a replica took and did not spend
 //! are lost for the minute: with many replicas a user may be refused a few shares early, never late.
 //!
 //! Without Redis each replica counts alone, so that a user has one whole budget at each replica.
