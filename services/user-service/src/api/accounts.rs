@@ -87,7 +87,7 @@ async fn create_account(app: &AppState, client: &ClientInfo, new: NewUser) -> Re
     let password_hash = new_password::hash(app, &new.password, "password", username, email).await?;
     let display_name = new.display_name.and_then(Edit::into_option);
     let account = NewAccount { email: new.email, username: new.username, display_name, password_hash };
-    Ok(app.accounts.register(account).await?)
+    Ok(app.accounts.register(&account).await?)
 }
 
 impl From<RegisteredAccount> for UserResponse {

@@ -66,12 +66,17 @@ impl Accounts {
     /// # Errors
     /// Returns a conflict if the e-mail address or the username is taken, or a name looks like the username of another
     /// account. The unique keys decide, except for display names, so concurrent registrations create one account.
-    pub async fn register(&self, new: NewAccount) -> Result<RegisteredAccount> {
+    pub async fn register(&self, new: &NewAccount) -> Result<RegisteredAccount> {
+        // Concurrent inserts that collide in several keys deadlock.
+        mysql::retry_on_deadlock(|| self.insert(new)).await
+    }
+
+    async fn insert(&self, new: &NewAccount) -> Result<RegisteredAccount> {
         let account = RegisteredAccount {
             id: UserId(0),
             email: new.email.spelling().to_owned(),
             username: new.username.as_str().to_owned(),
-            display_name: new.display_name.map(Into::into),
+            display_name: new.display_name.clone().map(Into::into),
             created_at: Utc::now().trunc_subsecs(6),
         };
         let mut tx = mysql::begin(&self.pool).await?;
