@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use axum::body::HttpBody;
 use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, RawPathParams, RawQuery, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -48,19 +47,21 @@ impl<S: Send + Sync, T: Input> FromRequest<S> for Valid<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self> {
         let json = is_json(request.headers());
         let body = body(request).await?;
-        read("body", || if json { parse(&body) } else { Ok(Value::String(String::new())) }).map(Self)
+        read_json(json, &body).map(Self)
     }
 }
 
-/// None for an empty body.
+/// None for an empty body, and for `null`.
 impl<S: Send + Sync, T: Input> OptionalFromRequest<S> for Valid<T> {
     type Rejection = Error;
 
-    async fn from_request(request: Request, state: &S) -> Result<Option<Self>> {
-        if request.body().is_end_stream() {
+    async fn from_request(request: Request, _: &S) -> Result<Option<Self>> {
+        let json = is_json(request.headers());
+        let body = body(request).await?;
+        if body.is_empty() || (json && body.trim_ascii() == b"null") {
             return Ok(None);
         }
-        <Self as FromRequest<S>>::from_request(request, state).await.map(Some)
+        read_json(json, &body).map(|input| Some(Self(input)))
     }
 }
 
@@ -125,6 +126,11 @@ async fn body(request: Request) -> Result<Vec<u8>> {
             Some(Err(_)) => return Err(Error::business("Request body could not be read")),
         }
     }
+}
+
+/// Reads a body of JSON, or rejects one of another type.
+fn read_json<T: Input>(json: bool, body: &[u8]) -> Result<T> {
+    read("body", || if json { parse(body) } else { Ok(Value::String(String::new())) })
 }
 
 /// Reads an input. Only for a rejected input is the source parsed again, so that the answer can quote it.

@@ -181,6 +181,7 @@ async fn an_old_login_needs_the_password_to_end_other_sessions() {
 
     assert_eq!(ann.client.delete(&path(false)).await.expect(403)["error"], "REAUTHENTICATION_REQUIRED");
     assert_eq!(end(&ann.client, &path(false), json!({})).await.expect(403)["error"], "REAUTHENTICATION_REQUIRED");
+    end(&ann.client, &path(false), Value::Null).await.expect(403);
     end(&ann.client, &path(false), json!({"current_password": "Wrong123!"})).await.expect(400);
     end(&ann.client, &path(false), json!({"current_password": 1})).await.expect(422);
     desk.client.get("/profile/me").await.expect(200);
