@@ -49,7 +49,7 @@ const RECENT_LOGIN: Duration = Duration::from_secs(10 * 60);
 #[deserr(error = Invalid)]
 struct Proof {
     #[deserr(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 1024, example = "Passw0rd!")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 1024, example = "Ta11-tulips!")]
     current_password: Option<GivenPassword>,
     /// A code of the authenticator app, or a recovery code, of an account with a second factor.
     #[deserr(default)]
