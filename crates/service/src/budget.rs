@@ -55,7 +55,7 @@ pub struct WriteBudget {
     refused: IntCounter,
 }
 
-/// What a replica has of a user's budget in one window.
+/// The part of a user's budget that a replica has in one window.
 #[derive(Debug, Default)]
 struct Share {
     window: u64,

@@ -228,7 +228,7 @@ async fn log_in(app: &AppState, client: &ClientInfo, given: &Login) -> Result<Js
     issue(app, opened?)
 }
 
-/// What the attempts of one login have found.
+/// The findings of the attempts of one login.
 #[derive(Default)]
 struct Progress {
     /// The account that the address names.

@@ -64,9 +64,12 @@ impl Passwords {
     /// # Errors
     /// Returns [`Error::Unavailable`] if the queue is full or the file of breached passwords cannot be read.
     pub async fn weakness(&self, password: &NewPassword, about: Vec<String>) -> Result<Option<Weakness>> {
-        let text = password.as_str().to_owned();
-        if self.pool.run(move |_| guesses(&text, &about)).await? < self.min_guesses {
-            return Ok(Some(Weakness::Common));
+        // With 0 the estimate decides nothing and would only occupy a thread.
+        if self.min_guesses > 0 {
+            let text = password.as_str().to_owned();
+            if self.pool.run(move |_| guesses(&text, &about)).await? < self.min_guesses {
+                return Ok(Some(Weakness::Common));
+            }
         }
         match &self.breached {
             Some(breached) if breached.contains(password.as_str()).await? => Ok(Some(Weakness::Breached)),

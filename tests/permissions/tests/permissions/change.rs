@@ -1,4 +1,4 @@
-//! What an allowed call changes in the model.
+//! The changes that an allowed call makes in the model.
 
 use std::collections::BTreeSet;
 

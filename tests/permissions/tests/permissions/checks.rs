@@ -1,4 +1,4 @@
-//! What users read, compared with the model.
+//! The comparison of the services with the model, as users read them.
 
 use std::collections::BTreeSet;
 

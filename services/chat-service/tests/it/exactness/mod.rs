@@ -140,7 +140,7 @@ impl World {
     }
 }
 
-/// What a reader receives next.
+/// The next thing on a stream.
 enum Next {
     Event(Event),
     /// The stream is open, and no event came for longer than the stream may be behind.
