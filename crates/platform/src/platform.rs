@@ -1,5 +1,6 @@
 //! The parts of a process that all of its code shares.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::config::Base;
@@ -8,10 +9,12 @@ use crate::identity::Service;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
-/// Identity, configuration, metrics, health and shutdown: one per process, and one per service in a test. Clones share
-/// it.
+/// A shared handle to the [`Parts`]. A clone is cheap: several layers take one for every request.
 #[derive(Clone)]
-pub struct Platform {
+pub struct Platform(Arc<Parts>);
+
+/// Identity, configuration, metrics, health and shutdown: one per process, and one per service in a test.
+pub struct Parts {
     /// The service of this process.
     pub service: Service,
     /// The configuration that all services read.
@@ -32,6 +35,15 @@ impl Platform {
     pub fn new(service: Service, config: Base) -> Result<Self, prometheus::Error> {
         let shutdown = Shutdown::new();
         let metrics = Metrics::new(service.name, &config.version)?;
-        Ok(Self { service, config: Arc::new(config), metrics, health: Health::new(shutdown.clone()), shutdown })
+        let health = Health::new(shutdown.clone());
+        Ok(Self(Arc::new(Parts { service, config: Arc::new(config), metrics, health, shutdown })))
+    }
+}
+
+impl Deref for Platform {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
     }
 }

@@ -63,7 +63,7 @@ use crate::metrics::Metrics;
 use crate::outbox::Relay;
 use crate::receipts::Receipts;
 use crate::search::Search;
-use crate::state::{AppState, Budgets};
+use crate::state::{AppState, Budgets, Parts};
 use crate::store::{
     LOG, LegacyBackfill, Log, MembershipLog, Messages, OutboxCollection, READS, ReadMarkers, Rooms, Snapshots,
 };
@@ -156,7 +156,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     shutdown.spawn(membership.clone().run(stopping.clone()));
     shutdown.spawn(typing.clone().receive(stopping));
 
-    let state = AppState {
+    let state = AppState::new(Parts {
         receipts: Receipts::new(markers.clone(), hub.clone(), read_relay),
         search: Search::new(messages.clone(), snapshots.clone()),
         tickets: Tickets::new(redis, auth.clone()),
@@ -178,6 +178,6 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         typing,
         metrics,
         budgets,
-    };
+    });
     Ok(platform::http::app(&platform, state, api::router()))
 }

@@ -1,5 +1,6 @@
 //! The state that handlers share.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +24,12 @@ use crate::tickets::Tickets;
 use crate::typing::Typing;
 use crate::writer::Writer;
 
+/// A shared handle to the [`Parts`]. A clone is cheap: axum takes one for every request.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Parts>);
+
+/// The parts of the service.
+pub struct Parts {
     pub auth: Auth,
     pub users: UserClient,
     pub blocks: Blocks,
@@ -61,6 +66,11 @@ pub struct Budgets {
 }
 
 impl AppState {
+    /// A handle to these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
     /// A room of the caller, all of whose messages have positions.
     pub async fn room(&self, room: RoomId, me: &CurrentUser) -> Result<Arc<Room>> {
         let room = self.rooms.for_member(room, me.id).await?;
@@ -79,6 +89,14 @@ impl AppState {
     /// The caller as the author of a change.
     pub async fn actor(&self, me: &CurrentUser) -> Actor {
         Actor { id: me.id, name: self.username(me).await }
+    }
+}
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
     }
 }
 

@@ -33,7 +33,7 @@ use service::clients::user::UserClient;
 
 pub use config::Config;
 
-use crate::state::AppState;
+use crate::state::{AppState, Parts};
 use crate::store::{Blocks, Friendships, Names, Pairs};
 
 pub const SERVICE: Service = Service {
@@ -88,7 +88,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let audit = Audit::register(&platform.metrics, &AUDITED)?;
     let requests = request_counter(&platform)?;
     let budget = budgets.per_minute("friends", config.write_limit);
-    let state = AppState { auth, users, presence, friendships, blocks, names, budget, requests, audit };
+    let state = AppState::new(Parts { auth, users, presence, friendships, blocks, names, budget, requests, audit });
     Ok(platform::http::app(&platform, state, api::router()))
 }
 

@@ -1,5 +1,8 @@
 //! The state that handlers share.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use axum::extract::FromRef;
 use engines::presence::Presence;
 use platform::telemetry::Audit;
@@ -10,8 +13,12 @@ use service::clients::user::UserClient;
 
 use crate::store::{Blocks, Friendships, Names};
 
+/// A shared handle to the [`Parts`]. A clone is cheap: axum takes one for every request.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Parts>);
+
+/// The parts of the service.
+pub struct Parts {
     pub auth: Auth,
     pub users: UserClient,
     pub presence: Presence,
@@ -23,6 +30,21 @@ pub struct AppState {
     /// Friend requests by outcome.
     pub requests: IntCounterVec,
     pub audit: Audit,
+}
+
+impl AppState {
+    /// A handle to these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 impl FromRef<AppState> for Auth {

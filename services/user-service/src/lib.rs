@@ -59,7 +59,7 @@ pub mod fuzzing {
 
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
-use crate::state::AppState;
+use crate::state::{AppState, Parts};
 use crate::store::{
     Accounts, ComparedForms, Deactivations, Directory, Emails, ExistingAccounts, LoginNetworks, OnlineStatus,
     ProfileCache, Profiles, RateLimits, SecondFactors, SessionBounds, Sessions,
@@ -152,7 +152,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     shutdown.spawn(blocks.clone().follow(tail));
 
     let budgets = WriteBudgets::register(redis.clone(), SERVICE.name, &platform.metrics)?;
-    let state = AppState {
+    let state = AppState::new(Parts {
         auth,
         presence,
         passwords: Passwords::new(&config.passwords, &platform.metrics)?,
@@ -170,7 +170,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         metrics,
         audit: Audit::register(&platform.metrics, &AUDITED)?,
         issuer: config.issuer.into(),
-    };
+    });
     Ok(platform::http::app(&platform, state, api::router()))
 }
 

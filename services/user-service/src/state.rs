@@ -1,5 +1,6 @@
 //! The state that handlers share.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
@@ -15,9 +16,12 @@ use crate::store::{
     Accounts, Directory, Emails, ExistingAccounts, LoginNetworks, Profiles, RateLimits, SecondFactors, Sessions,
 };
 
-/// Cheap to clone: every field is a handle.
+/// A shared handle to the [`Parts`]. A clone is cheap: axum takes one for every request.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Parts>);
+
+/// The parts of the service.
+pub struct Parts {
     pub auth: Auth,
     pub presence: Presence,
     pub passwords: Passwords,
@@ -41,6 +45,11 @@ pub struct AppState {
 }
 
 impl AppState {
+    /// A handle to these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
     /// Publishes to all services that sessions were revoked. If Redis fails, `RevocationSync` repeats the write.
     pub async fn publish_revocations(&self, sessions: &[String]) {
         let lifetime = self.auth.tokens().lifetime();
@@ -48,6 +57,14 @@ impl AppState {
         if let Err(e) = self.auth.revocations().revoke(&revoked).await {
             tracing::warn!(error = %e, "revocations were not written to Redis, they are retried");
         }
+    }
+}
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
     }
 }
 
