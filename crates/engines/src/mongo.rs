@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use common::config::{self, ConfigError};
 use common::error::{Error as CommonError, without_values};
-use mongodb::bson::doc;
+use mongodb::bson::{self, Document, doc};
 use mongodb::error::{
-    ErrorKind, RETRYABLE_WRITE_ERROR, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteFailure,
+    ErrorKind, RETRYABLE_WRITE_ERROR, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteError,
+    WriteFailure,
 };
 use mongodb::event::EventHandler;
 use mongodb::event::cmap::CmapEvent;
@@ -94,6 +95,39 @@ pub async fn commit(session: &mut ClientSession) -> mongodb::error::Result<()> {
             Err(e) if e.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) && tries < MAX_COMMITS => tries += 1,
             committed => return committed,
         }
+    }
+}
+
+/// Carries out many updates of one collection as one command, because the driver's `bulk_write` requires MongoDB 8. They run
+/// in order and stop at the first that fails.
+///
+/// # Errors
+/// Returns the error of the command or of the first update that fails.
+pub async fn update_each(
+    database: &Database,
+    session: Option<&mut ClientSession>,
+    collection: &str,
+    updates: Vec<Document>,
+) -> mongodb::error::Result<()> {
+    let command = database.run_command(doc! {"update": collection, "updates": updates});
+    let answer = match session {
+        Some(session) => command.session(session).await?,
+        None => command.await?,
+    };
+    let Some(failed) = answer.get_array("writeErrors").ok().and_then(|errors| errors.first()) else { return Ok(()) };
+    let failed: WriteError = bson::deserialize_from_bson(failed.clone())?;
+    Err(ErrorKind::Write(WriteFailure::WriteError(failed)).into())
+}
+
+/// The server's code for a second document with a unique key.
+const DUPLICATE_KEY: i32 = 11_000;
+
+/// Whether a write failed because another document has the same unique key.
+pub fn is_duplicate(e: &mongodb::error::Error) -> bool {
+    match &*e.kind {
+        ErrorKind::Write(WriteFailure::WriteError(failed)) => failed.code == DUPLICATE_KEY,
+        ErrorKind::Command(failed) => failed.code == DUPLICATE_KEY,
+        _ => false,
     }
 }
 

@@ -114,7 +114,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let (activity, write_activity) = RoomActivity::new(rooms.clone());
     let queries = platform.metrics.queries("mongodb");
     let writer = Writer::start(&writer_mongo, log_relay.clone(), hub.clone(), activity, queries, shutdown);
-    let membership = Membership::new(MembershipLog::new(pool), rooms.clone(), subscribers.clone(), writer.clone());
+    let membership =
+        Membership::new(MembershipLog::new(pool), rooms.clone(), markers.clone(), subscribers.clone(), writer.clone());
     let budgets = WriteBudgets::register(redis.clone(), SERVICE.name, &platform.metrics)?;
     let budgets = Budgets {
         messages: budgets.per_minute("messages", config.write_limits.messages),

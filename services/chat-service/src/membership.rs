@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Message, RosterChange};
 use crate::live::{MembershipChange, Subscribers};
-use crate::store::{MembershipEvent, MembershipLog, MembershipRecord, Rooms};
+use crate::store::{MembershipEvent, MembershipLog, MembershipRecord, ReadMarkers, Rooms};
 use crate::wire::frame;
 use crate::writer::{Command, Writer};
 
@@ -44,6 +44,7 @@ pub struct Membership {
 struct Shared {
     log: MembershipLog,
     rooms: Rooms,
+    markers: ReadMarkers,
     subscribers: Subscribers,
     writer: Writer,
     wake: Notify,
@@ -63,9 +64,15 @@ struct Progress {
 }
 
 impl Membership {
-    pub fn new(log: MembershipLog, rooms: Rooms, subscribers: Subscribers, writer: Writer) -> Self {
+    pub fn new(
+        log: MembershipLog,
+        rooms: Rooms,
+        markers: ReadMarkers,
+        subscribers: Subscribers,
+        writer: Writer,
+    ) -> Self {
         let (wake, progress, announcing) = (Notify::new(), Mutex::default(), Mutex::default());
-        Self { shared: Arc::new(Shared { log, rooms, subscribers, writer, wake, progress, announcing }) }
+        Self { shared: Arc::new(Shared { log, rooms, markers, subscribers, writer, wake, progress, announcing }) }
     }
 
     /// Reads new records soon.
@@ -98,6 +105,9 @@ impl Membership {
             let Some(message) = system_message(&record) else { continue };
             let written = self.shared.writer.write(record.by, Command::Send(Box::new(message))).await?;
             let position = written.message.seq.ok_or_else(|| Error::internal("a written message has no position"))?;
+            if let MembershipEvent::RosterChanged { change: RosterChange { joined: true, users }, .. } = &record.event {
+                self.shared.markers.join(room, users, position).await?;
+            }
             self.shared.log.set_position(&record, position).await?;
         }
         Ok(())

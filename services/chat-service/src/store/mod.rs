@@ -19,7 +19,7 @@ pub use membership_log::{MembershipEvent, MembershipLog, MembershipRecord};
 pub use messages::{ListCursor, Messages};
 pub use outbox_collection::{OutboxCollection, OutboxEntry, OutboxEvent};
 pub use positions::Positions;
-pub use read_markers::{Read, ReadMarker, ReadMarkers};
+pub use read_markers::{Read, ReadMarkers};
 pub use rooms::{Joined, OwnRoom, Rooms};
 pub use schema::{HEADS, LOG, MESSAGES, READS, prepare};
 pub use snapshots::{SnapshotId, Snapshots};

@@ -1,62 +1,28 @@
-//! Read markers: how far each member has read each room.
+//! Read markers in MongoDB: what each member has read of each room.
 
 use std::collections::HashMap;
 
 use bson::oid::ObjectId;
-use bson::{Bson, Document, doc};
+use bson::{Bson, Document, doc, serialize_to_bson};
 use chrono::{DateTime, Utc};
 use common::id::{RoomId, UserId};
 use engines::error::Result;
 use engines::mongo;
 use futures_util::TryStreamExt;
 use mongodb::error::TRANSIENT_TRANSACTION_ERROR;
-use mongodb::options::ReturnDocument;
-use mongodb::{Collection, Database};
-use serde::{Deserialize, Serialize};
+use mongodb::{ClientSession, Collection, Database};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::outbox_collection::OutboxEvent;
 use super::schema::{MESSAGES, READ_MARKERS, READ_STATUS, READS};
-use crate::domain::{Message, MessageType, Room};
+use crate::domain::{MAX_MEMBERS, MAX_RANGES, Message, MessageType, PositionRange, ReadMarker, Room};
 
 /// Unread messages are counted up to this number. A read of a whole room names at most as many ids.
 pub const UNREAD_CAP: i64 = 1_000;
 
-/// A marker that lists more single positions is advanced to the first unread message.
-const MAX_SINGLE: usize = 64;
-
 /// Limit on tries of a transaction: two simultaneous reads of one reader conflict.
 const MAX_TRIES: usize = 20;
-
-/// The read marker of a reader in a room.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct ReadMarker {
-    /// All messages up to this position are read.
-    #[serde(default)]
-    pub up_to: i64,
-    /// Positions after `up_to` that were read one by one.
-    #[serde(default, rename = "read")]
-    pub single: Vec<i64>,
-}
-
-impl ReadMarker {
-    /// Whether the message at a position is read.
-    pub fn covers(&self, position: i64) -> bool {
-        position <= self.up_to || self.single.contains(&position)
-    }
-
-    /// The marker after a read.
-    fn after(mut self, read: &Read) -> Self {
-        match read.up_to {
-            Some(position) => {
-                self.up_to = self.up_to.max(position);
-                self.single.retain(|single| *single > position);
-            }
-            None => self.single.extend(read.messages.iter().map(|(_, position)| position)),
-        }
-        self
-    }
-}
 
 /// A change of a read marker.
 pub struct Read {
@@ -79,6 +45,16 @@ impl Read {
     fn bson_event_id(&self) -> bson::Uuid {
         bson::Uuid::from_bytes(self.event_id.into_bytes())
     }
+
+    /// Changes the marker as far as it does not cover the messages yet. Only these messages remain.
+    fn apply(&mut self, marker: &mut ReadMarker) {
+        self.messages.retain(|(_, position)| marker.leaves_unread(*position));
+        match self.up_to {
+            _ if self.messages.is_empty() => {}
+            Some(position) => marker.read_up_to(position),
+            None => marker.read(self.messages.iter().map(|(_, position)| *position)),
+        }
+    }
 }
 
 /// The collections `room_marks`, `room_reads` and, for replicas of the original, `message_read_status`.
@@ -90,18 +66,48 @@ pub struct ReadMarkers {
     messages: Collection<Document>,
 }
 
+/// A document of `room_marks`.
 #[derive(Deserialize)]
 struct StoredMarker {
     #[serde(rename = "_id")]
     id: MarkerId,
     #[serde(flatten)]
-    marker: ReadMarker,
+    state: MarkerState,
+}
+
+#[derive(Default, Deserialize)]
+struct MarkerState {
+    #[serde(default)]
+    up_to: i64,
+    /// The position of the reader's last join.
+    #[serde(default)]
+    joined: i64,
+    #[serde(default)]
+    ranges: Vec<PositionRange>,
+    /// Single positions, which earlier releases and the import of the original's reads write. The next read turns them into
+    /// ranges.
+    #[serde(default, rename = "read")]
+    single: Vec<i64>,
+}
+
+impl From<MarkerState> for ReadMarker {
+    fn from(MarkerState { up_to, joined, ranges, single }: MarkerState) -> Self {
+        Self::new(up_to, joined, ranges, &single)
+    }
 }
 
 #[derive(Deserialize)]
 struct MarkerId {
     room: RoomId,
+}
+
+/// The part of a marker that a page of messages needs.
+#[derive(Deserialize)]
+struct ReaderOfPage {
+    #[serde(rename = "_id")]
     user: UserId,
+    #[serde(flatten)]
+    state: MarkerState,
 }
 
 #[derive(Deserialize)]
@@ -136,8 +142,8 @@ impl ReadMarkers {
         let ids: Vec<RoomId> = rooms.iter().map(|room| room.id).collect();
         let markers = self.of(user, &ids).await?;
         let mut counts = rooms.iter().map(|room| {
-            let marker = markers.get(&room.id).cloned().unwrap_or_default();
-            count_unread(room, user, &marker)
+            let gaps = markers.get(&room.id).map_or_else(|| ReadMarker::default().gaps(), ReadMarker::gaps);
+            count_unread(room, user, &gaps)
         });
         let mut pipeline = counts.next().unwrap_or_default();
         pipeline.extend(counts.map(|count| doc! {"$unionWith": {"coll": MESSAGES, "pipeline": count}}));
@@ -151,7 +157,7 @@ impl ReadMarkers {
         let found = self
             .messages
             .clone_with_type::<MessagePosition>()
-            .find(unread(room.id, sender(room, user), &marker))
+            .find(unread(room.id, sender(room, user), &marker.gaps()))
             .sort(doc! {"seq": -1})
             .limit(UNREAD_CAP)
             .projection(doc! {"seq": 1})
@@ -169,16 +175,49 @@ impl ReadMarkers {
         };
         let others = messages.iter().filter(countable);
         let numbered = others.filter_map(|message| Some((message.id, message.seq?)));
-        Ok(numbered.filter(|(_, position)| !marker.covers(*position)).collect())
+        Ok(numbered.filter(|(_, position)| marker.leaves_unread(*position)).collect())
     }
 
-    /// The markers of all readers of a room.
-    pub async fn in_room(&self, room: RoomId) -> Result<HashMap<UserId, ReadMarker>> {
+    /// The marker of one reader of a room.
+    pub async fn of_one(&self, user: UserId, room: RoomId) -> Result<ReadMarker> {
+        Ok(self.of(user, &[room]).await?.remove(&room).unwrap_or_default())
+    }
+
+    /// The markers of the readers who have read messages between two positions, as far as they concern these positions. Takes
+    /// one round trip.
+    pub async fn of_page(&self, room: RoomId, first: i64, last: i64) -> Result<HashMap<UserId, ReadMarker>> {
         // `_id` is a document: a range over it is a range of readers within the room.
-        let (from, to) = (doc! {"room": room.0, "user": 0_i64}, doc! {"room": room.0, "user": i64::MAX});
-        let markers = self.markers.clone_with_type::<StoredMarker>();
-        let found = markers.find(doc! {"_id": {"$gt": from, "$lte": to}}).await?;
-        Ok(found.map_ok(|stored| (stored.id.user, stored.marker)).try_collect().await?)
+        let (from, to) = (marker_id(room, UserId(0)), marker_id(room, UserId(i64::MAX)));
+        let in_page = doc! {"$gte": first, "$lte": last};
+        let touches = [
+            doc! {"up_to": {"$gte": first}},
+            doc! {"ranges": {"$elemMatch": {"from": {"$lte": last}, "to": {"$gte": first}}}},
+            doc! {"read": {"$elemMatch": in_page}},
+        ];
+        let overlaps = doc! {"$and": [{"$lte": ["$$this.from", last]}, {"$gte": ["$$this.to", first]}]};
+        let single = doc! {"$and": [{"$gte": ["$$this", first]}, {"$lte": ["$$this", last]}]};
+        let part = |field: &str, condition: Document| {
+            let present = doc! {"$isArray": format!("${field}")};
+            let filtered = doc! {"$filter": {"input": format!("${field}"), "as": "this", "cond": condition}};
+            doc! {"$cond": [present, filtered, "$$REMOVE"]}
+        };
+        let pipeline = [
+            doc! {"$match": {"_id": {"$gt": from, "$lte": to}, "$or": &touches[..]}},
+            doc! {"$project": {
+                "_id": "$_id.user", "up_to": 1, "ranges": part("ranges", overlaps), "read": part("read", single),
+            }},
+        ];
+        let readers = self.markers.aggregate(pipeline).batch_size(MAX_MEMBERS as u32 + 1).with_type::<ReaderOfPage>();
+        Ok(readers.await?.map_ok(|reader| (reader.user, reader.state.into())).try_collect().await?)
+    }
+
+    /// Records where users joined a room: older messages do not count as unread for them.
+    pub async fn join(&self, room: RoomId, users: &[UserId], position: i64) -> Result<()> {
+        let join = |user: &UserId| {
+            doc! {"q": {"_id": marker_id(room, *user)}, "u": {"$max": {"joined": position}}, "upsert": true}
+        };
+        let updates = users.iter().map(join).collect();
+        Ok(mongo::update_each(&self.database, None, READ_MARKERS, updates).await?)
     }
 
     /// Advances a marker, stores the event of the messages that it did not cover before, and writes the rows of the
@@ -198,96 +237,118 @@ impl ReadMarkers {
             // A failover may roll back the marker that an earlier try has seen.
             read.messages.clone_from(&candidates);
             match self.transaction(read, &event).await {
-                Ok(None) => return Ok(None),
-                Ok(Some((marker, event))) => {
-                    // The read is committed. If compaction fails, the next read repeats it.
-                    if let Err(error) = self.compact(read.room, read.reader, &marker).await {
-                        tracing::debug!(%error, room = %read.room, "read marker not compacted");
-                    }
-                    return Ok(Some(event));
-                }
-                Err(e) if tries < MAX_TRIES && e.contains_label(TRANSIENT_TRANSACTION_ERROR) => tries += 1,
-                Err(e) => return Err(e.into()),
+                Err(e) if tries < MAX_TRIES && is_conflict(&e) => tries += 1,
+                done => return Ok(done?),
             }
         }
     }
 
     /// Marks positions as read that a reader of the original has read.
     pub async fn import(&self, room: RoomId, reader: UserId, read: &[i64]) -> Result<()> {
-        let change = doc! {"$addToSet": {"read": {"$each": read}}};
-        let markers = self.markers.clone_with_type::<ReadMarker>();
-        let updated = markers.find_one_and_update(doc! {"_id": marker_id(room, reader)}, change).upsert(true);
-        let marker = updated.return_document(ReturnDocument::After).await?.unwrap_or_default();
-        self.compact(room, reader, &marker).await
-    }
-
-    /// Advances a marker with many single positions to the first unread message. A longer list slows down each count.
-    async fn compact(&self, room: RoomId, reader: UserId, marker: &ReadMarker) -> Result<()> {
-        let Some(last) = marker.single.iter().max().filter(|_| marker.single.len() > MAX_SINGLE) else {
-            return Ok(());
-        };
-        let unread = unread(room, others(reader), marker);
-        let positions = self.messages.clone_with_type::<MessagePosition>();
-        let first = positions.find_one(unread).sort(doc! {"seq": 1}).projection(doc! {"seq": 1}).await?;
-        let up_to = first.map_or(*last, |first| first.seq - 1);
-        if up_to > marker.up_to {
-            self.markers.update_one(doc! {"_id": marker_id(room, reader)}, advanced_to(up_to)).await?;
+        let mut tries = 1;
+        loop {
+            match self.import_once(room, reader, read).await {
+                Err(e) if tries < MAX_TRIES && is_conflict(&e) => tries += 1,
+                done => return Ok(done?),
+            }
         }
-        Ok(())
     }
 
-    /// Returns the new marker and the event.
+    async fn import_once(&self, room: RoomId, reader: UserId, read: &[i64]) -> mongodb::error::Result<()> {
+        let mut session = mongo::begin(&self.database, None).await?;
+        let mut marker = self.within(&mut session, room, reader).await?;
+        marker.read(read.iter().copied());
+        self.set(&mut session, room, reader, &mut marker).await?;
+        mongo::commit(&mut session).await
+    }
+
     async fn transaction(
         &self,
         read: &mut Read,
         event: impl Fn(&Read) -> common::error::Result<OutboxEvent>,
-    ) -> mongodb::error::Result<Option<(ReadMarker, OutboxEvent)>> {
+    ) -> mongodb::error::Result<Option<OutboxEvent>> {
         let mut session = mongo::begin(&self.database, None).await?;
-        let filter = doc! {"_id": marker_id(read.room, read.reader)};
-        let markers = self.markers.clone_with_type::<ReadMarker>();
-        // The update locks the marker, so of simultaneous reads one finds a message unread.
-        let updated = markers.find_one_and_update(filter, advanced_by(read)).upsert(true);
-        let before = updated.return_document(ReturnDocument::Before).session(&mut session).await?.unwrap_or_default();
-        read.messages.retain(|(_, position)| !before.covers(*position));
+        let mut marker = self.within(&mut session, read.room, read.reader).await?;
+        read.apply(&mut marker);
         if read.messages.is_empty() {
             session.abort_transaction().await?;
             return Ok(None);
         }
+        self.set(&mut session, read.room, read.reader, &mut marker).await?;
         let rows: Vec<Document> = read.messages.iter().map(|(message, _)| row(read, *message)).collect();
-        self.database.run_command(doc! {"update": READ_STATUS, "updates": rows}).session(&mut session).await?;
+        mongo::update_each(&self.database, Some(&mut session), READ_STATUS, rows).await?;
         let event = event(read).map_err(mongodb::error::Error::custom)?;
         self.reads.insert_one(stored(read, &event)).session(&mut session).await?;
         mongo::commit(&mut session).await?;
-        Ok(Some((before.after(read), event)))
+        Ok(Some(event))
     }
 
-    async fn of_one(&self, user: UserId, room: RoomId) -> Result<ReadMarker> {
-        Ok(self.of(user, &[room]).await?.remove(&room).unwrap_or_default())
+    /// The marker of a reader as a transaction sees it. The transaction fails if the marker changes before it is set.
+    async fn within(
+        &self,
+        session: &mut ClientSession,
+        room: RoomId,
+        reader: UserId,
+    ) -> mongodb::error::Result<ReadMarker> {
+        // The collection's read concern is not allowed within a transaction.
+        let markers = self.database.collection::<StoredMarker>(READ_MARKERS);
+        let found = markers.find_one(doc! {"_id": marker_id(room, reader)}).session(session).await?;
+        Ok(found.map(|stored| stored.state.into()).unwrap_or_default())
+    }
+
+    /// Stores a marker, with fewer ranges if it has too many.
+    async fn set(
+        &self,
+        session: &mut ClientSession,
+        room: RoomId,
+        reader: UserId,
+        marker: &mut ReadMarker,
+    ) -> mongodb::error::Result<()> {
+        if marker.ranges().len() > MAX_RANGES {
+            self.close_gaps(room, reader, marker).await?;
+        }
+        let state = doc! {"up_to": marker.up_to(), "ranges": serialize_to_bson(marker.ranges())?};
+        let update = doc! {
+            "q": {"_id": marker_id(room, reader)},
+            "u": {"$set": state, "$unset": {"read": ""}},
+            "upsert": true,
+        };
+        mongo::update_each(&self.database, Some(session), READ_MARKERS, vec![update]).await
+    }
+
+    /// Closes the gaps of a marker that hold no unread messages: they are messages of the reader, or other entries of the log.
+    async fn close_gaps(&self, room: RoomId, reader: UserId, marker: &mut ReadMarker) -> mongodb::error::Result<()> {
+        let mut gaps = marker.gaps();
+        gaps.pop();
+        let positions = self.messages.clone_with_type::<MessagePosition>();
+        let newest = positions
+            .find(unread(room, others(reader), &gaps))
+            .sort(doc! {"seq": -1})
+            .limit(UNREAD_CAP)
+            .projection(doc! {"seq": 1})
+            .await?;
+        let mut unread: Vec<i64> = newest.map_ok(|message| message.seq).try_collect().await?;
+        unread.reverse();
+        let known_after = if unread.len() < UNREAD_CAP as usize { 0 } else { unread[0] };
+        marker.close_gaps(&unread, known_after);
+        marker.limit_ranges();
+        Ok(())
     }
 
     async fn of(&self, user: UserId, rooms: &[RoomId]) -> Result<HashMap<RoomId, ReadMarker>> {
         let ids: Vec<_> = rooms.iter().map(|room| marker_id(*room, user)).collect();
         let found = self.markers.clone_with_type::<StoredMarker>().find(doc! {"_id": {"$in": ids}}).await?;
-        Ok(found.map_ok(|stored| (stored.id.room, stored.marker)).try_collect().await?)
+        Ok(found.map_ok(|stored| (stored.id.room, stored.state.into())).try_collect().await?)
     }
+}
+
+/// Whether another transaction has changed or created one of the documents.
+fn is_conflict(e: &mongodb::error::Error) -> bool {
+    e.contains_label(TRANSIENT_TRANSACTION_ERROR) || mongo::is_duplicate(e)
 }
 
 fn marker_id(room: RoomId, user: UserId) -> Document {
     doc! {"room": room.0, "user": user.0}
-}
-
-fn advanced_by(read: &Read) -> Document {
-    match read.up_to {
-        Some(position) => advanced_to(position),
-        None => {
-            let positions: Vec<i64> = read.messages.iter().map(|(_, position)| *position).collect();
-            doc! {"$addToSet": {"read": {"$each": positions}}}
-        }
-    }
-}
-
-fn advanced_to(position: i64) -> Document {
-    doc! {"$max": {"up_to": position}, "$pull": {"read": {"$lte": position}}}
 }
 
 /// The upsert of a row in the original's format.
@@ -305,15 +366,20 @@ fn stored(read: &Read, event: &OutboxEvent) -> Document {
     doc! {"_id": read.id(), "event_id": read.bson_event_id(), "at": at, "pending": pending}
 }
 
-/// Matches messages of the senders that a reader with this marker has not read.
-fn unread(room: RoomId, sender: Document, marker: &ReadMarker) -> Document {
-    doc! {
-        "room_id": room.0,
-        "user_id": sender,
-        "seq": {"$gt": marker.up_to, "$nin": &marker.single},
-        "is_deleted": {"$ne": true},
-        "message_type": {"$ne": "system"},
-    }
+/// Matches messages of the senders in the gaps of a reader's marker.
+fn unread(room: RoomId, sender: Document, gaps: &[(i64, Option<i64>)]) -> Document {
+    let within = |(after, before): &(i64, Option<i64>)| match before {
+        Some(before) => doc! {"seq": {"$gt": after, "$lt": before}},
+        None => doc! {"seq": {"$gt": after}},
+    };
+    let positions = match gaps {
+        [gap] => within(gap),
+        gaps => doc! {"$or": gaps.iter().map(within).collect::<Vec<_>>()},
+    };
+    let mut filter =
+        doc! {"room_id": room.0, "user_id": sender, "is_deleted": {"$ne": true}, "message_type": {"$ne": "system"}};
+    filter.extend(positions);
+    filter
 }
 
 /// Matches all senders but the reader. A direct room has one other sender: naming it lets the index `room_sender_seq` skip
@@ -330,9 +396,9 @@ fn others(reader: UserId) -> Document {
 }
 
 /// Counts at most [`UNREAD_CAP`] unread messages. The cost does not depend on the marker's position.
-fn count_unread(room: &Room, user: UserId, marker: &ReadMarker) -> Vec<Document> {
+fn count_unread(room: &Room, user: UserId, gaps: &[(i64, Option<i64>)]) -> Vec<Document> {
     vec![
-        doc! {"$match": unread(room.id, sender(room, user), marker)},
+        doc! {"$match": unread(room.id, sender(room, user), gaps)},
         doc! {"$limit": UNREAD_CAP},
         doc! {"$count": "unread"},
         doc! {"$set": {"room": room.id.0, "unread": {"$toLong": "$unread"}}},

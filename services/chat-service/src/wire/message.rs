@@ -7,8 +7,7 @@ use common::id::{RoomId, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::{Message, MessageType, Reaction};
-use crate::store::ReadMarker;
+use crate::domain::{Message, MessageType, Reaction, ReadMarker};
 
 /// A message as answers and frames show it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -71,18 +70,17 @@ impl MessageBody {
     }
 
     /// Sets `read_by` and `is_read` for a reader: their own message is read if another member has read it, a message of
-    /// another member if the reader has. System messages have neither.
-    pub fn with_readers(mut self, markers: &HashMap<UserId, ReadMarker>, me: UserId) -> Self {
+    /// another member unless it counts as unread. System messages have neither.
+    pub fn with_readers(mut self, readers: &HashMap<UserId, ReadMarker>, me: UserId, own: &ReadMarker) -> Self {
         let Some(position) = self.seq.filter(|_| self.message_type != MessageType::System) else { return self };
-        let mut readers: Vec<UserId> = markers
+        let mut read_by: Vec<UserId> = readers
             .iter()
             .filter(|(reader, marker)| **reader != self.user_id && marker.covers(position))
             .map(|(reader, _)| *reader)
             .collect();
-        readers.sort_unstable();
-        let own = self.user_id == me;
-        self.is_read = Some(if own { !readers.is_empty() } else { readers.contains(&me) });
-        self.read_by = Some(readers);
+        read_by.sort_unstable();
+        self.is_read = Some(if self.user_id == me { !read_by.is_empty() } else { !own.leaves_unread(position) });
+        self.read_by = Some(read_by);
         self
     }
 }

@@ -109,7 +109,7 @@ impl Transactions {
             return Ok(HashMap::new());
         }
         let updates: Vec<Document> = rooms.iter().map(|(room, counts)| counts.update(*room)).collect();
-        run(&self.database, session, doc! {"update": HEADS, "updates": updates}).await?;
+        mongo::update_each(&self.database, Some(session), HEADS, updates).await?;
 
         let ids: Vec<i64> = rooms.keys().map(|room| room.0).collect();
         let mut heads = self.heads.find(doc! {"_id": {"$in": ids}}).session(&mut *session).await?;
@@ -141,7 +141,7 @@ impl Transactions {
         if updates.is_empty() {
             return Ok(());
         }
-        run(&self.database, session, doc! {"update": HEADS, "updates": updates}).await
+        mongo::update_each(&self.database, Some(session), HEADS, updates).await
     }
 
     /// The newest message of a room that is neither deleted nor deleted by this batch.
@@ -168,7 +168,7 @@ impl Transactions {
         if !changed.is_empty() {
             // In the order of the batch, so that the last of several changes of one message remains.
             let updates: Vec<Document> = changed.iter().map(|(_, message)| update(message)).collect::<Mongo<_>>()?;
-            run(&self.database, session, doc! {"update": MESSAGES, "updates": updates}).await?;
+            mongo::update_each(&self.database, Some(&mut *session), MESSAGES, updates).await?;
         }
         if !committed.is_empty() {
             self.entries.insert_many(committed.iter().map(|(entry, _)| entry)).session(session).await?;
@@ -278,15 +278,6 @@ fn update(message: &Message) -> Mongo<Document> {
         "reactions": to_bson(&message.reactions)?,
     };
     Ok(doc! {"q": {"_id": message.id}, "u": {"$set": state}})
-}
-
-/// Runs many updates as one command, because the driver's `bulk_write` requires MongoDB 8.
-async fn run(database: &Database, session: &mut ClientSession, command: Document) -> Mongo<()> {
-    let answer = database.run_command(command).session(session).await?;
-    match answer.get_array("writeErrors") {
-        Ok(errors) if !errors.is_empty() => Err(mongodb::error::Error::custom(format!("{errors:?}"))),
-        _ => Ok(()),
-    }
 }
 
 fn to_bson<T: serde::Serialize>(value: &T) -> Mongo<Bson> {

@@ -241,6 +241,39 @@ async fn the_end_of_a_membership_ends_access_and_streams_on_every_replica() {
     assert!(bob.rooms().await.is_empty());
 }
 
+#[tokio::test]
+async fn a_user_who_joins_has_nothing_unread_and_has_read_nothing() {
+    let app = TestApp::start().await;
+    let [ann, bob, joe] = [1, 2, 4].map(|id| app.person(id));
+    let room = ann.group_with(&[2, 3]).await;
+    for n in 0..5 {
+        ann.sends(room, &n.to_string()).await;
+    }
+    bob.reads_all(room).await;
+    let readers = async |n: usize| ann.messages(room).await[n]["read_by"].clone();
+
+    ann.adds(room, &[4]).await.expect(200);
+    assert_eq!((joe.unread(room).await, joe.rooms().await[0]["unread_count"].clone()), (0, json!(0)));
+    assert!(pluck(&joe.messages(room).await[..5], "is_read").iter().all(|read| *read == true));
+    assert_eq!(joe.reads_all(room).await["read_count"], 0);
+    ann.sends(room, "new").await;
+    assert_eq!((joe.unread(room).await, bob.unread(room).await), (1, 1));
+    assert_eq!(joe.reads_all(room).await["read_count"], 1);
+    assert_eq!(
+        (readers(4).await, readers(6).await),
+        (json!([2]), json!([4])),
+        "joe has seen no message before the join"
+    );
+
+    ann.removes(room, 2).await.expect(200);
+    ann.sends(room, "without bob").await;
+    ann.adds(room, &[2]).await.expect(200);
+    assert_eq!(bob.unread(room).await, 0, "neither the old nor the missed message is unread");
+    ann.sends(room, "with bob").await;
+    assert_eq!(bob.reads_all(room).await["read_count"], 1);
+    assert_eq!((readers(4).await, readers(8).await, readers(10).await), (json!([2]), json!([]), json!([2])));
+}
+
 /// Moves the leaves of a group into the past.
 async fn age_leaves(app: &TestApp, hours: i64) {
     let mut connection = MySqlConnection::connect(&app.mysql_url).await.unwrap();

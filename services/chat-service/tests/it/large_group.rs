@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use mongodb::Database;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{DateTime, Document, doc};
+use serde_json::json;
+use testkit::SLACK;
 
 use crate::app::{TestApp, mongo_database};
 
@@ -44,6 +46,78 @@ async fn a_send_costs_the_same_operations_as_in_a_direct_room() {
 
     assert!(in_direct.iter().any(|operation| operation == "insert messages"), "{in_direct:?}");
     assert_eq!(in_direct, in_group);
+}
+
+/// The entries of the profile of what `action` does in a collection.
+async fn profiled(mongo: &Database, collection: &str, action: impl Future) -> Vec<Document> {
+    mongo.run_command(doc! {"profile": 2}).await.unwrap();
+    action.await;
+    mongo.run_command(doc! {"profile": 0}).await.unwrap();
+    let profile = mongo.collection::<Document>("system.profile");
+    let in_collection = doc! {"ns": format!("{}.{collection}", mongo.name())};
+    let entries = profile.find(in_collection).await.unwrap().try_collect().await.unwrap();
+    profile.drop().await.unwrap();
+    entries
+}
+
+#[tokio::test]
+async fn the_markers_of_a_page_are_small_when_five_hundred_members_read_ten_thousand_messages_one_by_one() {
+    const READ: i64 = 10_000;
+    const PAGE: Duration = Duration::from_millis(10);
+    const PAGE_BYTES: i64 = 50_000;
+    let app = TestApp::start().await;
+    let ann = app.person(1);
+    let group = ann.group_with(&(2..=MEMBERS).collect::<Vec<_>>()).await;
+    let mongo = mongo_database(&app.space).await;
+    let message = |n: i64| {
+        let at = DateTime::from_millis(1_700_000_000_000 + n);
+        doc! {
+            "user_id": 1_i64, "room_id": group, "room_type": "group", "content": n.to_string(), "message_type": "text",
+            "created_at": at, "updated_at": at, "is_deleted": false,
+        }
+    };
+    let messages = mongo.collection::<Document>("messages").insert_many((0..=READ).map(message)).await.unwrap();
+    ann.messages(group).await;
+    let mut ids: Vec<(usize, String)> =
+        messages.inserted_ids.iter().map(|(n, id)| (*n, id.as_object_id().unwrap().to_hex())).collect();
+    ids.sort_unstable();
+
+    // One early message stays unread.
+    let bob = app.person(2);
+    for chunk in ids[1..].chunks(1_000) {
+        let chunk: Vec<&str> = chunk.iter().map(|(_, id)| id.as_str()).collect();
+        let read = bob.client.post("/messages/read", json!({"room_id": group, "message_ids": chunk})).await.expect(200);
+        assert_eq!(read["read_count"], chunk.len());
+    }
+    let markers = mongo.collection::<Document>("room_marks");
+    let marker = markers.find_one(doc! {"_id": {"room": group, "user": bob.id}}).await.unwrap().unwrap();
+    let of = |member: i64| {
+        let mut marker = marker.clone();
+        marker.insert("_id", doc! {"room": group, "user": member});
+        marker
+    };
+    markers.insert_many((3..=MEMBERS).map(of)).await.unwrap();
+
+    let mut page = None;
+    let of_page = profiled(&mongo, "room_marks", async {
+        page = Some(ann.client.get(&format!("/messages/{group}?limit=50")).await.expect(200));
+    })
+    .await;
+    let bytes: i64 = of_page.iter().map(|entry| i64::from(entry.get_i32("responseLength").unwrap())).sum();
+    assert_eq!(of_page.len(), 2, "one read of the reader's own marker, and one of all others: {of_page:?}");
+    assert!(bytes < PAGE_BYTES, "{bytes} bytes");
+    assert!(page.unwrap()["messages"].as_array().unwrap().iter().all(|message| message["is_read"] == true));
+    let of_count = profiled(&mongo, "messages", async { assert_eq!(bob.unread(group).await, 1) }).await;
+    let examined: i64 = of_count.iter().map(|entry| i64::from(entry.get_i32("keysExamined").unwrap_or(0))).sum();
+    assert!(examined < 100, "the count passes over what is read: {examined} keys");
+    let mut times = Vec::new();
+    for _ in 0..20 {
+        let started = Instant::now();
+        ann.client.get(&format!("/messages/{group}?limit=50")).await.expect(200);
+        times.push(started.elapsed());
+    }
+    times.sort_unstable();
+    assert!(times[5] < SLACK * PAGE, "{times:?}");
 }
 
 /// `cargo stack test -- -p chat-service --test it five_hundred_readers -- --ignored --nocapture`

@@ -146,9 +146,13 @@ async fn read_marker(app: &TestApp, room: i64, reader: i64) -> Document {
     markers.find_one(doc! {"_id": {"room": room, "user": reader}}).await.unwrap().unwrap()
 }
 
+fn ranges(marker: &Document) -> Vec<(i64, i64)> {
+    let ranges = marker.get_array("ranges").unwrap().iter().map(|range| range.as_document().unwrap());
+    ranges.map(|range| (range.get_i64("from").unwrap(), range.get_i64("to").unwrap())).collect()
+}
+
 #[tokio::test]
 async fn a_read_marker_stays_small_when_messages_are_read_one_by_one() {
-    const LONGEST_LIST: usize = 64;
     let app = TestApp::start().await;
     let (ann, bob, room) = app.direct_room().await;
     let mut sent = Vec::new();
@@ -159,19 +163,75 @@ async fn a_read_marker_stays_small_when_messages_are_read_one_by_one() {
 
     for some in sent[..100].chunks(10) {
         assert_eq!(read(some).await, 10);
-        assert_eq!(read(some).await, 0, "the marker has them, listed or below its position");
+        assert_eq!(read(some).await, 0);
     }
-    let marker = read_marker(&app, room, bob.id).await;
-    assert!(marker.get_array("read").unwrap().len() <= LONGEST_LIST, "{marker}");
-    assert!(marker.get_i64("up_to").unwrap() >= 70, "{marker}");
-    assert_eq!(bob.unread(room).await, 100);
-
     for some in sent[101..].chunks(33) {
         assert_eq!(read(some).await, 33);
     }
-    assert_eq!(bob.unread(room).await, 1, "the marker's position stays below the unread message");
+    let marker = read_marker(&app, room, bob.id).await;
+    assert_eq!((marker.get_i64("up_to").unwrap(), ranges(&marker)), (100, vec![(102, 200)]));
+    assert_eq!(bob.unread(room).await, 1, "the early message stays unread");
     assert_eq!(read(&sent[100..101]).await, 1);
     assert_eq!((bob.unread(room).await, read(&sent).await), (0, 0));
     let marker = read_marker(&app, room, bob.id).await;
-    assert_eq!((marker.get_i64("up_to").unwrap(), marker.get_array("read").unwrap().len()), (200, 0));
+    assert_eq!((marker.get_i64("up_to").unwrap(), ranges(&marker)), (200, vec![]));
+}
+
+#[tokio::test]
+async fn positions_between_read_messages_that_hold_no_unread_one_take_no_room() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    let mut sent = Vec::new();
+    for n in 0..140 {
+        sent.push(ann.sends(room, &n.to_string()).await);
+        bob.sends(room, "between").await;
+    }
+
+    bob.reads(room, &sent[1..]).await;
+
+    let marker = read_marker(&app, room, bob.id).await;
+    assert_eq!((marker.get_i64("up_to").unwrap_or(0), ranges(&marker)), (0, vec![(3, 279)]));
+    assert_eq!(bob.unread(room).await, 1);
+}
+
+#[tokio::test]
+async fn beyond_128_gaps_the_oldest_unread_messages_count_as_read() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    let mut sent = Vec::new();
+    for n in 0..300 {
+        sent.push(ann.sends(room, &n.to_string()).await);
+    }
+    let every_second = |from: usize, to: usize| sent[from..to].iter().skip(1).step_by(2).cloned().collect::<Vec<_>>();
+
+    bob.reads(room, &every_second(0, 256)).await;
+    assert_eq!(bob.unread(room).await, 300 - 128);
+    bob.reads(room, &every_second(256, 300)).await;
+
+    assert_eq!(ranges(&read_marker(&app, room, bob.id).await).len(), 96);
+    assert_eq!(bob.unread(room).await, 96);
+}
+
+#[tokio::test]
+async fn a_marker_of_an_earlier_release_is_read_and_converted() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    let mut sent = Vec::new();
+    for n in 0..10 {
+        sent.push(ann.sends(room, &n.to_string()).await);
+    }
+    let markers = mongo_database(&app.space).await.collection::<Document>("room_marks");
+    let earlier = doc! {"_id": {"room": room, "user": bob.id}, "up_to": 2_i64, "read": [4_i64, 6_i64, 5_i64]};
+    markers.insert_one(earlier).await.unwrap();
+
+    assert_eq!(bob.unread(room).await, 5);
+    let read_by = |page: Vec<Value>| pluck(&page, "read_by").iter().map(|by| *by == json!([2])).collect::<Vec<_>>();
+    let expected = [true, true, false, true, true, true, false, false, false, false];
+    assert_eq!(read_by(ann.messages(room).await), expected);
+    assert_eq!(bob.reads(room, &sent[4..8]).await["read_count"], 2);
+
+    let marker = read_marker(&app, room, bob.id).await;
+    assert_eq!((marker.get_i64("up_to").unwrap(), ranges(&marker)), (2, vec![(4, 8)]));
+    assert!(!marker.contains_key("read"), "{marker}");
+    assert_eq!(bob.unread(room).await, 3);
 }

@@ -148,7 +148,7 @@ impl Model {
         }
     }
 
-    /// A new member sees the history.
+    /// A new member sees the history, and nothing of it is unread.
     fn join(&mut self, call: &Call) {
         let (Some(n), Some(user)) = (call.room, call.user) else { return };
         let room = &mut self.rooms[n];
@@ -156,6 +156,7 @@ impl Model {
         if !room.members.insert(user) {
             return;
         }
+        self.read(user, |message| message.room == n);
         for (secret, owner) in &mut self.secrets {
             if let Secret::Text(message, readers) = owner {
                 let message = &self.messages[*message];

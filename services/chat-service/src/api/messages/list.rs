@@ -115,16 +115,20 @@ async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> 
     // The head is read before the messages, so that the stream from its position contains all later messages.
     let head = app.log.head(room).await?;
     // One message more than the limit shows whether there are more.
-    let (messages, markers) =
-        tokio::join!(app.messages.list(room, cursor, page.limit.0 + 1), app.markers.in_room(room));
-    let (mut messages, markers) = (messages?, markers?);
+    let (messages, own) =
+        tokio::join!(app.messages.list(room, cursor, page.limit.0 + 1), app.markers.of_one(me.id, room));
+    let (mut messages, own) = (messages?, own?);
     let has_more = messages.len() as i64 > page.limit.0;
     if has_more {
         let surplus = if matches!(cursor, ListCursor::After(_)) { messages.len() - 1 } else { 0 };
         messages.remove(surplus);
     }
+    let (first, last) =
+        (messages.first().and_then(|message| message.seq), messages.last().and_then(|message| message.seq));
+    let readers = app.markers.of_page(room, first.unwrap_or(0), last.unwrap_or(0)).await?;
+    let body = |message| MessageBody::of(message).with_readers(&readers, me.id, &own);
     Ok(Json(MessagePage {
-        messages: messages.iter().map(|message| MessageBody::of(message).with_readers(&markers, me.id)).collect(),
+        messages: messages.iter().map(body).collect(),
         total_count: head.as_ref().map_or(0, |head| head.total()),
         has_more,
         position: head.map_or(0, |head| head.position),
