@@ -126,6 +126,7 @@ const DUPLICATE_KEY: i32 = 11_000;
 pub fn is_duplicate(e: &mongodb::error::Error) -> bool {
     match &*e.kind {
         ErrorKind::Write(WriteFailure::WriteError(failed)) => failed.code == DUPLICATE_KEY,
+        ErrorKind::InsertMany(failed) => failed.write_errors.iter().flatten().any(|error| error.code == DUPLICATE_KEY),
         ErrorKind::Command(failed) => failed.code == DUPLICATE_KEY,
         _ => false,
     }
@@ -197,7 +198,7 @@ pub fn describe(e: &mongodb::error::Error) -> String {
 }
 
 /// Whether the server is unreachable, starting or stopping, or another writer came first.
-fn passes(e: &mongodb::error::Error) -> bool {
+pub fn passes(e: &mongodb::error::Error) -> bool {
     let passing = match &*e.kind {
         ErrorKind::Io(_)
         | ErrorKind::ServerSelection { .. }

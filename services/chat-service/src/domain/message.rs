@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_with::serde_as;
 use utoipa::ToSchema;
 
-use super::reaction::{Reaction, ReactionChange, add_reaction, remove_reaction};
+use super::reaction::{Reaction, ReactionChange, UnlistedReactions, add_reaction, remove_reaction};
 use super::room::{Room, RosterChange};
 
 /// The content type of a message. Clients may send all but `system`.
@@ -190,15 +190,22 @@ impl Message {
         }
     }
 
-    /// Applies a change. Returns false if the message is already in the requested state.
+    /// Applies a change. Returns false if the message is already in the requested state. `unlisted` has the reactions of `by`
+    /// that the message does not list, and follows the change.
     ///
     /// # Errors
     /// Refuses a change that `by` may not make, and every change of a deleted message.
-    pub fn apply(&mut self, change: &MessageChange, by: UserId, at: DateTime<Utc>) -> Result<bool> {
+    pub fn apply(
+        &mut self,
+        change: &MessageChange,
+        by: UserId,
+        at: DateTime<Utc>,
+        unlisted: &mut UnlistedReactions,
+    ) -> Result<bool> {
         match change {
             MessageChange::Edit { content } => self.edit(content, by, at).map(|()| true),
             MessageChange::Delete => self.delete(by, at).map(|()| true),
-            MessageChange::React(reaction) => self.react(reaction, by),
+            MessageChange::React(reaction) => self.react(reaction, by, unlisted),
         }
     }
 
@@ -227,7 +234,12 @@ impl Message {
         Ok(())
     }
 
-    fn react(&mut self, ReactionChange { emoji, added }: &ReactionChange, by: UserId) -> Result<bool> {
+    fn react(
+        &mut self,
+        ReactionChange { emoji, added }: &ReactionChange,
+        by: UserId,
+        unlisted: &mut UnlistedReactions,
+    ) -> Result<bool> {
         if self.message_type == MessageType::System {
             return Err(Error::forbidden("System messages cannot take reactions"));
         }
@@ -235,9 +247,9 @@ impl Message {
             return Err(already_deleted("Cannot react to a deleted message"));
         }
         if *added {
-            add_reaction(&mut self.reactions, emoji, by)
+            add_reaction(self.id, &mut self.reactions, emoji, by, unlisted)
         } else {
-            Ok(remove_reaction(&mut self.reactions, emoji, by))
+            Ok(remove_reaction(self.id, &mut self.reactions, emoji, by, unlisted))
         }
     }
 
@@ -289,24 +301,24 @@ mod tests {
     #[test]
     fn the_first_content_survives_all_edits() {
         let mut message = message();
-        message.apply(&edit("second"), ANN, Utc::now()).unwrap();
-        message.apply(&edit("third"), ANN, Utc::now()).unwrap();
+        message.apply(&edit("second"), ANN, Utc::now(), &mut UnlistedReactions::new()).unwrap();
+        message.apply(&edit("third"), ANN, Utc::now(), &mut UnlistedReactions::new()).unwrap();
         assert_eq!((message.content.as_str(), message.original_content.as_deref()), ("third", Some("first")));
     }
 
     #[test]
     fn only_the_author_edits_and_deletes() {
         for change in [edit("mine"), MessageChange::Delete] {
-            assert!(message().apply(&change, BOB, Utc::now()).is_err());
+            assert!(message().apply(&change, BOB, Utc::now(), &mut UnlistedReactions::new()).is_err());
         }
     }
 
     #[test]
     fn a_deleted_message_cannot_change() {
         let mut message = message();
-        message.apply(&MessageChange::Delete, ANN, Utc::now()).unwrap();
+        message.apply(&MessageChange::Delete, ANN, Utc::now(), &mut UnlistedReactions::new()).unwrap();
         for change in [edit("again"), MessageChange::Delete] {
-            assert!(message.apply(&change, ANN, Utc::now()).is_err());
+            assert!(message.apply(&change, ANN, Utc::now(), &mut UnlistedReactions::new()).is_err());
         }
     }
 
@@ -314,20 +326,20 @@ mod tests {
     fn a_system_message_cannot_change() {
         let mut message = Message { message_type: MessageType::System, ..message() };
         for change in [MessageChange::Delete, edit("mine"), react("👍", true)] {
-            assert!(message.apply(&change, ANN, Utc::now()).is_err());
+            assert!(message.apply(&change, ANN, Utc::now(), &mut UnlistedReactions::new()).is_err());
         }
     }
 
     #[test]
     fn a_reaction_counts_once_per_user_and_vanishes_with_its_last_user() {
         let mut message = message();
-        let mut apply = |change, by| message.apply(&change, by, Utc::now()).unwrap();
+        let mut apply = |change, by| message.apply(&change, by, Utc::now(), &mut UnlistedReactions::new()).unwrap();
         assert!(apply(react("👍", true), ANN) && apply(react("👍", true), BOB));
         assert!(!apply(react("👍", true), BOB), "a repeated reaction changes nothing");
         assert!(!apply(react("🎉", false), BOB), "removing a missing reaction changes nothing");
         assert!(apply(react("👍", false), ANN));
         assert_eq!(message.reactions, [Reaction { emoji: "👍".into(), count: 1, user_ids: vec![BOB] }]);
-        assert!(message.apply(&react("👍", false), BOB, Utc::now()).unwrap());
+        assert!(message.apply(&react("👍", false), BOB, Utc::now(), &mut UnlistedReactions::new()).unwrap());
         assert!(message.reactions.is_empty());
     }
 
@@ -336,11 +348,14 @@ mod tests {
         let mut message = message();
         let mut different = emojis::iter().take(21).map(|emoji| react(emoji.as_str(), true));
         for change in different.by_ref().take(20) {
-            message.apply(&change, ANN, Utc::now()).unwrap();
+            message.apply(&change, ANN, Utc::now(), &mut UnlistedReactions::new()).unwrap();
         }
-        assert!(message.apply(&different.next().unwrap(), ANN, Utc::now()).is_err());
+        assert!(message.apply(&different.next().unwrap(), ANN, Utc::now(), &mut UnlistedReactions::new()).is_err());
         let existing = message.reactions[0].emoji.clone();
-        assert!(message.apply(&react(&existing, true), BOB, Utc::now()).unwrap(), "an existing emoji is not a new one");
+        assert!(
+            message.apply(&react(&existing, true), BOB, Utc::now(), &mut UnlistedReactions::new()).unwrap(),
+            "an existing emoji is not a new one"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub mod time;
 
 pub use actor::Actor;
 pub use message::{Draft, EntryKind, Message, MessageChange, MessageType, readable};
-pub use reaction::{Reaction, ReactionChange, emoji};
+pub use reaction::{Reaction, ReactionChange, UnlistedReactions, emoji};
 pub use read_marker::{MAX_RANGES, PositionRange, ReadMarker};
 pub use room::{
     DirectPair, MAX_MEMBERS, Room, RoomKind, RosterChange, joined_message, left_message, others, refuse_leavers,

@@ -21,5 +21,5 @@ pub use outbox_collection::{OutboxCollection, OutboxEntry, OutboxEvent};
 pub use positions::Positions;
 pub use read_markers::{Read, ReadMarkers};
 pub use rooms::{Joined, OwnRoom, Rooms};
-pub use schema::{HEADS, LOG, MESSAGES, READS, prepare};
+pub use schema::{HEADS, LOG, MESSAGES, REACTIONS, READS, prepare};
 pub use snapshots::{SnapshotId, Snapshots};

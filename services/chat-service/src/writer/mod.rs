@@ -6,7 +6,9 @@
 //! Therefore positions are in commit order and have no gaps.
 //!
 //! A failed batch is retried; only the requests not yet stored are written again. Ids are assigned when a request enters the
-//! queue, so the [`Reconciler`] finds the requests that are stored after a try with an unknown outcome.
+//! queue, so the [`Reconciler`] finds the requests that are stored after a try with an unknown outcome. A batch that the server
+//! refuses, or that conflicts repeatedly, is halved until the request that causes it stands alone. A request that the server
+//! refuses alone is answered; one that conflicts alone is retried apart, and the queue goes on.
 //!
 //! The writer is one task that owns its state; it needs no lock. Requests and answers travel through channels. A request is
 //! answered after the commit, and after the hub has the entry.
@@ -16,16 +18,17 @@ mod repeats;
 mod request;
 mod transaction;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::error::{Error, Result};
 use common::id::UserId;
-use engines::mongo::describe;
+use engines::mongo::{self, describe};
 use mongodb::Database;
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use platform::shutdown::Shutdown;
 use platform::telemetry::{Queries, Trace, trace};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
@@ -55,6 +58,12 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Bounds of the pause between two tries in milliseconds: the other writer of a contended room needs a moment.
 const RETRY_MILLIS: std::ops::Range<u64> = 2..12;
 
+/// A batch that conflicts with other writers is halved after this many tries. A conflict between two replicas rarely needs more.
+const TRIES_TOGETHER: u32 = 3;
+
+/// Limit on the requests that are retried apart from the queue. Beyond it, such a request is answered 503.
+const MAX_APART: usize = 64;
+
 /// Additional pause while the server is unavailable.
 const UNAVAILABLE_PAUSE: Duration = Duration::from_millis(200);
 
@@ -76,7 +85,8 @@ impl Writer {
     ) -> Self {
         let (queue, requests) = mpsc::channel(QUEUE);
         let (transactions, reconciler) = (Transactions::new(mongo), Reconciler::new(mongo));
-        let task = Task { transactions, reconciler, relay, hub, queries, activity };
+        let apart = Arc::new(Semaphore::new(MAX_APART));
+        let task = Arc::new(Task { transactions, reconciler, relay, hub, queries, activity, apart });
         shutdown.spawn(task.run(requests, shutdown.stopping_token()));
         Self { queue }
     }
@@ -115,10 +125,18 @@ struct Task {
     hub: Hub,
     queries: Queries,
     activity: RoomActivity,
+    /// A permit for each request that is retried apart.
+    apart: Arc<Semaphore>,
+}
+
+/// A part of a batch, and the number of its failed tries.
+struct Part {
+    requests: Vec<WriteRequest>,
+    failures: u32,
 }
 
 impl Task {
-    async fn run(self, mut requests: mpsc::Receiver<WriteRequest>, stopping: CancellationToken) {
+    async fn run(self: Arc<Self>, mut requests: mpsc::Receiver<WriteRequest>, stopping: CancellationToken) {
         let mut batch = Vec::with_capacity(MAX_BATCH);
         loop {
             tokio::select! {
@@ -130,23 +148,71 @@ impl Task {
         }
     }
 
-    /// Writes a batch in as many tries as it takes, and answers all its requests.
-    async fn write(&self, batch: Vec<WriteRequest>) {
-        let (mut left, mut repeats) = Repeats::split_off(batch);
-        while !left.is_empty() {
-            match self.attempt(&left).await {
-                Ok(outcomes) => left = self.finish(left, outcomes, &mut repeats).await,
-                Err(e) => {
-                    tracing::debug!(error = describe(&e), requests = left.len(), "batch failed, retrying");
-                    tokio::time::sleep(pause_after(&e)).await;
-                    if is_aborted(&e) {
-                        left = refuse_expired(left, describe(&e));
-                        continue;
-                    }
-                    left.iter_mut().for_each(|request| request.in_doubt = true);
-                    left = self.reconcile(left, &mut repeats).await;
-                }
+    /// Writes a batch in as many tries and parts as it takes, and answers all its requests but those that are retried apart.
+    async fn write(self: &Arc<Self>, batch: Vec<WriteRequest>) {
+        let (requests, mut repeats) = Repeats::split_off(batch);
+        // The first part comes last, so that requests of a room stay in order.
+        let mut parts = vec![Part { requests, failures: 0 }];
+        while let Some(Part { requests, failures }) = parts.pop() {
+            if requests.is_empty() {
+                continue;
             }
+            let (mut left, error) = self.try_once(requests, &mut repeats).await;
+            let failures = if error.is_some() { failures + 1 } else { 0 };
+            let halve = error.is_some_and(|e| is_refused(&e) || failures >= TRIES_TOGETHER && !is_unreachable(&e));
+            match left.len() {
+                1 if halve => self.write_apart(left, &mut repeats),
+                2.. if halve => {
+                    let second = left.split_off(left.len() / 2);
+                    parts.extend([second, left].map(|requests| Part { requests, failures: 0 }));
+                }
+                _ => parts.push(Part { requests: left, failures }),
+            }
+        }
+    }
+
+    /// Retries a request until its deadline, while the queue goes on.
+    fn write_apart(self: &Arc<Self>, mut request: Vec<WriteRequest>, repeats: &mut Repeats) {
+        let Ok(permit) = self.apart.clone().try_acquire_owned() else {
+            for request in request {
+                request.respond(Err(Error::unavailable("mongodb", "too many requests conflict with other writers")));
+            }
+            return;
+        };
+        let (task, mut repeats) = (self.clone(), repeats.of(&request));
+        tokio::spawn(async move {
+            let _permit = permit;
+            while !request.is_empty() {
+                request = task.try_once(request, &mut repeats).await.0;
+            }
+        });
+    }
+
+    /// Tries to write requests once. Returns those that are not answered, and the error of the try, after a pause.
+    async fn try_once(
+        &self,
+        mut requests: Vec<WriteRequest>,
+        repeats: &mut Repeats,
+    ) -> (Vec<WriteRequest>, Option<mongodb::error::Error>) {
+        let e = match self.attempt(&requests).await {
+            Ok(outcomes) => return (self.finish(requests, outcomes, repeats).await, None),
+            Err(e) => e,
+        };
+        tracing::debug!(error = describe(&e), requests = requests.len(), "batch failed");
+        tokio::time::sleep(pause_after(&e)).await;
+        if is_aborted(&e) {
+            return (refuse_expired(requests, describe(&e)), Some(e));
+        }
+        requests.iter_mut().for_each(|request| request.in_doubt = true);
+        let left = self.reconcile(requests, repeats).await;
+        match <[WriteRequest; 1]>::try_from(left) {
+            Ok([request]) if is_refused(&e) => {
+                tracing::warn!(error = describe(&e), room = %request.room(), "the store refuses a request");
+                request.respond(Err(engines::error::Error::from(e).into()));
+                (Vec::new(), None)
+            }
+            Ok(one) => (one.into(), Some(e)),
+            Err(left) => (left, Some(e)),
         }
     }
 
@@ -170,7 +236,15 @@ impl Task {
         let mut events = Vec::new();
         for (request, outcome) in batch.into_iter().zip(outcomes) {
             match outcome {
-                Ok(Outcome::Unchanged(message)) => request.respond(Ok(Written { message: *message, position: None })),
+                Ok(Outcome::Unchanged(message)) => {
+                    // An earlier try of the request may have been committed after all.
+                    let position = message.seq.filter(|_| request.sends(message.id));
+                    if let Some(position) = position {
+                        self.hub.hint(request.room(), position);
+                    }
+                    repeats.answer(&message);
+                    request.respond(Ok(Written { message: *message, position }));
+                }
                 Ok(Outcome::Committed(committed)) => {
                     let (mut entry, message) = *committed;
                     self.hub.offer(&entry, &message);
@@ -244,13 +318,20 @@ fn refuse_expired(batch: Vec<WriteRequest>, reason: impl ToString) -> Vec<WriteR
 
 /// A conflict at a head is over in milliseconds. A server that is unavailable takes longer to return.
 fn pause_after(e: &mongodb::error::Error) -> Duration {
-    use mongodb::error::ErrorKind::{ConnectionPoolCleared, Io, ServerSelection};
     let jitter = Duration::from_millis(rand::random_range(RETRY_MILLIS));
-    if matches!(&*e.kind, Io(_) | ServerSelection { .. } | ConnectionPoolCleared { .. }) {
-        UNAVAILABLE_PAUSE + jitter
-    } else {
-        jitter
-    }
+    if is_unreachable(e) { UNAVAILABLE_PAUSE + jitter } else { jitter }
+}
+
+/// Whether no batch can be written, whatever its requests.
+fn is_unreachable(e: &mongodb::error::Error) -> bool {
+    use mongodb::error::ErrorKind::{ConnectionPoolCleared, Io, ServerSelection};
+    matches!(&*e.kind, Io(_) | ServerSelection { .. } | ConnectionPoolCleared { .. })
+}
+
+/// Whether the server refuses the batch, and will refuse it again. A duplicate key is the repeat of a send that was stored
+/// at the same moment.
+fn is_refused(e: &mongodb::error::Error) -> bool {
+    !mongo::passes(e) && !mongo::is_duplicate(e)
 }
 
 /// Whether the server guarantees that nothing of the transaction is stored, so that no look-up is needed.

@@ -8,7 +8,6 @@ use common::error::Result;
 use mongodb::Database;
 
 use super::request::{Command, WriteRequest, Written, send_key};
-use crate::domain::Message;
 use crate::store::{Entry, Log, Messages};
 
 pub struct Reconciler {
@@ -32,10 +31,11 @@ impl Reconciler {
         let mut filters: Vec<Document> = Vec::new();
         for request in batch {
             match &request.command {
-                Command::Send(message) => filters.extend(same_send(message)),
+                Command::Send(message) => filters.push(doc! {"_id": message.id}),
                 Command::Change { message, .. } => filters.push(doc! {"_id": message}),
             }
         }
+        filters.extend(batch.iter().filter_map(WriteRequest::earlier_send));
         let messages = self.messages.find(doc! {"$or": filters}).await?;
         let by_key: HashMap<_, _> = messages.values().filter_map(|m| Some((send_key(m)?, m))).collect();
 
@@ -51,13 +51,4 @@ impl Reconciler {
         };
         Ok(batch.iter().map(written).collect())
     }
-}
-
-/// Filters for the message itself and for an earlier one with its key.
-fn same_send(message: &Message) -> Vec<Document> {
-    let by_id = doc! {"_id": message.id};
-    let by_key = message.client_message_id.as_ref().map(|client_message_id| {
-        doc! {"room_id": message.room_id.0, "user_id": message.user_id.0, "client_message_id": client_message_id}
-    });
-    std::iter::once(by_id).chain(by_key).collect()
 }

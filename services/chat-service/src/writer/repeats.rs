@@ -32,6 +32,15 @@ impl Repeats {
         (first, repeats)
     }
 
+    /// Takes the repeats of these requests.
+    pub fn of(&mut self, requests: &[WriteRequest]) -> Self {
+        let keys = requests.iter().filter_map(|request| match &request.command {
+            Command::Send(message) => send_key(message),
+            Command::Change { .. } => None,
+        });
+        Self(keys.filter_map(|key| self.0.remove_entry(&key)).collect())
+    }
+
     /// Answers the repeats of a message that is stored.
     pub fn answer(&mut self, message: &Message) {
         let repeats = send_key(message).and_then(|key| self.0.remove(&key));

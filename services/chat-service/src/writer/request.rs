@@ -1,6 +1,7 @@
 //! A request to the writer, and its answer.
 
 use bson::oid::ObjectId;
+use bson::{Document, doc};
 use chrono::{DateTime, Utc};
 use common::error::Result;
 use common::id::{RoomId, UserId};
@@ -57,6 +58,19 @@ impl WriteRequest {
         matches!(self.command, Command::Send(_))
     }
 
+    /// Whether the request sends the message with this id.
+    pub fn sends(&self, id: ObjectId) -> bool {
+        matches!(&self.command, Command::Send(message) if message.id == id)
+    }
+
+    /// Matches an earlier send with the same key.
+    pub fn earlier_send(&self) -> Option<Document> {
+        match &self.command {
+            Command::Send(message) => earlier_send(message),
+            Command::Change { .. } => None,
+        }
+    }
+
     /// The message that a change concerns.
     pub fn target(&self) -> Option<ObjectId> {
         match &self.command {
@@ -97,4 +111,14 @@ pub fn send_key(message: &Message) -> Option<SendKey> {
         _ => message.client_message_id.clone()?,
     };
     Some((message.room_id, message.user_id, key))
+}
+
+/// Matches an earlier send with the key of a message; `None` for a message without one.
+fn earlier_send(message: &Message) -> Option<Document> {
+    match message.message_type {
+        MessageType::System => Some(doc! {"_id": message.id}),
+        _ => message.client_message_id.as_ref().map(|client_message_id| {
+            doc! {"room_id": message.room_id.0, "user_id": message.user_id.0, "client_message_id": client_message_id}
+        }),
+    }
 }

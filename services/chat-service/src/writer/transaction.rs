@@ -6,16 +6,16 @@ use std::time::Duration;
 use bson::oid::ObjectId;
 use bson::{Bson, Document, doc, serialize_to_bson};
 use common::error::{Error, Result};
-use common::id::RoomId;
+use common::id::{RoomId, UserId};
 use engines::mongo;
 use futures_util::TryStreamExt;
 use mongodb::options::ReadConcern;
 use mongodb::{ClientSession, Collection, Database};
 
-use super::request::{Command, WriteRequest};
-use crate::domain::{EntryKind, Message};
+use super::request::{Command, SendKey, WriteRequest, send_key};
+use crate::domain::{EntryKind, Message, UnlistedReactions};
 use crate::outbox;
-use crate::store::{Entry, HEADS, Head, LOG, LastMessage, LogPosition, MESSAGES};
+use crate::store::{Entry, HEADS, Head, LOG, LastMessage, LogPosition, MESSAGES, REACTIONS};
 
 type Mongo<T> = mongodb::error::Result<T>;
 
@@ -27,6 +27,17 @@ pub struct Transactions {
     messages: Collection<Message>,
     entries: Collection<Entry>,
     heads: Collection<Head>,
+    reactions: Collection<Document>,
+}
+
+/// The part of the store on which the rules of a batch depend. It follows the changes of the batch.
+#[derive(Default)]
+struct Current {
+    /// The messages that the batch changes.
+    messages: HashMap<ObjectId, Message>,
+    /// The messages that are stored with a key of the batch's sends.
+    sent: HashMap<SendKey, Message>,
+    unlisted: UnlistedReactions,
 }
 
 /// The outcome of a request that no rule refuses.
@@ -52,6 +63,7 @@ impl Transactions {
             messages: database.collection(MESSAGES),
             entries: database.collection(LOG),
             heads: database.collection(HEADS),
+            reactions: database.collection(REACTIONS),
         }
     }
 
@@ -61,7 +73,7 @@ impl Transactions {
     /// On an error nothing is stored, or, for a commit of unknown outcome, possibly the whole batch.
     pub async fn attempt(&self, batch: &[WriteRequest]) -> Mongo<Vec<Result<Outcome>>> {
         let attempt = tokio::time::timeout(TIMEOUT, self.transaction(batch)).await;
-        attempt.unwrap_or_else(|_| Err(mongodb::error::Error::custom("the transaction took too long")))
+        attempt.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
     }
 
     async fn transaction(&self, batch: &[WriteRequest]) -> Mongo<Vec<Result<Outcome>>> {
@@ -77,25 +89,77 @@ impl Transactions {
     }
 
     async fn write(&self, session: &mut ClientSession, batch: &[WriteRequest]) -> Mongo<Vec<Result<Outcome>>> {
-        let mut changed = self.targets(session, batch).await?;
-        let decided: Vec<Result<Decided>> = batch.iter().map(|request| decide(request, &mut changed)).collect();
+        let mut current = self.current(session, batch).await?;
+        let unlisted = current.unlisted.clone();
+        let decided: Vec<Result<Decided>> = batch.iter().map(|request| decide(request, &mut current)).collect();
         let accepted: Vec<&Decided> =
             decided.iter().filter_map(|decided| decided.as_ref().ok()).filter(|decided| decided.changes).collect();
         let mut positions = self.take_positions(session, &accepted).await?;
         let outcomes: Vec<Result<Outcome>> =
             decided.into_iter().map(|decided| decided.and_then(|decided| number(decided, &mut positions))).collect();
         self.store(session, &outcomes).await?;
+        self.store_unlisted(session, &unlisted, &current.unlisted).await?;
         Ok(outcomes)
     }
 
-    /// The current state of the messages that the batch changes.
-    async fn targets(&self, session: &mut ClientSession, batch: &[WriteRequest]) -> Mongo<HashMap<ObjectId, Message>> {
-        let ids: Vec<ObjectId> = batch.iter().filter_map(WriteRequest::target).collect();
-        if ids.is_empty() {
-            return Ok(HashMap::new());
+    /// Reads the messages that the batch changes, and those that its sends repeat.
+    async fn current(&self, session: &mut ClientSession, batch: &[WriteRequest]) -> Mongo<Current> {
+        let targets: Vec<ObjectId> = batch.iter().filter_map(WriteRequest::target).collect();
+        let mut filters: Vec<Document> = batch.iter().filter_map(WriteRequest::earlier_send).collect();
+        if !targets.is_empty() {
+            filters.push(doc! {"_id": {"$in": targets}});
         }
-        let mut found = self.messages.find(doc! {"_id": {"$in": ids}}).session(&mut *session).await?;
-        found.stream(session).map_ok(|message| (message.id, message)).try_collect().await
+        if filters.is_empty() {
+            return Ok(Current::default());
+        }
+        let mut found = self.messages.find(doc! {"$or": filters}).session(&mut *session).await?;
+        let messages: HashMap<ObjectId, Message> =
+            found.stream(session).map_ok(|message| (message.id, message)).try_collect().await?;
+        let sent = messages.values().filter_map(|message| Some((send_key(message)?, message.clone()))).collect();
+        let unlisted = self.unlisted(session, batch, &messages).await?;
+        Ok(Current { messages, sent, unlisted })
+    }
+
+    /// The reactions of the batch that exist and are not listed in their messages.
+    async fn unlisted(
+        &self,
+        session: &mut ClientSession,
+        batch: &[WriteRequest],
+        messages: &HashMap<ObjectId, Message>,
+    ) -> Mongo<UnlistedReactions> {
+        let may_be_unlisted = |request: &WriteRequest| {
+            let (message, change) = (messages.get(&request.target()?)?, request.reaction()?);
+            let reaction = message.reactions.iter().find(|reaction| reaction.emoji == change.emoji)?;
+            (reaction.count > reaction.user_ids.len() as u64).then(|| (message.id, change.emoji.clone(), request.by))
+        };
+        let candidates: UnlistedReactions = batch.iter().filter_map(may_be_unlisted).collect();
+        if candidates.is_empty() {
+            return Ok(candidates);
+        }
+        let ids: Vec<Document> = candidates.iter().map(unlisted_id).collect();
+        let mut found = self.reactions.find(doc! {"_id": {"$in": ids}}).session(&mut *session).await?;
+        let found: Vec<Document> = found.stream(session).try_collect().await?;
+        let exists =
+            |id: Document| found.iter().any(|reaction| reaction.get_document("_id").is_ok_and(|found| *found == id));
+        Ok(candidates.into_iter().filter(|reaction| exists(unlisted_id(reaction))).collect())
+    }
+
+    /// Stores which reactions are not listed after the batch.
+    async fn store_unlisted(
+        &self,
+        session: &mut ClientSession,
+        before: &UnlistedReactions,
+        after: &UnlistedReactions,
+    ) -> Mongo<()> {
+        let added: Vec<Document> = after.difference(before).map(|new| doc! {"_id": unlisted_id(new)}).collect();
+        if !added.is_empty() {
+            self.reactions.insert_many(added).session(&mut *session).await?;
+        }
+        let removed: Vec<Document> = before.difference(after).map(unlisted_id).collect();
+        if !removed.is_empty() {
+            self.reactions.delete_many(doc! {"_id": {"$in": removed}}).session(session).await?;
+        }
+        Ok(())
     }
 
     /// Advances the heads of the batch's rooms. Returns the position before the first one of the batch for each room.
@@ -187,18 +251,26 @@ impl Outcome {
 }
 
 /// Applies the rules. Later requests of the batch see the change.
-fn decide<'a>(request: &'a WriteRequest, changed: &mut HashMap<ObjectId, Message>) -> Result<Decided<'a>> {
+fn decide<'a>(request: &'a WriteRequest, current: &mut Current) -> Result<Decided<'a>> {
+    let Current { messages, sent, unlisted } = current;
     match &request.command {
         Command::Send(message) => {
-            Ok(Decided { request, kind: EntryKind::Sent, message: (**message).clone(), changes: true })
+            let earlier = send_key(message).and_then(|key| sent.get(&key));
+            let message = earlier.unwrap_or(message).clone();
+            Ok(Decided { request, kind: EntryKind::Sent, changes: earlier.is_none(), message })
         }
         Command::Change { message, change, room } => {
-            let message = changed.get_mut(message).filter(|m| m.room_id == *room);
+            let message = messages.get_mut(message).filter(|m| m.room_id == *room);
             let message = message.ok_or_else(|| Error::not_found("Message not found"))?;
-            let changes = message.apply(change, request.by, request.at)?;
+            let changes = message.apply(change, request.by, request.at, unlisted)?;
             Ok(Decided { request, kind: change.kind(), message: message.clone(), changes })
         }
     }
+}
+
+/// The `_id` in `message_reactions`.
+fn unlisted_id((message, emoji, user): &(ObjectId, String, UserId)) -> Document {
+    doc! {"message": message, "emoji": emoji, "user": user.0}
 }
 
 /// The changes of a batch to one room.

@@ -49,7 +49,7 @@ async fn a_send_costs_the_same_operations_as_in_a_direct_room() {
 }
 
 /// The entries of the profile of what `action` does in a collection.
-async fn profiled(mongo: &Database, collection: &str, action: impl Future) -> Vec<Document> {
+pub async fn profiled(mongo: &Database, collection: &str, action: impl Future) -> Vec<Document> {
     mongo.run_command(doc! {"profile": 2}).await.unwrap();
     action.await;
     mongo.run_command(doc! {"profile": 0}).await.unwrap();

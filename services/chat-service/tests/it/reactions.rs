@@ -82,6 +82,36 @@ async fn a_reaction_is_one_emoji_on_an_existing_message() {
 }
 
 #[tokio::test]
+async fn a_reaction_lists_fifty_users_and_counts_the_others() {
+    let app = TestApp::start().await;
+    let ann = app.person(1);
+    let room = ann.group_with(&(2..=60).collect::<Vec<_>>()).await;
+    let sent = ann.sends(room, "hello").await;
+    let people: Vec<Person> = (1..=60).map(|id| app.person(id)).collect();
+    let shown = async || {
+        let reaction = ann.messages(room).await[0]["reactions"][0].clone();
+        (reaction["count"].as_u64().unwrap(), reaction["user_ids"].as_array().unwrap().len())
+    };
+
+    join_all(people.iter().map(|person| react(person, &sent, "👍"))).await;
+    assert_eq!(shown().await, (60, 50));
+    join_all(people.iter().map(|person| react(person, &sent, "👍"))).await;
+    assert_eq!(shown().await, (60, 50), "a repeated reaction changes nothing, listed or not");
+    let page = ann.messages(room).await;
+    let listed = page[0]["reactions"][0]["user_ids"].as_array().unwrap();
+    let is_listed = |person: &&Person| listed.contains(&json!(person.id));
+    let (one, other) = (people.iter().find(is_listed).unwrap(), people.iter().find(|p| !is_listed(p)).unwrap());
+    for person in [one, other, one, other] {
+        unreact(person, &sent, "👍").await.expect(200);
+    }
+    assert_eq!(shown().await, (58, 49));
+    react(other, &sent, "👍").await.expect(200);
+    assert_eq!(shown().await, (59, 50));
+    join_all(people.iter().map(|person| unreact(person, &sent, "👍"))).await;
+    assert_eq!(ann.messages(room).await[0]["reactions"], json!([]));
+}
+
+#[tokio::test]
 async fn concurrent_reactions_stop_at_twenty_different_emoji() {
     const EMOJI: [&str; 25] = [
         "😀", "😃", "😄", "😁", "😆", "😅", "🤣", "😂", "🙂", "🙃", "😉", "😊", "😇", "🥰", "😍", "🤩", "😘", "😗",

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use mongodb::bson::doc;
 use serde_json::{Value, json};
-use testkit::{Client, FaultyLink};
+use testkit::{Client, FaultyLink, SLACK};
 
-use crate::app::TestApp;
+use crate::app::{TestApp, mongo_database};
+use crate::large_group::profiled;
 use crate::person::{message_path, read_log};
 
 /// The seed decides which pieces of traffic cut their connection. The timing decides which requests that affects.
@@ -67,6 +70,46 @@ async fn a_faulty_connection_causes_no_gap_no_duplicate_and_no_lost_change() {
     let id = edited["id"].as_str().unwrap();
     let listing = ann.client.get(&format!("/messages/{room}?limit=100&after={id}")).await;
     assert!(listing.ok(), "the replica reconnects without a restart: {}", listing.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_the_store_refuses_stands_alone_and_delays_no_other() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    let (cat, other_room) = (app.person(3), app.person(3).room_with(4).await);
+    ann.sends(room, "first").await;
+    let refuse = doc! {"collMod": "messages", "validator": {"content": {"$ne": "refused"}}};
+    mongo_database(&app.space).await.run_command(refuse).await.unwrap();
+
+    let started = Instant::now();
+    let refused = join_all((0..3).map(|_| ann.tries_to_send(room, "refused")));
+    let sent = join_all((0..60).map(|_| ann.tries_to_send(room, "sent")));
+    let elsewhere = join_all((0..60).map(|_| cat.tries_to_send(other_room, "sent")));
+    let (refused, sent, elsewhere) = tokio::join!(refused, sent, elsewhere);
+
+    assert!(started.elapsed() < SLACK * Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(refused.iter().all(|answer| answer.status == 500), "{refused:?}");
+    assert!(sent.iter().chain(&elsewhere).all(|answer| answer.status == 201));
+    assert_eq!(read_log(&bob.client, room).await.len(), 61);
+}
+
+#[tokio::test]
+async fn a_repeat_is_found_before_anything_is_inserted() {
+    let app = TestApp::start().await;
+    let (ann, _, room) = app.direct_room().await;
+    let mongo = mongo_database(&app.space).await;
+    let send =
+        async || ann.client.post(&format!("/messages/{room}"), json!({"content": "x", "client_message_id": "k"})).await;
+    let first = send().await.expect(201);
+
+    let operations = profiled(&mongo, "messages", async {
+        assert_eq!(send().await.expect(200), first);
+    })
+    .await;
+
+    assert!(!operations.is_empty(), "the profile has the read of the repeat");
+    assert!(operations.iter().all(|operation| operation.get_str("op").unwrap() != "insert"), "{operations:?}");
+    assert_eq!(ann.sends(room, "next").await["seq"], 2);
 }
 
 /// Sends messages with a key each, and repeats each send until it is acknowledged.
