@@ -98,6 +98,19 @@ pub(super) fn record(dead: &Fetched, group: &str, reason: &str) -> Record {
     Record { topic, key: dead.key.clone(), payload: dead.payload.clone(), headers }
 }
 
+/// The longest payload of an undeliverable record's letter, in bytes: what is too large for its topic is too large here, too.
+const UNDELIVERABLE_BYTES: usize = 10_000;
+
+/// The dead letter of a record that brokers do not accept in its own topic. It holds the beginning of the payload, and does not
+/// name the topic, so it cannot be replayed.
+pub(super) fn undeliverable(record: &Record, reason: &str) -> Record {
+    let mut headers = record.headers.clone();
+    headers.push((REASON.to_owned(), reason.chars().take(REASON_CHARS).collect()));
+    headers.push((AT.to_owned(), Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true)));
+    let payload = record.payload.slice(..record.payload.len().min(UNDELIVERABLE_BYTES));
+    Record { topic: TopicNames::dead_letters(&record.topic), key: record.key.clone(), payload, headers }
+}
+
 /// The record that a dead letter was made of.
 fn replayable(letter: &Fetched) -> Result<Record> {
     let Some(topic) = letter.header(TOPIC) else {

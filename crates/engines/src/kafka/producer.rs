@@ -1,5 +1,6 @@
 //! The producer, one per process.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tracing::Span;
 
 use crate::error::{Error, Result};
 use crate::kafka::client::{self, Log, misconfigured};
+use crate::kafka::dead_letters;
 use crate::kafka::metrics::Metrics;
 use crate::kafka::record::Record;
 
@@ -78,6 +80,35 @@ impl Producer {
         })
     }
 
+    /// Queues a record like [`send`](Self::send). A record that brokers never accept goes to the dead letters of its topic, with
+    /// the reason; the future resolves when it is there.
+    ///
+    /// # Errors
+    /// Returns an unavailable error if the queue is full, and the future if the record or its dead letter is not acknowledged.
+    pub fn deliver(&self, record: Record) -> Result<impl Future<Output = Result<()>> + Send + use<>> {
+        let queued = match self.send(record.clone()) {
+            Err(error) if !is_final(&error) => return Err(error),
+            queued => queued,
+        };
+        let producer = self.clone();
+        Ok(async move {
+            let sent = match queued {
+                Ok(report) => report.await,
+                Err(error) => Err(error),
+            };
+            let Some(error) = sent.as_ref().err().filter(|error| is_final(error)) else { return sent };
+            let reason = error.get_ref().source().map_or_else(|| error.to_string(), ToString::to_string);
+            let bytes = record.payload.len();
+            tracing::error!(
+                topic = record.topic,
+                bytes,
+                reason,
+                "brokers do not accept a record, it becomes a dead letter"
+            );
+            producer.send(dead_letters::undeliverable(&record, &reason))?.await
+        })
+    }
+
     /// Waits until all queued records have their reports, but no longer than `within`.
     pub async fn flush(&self, within: Duration) {
         let current = self.shared.current();
@@ -121,6 +152,11 @@ impl Shared {
             Err(error) => tracing::error!(%error, "the producer cannot be replaced"),
         }
     }
+}
+
+/// Whether brokers will never accept the record.
+fn is_final(error: &Error) -> bool {
+    matches!(error.get_ref(), CommonError::Internal(_))
 }
 
 fn span(topic: &str) -> Span {

@@ -179,7 +179,7 @@ impl<'a> Relay<'a> {
                 break;
             }
             let id = row.id;
-            let sent = match self.outbox.producer.send(row.into()) {
+            let sent = match self.outbox.producer.deliver(row.into()) {
                 Ok(report) => report.await,
                 Err(error) => Err(error),
             };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bson::Bson;
 use chrono::Utc;
+use common::error::Error;
 use common::events::topics::TopicNames;
 use common::id::RoomId;
 use engines::error::Result;
@@ -62,6 +63,10 @@ impl Relay {
             let OutboxEntry { id, event } = entry;
             match self.producer.send(self.record(room, event)) {
                 Ok(report) => reports.push(async move { report.await.map(|()| id) }),
+                // The sweep makes it a dead letter. The events behind it need not wait.
+                Err(e) if matches!(e.get_ref(), Error::Internal(_)) => {
+                    tracing::warn!(error = %e, "brokers do not accept an event");
+                }
                 Err(e) => {
                     // Later events of the room must not overtake this one. The sweep keeps their order.
                     tracing::debug!(error = %e, "event stays in the outbox");
@@ -125,18 +130,40 @@ impl Relay {
         Ok(())
     }
 
-    /// Publishes events, those of each room in order, and waits for the reports.
+    /// Publishes events, those of each room in order, and waits for the reports. What is acknowledged is removed from the
+    /// outbox, whatever happens to the others.
+    ///
+    /// # Errors
+    /// Returns an error if no event was acknowledged.
     async fn republish(&self, overdue: Vec<OutboxEntry>) -> Result<()> {
-        let mut reports = Vec::with_capacity(overdue.len());
+        let (mut reports, mut failure) = (Vec::with_capacity(overdue.len()), None);
         for entry in overdue {
             let Some(room) = entry.room() else { continue };
-            let report = self.producer.send(self.record(room, entry.event))?;
-            reports.push(async move { report.await.map(|()| entry.id) });
+            match self.producer.deliver(self.record(room, entry.event)) {
+                Ok(report) => reports.push(async move { report.await.map(|()| entry.id) }),
+                Err(e) => {
+                    // The queue is full. The later events of the room must not overtake this one.
+                    failure = Some(e);
+                    break;
+                }
+            }
         }
-        let (acknowledged, failed): (Vec<_>, Vec<_>) = join_all(reports).await.into_iter().partition(Result::is_ok);
-        let acknowledged: Vec<Bson> = acknowledged.into_iter().flatten().collect();
+        let mut acknowledged = Vec::with_capacity(reports.len());
+        for report in join_all(reports).await {
+            match report {
+                Ok(id) => acknowledged.push(id),
+                Err(e) => failure = Some(e),
+            }
+        }
         self.outbox.clear(&acknowledged).await?;
-        failed.into_iter().collect::<Result<Vec<_>>>().map(|_| ())
+        match failure {
+            Some(e) if acknowledged.is_empty() => Err(e),
+            Some(e) => {
+                tracing::warn!(error = %e, "some overdue events stay in the outbox");
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -53,8 +53,8 @@ fn created_at(event: &Document) -> Option<DateTime<Utc>> {
 #[derive(Clone)]
 pub struct OutboxCollection {
     documents: Collection<OutboxEntry>,
-    /// With write concern 1: if the removal of an event is lost, the event is published again and dropped as a repeat.
-    unconfirmed: Collection<Document>,
+    /// With write concern majority, whatever the URL says: a failover must not bring back events that are published.
+    cleared: Collection<Document>,
     leases: Collection<Document>,
     name: &'static str,
     /// Identifies this process as the owner of a lease.
@@ -64,11 +64,11 @@ pub struct OutboxCollection {
 impl OutboxCollection {
     pub fn new(database: &Database, name: &'static str) -> Self {
         let majority = mongo::majority_reads();
-        let one = WriteConcern::builder().w(Acknowledgment::Nodes(1)).build();
-        let one = CollectionOptions::builder().write_concern(one).build();
+        let safe = WriteConcern::builder().w(Acknowledgment::Majority).build();
+        let safe = CollectionOptions::builder().write_concern(safe).build();
         Self {
             documents: database.collection_with_options(name, majority),
-            unconfirmed: database.collection_with_options(name, one),
+            cleared: database.collection_with_options(name, safe),
             leases: database.collection(LEASES),
             name,
             owner: bson::Uuid::new(),
@@ -91,15 +91,15 @@ impl OutboxCollection {
     pub async fn backlog(&self) -> Result<(u64, Option<DateTime<Utc>>)> {
         // The condition on `event_id` selects the partial index, which holds pending events only.
         let filter = doc! {"event_id": {"$gt": bson::Uuid::from_bytes([0; 16])}, "pending": {"$exists": true}};
-        let pending = self.unconfirmed.count_documents(filter.clone()).limit(MAX_COUNT).await?;
-        let oldest = self.unconfirmed.find_one(filter).sort(doc! {"event_id": 1});
+        let pending = self.cleared.count_documents(filter.clone()).limit(MAX_COUNT).await?;
+        let oldest = self.cleared.find_one(filter).sort(doc! {"event_id": 1});
         let oldest = oldest.projection(doc! {"event_id": 1}).await?;
         Ok((pending, oldest.and_then(|event| created_at(&event))))
     }
 
     /// Removes the events of these documents after Kafka has acknowledged them.
     pub async fn clear(&self, ids: &[Bson]) -> Result<()> {
-        self.unconfirmed.update_many(doc! {"_id": {"$in": ids}}, doc! {"$unset": {"pending": ""}}).await?;
+        self.cleared.update_many(doc! {"_id": {"$in": ids}}, doc! {"$unset": {"pending": ""}}).await?;
         Ok(())
     }
 

@@ -23,6 +23,7 @@ mod reads;
 mod rooms;
 mod search;
 mod stream;
+mod sweep;
 mod takeover;
 mod telemetry;
 mod tickets;
