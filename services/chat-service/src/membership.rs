@@ -8,7 +8,6 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
 use common::error::{Error, Result};
 use common::id::{RoomId, UserId};
 use tokio::sync::{Mutex, Notify};
@@ -32,7 +31,7 @@ const ABANDONED: Duration = Duration::from_secs(2);
 /// No transaction takes longer: once a record has this age, all records before it are visible.
 const SETTLED: Duration = Duration::from_secs(30);
 
-/// Number of reads between two prunings of the log.
+/// Number of reads between two prunings of the log, the first of which is at the start. Each removes all that is due.
 const PRUNE_EVERY: u32 = 300;
 
 /// A handle on the membership changes that this replica has applied.
@@ -119,6 +118,7 @@ impl Membership {
         let mut progress = self.shared.progress.lock().await;
         let Some(progress) = progress.as_mut() else { return Ok(false) };
         let (mut after, mut waiting) = (progress.up_to, HashSet::new());
+        let mut settling = true;
         loop {
             let (records, more) = self.shared.log.after(after).await?;
             for record in &records {
@@ -127,7 +127,7 @@ impl Membership {
                     progress.beyond.insert(record.id);
                 }
             }
-            progress.settle(&records);
+            settling = settling && progress.settle(&records);
             if !more {
                 return Ok(!waiting.is_empty());
             }
@@ -228,7 +228,7 @@ impl Membership {
         for room in self.shared.log.rooms_with_unannounced(ABANDONED).await? {
             self.announce(room).await?;
         }
-        if reads.is_multiple_of(PRUNE_EVERY) {
+        if reads % PRUNE_EVERY == 1 {
             self.shared.log.prune().await?;
             self.shared.rooms.prune_leavers().await?;
         }
@@ -237,15 +237,16 @@ impl Membership {
 }
 
 impl Progress {
-    /// Advances past applied records that are old enough for all records before them to be visible.
-    fn settle(&mut self, records: &[MembershipRecord]) {
-        let settled = Utc::now() - TimeDelta::from_std(SETTLED).unwrap_or_default();
+    /// Advances past applied records that are old enough for all records before them to be visible. Returns false at the first
+    /// other record: the progress may not pass it, on a later page neither.
+    fn settle(&mut self, records: &[MembershipRecord]) -> bool {
         for record in records {
-            if record.at > settled || !self.beyond.remove(&record.id) {
-                return;
+            if record.age < SETTLED || !self.beyond.remove(&record.id) {
+                return false;
             }
             self.up_to = record.id;
         }
+        true
     }
 }
 
@@ -254,4 +255,28 @@ fn system_message(record: &MembershipRecord) -> Option<Message> {
     let MembershipEvent::RosterChanged { change, message } = &record.event else { return None };
     let (content, username) = (message.content.clone(), message.by_name.clone());
     Some(Message::system(message.id, record.room, record.by, username, content, change.clone(), record.at))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+
+    use super::*;
+
+    fn record(id: u64, age: u64) -> MembershipRecord {
+        let event = MembershipEvent::RoomCreated { direct: true, members: Vec::new() };
+        let (room, by, age) = (RoomId(1), UserId(1), Duration::from_secs(age));
+        MembershipRecord { id, room, by, version: 1, event, at: Utc::now(), age }
+    }
+
+    #[test]
+    fn the_progress_stops_before_a_record_that_is_not_applied_or_is_young() {
+        let mut progress = Progress { up_to: 0, beyond: [1, 2, 4, 5].into() };
+        assert!(!progress.settle(&[record(1, 60), record(2, 60), record(3, 60), record(4, 60)]));
+        assert_eq!((progress.up_to, progress.beyond), (2, [4, 5].into()));
+        let mut progress = Progress { up_to: 0, beyond: [1, 2].into() };
+        assert!(!progress.settle(&[record(1, 31), record(2, 29)]));
+        assert_eq!(progress.up_to, 1);
+        assert!(progress.settle(&[record(2, 31)]));
+    }
 }

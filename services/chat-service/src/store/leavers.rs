@@ -30,12 +30,16 @@ impl LeavePeriod {
         Ok(refuse_leavers(&leavers, self.0)?)
     }
 
-    /// Deletes a page of the leavers whose period is over.
+    /// Deletes the leavers whose period is over, in pages.
     pub(super) async fn prune(self, pool: &MySqlPool) -> Result<()> {
-        let delete =
-            sqlx::query("DELETE FROM chat_room_leavers WHERE left_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY LIMIT ?");
-        delete.bind(self.0).bind(PAGE).execute(pool).await?;
-        Ok(())
+        loop {
+            let delete =
+                sqlx::query("DELETE FROM chat_room_leavers WHERE left_at < UTC_TIMESTAMP(6) - INTERVAL ? DAY LIMIT ?");
+            let deleted = delete.bind(self.0).bind(PAGE).execute(pool).await?.rows_affected();
+            if deleted < u64::from(PAGE) {
+                return Ok(());
+            }
+        }
     }
 }
 

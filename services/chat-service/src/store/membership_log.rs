@@ -39,6 +39,8 @@ pub struct MembershipRecord {
     pub version: u64,
     pub event: MembershipEvent,
     pub at: DateTime<Utc>,
+    /// By the database's clock when the record was read.
+    pub age: Duration,
 }
 
 impl MembershipRecord {
@@ -130,7 +132,8 @@ pub(super) async fn append(tx: &mut MySqlConnection, new: NewRecord<'_>) -> Resu
     .execute(tx)
     .await?;
     let NewRecord { room, by, version, event, .. } = new;
-    Ok(MembershipRecord { id: inserted.last_insert_id(), room, by, version, event, at: Utc::now() })
+    let (id, at, age) = (inserted.last_insert_id(), Utc::now(), Duration::ZERO);
+    Ok(MembershipRecord { id, room, by, version, event, at, age })
 }
 
 #[derive(sqlx::FromRow)]
@@ -146,6 +149,7 @@ struct Row {
     content: Option<String>,
     position: Option<i64>,
     created_at: DateTime<Utc>,
+    age: i64,
 }
 
 impl TryFrom<Row> for MembershipRecord {
@@ -162,7 +166,9 @@ impl TryFrom<Row> for MembershipRecord {
                 MembershipEvent::RosterChanged { change: RosterChange { joined: kind == ADDED, users }, message }
             }
         };
-        Ok(Self { id: row.id, room: row.room_id, by: row.by_id, version: row.version, event, at: row.created_at })
+        let (room, by, at) = (row.room_id, row.by_id, row.created_at);
+        let age = Duration::from_secs(u64::try_from(row.age).unwrap_or_default());
+        Ok(Self { id: row.id, room, by, version: row.version, event, at, age })
     }
 }
 
@@ -189,7 +195,8 @@ impl MembershipLog {
     /// The records after an id, oldest first, and whether there may be more.
     pub async fn after(&self, id: u64) -> Result<(Vec<MembershipRecord>, bool)> {
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT id, room_id, kind, by_id, by_name, user_ids, version, message_id, content, position, created_at
+            "SELECT id, room_id, kind, by_id, by_name, user_ids, version, message_id, content, position, created_at,
+                    TIMESTAMPDIFF(SECOND, created_at, NOW(6)) AS age
              FROM chat_room_changes WHERE id > ? ORDER BY id LIMIT ?",
         )
         .bind(id)
@@ -203,7 +210,8 @@ impl MembershipLog {
     /// The records of a room whose system message is not in the room's log, in the order of their messages.
     pub async fn unannounced(&self, room: RoomId) -> Result<Vec<MembershipRecord>> {
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT id, room_id, kind, by_id, by_name, user_ids, version, message_id, content, position, created_at
+            "SELECT id, room_id, kind, by_id, by_name, user_ids, version, message_id, content, position, created_at,
+                    TIMESTAMPDIFF(SECOND, created_at, NOW(6)) AS age
              FROM chat_room_changes WHERE position IS NULL AND room_id = ? ORDER BY id",
         )
         .bind(room)
@@ -235,12 +243,17 @@ impl MembershipLog {
         Ok(())
     }
 
-    /// Deletes announced records that no replica needs any more, one page at a time.
+    /// Deletes the announced records that no replica needs any more, in pages.
     pub async fn prune(&self) -> Result<()> {
-        let delete = sqlx::query(
-            "DELETE FROM chat_room_changes WHERE created_at < NOW(6) - INTERVAL ? HOUR AND position IS NOT NULL LIMIT ?",
-        );
-        delete.bind(KEPT_HOURS).bind(PAGE).execute(&self.pool).await?;
-        Ok(())
+        loop {
+            let delete = sqlx::query(
+                "DELETE FROM chat_room_changes
+                 WHERE created_at < NOW(6) - INTERVAL ? HOUR AND position IS NOT NULL LIMIT ?",
+            );
+            let deleted = delete.bind(KEPT_HOURS).bind(PAGE).execute(&self.pool).await?.rows_affected();
+            if deleted < u64::from(PAGE) {
+                return Ok(());
+            }
+        }
     }
 }

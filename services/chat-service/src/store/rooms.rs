@@ -298,7 +298,7 @@ impl Rooms {
         Ok(record)
     }
 
-    /// Deletes some records of users who left a group longer ago than the period in which nobody adds them again.
+    /// Deletes the records of users who left a group longer ago than the period in which nobody adds them again.
     pub async fn prune_leavers(&self) -> Result<()> {
         self.leave_period.prune(&self.pool).await
     }

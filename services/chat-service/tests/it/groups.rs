@@ -381,6 +381,31 @@ async fn the_system_messages_of_a_killed_replica_are_sent_once_by_the_others() {
 }
 
 #[tokio::test]
+async fn all_old_records_of_changes_are_pruned_at_once() {
+    let app = TestApp::start().await;
+    let ann = app.person(1);
+    let room = ann.group_with(&[2, 3]).await;
+    ann.adds(room, &[4]).await.expect(200);
+    let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+    let many = "INSERT INTO chat_room_changes (room_id, kind, by_id, user_ids, version, position, created_at)
+        WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 900)
+        SELECT ?, 'left', 1, '[9]', 1, 1, NOW(6) - INTERVAL 49 HOUR FROM n";
+    for _ in 0..3 {
+        sqlx::query(many).bind(room).execute(&mut mysql).await.unwrap();
+    }
+
+    let _replica = app.replica().await;
+
+    eventually("only the records of the last days remain", || async {
+        let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+        let left: i64 =
+            sqlx::query_scalar("SELECT COUNT(*) FROM chat_room_changes").fetch_one(&mut mysql).await.unwrap();
+        (left == 2).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_list_names_the_members_of_each_group() {
     let app = TestApp::start().await;
     let ann = app.person(1);
