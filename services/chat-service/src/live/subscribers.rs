@@ -80,9 +80,10 @@ impl Subscribers {
     /// Returns [`Error::TooMany`] if the user holds as many streams as the limit allows.
     pub fn open(&self, user: &CurrentUser, scope: Scope) -> Result<Subscription> {
         let ended = CancellationToken::new();
-        let left = user.expires_at.saturating_sub(Utc::now().timestamp());
-        let lifetime = Duration::from_secs(left.max(0).unsigned_abs()) + CLOCK_SKEW;
-        let expires = tokio::time::Instant::now() + lifetime;
+        // A token is accepted for the skew after its end. A stream that is opened then has the rest of the skew only.
+        let end = user.expires_at.saturating_add(CLOCK_SKEW.as_secs() as i64);
+        let left = end.saturating_sub(Utc::now().timestamp()).max(0).unsigned_abs();
+        let expires = tokio::time::Instant::now() + Duration::from_secs(left);
         let mut registry = self.registry.lock();
         if registry.by_user.get(&user.id).is_some_and(|streams| streams.len() as u64 >= self.limit) {
             return Err(Error::TooMany { retry_after: RETRY_AFTER });
@@ -262,6 +263,19 @@ mod tests {
         let registry = subscribers.registry.lock();
         assert!(registry.streams.is_empty() && registry.by_user.is_empty() && registry.watchers.is_empty());
         assert_eq!(subscribers.gauge.get(), 0);
+    }
+
+    #[test]
+    fn a_stream_ends_with_the_skew_of_its_token_however_late_it_is_opened() {
+        let skew = CLOCK_SKEW.as_secs() as i64;
+        for age in [-60, 0, 25, skew, 1_000] {
+            let user = CurrentUser { expires_at: Utc::now().timestamp() - age, ..user(ANN) };
+
+            let subscription = subscribers().open(&user, Scope::AllRooms).unwrap();
+
+            let left = subscription.expires.saturating_duration_since(tokio::time::Instant::now()).as_secs();
+            assert!(left.abs_diff((skew - age).max(0).unsigned_abs()) <= 1, "a token of {age} s: {left} s");
+        }
     }
 
     #[test]
