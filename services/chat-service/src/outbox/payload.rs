@@ -6,6 +6,7 @@ use common::events::chat::{MessageDeleted, MessageEdited, MessageSent, MessagesR
 use common::events::{Event, encode};
 use common::id::UserId;
 use platform::telemetry::Trace;
+use service::clients::user::UNKNOWN_USERNAME;
 use uuid::Uuid;
 
 use crate::domain::{self, Message, MessageChange, ReactionChange};
@@ -22,7 +23,8 @@ pub fn of_message(
     trace: &Trace,
 ) -> Result<OutboxEvent> {
     match change {
-        None => outbox_event(event_id, at, &sent(message, id), trace),
+        // The frame that another replica makes of the event shows this time.
+        None => outbox_event(event_id, message.created_at, &sent(message, id), trace),
         Some(MessageChange::Edit { .. }) => outbox_event(event_id, at, &edited(message, by, id), trace),
         Some(MessageChange::Delete) => outbox_event(event_id, at, &deleted(message, by, id), trace),
         Some(MessageChange::React(reaction)) => {
@@ -46,7 +48,7 @@ fn sent(message: &Message, id: LogPosition) -> MessageSent {
         message_id: message.id.to_hex(),
         room_id: message.room_id,
         user_id: message.user_id,
-        username: message.username.clone().unwrap_or_default(),
+        username: message.username.clone().unwrap_or_else(|| UNKNOWN_USERNAME.to_owned()),
         content: message.content.clone(),
         message_type: message.message_type.as_str().to_owned(),
         seq: id.position,
@@ -82,5 +84,44 @@ fn reaction_changed(message: &Message, by: UserId, reaction: &ReactionChange, id
         added: reaction.added,
         reactions: message.reactions.iter().map(to_event).collect(),
         position: id.position,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DurationRound, TimeDelta};
+    use common::events::chat::MessageSent;
+    use common::id::RoomId;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::domain::{EntryKind, MessageType, RosterChange};
+    use crate::store::Entry;
+    use crate::wire::Frame;
+
+    #[test]
+    fn the_frame_of_an_event_equals_the_frame_of_the_message() {
+        let sent_at = Utc::now().duration_trunc(TimeDelta::milliseconds(1)).unwrap();
+        let roster = RosterChange { joined: true, users: Vec::new() };
+        for username in [None, Some("ann".to_owned())] {
+            let (message_id, content) = (bson::oid::ObjectId::new(), "안녕".to_owned());
+            let mut message =
+                Message::system(message_id, RoomId(7), UserId(1), username, content, roster.clone(), sent_at);
+            (message.message_type, message.roster_change, message.seq) = (MessageType::Text, None, Some(3));
+            let id = LogPosition { room: RoomId(7), position: 3 };
+            let trace = Trace { request_id: None, traceparent: None };
+            // The writer takes the message a moment later.
+            let taken_at = sent_at + TimeDelta::milliseconds(40);
+
+            let event = of_message(&message, None, UserId(1), id, Uuid::now_v7(), taken_at, &trace).unwrap();
+
+            let json: Value = serde_json::from_str(&event.payload).unwrap();
+            let at = common::time::parse(json["timestamp"].as_str().unwrap()).unwrap();
+            let remote = Frame::of_event(&serde_json::from_value::<MessageSent>(json).unwrap(), at);
+            let (by, event_id) = (UserId(1), bson::Uuid::new());
+            let entry = Entry { id, kind: EntryKind::Sent, message_id, by, event_id, reaction: None, event: None };
+            let local = Frame::of_entry(&entry, &message);
+            assert_eq!(format!("{remote:?}"), format!("{local:?}"));
+        }
     }
 }
