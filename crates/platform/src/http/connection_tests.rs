@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::tests::{platform, routes, start};
+use crate::platform::Platform;
 
 /// How long a test waits for the end of a connection.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -124,8 +125,8 @@ async fn a_stream_outlives_the_timeouts_of_requests() {
     }
 }
 
-#[tokio::test]
-async fn a_stream_whose_client_stops_reading_is_ended() {
+/// Opens an endless stream and stops reading it. Returns the connection, and the end of the stream.
+async fn stalled_stream(platform: Platform) -> (TcpStream, oneshot::Receiver<()>) {
     let (ended, end) = oneshot::channel::<()>();
     let ended = Arc::new(Mutex::new(Some(ended)));
     let events = move || async move {
@@ -135,13 +136,28 @@ async fn a_stream_whose_client_stops_reading_is_ended() {
             Ok::<_, Infallible>(Event::default().data("x".repeat(60_000)))
         }))
     };
-    let settings = [("HTTP_WRITE_TIMEOUT", SHORT.0)];
-    let to = start(platform(Detail::Text, &settings), OpenApiRouter::new().route("/stream", get(events))).await;
+    let to = start(platform, OpenApiRouter::new().route("/stream", get(events))).await;
     let mut stream = TcpStream::connect(to).await.unwrap();
     stream.write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0);
+    (stream, end)
+}
+
+#[tokio::test]
+async fn a_stream_whose_client_stops_reading_is_ended() {
+    let (_stream, end) = stalled_stream(platform(Detail::Text, &[("HTTP_WRITE_TIMEOUT", SHORT.0)])).await;
 
     timeout(PATIENCE, end).await.expect("the server ends the stream").unwrap_err();
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_a_stream_whose_client_stops_reading() {
+    let platform = platform(Detail::Text, &[]);
+    let (_stream, end) = stalled_stream(platform.clone()).await;
+
+    platform.shutdown.stop(Duration::ZERO).await;
+
+    timeout(Duration::from_secs(10), end).await.expect("sooner than the write timeout").unwrap_err();
 }
 
 #[tokio::test]

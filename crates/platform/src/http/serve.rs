@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
+use axum::http::header;
+use axum::response::Response;
 use axum::serve::Listener;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -26,6 +29,10 @@ use crate::shutdown::Shutdown;
 /// The time for the last connections to be read before idle ones are closed: hyper drops a connection whose first
 /// byte it has not read, although the request may have arrived.
 const SETTLE: Duration = Duration::from_millis(200);
+
+/// The time after the listener closed in which the last bytes of a stream are read. Streams end before the listener closes,
+/// so only a client that has stopped reading needs longer.
+const STREAM_SETTLE: Duration = Duration::from_secs(1);
 
 /// The buffer of a connection for a request's header. hyper answers a larger header with 431 and no body.
 const HEADER_BUFFER_BYTES: usize = 2 * MAX_HEADER_BYTES;
@@ -54,20 +61,46 @@ pub async fn serve(listener: TcpListener, app: Router, platform: &Platform) {
         }
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(limits.write));
-        let app = app.clone().map_request(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            request.map(Body::new)
-        });
+        let streams = Arc::new(AtomicBool::new(false));
+        let answered = streams.clone();
+        let app = app
+            .clone()
+            .map_request(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(ConnectInfo(peer));
+                request.map(Body::new)
+            })
+            .map_response(move |response: Response| {
+                answered.store(is_stream(&response), Ordering::Relaxed);
+                response
+            });
         let served =
             graceful.watch(http.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(app)));
+        let shutdown = platform.shutdown.clone();
         tokio::spawn(async move {
-            if let Err(e) = served.await {
-                tracing::trace!(error = %e, "connection ended");
+            tokio::select! {
+                ended = served => if let Err(e) = ended {
+                    tracing::trace!(error = %e, "connection ended");
+                },
+                () = is_stalled(&shutdown, &streams) => tracing::debug!("a stream that is not read was closed"),
             }
             drop(slot);
         });
     }
     graceful.shutdown().await;
+}
+
+/// Whether a response is a stream of events, which ends with the shutdown.
+fn is_stream(response: &Response) -> bool {
+    response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"text/event-stream")
+}
+
+/// Resolves when the shutdown finds a stream that its client has stopped reading. Requests that are not streams are completed.
+async fn is_stalled(shutdown: &Shutdown, streams: &AtomicBool) {
+    shutdown.closing().await;
+    tokio::time::sleep(STREAM_SETTLE).await;
+    if !streams.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// A listener that closes only when its backlog is empty: every connection that the kernel accepted is served.
