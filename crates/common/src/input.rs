@@ -145,10 +145,10 @@ pub fn integer<V: IntoValue>(value: Value<V>, at: ValuePointerRef, min: i64, max
     }
 }
 
-/// Reads a string of `min` to `max` code points.
+/// Reads a string of `min` to `max` code points without U+0000, which many programs take for the end of a text.
 ///
 /// # Errors
-/// Returns the broken rule if the value is no string or its length is out of bounds.
+/// Returns the broken rule if the value is no string, its length is out of bounds, or it contains U+0000.
 pub fn text<V: IntoValue>(value: Value<V>, at: ValuePointerRef, min: usize, max: usize) -> Result<String, Invalid> {
     let Value::String(text) = value else {
         return Err(Invalid::new("string_type", at, "Input should be a valid string"));
@@ -161,6 +161,9 @@ pub fn text<V: IntoValue>(value: Value<V>, at: ValuePointerRef, min: usize, max:
     if length > max {
         let message = format!("String should have at most {max} character{}", plural(max));
         return Err(Invalid::new("string_too_long", at, message));
+    }
+    if text.contains('\0') {
+        return Err(Invalid::new("value_error", at, "Value error, the text must not contain the character U+0000"));
     }
     Ok(text)
 }
@@ -197,6 +200,9 @@ impl<const MIN: i64, const MAX: i64> utoipa::ToSchema for Int<MIN, MAX> {
     }
 }
 
+/// The pattern of [`text`] in the OpenAPI document.
+pub const WITHOUT_NUL: &str = r"^[^\u0000]*$";
+
 /// A string whose length in code points is bounded by its type, and therefore in the OpenAPI document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text<const MIN: usize, const MAX: usize>(pub String);
@@ -210,7 +216,7 @@ impl<const MIN: usize, const MAX: usize> Deserr<Invalid> for Text<MIN, MAX> {
 impl<const MIN: usize, const MAX: usize> PartialSchema for Text<MIN, MAX> {
     fn schema() -> RefOr<Schema> {
         let schema = ObjectBuilder::new().schema_type(Type::String).min_length(Some(MIN)).max_length(Some(MAX));
-        schema.build().into()
+        schema.pattern(Some(WITHOUT_NUL)).build().into()
     }
 }
 
@@ -311,6 +317,13 @@ mod tests {
     fn null_counts_as_absent_in_an_optional_field() {
         let sample = read(json!({"name": "a", "age": 1, "nick": null, "unknown": []})).unwrap();
         assert_eq!((sample.name.0.as_str(), sample.nick), ("a", None));
+    }
+
+    #[test]
+    fn a_text_contains_no_null_character() {
+        let Invalid(broken) = read(json!({"name": "a\u{0}", "age": 1, "nick": "\u{0}"})).unwrap_err();
+        let kinds: Vec<_> = broken.iter().map(|broken| broken.kind).collect();
+        assert_eq!(kinds, ["value_error", "value_error"]);
     }
 
     proptest! {

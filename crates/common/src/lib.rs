@@ -16,4 +16,5 @@ pub mod id;
 pub mod input;
 pub mod jwt;
 pub mod network;
+pub mod text;
 pub mod time;

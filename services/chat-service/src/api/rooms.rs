@@ -23,7 +23,7 @@ use utoipa_axum::routes;
 use super::audit::Roster;
 use super::responses::{BudgetUsedUp, InvalidInput, UnverifiedUsers};
 use crate::blocks::allow_invitation;
-use crate::domain::{DirectPair, MAX_MEMBERS, MessageType, Room, RoomKind, others};
+use crate::domain::{DirectPair, MAX_MEMBERS, MessageType, Room, RoomKind, group_name, others};
 use crate::state::AppState;
 use crate::store::{self, Head};
 
@@ -165,7 +165,7 @@ async fn direct_room(app: &AppState, me: &CurrentUser, other: UserId) -> Result<
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct NewRoom {
-    /// The name of a group. White space at its ends is removed; a blank name counts as none.
+    /// The name of a group. White space at its ends is removed; a name that shows nothing counts as none.
     #[deserr(default)]
     name: Option<Text<0, 100>>,
     /// The other members: one for a direct room, more for a group. Repeats and the caller's own id are dropped.
@@ -187,7 +187,7 @@ impl Input for NewRoom {}
         (status = 200, description = "The existing direct room of the two users", body = RoomBody),
         (status = 403, description = "`BLOCKED`: one of the users has blocked the caller, or is blocked by them", body = ErrorBody),
         (status = 404, description = "The user does not exist", body = ErrorBody),
-        (status = 422, description = "No other user, or more than 500 members", body = ErrorBody),
+        (status = 422, description = "No other user, more than 500 members, or a name that changes the direction of the text", body = ErrorBody),
         BudgetUsedUp,
         UnverifiedUsers,
     ),
@@ -206,12 +206,12 @@ async fn open(
 }
 
 async fn group(app: &AppState, me: &CurrentUser, name: Option<Text<0, 100>>, others: &[UserId]) -> Result<Room> {
+    let name = name.as_ref().map_or(Ok(None), |Text(name)| group_name(name))?;
     app.budgets.rooms.spend(me.id).await?;
     let opened = async {
         existing_users(app, others).await?;
         allow_invitation(&app.blocks, me.id, others)?;
-        let name = name.map(|Text(name)| name.trim().to_owned()).filter(|name| !name.is_empty());
-        Ok(app.rooms.create_group(me.id, name.as_deref(), others).await?)
+        Ok(app.rooms.create_group(me.id, name, others).await?)
     };
     let opened = opened.await;
     match &opened {

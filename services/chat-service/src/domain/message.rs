@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use common::error::{Error, Result};
 use common::id::{RoomId, UserId};
 use common::input::Invalid;
+use common::text::is_blank;
 use deserr::Deserr;
 use serde::{Deserialize, Serialize};
 use serde_with::serde_as;
@@ -266,9 +267,9 @@ fn already_deleted(message: &'static str) -> Error {
     Error::refused(StatusCode::BAD_REQUEST, "MESSAGE_ALREADY_DELETED", message)
 }
 
-/// Refuses content that consists of white space alone.
+/// Refuses content that shows nothing.
 pub fn readable(content: String) -> Result<String> {
-    if content.trim().is_empty() {
+    if is_blank(&content) {
         let message = "Message content cannot be empty";
         return Err(Error::refused(StatusCode::BAD_REQUEST, "INVALID_INPUT", message));
     }
@@ -359,8 +360,10 @@ mod tests {
     }
 
     #[test]
-    fn white_space_alone_is_refused() {
-        assert!(readable(" \n\t\u{3000}".into()).is_err());
-        assert_eq!(readable(" a ".into()).unwrap(), " a ");
+    fn content_that_shows_nothing_is_refused() {
+        for content in [" \n\t\u{3000}", "\u{200b}", "\u{3164}\u{2800}"] {
+            assert!(readable(content.into()).is_err(), "{content:?}");
+        }
+        assert_eq!(readable(" \u{200b}a ".into()).unwrap(), " \u{200b}a ");
     }
 }

@@ -12,5 +12,6 @@ pub use message::{Draft, EntryKind, Message, MessageChange, MessageType, readabl
 pub use reaction::{Reaction, ReactionChange, UnlistedReactions, emoji};
 pub use read_marker::{MAX_RANGES, PositionRange, ReadMarker};
 pub use room::{
-    DirectPair, MAX_MEMBERS, Room, RoomKind, RosterChange, joined_message, left_message, others, refuse_leavers,
+    DirectPair, MAX_MEMBERS, Room, RoomKind, RosterChange, group_name, joined_message, left_message, others,
+    refuse_leavers,
 };

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use common::error::{Error, Result};
 use common::id::{RoomId, UserId};
+use common::text::{changes_direction, is_blank};
 use serde::{Deserialize, Serialize};
 
 /// Limit on the members of a group. Each message of a group goes to all of them.
@@ -168,6 +169,17 @@ pub fn others(me: UserId, users: &[UserId]) -> Result<Vec<UserId>> {
     Ok(others)
 }
 
+/// The name of a new group: without white space at its ends, and none if it shows nothing.
+///
+/// # Errors
+/// Refuses a name that changes the direction of the text around it.
+pub fn group_name(name: &str) -> Result<Option<&str>> {
+    if changes_direction(name) {
+        return Err(refused("The name of a group must not change the direction of the text"));
+    }
+    Ok(Some(name.trim()).filter(|name| !is_blank(name)))
+}
+
 /// # Errors
 /// Refuses the addition of users who left the group by themselves within the last `days` days.
 pub fn refuse_leavers(leavers: &[UserId], days: u64) -> Result<()> {
@@ -276,6 +288,16 @@ mod tests {
         let users = |n: i64| (10..10 + n).map(UserId).collect::<Vec<_>>();
         assert!(group().newcomers(ANN, &users(498)).is_ok() && group().newcomers(ANN, &users(499)).is_err());
         assert!(others(ANN, &users(499)).is_ok() && others(ANN, &users(500)).is_err());
+    }
+
+    #[test]
+    fn the_name_of_a_group_shows_something_and_keeps_the_direction() {
+        assert_eq!(group_name(" Team\u{3000}").unwrap(), Some("Team"));
+        assert_eq!(group_name("קבוצה\u{200f}").unwrap(), Some("קבוצה\u{200f}"));
+        for blank in ["", " ", "\u{3164}", "\u{200b}\u{2800}"] {
+            assert_eq!(group_name(blank).unwrap(), None, "{blank:?}");
+        }
+        assert!(group_name("Team\u{202e}maeT").is_err());
     }
 
     #[test]

@@ -28,4 +28,5 @@ mod takeover;
 mod telemetry;
 mod tickets;
 mod typing;
+mod unicode;
 mod writer;

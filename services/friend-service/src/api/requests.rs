@@ -13,6 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use common::error::{ErrorBody, Result};
 use common::id::UserId;
 use common::input::{Input, Int, Invalid, Text};
+use common::text::is_blank;
 use platform::http::{Path, Query, Valid};
 use service::auth::CurrentUser;
 
@@ -31,6 +32,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 struct NewRequest {
     /// The addressee. Older clients send `target_user_id` or `to_user_id`.
     user_id_2: UserId,
+    /// A message that shows nothing counts as none.
     #[deserr(default)]
     message: Option<Text<0, 500>>,
 }
@@ -98,7 +100,7 @@ async fn send(
         if !exists? {
             return Err(refusal::no_such_user());
         }
-        let message = new.message.as_ref().map(|text| text.0.as_str());
+        let message = new.message.as_ref().map(|text| text.0.as_str()).filter(|text| !is_blank(text));
         Ok(app.friendships.request(pair, me.id, to, message, &names?).await?)
     };
     let sent = sent.await;

@@ -51,6 +51,20 @@ async fn the_field_names_of_older_clients_are_accepted() {
 }
 
 #[tokio::test]
+async fn a_message_that_shows_nothing_counts_as_none() {
+    let app = TestApp::start().await;
+    let (ann, bob) = app.ann_and_bob();
+
+    for blank in ["", " \t", "\u{200b}", "\u{3164}", "\u{2800}"] {
+        ann.client.post("/friends/request", json!({"user_id_2": 2, "message": blank})).await.expect(201);
+        let received = bob.client.get("/friends/requests").await.expect(200);
+        assert_eq!(received["received_requests"][0]["message"], serde_json::Value::Null, "{blank:?}");
+        bob.client.put("/friends/status/1", json!({"action": "accept"})).await.expect(200);
+        bob.client.delete("/friends/1").await.expect(200);
+    }
+}
+
+#[tokio::test]
 async fn users_cannot_send_requests_to_themselves_or_to_unknown_users() {
     let app = TestApp::start().await;
     let (ann, _) = app.ann_and_bob();
@@ -87,6 +101,7 @@ async fn each_invalid_field_is_reported() {
         (json!({"user_id_2": "x"}), "user_id_2", "int_parsing"),
         (json!({"user_id_2": 0}), "user_id_2", "greater_than_equal"),
         (json!({"user_id_2": 2, "message": long}), "message", "string_too_long"),
+        (json!({"user_id_2": 2, "message": "a\u{0}"}), "message", "value_error"),
     ] {
         let refused = ann.client.post("/friends/request", body).await.expect(422);
         assert_eq!(refused["validation_errors"][0]["field"], field);

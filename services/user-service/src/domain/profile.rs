@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use common::input::{Breach, Invalid};
+use common::text::is_blank;
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use regex::Regex;
 use url::Url;
@@ -24,7 +25,7 @@ input!(StatusMessage, "In a meeting");
 pub struct ImageUrl(String);
 input!(ImageUrl, "https://example.com/me.png");
 
-/// A change of one optional field. In a request an empty or blank text means `Clear`.
+/// A change of one optional field. In a request a text that shows nothing means `Clear`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit<T> {
     Clear,
@@ -156,7 +157,7 @@ impl From<ImageUrl> for String {
 impl<T: Deserr<Invalid>> Deserr<Invalid> for Edit<T> {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, at: ValuePointerRef) -> Result<Self, Invalid> {
         match value {
-            Value::String(text) if text.trim().is_empty() => Ok(Self::Clear),
+            Value::String(text) if is_blank(&text) && !text.contains('\0') => Ok(Self::Clear),
             other => T::deserialize_from_value(other, at).map(Self::Set),
         }
     }
@@ -174,10 +175,13 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_or_blank_text_clears_the_field() {
-        for blank in ["", "  ", "\t\n", "\u{3000}"] {
-            assert_eq!(edit(json!(blank)).unwrap(), None);
+    fn a_text_that_shows_nothing_clears_the_field() {
+        for blank in
+            ["", "  ", "\t\n", "\u{3000}", "\u{200b}", "\u{feff}", "\u{2060}", "\u{2800}", "\u{3164}", "\u{ad}"]
+        {
+            assert_eq!(edit(json!(blank)).unwrap(), None, "{blank:?}");
         }
+        assert!(edit(json!("\u{0}")).is_err() && edit(json!("a\u{0}")).is_err());
         assert_eq!(edit(json!("  김민준 ")).unwrap().as_deref(), Some("김민준"));
         assert!(edit(json!(5)).is_err());
     }
@@ -247,9 +251,9 @@ mod tests {
         }
 
         #[test]
-        fn a_status_message_is_limited_only_in_length(message in "(?s).{0,510}") {
+        fn a_status_message_is_short_and_free_of_null_characters(message in "(?s).{0,510}") {
             let expected = (1..=500).contains(&message.chars().count());
-            prop_assert_eq!(accepts::<StatusMessage>(&message), expected);
+            prop_assert_eq!(accepts::<StatusMessage>(&message), expected && !message.contains('\0'));
         }
     }
 }

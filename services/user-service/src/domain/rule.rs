@@ -46,6 +46,7 @@ macro_rules! input {
                     .schema_type(utoipa::openapi::schema::Type::String)
                     .min_length(Some(Self::MIN))
                     .max_length(Some(Self::MAX))
+                    .pattern(Some(common::input::WITHOUT_NUL))
                     .examples([$example])
                     .build()
                     .into()

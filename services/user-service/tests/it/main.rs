@@ -25,4 +25,5 @@ mod session_limits;
 mod session_races;
 mod sessions;
 mod takeover;
+mod unicode;
 mod users;
