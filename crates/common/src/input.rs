@@ -10,6 +10,8 @@ use utoipa::PartialSchema;
 use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 
+use crate::text::is_blank;
+
 /// The greatest number of broken rules in an answer. Reading stops there. The widest body has under 20 fields; only a
 /// list of wrong items has more.
 pub const MAX_REPORTED: usize = 50;
@@ -226,6 +228,33 @@ impl<const MIN: usize, const MAX: usize> utoipa::ToSchema for Text<MIN, MAX> {
     }
 }
 
+/// A text to search for: without white space at its ends, 1 to `MAX` code points. A text that shows nothing is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SearchText<const MAX: usize>(pub String);
+
+impl<const MAX: usize> Deserr<Invalid> for SearchText<MAX> {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, at: ValuePointerRef) -> Result<Self, Invalid> {
+        let value = match value {
+            Value::String(text) if is_blank(&text) && !text.contains('\0') => Value::String(String::new()),
+            Value::String(text) => Value::String(text.trim().to_owned()),
+            other => other,
+        };
+        text::<V>(value, at, 1, MAX).map(Self)
+    }
+}
+
+impl<const MAX: usize> PartialSchema for SearchText<MAX> {
+    fn schema() -> RefOr<Schema> {
+        Text::<1, MAX>::schema()
+    }
+}
+
+impl<const MAX: usize> utoipa::ToSchema for SearchText<MAX> {
+    fn name() -> Cow<'static, str> {
+        format!("SearchText.{MAX}").into()
+    }
+}
+
 /// A list whose number of items is bounded by its type, and therefore in the OpenAPI document. A list of another length
 /// is rejected before any of its items is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -324,6 +353,15 @@ mod tests {
         let Invalid(broken) = read(json!({"name": "a\u{0}", "age": 1, "nick": "\u{0}"})).unwrap_err();
         let kinds: Vec<_> = broken.iter().map(|broken| broken.kind).collect();
         assert_eq!(kinds, ["value_error", "value_error"]);
+    }
+
+    #[test]
+    fn a_text_to_search_for_is_trimmed_and_shows_something() {
+        let read = |text: &str| deserr::deserialize::<SearchText<3>, _, Invalid>(json!(text));
+        assert_eq!(read(" a b\u{3000}").unwrap().0, "a b");
+        for invalid in ["", "  ", "\u{200b}", "\u{0}", "abcd"] {
+            assert!(read(invalid).is_err(), "{invalid:?}");
+        }
     }
 
     proptest! {

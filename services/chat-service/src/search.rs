@@ -12,6 +12,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use common::error::Result;
 use common::id::{RoomId, UserId};
+use common::text::fold;
 
 use crate::domain::{Message, MessageType};
 use crate::store::{Head, Messages, Positions, SnapshotId, Snapshots};
@@ -64,7 +65,7 @@ impl Search {
         Self { messages, snapshots }
     }
 
-    /// The newest messages that contain a text in any case, from a cursor on.
+    /// The newest messages that contain a text in any case and normalization, from a cursor on.
     pub async fn find(
         &self,
         text: &str,
@@ -72,7 +73,7 @@ impl Search {
         limit: usize,
         from: Option<&SearchCursor>,
     ) -> Result<Found> {
-        let text = text.to_lowercase();
+        let text = fold(text);
         let mut rooms: BinaryHeap<Remaining> = heads.values().filter_map(|head| Remaining::of(head, from)).collect();
         let mut before = from.map(|from| from.before.0.clone()).unwrap_or_default();
         let (mut results, mut messages) = (Results::new(), Vec::new());
@@ -172,7 +173,7 @@ impl Remaining {
 
 /// Deleted messages and system messages never match.
 fn matches(message: &Message, text: &str) -> bool {
-    !message.is_deleted && message.message_type != MessageType::System && message.content.to_lowercase().contains(text)
+    !message.is_deleted && message.message_type != MessageType::System && fold(&message.content).contains(text)
 }
 
 fn with_key(message: Message) -> Option<(ResultKey, Message)> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::app::TestApp;
-use crate::person::message_path;
+use crate::person::{message_path, pluck};
 
 /// Texts of characters without a glyph.
 const BLANK: [&str; 7] = [" \t", "\u{200b}", "\u{feff}", "\u{2060}", "\u{2800}", "\u{3164}", "\u{ad}\u{200d}"];
@@ -52,4 +52,37 @@ async fn the_name_of_a_group_that_shows_nothing_is_null_and_none_reverses_the_te
         open(reversing).await.expect(422);
     }
     assert_eq!(open(" \u{1100}\u{1161} ").await.expect(201)["name"], "\u{1100}\u{1161}");
+}
+
+#[tokio::test]
+async fn a_search_finds_every_spelling_of_a_text() {
+    let app = TestApp::start().await;
+    let (ann, _, room) = app.direct_room().await;
+    for content in ["Die Straße", "ΟΔΟΣ", "οδος", "İstanbul", "\u{1112}\u{1161}\u{11ab}글", "e\u{301}clair", "ﬁn"]
+    {
+        ann.sends(room, content).await;
+    }
+
+    for (q, expected) in [
+        ("STRASSE", &["Die Straße"][..]),
+        ("die strasse", &["Die Straße"]),
+        ("Οδος", &["οδος", "ΟΔΟΣ"]),
+        ("οδοσ", &["οδος", "ΟΔΟΣ"]),
+        ("istanbul", &["İstanbul"]),
+        ("İSTANBUL", &["İstanbul"]),
+        ("I\u{307}stanbul", &["İstanbul"]),
+        ("한글", &["\u{1112}\u{1161}\u{11ab}글"]),
+        ("\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}", &["\u{1112}\u{1161}\u{11ab}글"]),
+        ("\u{c9}CLAIR", &["e\u{301}clair"]),
+        ("  éclair\t", &["e\u{301}clair"]),
+        ("FIN", &["ﬁn"]),
+        ("ıstanbul", &[]),
+    ] {
+        let request = ann.client.request(reqwest::Method::GET, "/messages/search").query(&[("q", q)]);
+        let found = ann.client.send(request).await.expect(200);
+        assert_eq!(pluck(found["messages"].as_array().unwrap(), "content"), expected, "{q}");
+    }
+    for blank in ["%20", "%E3%85%A4"] {
+        ann.client.get(&format!("/messages/search?q={blank}")).await.expect(422);
+    }
 }

@@ -14,7 +14,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use common::error::{ErrorBody, Result};
 use common::id::UserId;
-use common::input::{Input, Int, Invalid, Text};
+use common::input::{Input, Int, Invalid, SearchText};
 use platform::http::Query;
 use service::auth::CurrentUser;
 use service::clients::user::{UNKNOWN_USERNAME, UserProfile};
@@ -30,9 +30,9 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[deserr(error = Invalid)]
 #[into_params(parameter_in = Query)]
 struct Search {
-    /// A part of the username or the display name. Older clients send `q`.
+    /// A part of the username or the display name. White space at its ends is removed. Older clients send `q`.
     #[param(inline)]
-    query: Text<1, 50>,
+    query: SearchText<50>,
     /// The maximum number of users in the answer; 20 by default.
     #[deserr(default = Int(20))]
     #[param(inline, required = false)]

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use common::error::Result;
-use common::input::{Input, Int, Invalid, Text};
+use common::input::{Input, Int, Invalid, SearchText};
 use deserr::Deserr;
 use platform::http::Query;
 use serde::Serialize;
@@ -24,9 +24,10 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[deserr(error = Invalid)]
 #[into_params(parameter_in = Query)]
 struct Search {
-    /// A part of a username or a display name, in upper or lower case. `%` and `_` have no special meaning.
+    /// A part of a username or a display name, in any case and Unicode normalization. White space at its ends is removed. `%`
+    /// and `_` have no special meaning.
     #[param(inline)]
-    query: Text<1, 50>,
+    query: SearchText<50>,
     /// The maximum number of users in the answer; 10 by default.
     #[deserr(default = Int(10))]
     #[param(inline, required = false)]

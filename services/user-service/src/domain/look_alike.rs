@@ -1,19 +1,20 @@
 //! Names that look alike.
 
+use common::text::fold;
 use unicode_security::confusable_detection::skeleton;
 
 /// The length of the column. The form of a valid username has at most 100 characters.
 const MAX_CHARS: usize = 255;
 
-/// The form of a name in which every character is replaced by the one that it looks like: the skeleton of UTS 39, in
-/// lower case, because usernames are compared without regard to case. Two names look alike if they have one form.
+/// The form of a name in which every character is replaced by the one that it looks like: the skeleton of UTS 39, with
+/// its case folded, because usernames are compared without regard to case. Two names look alike if they have one form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skeleton(String);
 
 impl Skeleton {
     /// The form of a name, or `None` if it is longer than any username's.
     pub fn of(name: &str) -> Option<Self> {
-        let form: String = skeleton(name).flat_map(char::to_lowercase).collect();
+        let form = fold(&skeleton(name).collect::<String>());
         (form.chars().count() <= MAX_CHARS).then_some(Self(form))
     }
 
@@ -31,7 +32,7 @@ pub fn imitates(display_name: &str, username: &str) -> bool {
     let letters = display_name.chars().all(|c| c.is_ascii_alphabetic() || c == ' ');
     let mut pairs = display_name.chars().zip(display_name.chars().skip(1));
     let plain = letters && !pairs.any(|(before, c)| before.is_ascii_lowercase() && c == 'I');
-    !plain && display_name.to_lowercase() != username.to_lowercase()
+    !plain && fold(display_name) != fold(username)
 }
 
 #[cfg(test)]

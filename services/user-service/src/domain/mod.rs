@@ -15,7 +15,7 @@ mod username;
 pub use canonical_email::CanonicalEmail;
 pub use email::Email;
 pub use look_alike::{Skeleton, imitates};
-pub use names::{Names, SearchTerm};
+pub use names::{INDEX_FORM, Names, SearchTerm};
 pub use network::Network;
 pub use password::{NewPassword, PasswordRule};
 pub use profile::{DisplayName, Edit, ImageUrl, ProfileEdit, StatusMessage};

@@ -7,7 +7,7 @@ use engines::error::Result;
 use engines::mysql;
 
 use super::with_ids;
-use crate::domain::{Names, SearchTerm};
+use crate::domain::{INDEX_FORM, Names, SearchTerm};
 
 /// The largest number of matches that a search counts.
 const MAX_COUNTED: u32 = 1_000;
@@ -70,15 +70,17 @@ impl Directory {
         Ok(Some(last))
     }
 
-    /// Accounts in this range of ids whose index entries do not match their names or their activation.
+    /// Accounts in this range of ids whose index entries do not match their names, their activation or the current form. The
+    /// names of an account whose names are ASCII have the same form in all versions.
     async fn stale(&self, after: UserId, last: UserId) -> Result<Vec<UserId>> {
         let stale = sqlx::query_scalar(
             "SELECT u.id FROM users u LEFT JOIN user_indexed_names i ON i.user_id = u.id
              WHERE u.id > ? AND u.id <= ? AND (
                 (u.is_active AND i.user_id IS NULL) OR (NOT u.is_active AND i.user_id IS NOT NULL)
-                OR i.names <> CAST(CONCAT_WS('\n', CONVERT(u.username USING utf8mb4), u.display_name) AS BINARY))",
+                OR i.names <> CAST(CONCAT_WS('\n', CONVERT(u.username USING utf8mb4), u.display_name) AS BINARY)
+                OR (i.form < ? AND LENGTH(i.names) <> CHAR_LENGTH(CONVERT(i.names USING utf8mb4))))",
         );
-        Ok(stale.bind(after).bind(last).fetch_all(&self.pool).await?)
+        Ok(stale.bind(after).bind(last).bind(INDEX_FORM).fetch_all(&self.pool).await?)
     }
 
     /// Indexes accounts under their current names. Deactivated and deleted accounts leave the index.
@@ -118,10 +120,11 @@ async fn replace(tx: &mut MySqlConnection, users: &[UserId], entries: &[(UserId,
         let suffixes = entries.iter().flat_map(|(user, names)| {
             names.suffixes().into_iter().map(move |suffix| format!("(x'{}',{user})", hex::encode(suffix)))
         });
-        let names = entries.iter().map(|(user, names)| format!("({user},x'{}')", hex::encode(names.joined())));
+        let names =
+            entries.iter().map(|(user, names)| format!("({user},x'{}',{INDEX_FORM})", hex::encode(names.joined())));
         sql += "; INSERT INTO user_name_suffixes (suffix, user_id) VALUES ";
         sql += &suffixes.collect::<Vec<_>>().join(",");
-        sql += "; INSERT INTO user_indexed_names (user_id, names) VALUES ";
+        sql += "; INSERT INTO user_indexed_names (user_id, names, form) VALUES ";
         sql += &names.collect::<Vec<_>>().join(",");
     }
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(tx).await?;

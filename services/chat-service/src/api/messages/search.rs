@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use common::error::{Error, ErrorBody, Result};
 use common::id::RoomId;
-use common::input::{Input, Int, Invalid, Text};
+use common::input::{Input, Int, Invalid, SearchText};
 use deserr::Deserr;
 use platform::http::Query;
 use serde::Serialize;
@@ -19,9 +19,10 @@ use crate::wire::MessageBody;
 #[deserr(error = Invalid)]
 #[into_params(parameter_in = Query)]
 pub struct SearchQuery {
-    /// A part of the content, in any case. No character has a special meaning.
+    /// A part of the content, in any case and Unicode normalization. White space at its ends is removed. No character has a
+    /// special meaning.
     #[param(value_type = String, min_length = 1, max_length = 100)]
-    q: Text<1, 100>,
+    q: SearchText<100>,
     /// Limits the search to one room. Without it, all rooms of the caller are searched.
     #[deserr(default)]
     #[param(value_type = Option<i64>, minimum = 1)]
@@ -65,7 +66,7 @@ pub struct FoundPage {
 pub async fn search(
     State(app): State<AppState>,
     me: CurrentUser,
-    Query(SearchQuery { q: Text(text), room_id, limit, cursor }): Query<SearchQuery>,
+    Query(SearchQuery { q: SearchText(text), room_id, limit, cursor }): Query<SearchQuery>,
 ) -> Result<Json<FoundPage>> {
     let rooms = match room_id {
         Some(room) => vec![app.rooms.for_member_uncached(room, me.id).await?.id],
