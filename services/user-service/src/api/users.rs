@@ -52,9 +52,8 @@ pub struct UserProfile {
 #[into_params(parameter_in = Query)]
 struct UserIds {
     /// 1 to 100 ids, separated by commas. `ids` is accepted as another name.
-    #[deserr(default)]
     #[param(example = "1,2,3")]
-    user_ids: Option<String>,
+    user_ids: String,
 }
 
 impl Input for UserIds {
@@ -125,7 +124,8 @@ async fn profile(app: State<AppState>, me: ExistingUser, id: Path<UserId>) -> Re
     params(UserIds),
     responses(
         (status = 200, description = "The users in the order of the ids, without unknown ids", body = Vec<UserProfile>),
-        (status = 400, description = "There are no ids, malformed ids, or more than 100", body = ErrorBody),
+        (status = 400, description = "The list of ids is empty, malformed, or longer than 100", body = ErrorBody),
+        (status = 422, description = "There is no list of ids", body = ErrorBody),
         Unauthenticated,
     ),
 )]
@@ -134,7 +134,7 @@ async fn users(
     me: ExistingUser,
     Query(query): Query<UserIds>,
 ) -> Result<Json<Vec<UserProfile>>> {
-    let ids = parse_ids(query.user_ids.as_deref().unwrap_or_default())?;
+    let ids = parse_ids(&query.user_ids)?;
     profiles(&app, Some(me.id), ids).await
 }
 

@@ -31,8 +31,11 @@ impl Email {
 impl Rule for Email {
     const MIN: usize = 1;
     const MAX: usize = 255;
+    const TRIMMED: bool = false;
 
     fn parse(text: String) -> Result<Self, Breach> {
+        // A line break is no slip of the keyboard: it would begin another header of a mail.
+        let text = text.trim_matches(|c: char| c.is_whitespace() && !is_line_break(c));
         let Some((local, domain)) = text.split_once('@').filter(|(_, domain)| !domain.contains('@')) else {
             return Err(Breach("The email address is not valid. It must have exactly one @-sign."));
         };
@@ -54,6 +57,11 @@ impl Rule for Email {
         };
         Ok(Self { spelling, canonical })
     }
+}
+
+/// Whether Unicode demands a new line after the character (UAX 14: BK, CR, LF and NL).
+fn is_line_break(c: char) -> bool {
+    matches!(c, '\n'..='\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
 fn is_local(local: &str) -> bool {
@@ -116,6 +124,12 @@ mod tests {
             "a\u{0}@b.c",
             "a@b.c\u{0}",
             "<a@b.c>",
+            "a@b.c\n",
+            "a@b.c\r\n",
+            "\na@b.c",
+            "a@b.c \n ",
+            "a@b.c\u{2028}",
+            "a@b.c\u{85}",
             &long,
         ] {
             assert!(!accepts::<Email>(email), "{email}");

@@ -47,6 +47,21 @@ async fn is_filled(app: &TestApp, user: i64) {
 }
 
 #[tokio::test]
+async fn an_address_with_a_line_break_is_invalid_everywhere() {
+    let app = TestApp::start().await;
+    register(&app, "ann@example.com", "ann").await.expect(201);
+
+    for email in ["ann@example.com\n", "ann@example.com\r\n", "\nann@example.com", "ann@example.com\u{2028}"] {
+        let form = app.anonymous().post_form("/auth/login", &[("username", email), ("password", PASSWORD)]).await;
+        let json = app.anonymous().post("/auth/login", json!({"email": email, "password": PASSWORD})).await;
+        for answer in [register(&app, email, "bob").await, log_in(&app, email, PASSWORD).await, json, form] {
+            assert_eq!(answer.expect(422)["detail"][0]["loc"], json!(["body", "email"]), "{email:?}");
+        }
+    }
+    log_in(&app, " ann@example.com ", PASSWORD).await.expect(200);
+}
+
+#[tokio::test]
 async fn every_spelling_of_an_address_logs_in_to_its_account() {
     let app = TestApp::start().await;
     let ann = register(&app, "Ann@éxample.com", "ann").await.expect(201);
