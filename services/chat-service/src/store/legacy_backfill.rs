@@ -4,9 +4,10 @@
 //! of (`created_at`, `_id`), deleted messages included. The result is the same however many replicas take part.
 //!
 //! A chunk is one transaction, which advances the room's head. If another replica numbers the same messages first, the
-//! transaction fails and the room is read again. After a kill, the next replica continues with the remaining messages.
+//! transaction fails and the room is read again. After a kill, the next replica continues with the remaining messages and with
+//! the reads that the room's head still owes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bson::oid::ObjectId;
 use bson::serde_helpers::datetime::FromChrono04DateTime;
@@ -34,6 +35,10 @@ const CACHE_CAPACITY: u64 = 1_000_000;
 
 /// Limit on conflicts with other replicas before the request is answered 503.
 const MAX_TRIES: usize = 200;
+
+/// The field of a head that owes the import of the original's reads. The transaction that numbers messages sets it to a new
+/// value, so that a kill before the import loses no read.
+const READS_OWED: &str = "reads_owed";
 
 /// Numbers the messages that have no position.
 #[derive(Clone)]
@@ -77,7 +82,8 @@ impl LegacyBackfill {
         }
     }
 
-    /// Ensures that all messages of the rooms have positions. Takes one round trip, and none for rooms known to be complete.
+    /// Ensures that all messages of the rooms have positions, and that the read markers contain the original's reads. Takes
+    /// one round trip, and none for rooms known to be complete.
     ///
     /// # Errors
     /// Returns 503 if other replicas number the messages of a room for too long.
@@ -91,7 +97,7 @@ impl LegacyBackfill {
         if unknown.is_empty() {
             return Ok(());
         }
-        for room in self.with_unnumbered(&unknown).await? {
+        for room in self.incomplete(&unknown).await? {
             self.backfill(room).await?;
         }
         for room in unknown {
@@ -100,10 +106,18 @@ impl LegacyBackfill {
         Ok(())
     }
 
-    async fn with_unnumbered(&self, rooms: &[RoomId]) -> Result<Vec<RoomId>> {
+    /// The rooms with messages that lack a position, or with reads that are not imported.
+    async fn incomplete(&self, rooms: &[RoomId]) -> Result<BTreeSet<RoomId>> {
         let ids: Vec<i64> = rooms.iter().map(|room| room.0).collect();
-        let found = self.messages.distinct("room_id", doc! {"room_id": {"$in": ids}, "seq": null}).await?;
-        Ok(found.iter().filter_map(integer).map(RoomId).collect())
+        let owing = doc! {"_id": {"$in": &ids}, READS_OWED: {"$exists": true}};
+        let owing = vec![doc! {"$match": owing}, doc! {"$project": {"_id": 1}}];
+        let pipeline = [
+            doc! {"$match": {"room_id": {"$in": ids}, "seq": null}},
+            doc! {"$group": {"_id": "$room_id"}},
+            doc! {"$unionWith": {"coll": HEADS, "pipeline": owing}},
+        ];
+        let found: Vec<Document> = self.messages.aggregate(pipeline).await?.try_collect().await?;
+        Ok(found.iter().filter_map(|room| integer(room.get("_id")?)).map(RoomId).collect())
     }
 
     async fn backfill(&self, room: RoomId) -> Result<()> {
@@ -175,13 +189,12 @@ impl LegacyBackfill {
         chunk: &[Unnumbered],
     ) -> mongodb::error::Result<i64> {
         let (taken, deleted) = (chunk.len() as i64, chunk.iter().filter(|message| message.is_deleted).count() as i64);
-        let mut change = doc! {"$inc": {"position": taken, "messages": taken, "deleted": deleted}};
+        let mut set = doc! {READS_OWED: bson::Uuid::new()};
         if let Some(newest) = chunk.iter().rfind(|message| !message.is_deleted) {
-            change.insert(
-                "$set",
-                doc! {"last": last(newest), "updated_at": bson::DateTime::from_chrono(newest.created_at)},
-            );
+            set.insert("last", last(newest));
+            set.insert("updated_at", bson::DateTime::from_chrono(newest.created_at));
         }
+        let change = doc! {"$inc": {"position": taken, "messages": taken, "deleted": deleted}, "$set": set};
         let head = self
             .heads
             .find_one_and_update(doc! {"_id": room.0}, change)
@@ -193,8 +206,17 @@ impl LegacyBackfill {
         Ok(position.ok_or_else(|| mongodb::error::Error::custom("a head without a position"))? - taken + 1)
     }
 
-    /// Marks messages as read that readers of the original have read.
+    /// Marks messages as read that readers of the original have read, if the room's head owes it.
     async fn import_reads(&self, room: RoomId) -> Result<()> {
+        let owed = doc! {"_id": room.0, READS_OWED: {"$exists": true}};
+        let Some(head) = self.heads.find_one(owed).projection(doc! {READS_OWED: 1}).await? else { return Ok(()) };
+        self.import_all_reads(room).await?;
+        // If messages were numbered meanwhile, their transaction has stored another value, and the reads stay owed.
+        self.heads.update_one(head, doc! {"$unset": {READS_OWED: ""}}).await?;
+        Ok(())
+    }
+
+    async fn import_all_reads(&self, room: RoomId) -> Result<()> {
         let rows: Vec<Document> = self.read.find(doc! {"room_id": room.0}).await?.try_collect().await?;
         let ids: Vec<ObjectId> = rows.iter().filter_map(read_message).collect();
         if ids.is_empty() {

@@ -165,6 +165,29 @@ async fn two_replicas_assign_each_position_of_a_long_history_once() {
 }
 
 #[tokio::test]
+async fn a_failure_between_the_positions_and_the_reads_loses_no_read() {
+    let app = take_over(documents(lines(MESSAGES))).await;
+    let mongo = mongo_database(&app.space).await;
+    let reader = |server: &Server| app.person_at(server, 3095);
+    let validate = async |rule: Document| {
+        mongo.run_command(doc! {"collMod": "room_marks", "validator": rule}).await.unwrap();
+    };
+
+    // The messages get their positions. Their reads cannot be stored.
+    validate(doc! {"never": {"$exists": true}}).await;
+    let refused = reader(&app.server).client.get("/messages/765").await;
+    assert!(refused.status >= 500, "{}", refused.status);
+    let unnumbered = mongo.collection::<Document>("messages").distinct("room_id", doc! {"seq": null}).await.unwrap();
+    assert!(!unnumbered.contains(&Bson::from(765)), "{unnumbered:?}");
+    validate(doc! {}).await;
+
+    let replica = app.replica().await;
+    for server in [&replica, &app.server] {
+        assert_eq!(reader(server).unread(765).await, original_unread(3095, 765));
+    }
+}
+
+#[tokio::test]
 async fn a_later_start_does_not_read_the_whole_history_of_reads() {
     let app = take_over(documents(lines(MESSAGES))).await;
     let mongo = mongo_database(&app.space).await;
