@@ -16,6 +16,7 @@ mod blocks;
 mod config;
 mod consumer;
 mod domain;
+mod flights;
 mod live;
 mod membership;
 mod metrics;

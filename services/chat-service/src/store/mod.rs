@@ -1,7 +1,9 @@
 //! MySQL holds the rooms, MongoDB everything that happens in them.
 
 mod leavers;
+mod legacy;
 mod legacy_backfill;
+mod legacy_reads;
 mod log;
 mod membership_log;
 mod messages;

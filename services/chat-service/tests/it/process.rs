@@ -68,6 +68,13 @@ impl Process {
         process
     }
 
+    /// The most memory that the process has held, in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim_end_matches("kB").trim().parse().unwrap()
+    }
+
     /// Sends SIGKILL and waits for the end of the process.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join_all;
 use mongodb::IndexModel;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::IndexOptions;
@@ -11,6 +12,7 @@ use testkit::{Server, Space};
 
 use crate::app::{TestApp, mongo_database};
 use crate::person::{all_messages, pluck};
+use crate::process::Process;
 
 const MYSQL: &str = include_str!("../fixtures/original/mysql.sql");
 const MESSAGES: &str = include_str!("../fixtures/original/messages.jsonl");
@@ -27,6 +29,12 @@ fn documents(values: Vec<Value>) -> Vec<Document> {
 
 /// Starts a service on the original's stores with these messages.
 async fn take_over(messages: Vec<Document>) -> TestApp {
+    let (space, mysql_url) = original_stores(messages).await;
+    TestApp::start_in(space, mysql_url, &[]).await
+}
+
+/// The original's stores with these messages, and the URL of its schema.
+async fn original_stores(messages: Vec<Document>) -> (Space, String) {
     let space = Space::new();
     let mysql_url = space.schema("chat").await;
     sqlx::MySqlConnection::connect(&mysql_url).await.unwrap().execute(MYSQL).await.unwrap();
@@ -42,7 +50,7 @@ async fn take_over(messages: Vec<Document>) -> TestApp {
             mongo.collection::<Document>(&collection).create_index(model).await.unwrap();
         }
     }
-    TestApp::start_in(space, mysql_url, &[]).await
+    (space, mysql_url)
 }
 
 /// A field of an index. MongoDB lists the fields of a text index under its own names, `_fts` and `_ftsx`.
@@ -162,6 +170,41 @@ async fn two_replicas_assign_each_position_of_a_long_history_once() {
     let entries = mongo.collection::<Document>("room_log").count_documents(doc! {}).await.unwrap();
     let positions = mongo.collection::<Document>("messages").distinct("seq", doc! {}).await.unwrap();
     assert_eq!((entries as i64, positions.len() as i64), (MESSAGES, MESSAGES));
+}
+
+#[tokio::test]
+async fn twenty_clients_share_one_numbering_of_a_long_history() {
+    const MESSAGES: i64 = 100_000;
+    /// The limit on the additional memory in KiB.
+    const MEMORY: u64 = 100 * 1_024;
+    let (space, mysql_url) = original_stores(documents(lines(self::MESSAGES))).await;
+    let messages = mongo_database(&space).await.collection::<Document>("messages");
+    let message = |n: i64| {
+        let at = mongodb::bson::DateTime::from_millis(1_700_000_000_000 + n);
+        doc! {"user_id": 3095, "room_id": 769, "room_type": "private", "content": "가".repeat(100),
+        "message_type": "text", "is_deleted": false, "is_edited": false, "created_at": at, "updated_at": at}
+    };
+    for page in (0..MESSAGES).collect::<Vec<_>>().chunks(10_000) {
+        messages.insert_many(page.iter().map(|n| message(*n))).await.unwrap();
+    }
+    let process = Process::start(&space, &mysql_url, &[]).ready().await;
+    let client = process.client(&space.token(3100, "person_3100"));
+    client.get("/chat-rooms").await.expect(200);
+    let before = process.peak_memory();
+
+    let positions = join_all((0..20).map(async |_| {
+        loop {
+            let page = client.get("/messages/769?limit=1").await;
+            if page.status != 503 {
+                break page.expect(200)["position"].clone();
+            }
+        }
+    }))
+    .await;
+
+    assert!(positions.iter().all(|position| *position == MESSAGES + 4), "{positions:?}");
+    let more = process.peak_memory() - before;
+    assert!(more < MEMORY, "{more} KiB");
 }
 
 #[tokio::test]

@@ -1,0 +1,80 @@
+//! Import of the reads that the original stored.
+
+use std::collections::HashMap;
+
+use bson::oid::ObjectId;
+use bson::{Document, doc};
+use common::id::{RoomId, UserId};
+use engines::error::Result;
+use engines::mongo;
+use futures_util::TryStreamExt;
+use mongodb::{Collection, Database};
+
+use super::legacy::{PAGE, integer};
+use super::read_markers::ReadMarkers;
+use super::schema::{HEADS, MESSAGES, READ_STATUS};
+
+/// The field of a head that owes the import of the original's reads. The transaction that numbers messages sets it to a new
+/// value, so that a kill before the import loses no read.
+pub(super) const READS_OWED: &str = "reads_owed";
+
+/// The original's collection `message_read_status`.
+#[derive(Clone)]
+pub(super) struct LegacyReads {
+    messages: Collection<Document>,
+    heads: Collection<Document>,
+    rows: Collection<Document>,
+    markers: ReadMarkers,
+}
+
+impl LegacyReads {
+    pub fn new(database: &Database) -> Self {
+        let majority = mongo::majority_reads();
+        let collection = |name| database.collection_with_options(name, majority.clone());
+        Self {
+            messages: collection(MESSAGES),
+            heads: collection(HEADS),
+            rows: collection(READ_STATUS),
+            markers: ReadMarkers::new(database),
+        }
+    }
+
+    /// Marks messages as read that readers of the original have read, if the room's head owes it.
+    pub async fn import(&self, room: RoomId) -> Result<()> {
+        let owed = doc! {"_id": room.0, READS_OWED: {"$exists": true}};
+        let Some(head) = self.heads.find_one(owed).projection(doc! {READS_OWED: 1}).await? else { return Ok(()) };
+        let rows = self.rows.find(doc! {"room_id": room.0}).projection(doc! {"message_id": 1, "user_id": 1});
+        let mut pages = rows.batch_size(PAGE as u32).await?.try_chunks(PAGE);
+        while let Some(page) = pages.try_next().await.map_err(|e| e.1)? {
+            self.import_page(room, &page).await?;
+        }
+        // If messages were numbered meanwhile, their transaction has stored another value, and the reads stay owed.
+        self.heads.update_one(head, doc! {"$unset": {READS_OWED: ""}}).await?;
+        Ok(())
+    }
+
+    async fn import_page(&self, room: RoomId, rows: &[Document]) -> Result<()> {
+        let ids: Vec<ObjectId> = rows.iter().filter_map(read_message).collect();
+        let in_room = doc! {"_id": {"$in": ids}, "room_id": room.0};
+        let found: Vec<Document> = self.messages.find(in_room).projection(doc! {"seq": 1}).await?.try_collect().await?;
+        let positions: HashMap<ObjectId, i64> = found
+            .iter()
+            .filter_map(|message| Some((message.get_object_id("_id").ok()?, integer(message.get("seq")?)?)))
+            .collect();
+        let mut by_reader: HashMap<i64, Vec<i64>> = HashMap::new();
+        for row in rows {
+            let position = read_message(row).and_then(|id| positions.get(&id));
+            if let (Some(position), Some(reader)) = (position, row.get("user_id").and_then(integer)) {
+                by_reader.entry(reader).or_default().push(*position);
+            }
+        }
+        for (reader, read) in by_reader {
+            self.markers.import(room, UserId(reader), &read).await?;
+        }
+        Ok(())
+    }
+}
+
+fn read_message(row: &Document) -> Option<ObjectId> {
+    ObjectId::parse_str(row.get_str("message_id").ok()?).ok()
+}
