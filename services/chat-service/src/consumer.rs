@@ -11,11 +11,13 @@ use service::clients::user::{UserClient, UserProfile};
 
 use crate::live::{Hub, Subscribers};
 use crate::membership::Membership;
+use crate::original::Original;
 use crate::wire::frame;
 
 /// The receivers of events.
 pub struct EventConsumer {
     pub hub: Hub,
+    pub original: Original,
     pub subscribers: Subscribers,
     pub membership: Membership,
     pub blocks: Blocks,
@@ -49,8 +51,8 @@ impl EventConsumer {
             self.subscribers.send(sent.addressee_id, || frame::friend_request(&sent));
         } else if event.is::<ChatRoomCreated>() || event.is::<MemberAdded>() || event.is::<MemberLeft>() {
             self.membership.wake();
-        } else {
-            self.hub.receive(event)?;
+        } else if let Some(room) = self.hub.receive(event)? {
+            self.original.hint(room);
         }
         Ok(())
     }

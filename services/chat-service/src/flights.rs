@@ -54,6 +54,22 @@ where
         flight.await.map_err(|error| copy_of(&error))
     }
 
+    /// Waits for a run that starts after this call: a run in progress may have read an earlier state.
+    ///
+    /// # Errors
+    /// Returns the error of the run.
+    pub async fn run_anew<E>(&self, key: K, work: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T>
+    where
+        Error: From<E>,
+    {
+        let earlier = self.running.lock().get(&key).cloned();
+        if let Some(earlier) = earlier {
+            // Its own callers get its error.
+            let _ = earlier.await;
+        }
+        self.run(key, work).await
+    }
+
     fn join(&self, key: K, work: impl Future<Output = Result<T>> + Send + 'static) -> Flight<T> {
         let start = || {
             let running = self.running.clone();
@@ -114,6 +130,17 @@ mod tests {
         go.add_permits(1);
 
         assert_eq!((second.await.unwrap(), flights.is_running(1)), (1, false));
+    }
+
+    #[tokio::test]
+    async fn a_new_run_starts_after_the_call() {
+        let (flights, runs, go) = (Flights::default(), Arc::default(), Arc::new(Semaphore::new(0)));
+        let mut first = Box::pin(flights.run(1, counted(&runs, &go)));
+        assert!(first.as_mut().now_or_never().is_none());
+        go.add_permits(2);
+        let (anew, first) = tokio::join!(flights.run_anew(1, counted(&runs, &go)), first);
+
+        assert_eq!((first.unwrap(), anew.unwrap()), (1, 2));
     }
 
     #[tokio::test]

@@ -20,6 +20,7 @@ mod flights;
 mod live;
 mod membership;
 mod metrics;
+mod original;
 mod outbox;
 mod receipts;
 mod search;
@@ -61,6 +62,7 @@ use crate::consumer::EventConsumer;
 use crate::live::{Hub, Subscribers};
 use crate::membership::Membership;
 use crate::metrics::Metrics;
+use crate::original::Original;
 use crate::outbox::Relay;
 use crate::receipts::Receipts;
 use crate::search::Search;
@@ -136,8 +138,11 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         &topics.user_online_status,
     ];
     let tail = Tail::start(&base.kafka, &producer, &topics, stopping.clone())?;
+    let backfill = LegacyBackfill::new(&mongo);
+    let original = Original::new(backfill.clone(), hub.clone());
     let consumer = EventConsumer {
         hub: hub.clone(),
+        original: original.clone(),
         subscribers: subscribers.clone(),
         membership: membership.clone(),
         blocks: blocks.clone(),
@@ -156,13 +161,13 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     shutdown.spawn(hub.clone().watch_heads(stopping.clone()));
     shutdown.spawn(subscribers.clone().watch_sessions(auth.clone(), presence));
     shutdown.spawn(membership.clone().run(stopping.clone()));
+    shutdown.spawn(original.run(stopping.clone()));
     shutdown.spawn(typing.clone().receive(stopping));
 
     let state = AppState::new(Parts {
         receipts: Receipts::new(markers.clone(), hub.clone(), read_relay),
         search: Search::new(messages.clone(), snapshots.clone()),
         tickets: Tickets::new(redis, auth.clone()),
-        backfill: LegacyBackfill::new(&mongo),
         keep_alive: config.keep_alive,
         audit: Audit::register(&platform.metrics, &AUDITED)?,
         auth,
@@ -170,6 +175,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         blocks,
         rooms,
         membership,
+        backfill,
         messages,
         log,
         markers,

@@ -103,11 +103,25 @@ impl Hub {
         Ok(())
     }
 
-    /// Takes an event of `message.events`, from another replica or a repeat from this one.
-    pub fn receive(&self, event: &Received) -> Result<()> {
-        let Some(feed) = event.key().parse().ok().and_then(|room| self.feeds.get(room)) else { return Ok(()) };
+    /// The rooms with subscribers.
+    pub fn rooms(&self) -> Vec<RoomId> {
+        self.feeds.rooms()
+    }
+
+    /// Whether a stream of this replica reads the room.
+    pub fn has_subscribers(&self, room: RoomId) -> bool {
+        self.feeds.get(room).is_some()
+    }
+
+    /// Takes an event of `message.events`, from another replica or a repeat from this one. Returns the room if the event has
+    /// no position: an original has written to the room.
+    pub fn receive(&self, event: &Received) -> Result<Option<RoomId>> {
+        let Ok(room) = event.key().parse() else { return Ok(None) };
+        let Some(feed) = self.feeds.get(room) else { return Ok(event.event_id.is_none().then_some(room)) };
+        let mut has_position = event.event_id.is_some();
         if event.is::<MessageSent>() {
             let sent: MessageSent = event.decode()?;
+            has_position = sent.position > 0;
             // Events of system messages lack the change of members. Events of the original have no position.
             if sent.message_type == MessageType::System.as_str() {
                 feed.hint(sent.position);
@@ -121,11 +135,13 @@ impl Hub {
             // Frames of changes show the message in its latest state, which only the store has.
             feed.hint(event.decode::<MessageEdited>()?.position);
         } else if event.is::<MessageDeleted>() {
-            feed.hint(event.decode::<MessageDeleted>()?.position);
+            let deleted: MessageDeleted = event.decode()?;
+            has_position = deleted.position > 0;
+            feed.hint(deleted.position);
         } else if event.is::<ReactionChanged>() {
             feed.hint(event.decode::<ReactionChanged>()?.position);
         }
-        Ok(())
+        Ok((!has_position).then_some(room))
     }
 }
 

@@ -8,6 +8,8 @@
 //! the reads that the room's head still owes.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bson::oid::ObjectId;
 use bson::{Document, doc};
@@ -22,14 +24,23 @@ use mongodb::{ClientSession, Collection, Database};
 use serde::Deserialize;
 
 use super::legacy::{MAX_TRIES, PAGE, integer};
+use super::legacy_deletions::{DELETION_LOGGED, LegacyDeletions};
+use super::legacy_marks::Unmarked;
 use super::legacy_reads::{LegacyReads, READS_OWED};
-use super::log::LastMessage;
+use super::log::{Entry, LastMessage, LogPosition};
 use super::schema::{HEADS, LOG, MESSAGES};
-use crate::domain::Message;
+use crate::domain::{EntryKind, Message};
 use crate::flights::Flights;
 
 /// Capacity of the cache of complete rooms; an entry takes about 50 bytes.
 const CACHE_CAPACITY: u64 = 1_000_000;
+
+/// How long a room counts as complete. [`LegacyBackfill::look`] finds new documents of the original sooner; this is for messages
+/// whose ids are older than the takeover.
+const COMPLETE_TTL: Duration = Duration::from_secs(10);
+
+/// The index of the messages that the original wrote after the takeover.
+const INDEX: &str = "unnumbered";
 
 /// Numbers the messages that have no position. Requests for one room share one flight.
 #[derive(Clone)]
@@ -37,10 +48,20 @@ pub struct LegacyBackfill {
     database: Database,
     messages: Collection<Document>,
     heads: Collection<Document>,
-    entries: Collection<Document>,
+    entries: Collection<Entry>,
     reads: LegacyReads,
+    deletions: LegacyDeletions,
+    /// Set as soon as the indexes exist.
+    indexes: Arc<OnceLock<Indexes>>,
     complete: Cache<RoomId, ()>,
     flights: Flights<RoomId, ()>,
+}
+
+/// The indexes of the documents that the original wrote after the takeover.
+struct Indexes {
+    messages: Unmarked,
+    deletions: Unmarked,
+    reads: Unmarked,
 }
 
 /// The fields of a message that its numbering needs.
@@ -61,15 +82,17 @@ impl LegacyBackfill {
             database: database.clone(),
             messages: collection(MESSAGES),
             heads: collection(HEADS),
-            entries: collection(LOG),
+            entries: database.collection_with_options(LOG, majority),
             reads: LegacyReads::new(database),
-            complete: Cache::builder().max_capacity(CACHE_CAPACITY).build(),
+            deletions: LegacyDeletions::new(database),
+            indexes: Arc::default(),
+            complete: Cache::builder().max_capacity(CACHE_CAPACITY).time_to_live(COMPLETE_TTL).build(),
             flights: Flights::default(),
         }
     }
 
     /// Ensures that all messages of the rooms have positions, and that the read markers contain the original's reads. Takes
-    /// one round trip, and none for rooms known to be complete.
+    /// one round trip, and none for rooms that were complete a short time ago.
     ///
     /// # Errors
     /// Returns 503 if other replicas number the messages of a room for too long.
@@ -93,8 +116,8 @@ impl LegacyBackfill {
         Ok(())
     }
 
-    /// The rooms with messages that lack a position, or with reads that are not imported.
-    async fn incomplete(&self, rooms: &[RoomId]) -> Result<BTreeSet<RoomId>> {
+    /// The rooms with messages that lack a position, or with reads that are not imported, in one round trip.
+    pub async fn incomplete(&self, rooms: &[RoomId]) -> Result<BTreeSet<RoomId>> {
         if rooms.is_empty() {
             return Ok(BTreeSet::new());
         }
@@ -110,8 +133,44 @@ impl LegacyBackfill {
         Ok(found.iter().filter_map(|room| integer(room.get("_id")?)).map(RoomId).collect())
     }
 
+    /// The rooms to which the original has written since they were completed. Creates the indexes of these documents first. At
+    /// rest the indexes are empty, so a look costs three small round trips.
+    pub async fn look(&self) -> Result<BTreeSet<RoomId>> {
+        let indexes = match self.indexes.get() {
+            Some(indexes) => indexes,
+            None => {
+                let messages = Unmarked::since_takeover(&self.messages, INDEX, "seq").await?;
+                let (deletions, reads) = (self.deletions.prepare().await?, self.reads.prepare().await?);
+                self.indexes.get_or_init(|| Indexes { messages, deletions, reads })
+            }
+        };
+        let (mut rooms, deletions, reads) = tokio::try_join!(
+            indexes.messages.rooms(&self.messages),
+            indexes.deletions.rooms(&self.messages),
+            self.reads.rooms(&indexes.reads),
+        )?;
+        rooms.extend(deletions);
+        rooms.extend(reads);
+        Ok(rooms)
+    }
+
+    /// Looks at a room again when it is used next.
+    pub async fn expire(&self, room: RoomId) {
+        self.complete.invalidate(&room).await;
+    }
+
+    /// Completes a room to which the original has written.
+    pub async fn follow(&self, room: RoomId) -> Result<()> {
+        let backfill = self.clone();
+        Ok(self.flights.run_anew(room, backfill.backfill(room)).await?)
+    }
+
     async fn backfill(self, room: RoomId) -> Result<()> {
         self.number_all(room).await?;
+        if let Some(indexes) = self.indexes.get() {
+            self.deletions.follow(room).await?;
+            self.reads.follow(room, &indexes.reads).await?;
+        }
         self.reads.import(room).await?;
         self.complete.insert(room, ()).await;
         Ok(())
@@ -174,10 +233,12 @@ impl LegacyBackfill {
         }
         let first = self.advance_head(session, room, page).await?;
         let numbered = || (first..).zip(page);
-        let updates: Vec<Document> =
-            numbered().map(|(at, message)| doc! {"q": {"_id": message.id}, "u": {"$set": {"seq": at}}}).collect();
+        let updates: Vec<Document> = numbered().map(|(at, message)| numbering(at, message)).collect();
         self.database.run_command(doc! {"update": MESSAGES, "updates": updates}).session(&mut *session).await?;
-        let entries = numbered().map(|(at, message)| entry(room, at, message));
+        // The log contains only the send of a message. Its frame shows a later deletion.
+        let entries = numbered().map(|(position, message)| {
+            Entry::without_event(LogPosition { room, position }, EntryKind::Sent, message.id, message.user_id)
+        });
         self.entries.insert_many(entries).session(session).await?;
         Ok(())
     }
@@ -190,16 +251,20 @@ impl LegacyBackfill {
         page: &[Unnumbered],
     ) -> mongodb::error::Result<i64> {
         let (taken, deleted) = (page.len() as i64, page.iter().filter(|message| message.is_deleted).count() as i64);
-        let mut set = doc! {READS_OWED: bson::Uuid::new()};
+        let (mut set, mut active) = (doc! {READS_OWED: bson::Uuid::new()}, None);
         if let Some(newest) = page.iter().rfind(|message| !message.is_deleted) {
             let messages = self.messages.clone_with_type::<Message>();
             let newest = messages.find_one(doc! {"_id": newest.id}).session(&mut *session).await?;
             let newest = newest.ok_or_else(|| mongodb::error::Error::custom("a message has vanished"))?;
-            set.insert("updated_at", bson::DateTime::from_chrono(newest.created_at));
             let last = bson::serialize_to_bson(&LastMessage::from(&newest)).map_err(mongodb::error::Error::custom)?;
             set.insert("last", last);
+            active = Some(newest.created_at);
         }
-        let change = doc! {"$inc": {"position": taken, "messages": taken, "deleted": deleted}, "$set": set};
+        let mut change = doc! {"$inc": {"position": taken, "messages": taken, "deleted": deleted}, "$set": set};
+        if let Some(active) = active {
+            // A message that was on its way at the switch does not move the room back in lists.
+            change.insert("$max", doc! {"updated_at": bson::DateTime::from_chrono(active)});
+        }
         let head = self
             .heads
             .find_one_and_update(doc! {"_id": room.0}, change)
@@ -212,13 +277,11 @@ impl LegacyBackfill {
     }
 }
 
-/// The log contains only the send of a message. Its frame shows a later deletion.
-fn entry(room: RoomId, at: i64, message: &Unnumbered) -> Document {
-    doc! {
-        "_id": {"room": room.0, "at": at},
-        "kind": "sent",
-        "message_id": message.id,
-        "by": message.user_id.0,
-        "event_id": bson::Uuid::new(),
+/// The update that gives a message its position. The head counts a message that is deleted already.
+fn numbering(position: i64, message: &Unnumbered) -> Document {
+    let mut set = doc! {"seq": position};
+    if message.is_deleted {
+        set.insert(DELETION_LOGGED, true);
     }
+    doc! {"q": {"_id": message.id}, "u": {"$set": set}}
 }

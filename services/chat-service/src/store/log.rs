@@ -54,6 +54,13 @@ pub struct Entry {
     pub event: Option<OutboxEvent>,
 }
 
+impl Entry {
+    /// An entry whose event the original has published.
+    pub(super) fn without_event(id: LogPosition, kind: EntryKind, message: ObjectId, by: UserId) -> Self {
+        Self { id, kind, message_id: message, by, event_id: bson::Uuid::new(), reaction: None, event: None }
+    }
+}
+
 /// The summary of a room, which needs no look at its messages.
 #[serde_as]
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -3,6 +3,8 @@
 mod leavers;
 mod legacy;
 mod legacy_backfill;
+mod legacy_deletions;
+mod legacy_marks;
 mod legacy_reads;
 mod log;
 mod membership_log;
@@ -16,6 +18,7 @@ mod snapshots;
 
 pub use leavers::LeavePeriod;
 pub use legacy_backfill::LegacyBackfill;
+pub use legacy_deletions::DELETION_LOGGED;
 pub use log::{Entry, Head, LastMessage, Log, LogPosition};
 pub use membership_log::{MembershipEvent, MembershipLog, MembershipRecord};
 pub use messages::{ListCursor, Messages};

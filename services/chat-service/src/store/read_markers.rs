@@ -14,6 +14,7 @@ use mongodb::{ClientSession, Collection, Database};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::legacy::MARKED;
 use super::outbox_collection::OutboxEvent;
 use super::schema::{MESSAGES, READ_MARKERS, READ_STATUS, READS};
 use crate::domain::{MAX_MEMBERS, MAX_RANGES, Message, MessageType, PositionRange, ReadMarker, Room};
@@ -351,10 +352,10 @@ fn marker_id(room: RoomId, user: UserId) -> Document {
     doc! {"room": room.0, "user": user.0}
 }
 
-/// The upsert of a row in the original's format.
+/// The upsert of a row in the original's format, with the mark of this service.
 fn row(read: &Read, message: ObjectId) -> Document {
     let filter = doc! {"message_id": message.to_hex(), "user_id": read.reader.0};
-    let new = doc! {"room_id": read.room.0, "read_at": bson::DateTime::from_chrono(read.at)};
+    let new = doc! {"room_id": read.room.0, "read_at": bson::DateTime::from_chrono(read.at), MARKED: true};
     doc! {"q": filter, "u": {"$setOnInsert": new}, "upsert": true}
 }
 

@@ -15,7 +15,7 @@ use mongodb::{ClientSession, Collection, Database};
 use super::request::{Command, SendKey, WriteRequest, send_key};
 use crate::domain::{EntryKind, Message, UnlistedReactions};
 use crate::outbox;
-use crate::store::{Entry, HEADS, Head, LOG, LastMessage, LogPosition, MESSAGES, REACTIONS};
+use crate::store::{DELETION_LOGGED, Entry, HEADS, Head, LOG, LastMessage, LogPosition, MESSAGES, REACTIONS};
 
 type Mongo<T> = mongodb::error::Result<T>;
 
@@ -231,7 +231,8 @@ impl Transactions {
         }
         if !changed.is_empty() {
             // In the order of the batch, so that the last of several changes of one message remains.
-            let updates: Vec<Document> = changed.iter().map(|(_, message)| update(message)).collect::<Mongo<_>>()?;
+            let updates: Vec<Document> =
+                changed.iter().map(|(entry, message)| update(entry.kind, message)).collect::<Mongo<_>>()?;
             mongo::update_each(&self.database, Some(&mut *session), MESSAGES, updates).await?;
         }
         if !committed.is_empty() {
@@ -337,8 +338,8 @@ fn number(decided: Decided, positions: &mut HashMap<RoomId, i64>) -> Result<Outc
 }
 
 /// The update of a message to its new state.
-fn update(message: &Message) -> Mongo<Document> {
-    let state = doc! {
+fn update(kind: EntryKind, message: &Message) -> Mongo<Document> {
+    let mut state = doc! {
         "content": &message.content,
         "original_content": &message.original_content,
         "is_edited": message.is_edited,
@@ -349,6 +350,9 @@ fn update(message: &Message) -> Mongo<Document> {
         "updated_at": bson::DateTime::from_chrono(message.updated_at),
         "reactions": to_bson(&message.reactions)?,
     };
+    if kind == EntryKind::Deleted {
+        state.insert(DELETION_LOGGED, true);
+    }
     Ok(doc! {"q": {"_id": message.id}, "u": {"$set": state}})
 }
 

@@ -105,11 +105,15 @@ impl TestApp {
 
     /// Publishes an event of another service.
     pub async fn publish<E: Event>(&self, event: &E, version: u64) {
+        let topic = self.server.platform().config.kafka.topics.of(E::STREAM).to_owned();
+        let payload = encode(Uuid::now_v7(), Some(version), chrono::Utc::now(), event).unwrap().into();
+        self.produce(Record { topic, key: event.key(), payload, headers: Vec::new() }).await;
+    }
+
+    pub async fn produce(&self, record: Record) {
         let config = &self.server.platform().config.kafka;
         let producer = Producer::new(config, &prometheus::Registry::new()).unwrap();
-        let payload = encode(Uuid::now_v7(), Some(version), chrono::Utc::now(), event).unwrap().into();
-        let topic = config.topics.of(E::STREAM).to_owned();
-        producer.send(Record { topic, key: event.key(), payload, headers: Vec::new() }).unwrap().await.unwrap();
+        producer.send(record).unwrap().await.unwrap();
     }
 }
 

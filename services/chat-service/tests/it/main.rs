@@ -14,6 +14,7 @@ mod groups;
 mod large_group;
 mod messages;
 mod model;
+mod original_returns;
 mod permissions;
 mod person;
 mod privacy;

@@ -15,20 +15,20 @@ use crate::person::{all_messages, pluck};
 use crate::process::Process;
 
 const MYSQL: &str = include_str!("../fixtures/original/mysql.sql");
-const MESSAGES: &str = include_str!("../fixtures/original/messages.jsonl");
-const READ: &str = include_str!("../fixtures/original/message_read_status.jsonl");
+pub const MESSAGES: &str = include_str!("../fixtures/original/messages.jsonl");
+pub const READ: &str = include_str!("../fixtures/original/message_read_status.jsonl");
 const INDEXES: &str = include_str!("../fixtures/original/mongo-indexes.json");
 
-fn lines(text: &str) -> Vec<Value> {
+pub fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn documents(values: Vec<Value>) -> Vec<Document> {
+pub fn documents(values: Vec<Value>) -> Vec<Document> {
     values.into_iter().map(|value| serde_json::from_value(value).unwrap()).collect()
 }
 
 /// Starts a service on the original's stores with these messages.
-async fn take_over(messages: Vec<Document>) -> TestApp {
+pub async fn take_over(messages: Vec<Document>) -> TestApp {
     let (space, mysql_url) = original_stores(messages).await;
     TestApp::start_in(space, mysql_url, &[]).await
 }
@@ -63,7 +63,7 @@ fn index_key(field: &Value) -> Option<(String, Bson)> {
 }
 
 /// The original's messages of a room, in the order of the positions that they get.
-fn original_messages(room: i64) -> Vec<Value> {
+pub fn original_messages(room: i64) -> Vec<Value> {
     let mut messages: Vec<Value> = lines(MESSAGES).into_iter().filter(|message| message["room_id"] == room).collect();
     messages.sort_by_key(|message| {
         (message["created_at"]["$date"].to_string(), message["_id"]["$oid"].as_str().unwrap().to_owned())
@@ -79,7 +79,7 @@ fn original_rooms() -> BTreeMap<i64, (i64, i64)> {
 }
 
 /// The number of unread messages by the original's records.
-fn original_unread(reader: i64, room: i64) -> i64 {
+pub fn original_unread(reader: i64, room: i64) -> i64 {
     let read: BTreeSet<String> = lines(READ)
         .into_iter()
         .filter(|row| row["user_id"] == reader)
