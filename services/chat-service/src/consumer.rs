@@ -9,10 +9,14 @@ use engines::kafka::tail::Tail;
 use service::blocks::Blocks;
 use service::clients::user::{UserClient, UserProfile};
 
-use crate::live::{Hub, Subscribers};
+use crate::live::{Hub, RecentEvents, Subscribers};
 use crate::membership::Membership;
 use crate::original::Original;
 use crate::wire::frame;
+
+/// Number of recent live events whose repeats are recognized. A producer repeats a record within seconds, an outbox a page of
+/// records after a crash.
+const RECENT_EVENTS: usize = 4_096;
 
 /// The receivers of events.
 pub struct EventConsumer {
@@ -27,15 +31,16 @@ pub struct EventConsumer {
 impl EventConsumer {
     /// Consumes events until the tail ends.
     pub async fn run(self, mut tail: Tail) {
+        let mut recent = RecentEvents::new(RECENT_EVENTS);
         while let Some(event) = tail.next().await {
-            if let Err(e) = self.receive(&event).await {
+            if let Err(e) = self.receive(&event, &mut recent).await {
                 // Periodic reads of the stores and of user-service replace a lost event.
                 tracing::warn!(error = %e, event_type = event.event_type, "skipping an unreadable event");
             }
         }
     }
 
-    async fn receive(&self, event: &Received) -> Result<()> {
+    async fn receive(&self, event: &Received, recent: &mut RecentEvents) -> Result<()> {
         if self.blocks.receive(event)? {
             return Ok(());
         }
@@ -43,12 +48,17 @@ impl EventConsumer {
             self.users.insert(profile_of(event.decode()?)).await;
         } else if event.is::<UserOnlineStatusChanged>() {
             let change: UserOnlineStatusChanged = event.decode()?;
+            if !recent.insert(event.event_id) {
+                return Ok(());
+            }
             // The blocker's presence is hidden from the blocked user.
             let may_see = |watcher| !self.blocks.has(change.user_id, watcher);
             self.subscribers.send_to_watchers(change.user_id, may_see, || frame::presence(&change, event.timestamp));
         } else if event.is::<FriendRequestSent>() {
             let sent: FriendRequestSent = event.decode()?;
-            self.subscribers.send(sent.addressee_id, || frame::friend_request(&sent));
+            if recent.insert(event.event_id) {
+                self.subscribers.send(sent.addressee_id, || frame::friend_request(&sent));
+            }
         } else if event.is::<ChatRoomCreated>() || event.is::<MemberAdded>() || event.is::<MemberLeft>() {
             self.membership.wake();
         } else if let Some(room) = self.hub.receive(event)? {

@@ -1,6 +1,6 @@
 //! The feed of one room: its window and the mailboxes of its subscribers.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::history::History;
 use super::mailbox::Mailbox;
+use super::recent_events::RecentEvents;
 use super::window::Window;
 use crate::wire::Frame;
 
@@ -40,7 +41,7 @@ pub struct Feed {
     /// The mailboxes of the subscribers, by their ids.
     mailboxes: Mutex<HashMap<u64, Arc<Mailbox>>>,
     /// The ids of recent events without a position.
-    recent: Mutex<VecDeque<Uuid>>,
+    recent: Mutex<RecentEvents>,
     delays: Histogram,
     history: History,
     feeds: Weak<Feeds>,
@@ -64,7 +65,7 @@ impl Feeds {
             started: OnceCell::new(),
             repairing: AtomicBool::new(false),
             mailboxes: Mutex::default(),
-            recent: Mutex::default(),
+            recent: Mutex::new(RecentEvents::new(RECENT_EVENTS)),
             delays: delays.clone(),
             history: history.clone(),
             feeds: Arc::downgrade(self),
@@ -109,14 +110,8 @@ impl Feed {
     /// The lock on the recent ids is held until the event is in the mailboxes, so that a later event cannot overtake it.
     pub fn broadcast(&self, event_id: Option<Uuid>, event: impl FnOnce() -> Event) {
         let mut recent = self.recent.lock();
-        if let Some(id) = event_id {
-            if recent.contains(&id) {
-                return;
-            }
-            recent.push_back(id);
-            if recent.len() > RECENT_EVENTS {
-                recent.pop_front();
-            }
+        if !recent.insert(event_id) {
+            return;
         }
         let event = event();
         self.mailboxes.lock().values().for_each(|mailbox| mailbox.push(Some(self.room), event.clone()));

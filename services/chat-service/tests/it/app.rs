@@ -105,8 +105,13 @@ impl TestApp {
 
     /// Publishes an event of another service.
     pub async fn publish<E: Event>(&self, event: &E, version: u64) {
+        self.publish_as(Uuid::now_v7(), event, version).await;
+    }
+
+    /// Publishes an event of another service with this id.
+    pub async fn publish_as<E: Event>(&self, event_id: Uuid, event: &E, version: u64) {
         let topic = self.server.platform().config.kafka.topics.of(E::STREAM).to_owned();
-        let payload = encode(Uuid::now_v7(), Some(version), chrono::Utc::now(), event).unwrap().into();
+        let payload = encode(event_id, Some(version), chrono::Utc::now(), event).unwrap().into();
         self.produce(Record { topic, key: event.key(), payload, headers: Vec::new() }).await;
     }
 
