@@ -3,6 +3,9 @@
 //! A sign of life at any service sets the key `user:online:{id}` with a time to live and the user's entry in the sorted
 //! set `presence:due`, whose score is the time, in milliseconds since 1970, at which the key expires. User-service
 //! sweeps the set each second: an entry that is due and has no key is a user who went offline.
+//!
+//! The sorted set `presence:sessions:{id}` has the sessions of the user with a sign of life, with the same time by the clock
+//! of Redis. A logout sets the user offline only if no other session is left in it.
 
 mod due;
 
@@ -19,23 +22,42 @@ use crate::redis::Redis;
 
 pub use due::Due;
 
-/// The shortest time between two writes for a user, however many requests there are.
+/// The shortest time between two writes for a session, however many requests there are.
 const WRITE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Users whose last write is remembered. An entry takes about 100 bytes.
+/// Sessions whose last write is remembered. An entry takes about 150 bytes.
 const MAX_REMEMBERED: u64 = 100_000;
 
 /// Removes the entry of a user unless a sign of life has moved it.
 const REMOVE_UNMOVED: &str =
     "if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('ZREM', KEYS[1], ARGV[1]) end";
 
+/// Records a session until the time to live of a key has passed, and drops those that have expired.
+const RECORD_SESSION: &str = "
+    local time = redis.call('TIME')
+    local now = time[1] * 1000 + math.floor(time[2] / 1000)
+    redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+    redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])";
+
+/// Drops a session. Removes the key and the entry of the user if no other session has shown a sign of life.
+const END_SESSION: &str = "
+    local time = redis.call('TIME')
+    redis.call('ZREM', KEYS[3], ARGV[1])
+    redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', time[1] * 1000 + math.floor(time[2] / 1000))
+    if redis.call('ZCARD', KEYS[3]) > 0 then return 0 end
+    redis.call('DEL', KEYS[1])
+    redis.call('ZREM', KEYS[2], ARGV[2])
+    return 1";
+
 /// The commands of presence. Clones share the memory of the last writes.
 #[derive(Clone)]
 pub struct Presence {
     redis: Redis,
     ttl: Duration,
-    written: Cache<UserId, Arc<()>>,
+    written: Cache<Arc<str>, Arc<()>>,
     remove_unmoved: Script,
+    end_session: Script,
 }
 
 impl Presence {
@@ -48,38 +70,40 @@ impl Presence {
             ttl,
             written: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(interval).build(),
             remove_unmoved: Script::new(REMOVE_UNMOVED),
+            end_session: Script::new(END_SESSION),
         }
     }
 
-    /// Records a sign of life in the background, at most once in 15 s.
-    pub async fn touch(&self, user: UserId) {
-        if self.written.get(&user).await.is_some() {
+    /// Records a sign of life of a session in the background, at most once in 15 s.
+    pub async fn touch(&self, user: UserId, session: &Arc<str>) {
+        if self.written.get(session).await.is_some() {
             return;
         }
-        let entry = self.written.entry(user).or_insert_with(async { Arc::new(()) }).await;
+        let entry = self.written.entry_by_ref(session).or_insert_with(async { Arc::new(()) }).await;
         if entry.is_fresh() {
-            tokio::spawn(self.clone().write_unless_cleared(user, entry.into_value()));
+            tokio::spawn(self.clone().write_unless_ended(user, session.clone(), entry.into_value()));
         }
     }
 
     /// A logout may come between a request and its write. Then nothing is written.
-    async fn write_unless_cleared(self, user: UserId, mark: Arc<()>) {
-        if !self.written.get(&user).await.is_some_and(|now| Arc::ptr_eq(&now, &mark)) {
+    async fn write_unless_ended(self, user: UserId, session: Arc<str>, mark: Arc<()>) {
+        if !self.written.get(&session).await.is_some_and(|now| Arc::ptr_eq(&now, &mark)) {
             return;
         }
-        if let Err(e) = self.write(user).await {
+        if let Err(e) = self.write(user, Some(&session)).await {
             tracing::debug!(error = %e, "presence not written");
         }
     }
 
-    /// Sets a user online now. The key's life is never shortened, because the original's keys live for an hour.
+    /// Sets a user online now, by a sign of life of the session if there is one already. The key's life is never shortened,
+    /// because the original's keys live for an hour.
     ///
     /// # Errors
     /// Returns an unavailable error if Redis does not answer.
-    pub async fn write(&self, user: UserId) -> Result<()> {
+    pub async fn write(&self, user: UserId, session: Option<&str>) -> Result<()> {
         let (key, ttl) = (self.key(user), self.ttl.as_secs() as i64);
-        redis::pipe()
-            .cmd("SET")
+        let mut pipe = redis::pipe();
+        pipe.cmd("SET")
             .arg(&key)
             .arg("1")
             .arg("EX")
@@ -94,26 +118,24 @@ impl Presence {
             .arg("GT")
             .arg(Utc::now().timestamp_millis() + self.ttl_ms())
             .arg(user.0)
-            .ignore()
-            .query_async::<()>(&mut self.redis.connection())
-            .await?;
-        Ok(())
+            .ignore();
+        if let Some(session) = session {
+            let record = pipe.cmd("EVAL").arg(RECORD_SESSION).arg(1).arg(self.sessions_key(user));
+            record.arg(session).arg(self.ttl_ms()).ignore();
+        }
+        Ok(pipe.query_async(&mut self.redis.connection()).await?)
     }
 
-    /// Sets a user offline at once. The next sign of life is written whenever it comes.
+    /// Ends a session. Sets the user offline at once, and returns true, unless another session has shown a sign of life
+    /// within the time to live of a key.
     ///
     /// # Errors
     /// Returns an unavailable error if Redis does not answer.
-    pub async fn clear(&self, user: UserId) -> Result<()> {
-        self.written.invalidate(&user).await;
-        redis::pipe()
-            .del(self.key(user))
-            .ignore()
-            .zrem(self.due_key(), user.0)
-            .ignore()
-            .query_async::<()>(&mut self.redis.connection())
-            .await?;
-        Ok(())
+    pub async fn end_session(&self, user: UserId, session: &str) -> Result<bool> {
+        self.written.invalidate(session).await;
+        let mut end = self.end_session.key(self.key(user));
+        end.key(self.due_key()).key(self.sessions_key(user)).arg(session).arg(user.0);
+        Ok(end.invoke_async(&mut self.redis.connection()).await?)
     }
 
     /// Whether each of these users is online, in their order, in one round trip.
@@ -144,6 +166,10 @@ impl Presence {
 
     fn due_key(&self) -> String {
         self.redis.key(format_args!("presence:due"))
+    }
+
+    fn sessions_key(&self, user: UserId) -> String {
+        self.redis.key(format_args!("presence:sessions:{user}"))
     }
 
     fn ttl_ms(&self) -> i64 {

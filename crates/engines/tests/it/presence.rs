@@ -18,7 +18,7 @@ fn presence(ttl: Duration) -> Presence {
 async fn a_user_without_a_sign_of_life_expires_and_is_removed() {
     let presence = presence(Duration::from_secs(1));
     let (ann, bob) = (UserId(1), UserId(2));
-    presence.write(ann).await.unwrap();
+    presence.write(ann, None).await.unwrap();
     assert_eq!(presence.try_online(&[bob, ann]).await.unwrap(), [false, true]);
     assert_eq!(presence.seen_within(Duration::from_secs(60)).await.unwrap(), [ann]);
     assert_eq!(presence.count_online().await.unwrap(), 1);
@@ -37,11 +37,11 @@ async fn a_user_without_a_sign_of_life_expires_and_is_removed() {
 async fn an_entry_that_a_sign_of_life_has_moved_is_not_removed() {
     let presence = presence(Duration::from_secs(1));
     let ann = UserId(1);
-    presence.write(ann).await.unwrap();
+    presence.write(ann, None).await.unwrap();
     until("a due entry", || async { !presence.due(10).await.unwrap().is_empty() }).await;
     let due = presence.due(10).await.unwrap();
 
-    presence.write(ann).await.unwrap();
+    presence.write(ann, None).await.unwrap();
     presence.remove(&due).await.unwrap();
 
     assert_eq!(presence.count_online().await.unwrap(), 1);
@@ -53,6 +53,39 @@ async fn a_new_redis_is_reported_once() {
     assert_eq!([presence.is_redis_new().await.unwrap(), presence.is_redis_new().await.unwrap()], [true, false]);
     presence.expect_signs_of_life(&[UserId(1)]).await.unwrap();
     assert_eq!(presence.count_online().await.unwrap(), 1);
-    presence.clear(UserId(1)).await.unwrap();
+    assert!(presence.end_session(UserId(1), "of no sign of life").await.unwrap());
     assert_eq!(presence.count_online().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn presence_ends_with_the_last_session_that_shows_signs_of_life() {
+    let presence = presence(Duration::from_secs(2));
+    let (ann, phone, laptop, lost) = (UserId(1), "phone".into(), "laptop".into(), "lost".into());
+    let recorded = async |session: &std::sync::Arc<str>| {
+        presence.write(ann, Some(session)).await.unwrap();
+    };
+    recorded(&lost).await;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    recorded(&phone).await;
+    recorded(&laptop).await;
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+
+    assert!(!presence.end_session(ann, &phone).await.unwrap());
+    assert_eq!(presence.try_online(&[ann]).await.unwrap(), [true]);
+    assert!(presence.end_session(ann, &laptop).await.unwrap(), "the lost device shows no sign of life");
+    assert_eq!(presence.try_online(&[ann]).await.unwrap(), [false]);
+    assert_eq!(presence.count_online().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn each_session_of_a_user_is_recorded_within_the_interval_of_another() {
+    let presence = presence(Duration::from_secs(60));
+    let (ann, phone, laptop) = (UserId(1), "phone".into(), "laptop".into());
+    presence.touch(ann, &phone).await;
+    until("a written key", || async { presence.try_online(&[ann]).await.unwrap() == [true] }).await;
+    presence.touch(ann, &laptop).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+
+    assert!(!presence.end_session(ann, &phone).await.unwrap());
+    assert!(presence.end_session(ann, &laptop).await.unwrap());
 }

@@ -106,7 +106,7 @@ impl Auth {
         tracing::Span::current()
             .record("user_id", user.id.0)
             .record("user", tracing::field::display(format_args!("user_id={}", user.id)));
-        self.0.presence.touch(user.id).await;
+        self.0.presence.touch(user.id, &user.session).await;
         Ok(user)
     }
 

@@ -133,8 +133,8 @@ impl Subscribers {
 
     async fn check_sessions(&self, auth: &Auth, presence: &Presence) -> Result<()> {
         let open = self.registry.lock().sessions();
-        for (user, ..) in &open {
-            presence.touch(*user).await;
+        for (user, session, _) in &open {
+            presence.touch(*user, session).await;
         }
         let sessions: Vec<(&str, UserId)> = open.iter().map(|(user, session, _)| (&**session, *user)).collect();
         let revoked = auth.revocations().fetch(&sessions).await?;

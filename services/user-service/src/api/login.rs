@@ -175,7 +175,7 @@ async fn refresh(
     let refused = Err(Error::unauthenticated("Invalid refresh token"));
     match app.sessions.refresh(&holder, token, &client).await? {
         RefreshOutcome::Rotated(grant) => {
-            app.presence.touch(grant.user).await;
+            app.presence.touch(grant.user, &grant.sid.to_string().into()).await;
             return issue(&app, grant);
         }
         RefreshOutcome::Reused(sid) => {
@@ -247,10 +247,11 @@ async fn open_session(
     for _ in 0..PASSWORD_ATTEMPTS {
         let account = authenticate(app, client, given, progress).await?;
         // Before the session is opened: a presence sweep in between must find the key, or it marks the user offline.
-        if let Err(e) = app.presence.write(account.id).await {
+        if let Err(e) = app.presence.write(account.id, None).await {
             tracing::warn!(error = %e, "the presence key was not written at a login");
         }
         if let Some(grant) = app.sessions.open(&account, client).await? {
+            app.presence.touch(account.id, &grant.sid.to_string().into()).await;
             app.publish_revocations(&grant.ended).await;
             return Ok(grant);
         }

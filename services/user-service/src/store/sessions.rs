@@ -157,7 +157,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Revokes the caller's session and marks the user offline until another session shows a sign of life.
+    /// Revokes the caller's session, and marks the user offline unless another session shows signs of life.
     ///
     /// # Errors
     /// Returns a not-found error if the account does not exist.
@@ -170,10 +170,13 @@ impl Sessions {
         }
         // Under the lock of the row, which the presence sweep also takes: otherwise the sweep could read the key before
         // it is deleted and mark the user online again.
-        if let Err(e) = self.presence.clear(me.id).await {
+        let offline = self.presence.end_session(me.id, &me.session).await.unwrap_or_else(|e| {
             tracing::warn!(error = %e, "the presence key was not deleted at a logout, it expires");
+            false
+        });
+        if offline {
+            online_status::set_offline(&mut tx, &self.outbox, &[(me.id, Utc::now())]).await?;
         }
-        online_status::set_offline(&mut tx, &self.outbox, &[(me.id, Utc::now())]).await?;
         tx.commit().await?;
         self.outbox.wake();
         Ok(())

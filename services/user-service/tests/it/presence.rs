@@ -17,9 +17,12 @@ async fn is_online(person: &Person, of: i64) -> bool {
 async fn a_login_and_a_logout_publish_one_event_each() {
     let app = TestApp::start_with_events(&[]).await;
     let (bob, ann) = (app.person("bob").await, app.person("ann").await);
-    app.log_in("ann").await;
+    let other_device = app.log_in("ann").await;
     assert!(is_online(&bob, ann.id).await);
 
+    other_device.client.post("/auth/logout", Value::Null).await.expect(200);
+    // A request between the login of the person and this logout was a sign of life.
+    assert!(is_online(&bob, ann.id).await, "another device shows signs of life");
     ann.client.post("/auth/logout", Value::Null).await.expect(200);
 
     assert!(!is_online(&bob, ann.id).await);
