@@ -194,6 +194,10 @@ const listEvents = {
   },
   friend_request: () => inBackground(loadFriends()),
   chat_room_created: ({ room_id }) => inBackground(Promise.all([loadRoom(room_id), loadFriends()])),
+  chat_room_left({ room_id }) {
+    state.rooms.delete(room_id);
+    state.typing.delete(room_id);
+  },
 };
 
 /** Ignores a failure, because the lists are loaded again when the stream reconnects. */

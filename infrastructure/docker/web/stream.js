@@ -11,7 +11,7 @@ const WAKE_CHECK_MS = 20_000;
 const SLEEP_THRESHOLD_MS = 120_000;
 
 const EVENTS = ['connected', 'resync', 'new_message', 'message_edited', 'message_deleted', 'reaction_changed',
-  'messages_read', 'typing', 'presence', 'friend_request', 'chat_room_created'];
+  'messages_read', 'typing', 'presence', 'friend_request', 'chat_room_created', 'chat_room_left'];
 
 /**
  * Keeps the stream open until the returned function is called. `onEvent(name, data)` receives every event,

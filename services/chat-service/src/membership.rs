@@ -161,7 +161,7 @@ impl Membership {
                         waiting.insert(record.room);
                         return false;
                     }
-                    position => self.change_roster(record.room, change, position.unwrap_or(0)),
+                    position => self.change_roster(record, change, position.unwrap_or(0)),
                 }
             }
         }
@@ -180,14 +180,14 @@ impl Membership {
         }
     }
 
-    fn change_roster(&self, room: RoomId, change: &RosterChange, position: i64) {
-        let membership = if change.joined {
-            MembershipChange::Joined { after: position - 1, created: None }
-        } else {
-            MembershipChange::Left
-        };
+    fn change_roster(&self, record: &MembershipRecord, change: &RosterChange, position: i64) {
         for user in &change.users {
-            self.shared.subscribers.set_membership(*user, room, &membership);
+            let membership = if change.joined {
+                MembershipChange::Joined { after: position - 1, created: None }
+            } else {
+                MembershipChange::Left(frame::chat_room_left(record.room, *user, record.by, record.at))
+            };
+            self.shared.subscribers.set_membership(*user, record.room, &membership);
         }
     }
 

@@ -136,8 +136,9 @@ async fn room(
 /// Stream the events of all rooms of the caller.
 ///
 /// The events are those of the rooms' own streams, in order within each room. The ids are opaque and valid for 7 days. A room
-/// that the caller joins starts at the join, and a room that the caller leaves ends. `chat_room_created`, `presence` of users who
-/// share a direct room with the caller, and `friend_request` have no id.
+/// that the caller joins starts at the join. `chat_room_left` tells a caller who leaves a room or is removed from it, and no event
+/// of the room follows. `chat_room_created`, `chat_room_left`, `presence` of users who share a direct room with the caller, and
+/// `friend_request` have no id.
 #[utoipa::path(
     get,
     operation_id = "listen_to_all_rooms",

@@ -80,9 +80,10 @@ impl AllRoomsReader {
             loop {
                 let Notifications { memberships, advanced, events } = self.subscription.take();
                 for (room, change) in memberships {
-                    let created = self.apply(room, change).await?;
-                    if let Some(created) = created.filter(|_| !self.subscription.has_left(room)) {
-                        yield created;
+                    let announcement = self.apply(room, change).await?;
+                    // A leave since then is announced by the next `take`.
+                    if let Some(announcement) = announcement.filter(|_| !self.subscription.has_left(room)) {
+                        yield announcement;
                     }
                 }
                 self.ready.extend(advanced);
@@ -93,22 +94,27 @@ impl AllRoomsReader {
                     };
                     if !frames.is_empty() {
                         self.ready.insert(room);
+                        self.cursor.prepare().await?;
                     }
                     for frame in frames {
-                        // The client may have left the room while it read the previous event.
+                        // The client may have left the room while it read the previous event, or while the cursor was
+                        // stored. Nothing waits between this check and the event.
                         if self.subscription.has_left(room) {
                             // A return before the next `take` starts after the last frame that was sent.
                             self.rooms.remove(&room);
                             break;
                         }
                         if self.is_visible(room, &frame) {
-                            let id = self.cursor.advance(room, frame.position).await?;
+                            let id = self.cursor.advance(room, frame.position);
                             yield frame.event.clone().id(id);
                         }
                     }
                 }
                 for (room, event) in events {
-                    if !room.is_some_and(|room| self.subscription.has_left(room)) {
+                    // Events that arrived after a leave are still in the mailbox.
+                    let of_member =
+                        |room: RoomId| self.rooms.contains_key(&room) && !self.subscription.has_left(room);
+                    if room.is_none_or(of_member) {
                         yield event;
                     }
                 }
@@ -119,12 +125,12 @@ impl AllRoomsReader {
         }
     }
 
-    /// Adds or removes a room. Returns the event that announces a new room.
+    /// Adds or removes a room. Returns the event that announces a new room or the end of a membership.
     async fn apply(&mut self, room: RoomId, change: MembershipChange) -> Result<Option<Event>> {
         match change {
-            MembershipChange::Left => {
+            MembershipChange::Left(left) => {
                 self.rooms.remove(&room);
-                Ok(None)
+                Ok(Some(left))
             }
             MembershipChange::Joined { .. } if self.rooms.contains_key(&room) => Ok(None),
             MembershipChange::Joined { after, created } => {

@@ -49,20 +49,26 @@ impl Cursor {
         self.since_snapshot.0.get(&room).or_else(|| self.at_snapshot.0.get(&room)).copied()
     }
 
-    /// Advances in a room. Returns the id of the new cursor.
-    pub async fn advance(&mut self, room: RoomId, position: i64) -> Result<String> {
-        self.since_snapshot.0.insert(room, position);
-        let mut since = self.since_snapshot.encode();
-        if since.len() > Positions::MAX_INLINE_BYTES {
-            since.clear();
-            self.at_snapshot.0.append(&mut self.since_snapshot.0);
-            self.snapshot = self.snapshots.insert(self.user, &self.at_snapshot).await?;
+    /// Makes the id short enough to advance in one more room, and renews the snapshot now and then.
+    pub async fn prepare(&mut self) -> Result<()> {
+        let longest = Positions::MAX_INLINE_BYTES - Positions::MAX_ROOM_BYTES;
+        if self.since_snapshot.encode().len() > longest {
+            let positions = Positions(self.positions());
+            self.snapshot = self.snapshots.insert(self.user, &positions).await?;
+            (self.at_snapshot, self.since_snapshot) = (positions, Positions::default());
             self.renewed = Instant::now();
         } else if self.renewed.elapsed() > RENEW_INTERVAL {
             self.snapshots.renew(self.snapshot).await?;
             self.renewed = Instant::now();
         }
-        Ok(encode(self.snapshot, &since))
+        Ok(())
+    }
+
+    /// Advances in a room, after [`prepare`](Self::prepare). Returns the id of the new cursor. Does not wait, so that a
+    /// check before the call still holds after it.
+    pub fn advance(&mut self, room: RoomId, position: i64) -> String {
+        self.since_snapshot.0.insert(room, position);
+        self.id()
     }
 
     pub fn id(&self) -> String {

@@ -23,8 +23,8 @@ pub enum MembershipChange {
     /// The reader is a member. A stream without the room sends `created`, if there is one, and then the room's entries after
     /// the position.
     Joined { after: i64, created: Option<Event> },
-    /// The reader is no longer a member.
-    Left,
+    /// The reader is no longer a member. An all-rooms stream sends this event, and then nothing of the room.
+    Left(Event),
 }
 
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Mailbox {
     pub fn set_membership(&self, room: RoomId, change: MembershipChange) {
         if self.scope == Scope::AllRooms || self.scope == Scope::Room(room) {
             let mut pending = self.pending.lock();
-            if matches!(change, MembershipChange::Left) {
+            if matches!(change, MembershipChange::Left(_)) {
                 pending.events.retain(|(of, _)| *of != Some(room));
             }
             pending.memberships.insert(room, change);
@@ -74,7 +74,7 @@ impl Mailbox {
 
     /// Whether the reader has left a room since the last [`take`](Self::take).
     pub fn has_left(&self, room: RoomId) -> bool {
-        matches!(self.pending.lock().memberships.get(&room), Some(MembershipChange::Left))
+        matches!(self.pending.lock().memberships.get(&room), Some(MembershipChange::Left(_)))
     }
 
     /// Adds an event that is never stored, with the room that it is about.
@@ -104,12 +104,16 @@ impl Mailbox {
 mod tests {
     use super::*;
 
+    fn left() -> MembershipChange {
+        MembershipChange::Left(Event::default())
+    }
+
     #[test]
     fn a_stream_without_a_reader_holds_a_bounded_number_of_notifications() {
         let mailbox = Mailbox::new(1, UserId(1), Scope::AllRooms);
         for n in 0..10_000 {
             mailbox.notify(RoomId(n % 5));
-            mailbox.set_membership(RoomId(n % 5), MembershipChange::Left);
+            mailbox.set_membership(RoomId(n % 5), left());
             mailbox.push(None, Event::default());
         }
         let pending = mailbox.take();
@@ -124,7 +128,7 @@ mod tests {
         }
         assert!(!mailbox.has_left(RoomId(7)));
 
-        mailbox.set_membership(RoomId(7), MembershipChange::Left);
+        mailbox.set_membership(RoomId(7), left());
 
         assert!(mailbox.has_left(RoomId(7)) && !mailbox.has_left(RoomId(8)));
         let rooms: Vec<_> = mailbox.take().events.into_iter().map(|(room, _)| room).collect();
@@ -135,7 +139,7 @@ mod tests {
     #[test]
     fn the_stream_of_a_room_ignores_changes_of_other_rooms() {
         let mailbox = Mailbox::new(1, UserId(1), Scope::Room(RoomId(7)));
-        mailbox.set_membership(RoomId(8), MembershipChange::Left);
+        mailbox.set_membership(RoomId(8), left());
         assert!(mailbox.take().memberships.is_empty());
     }
 }

@@ -9,10 +9,13 @@ use super::hub::Hub;
 use super::mailbox::MembershipChange;
 use super::room_subscription::RoomSubscription;
 use super::subscribers::Subscription;
+use crate::wire::Frame;
 
 pub struct RoomReader {
     subscription: Subscription,
     room: RoomSubscription,
+    /// The room's position at the start, when the reader was a member.
+    live_from: i64,
     /// The client's id is not a position of the room. The reader starts at the live edge.
     pub needs_resync: bool,
 }
@@ -27,12 +30,13 @@ impl RoomReader {
     ) -> Result<Self> {
         let started = RoomSubscription::start(hub, &[room], &subscription).await?.pop();
         let mut room = started.ok_or_else(|| Error::internal("the hub returned no feed"))?;
-        let Some(id) = last_event_id else { return Ok(Self { subscription, room, needs_resync: false }) };
+        let live_from = room.position();
+        let Some(id) = last_event_id else { return Ok(Self { subscription, room, live_from, needs_resync: false }) };
         let position = existing_position(hub, &room, id).await?;
         if let Some(position) = position {
             room.seek(position);
         }
-        Ok(Self { subscription, room, needs_resync: position.is_none() })
+        Ok(Self { subscription, room, live_from, needs_resync: position.is_none() })
     }
 
     pub fn position(&self) -> i64 {
@@ -45,14 +49,18 @@ impl RoomReader {
         async_stream::try_stream! {
             'membership: loop {
                 let pending = self.subscription.take();
-                if matches!(pending.memberships.get(&room), Some(MembershipChange::Left)) {
+                if matches!(pending.memberships.get(&room), Some(MembershipChange::Left(_))) {
                     break 'membership;
                 }
                 let frames = self.room.next().await?;
-                let logged = frames.iter().map(|frame| frame.event.clone().id(frame.position.to_string()));
-                let others = pending.events.into_iter().map(|(_, event)| event);
-                for event in logged.chain(others) {
+                for frame in &frames {
                     // The client may have left the room while it read the previous event.
+                    if self.subscription.has_left(room) || self.is_leave_of_reader(frame) {
+                        break 'membership;
+                    }
+                    yield frame.event.clone().id(frame.position.to_string());
+                }
+                for (_, event) in pending.events {
                     if self.subscription.has_left(room) {
                         break 'membership;
                     }
@@ -63,6 +71,15 @@ impl RoomReader {
                 }
             }
         }
+    }
+}
+
+impl RoomReader {
+    /// Whether a frame announces that the reader, a member at the start, left since. The system message of a leave is written
+    /// after the membership has ended.
+    fn is_leave_of_reader(&self, frame: &Frame) -> bool {
+        let joined = frame.roster_change.as_ref().and_then(|change| change.joined(self.subscription.user));
+        frame.position > self.live_from && joined == Some(false)
     }
 }
 

@@ -14,6 +14,9 @@ impl Positions {
     /// an id, and four characters for three bytes, the id stays below 1 KB.
     pub const MAX_INLINE_BYTES: usize = 700;
 
+    /// The greatest number of bytes that one more room adds: two integers, and a longer distance to the room after it.
+    pub const MAX_ROOM_BYTES: usize = 2 * MAX_VARINT_BYTES;
+
     /// Encodes each room as two variable-length integers: the distance to the room before it, and the position.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(6 * self.0.len());

@@ -139,6 +139,11 @@ pub fn chat_room_created(room: RoomId, direct: bool, creator: UserId, members: &
     )
 }
 
+/// The reader is no longer a member of the room: they left, or `by` removed them.
+pub fn chat_room_left(room: RoomId, user: UserId, by: UserId, at: DateTime<Utc>) -> Event {
+    json("chat_room_left", &serde_json::json!({"room_id": room, "user_id": user, "by": by, "timestamp": at}))
+}
+
 /// A member is typing.
 pub fn typing(room: RoomId, user: UserId, username: &str) -> Event {
     json("typing", &serde_json::json!({"room_id": room, "user_id": user, "username": username}))

@@ -8,6 +8,7 @@ use common::events::user::UserOnlineStatusChanged;
 use common::id::UserId;
 use serde_json::{Value, json};
 use testkit::{Event, SLACK, Sse, eventually};
+use uuid::Uuid;
 
 use crate::app::TestApp;
 use crate::person::{Person, message_path, repeat_until};
@@ -241,7 +242,12 @@ async fn a_room_starts_at_the_joining_of_the_user_and_ends_at_the_leaving() {
     ann.removes(group, 2).await.expect(200);
     ann.sends(group, "without bob").await;
     for stream in [&mut local, &mut remote, &mut reconnected] {
-        assert!(is_quiet(stream).await);
+        let left = stream.next().await;
+        assert_eq!(left.name, "chat_room_left");
+        let expected = json!({"room_id": group, "user_id": 2, "by": 1, "timestamp": left.data["timestamp"]});
+        assert_eq!(left.data, expected);
+        assert!(left.data["timestamp"].as_str().unwrap().ends_with('Z'));
+        assert!(is_quiet(stream).await, "nothing of the room follows");
     }
     let (mut after_removal, _) = subscribe(&bob, Some(&cursor)).await;
     assert!(is_quiet(&mut after_removal).await, "a former member receives nothing, whatever the cursor");
@@ -305,6 +311,71 @@ async fn presence_and_friend_requests_reach_the_users_whom_they_concern() {
     assert_eq!(stream_of_eve.next_named("chat_room_created").await.data["room_id"], direct);
     app.publish(&offline, 3).await;
     assert_eq!(stream_of_eve.next_named("presence").await.data["user_id"], 2, "a new direct room shows presence");
+}
+
+#[tokio::test]
+async fn a_live_event_that_is_delivered_twice_is_sent_once() {
+    let app = TestApp::start().await;
+    app.space.create_topics().await;
+    let (ann, ..) = app.direct_room().await;
+    let (mut stream, _) = subscribe(&ann, None).await;
+    let request = |friendship_id| FriendRequestSent {
+        friendship_id,
+        requester_id: UserId(3),
+        requester_name: "person_3".to_owned(),
+        addressee_id: UserId(1),
+        addressee_name: "person_1".to_owned(),
+    };
+    let presence = UserOnlineStatusChanged { user_id: UserId(2), is_online: true };
+    let ready = async || app.publish(&request(1), 1).await;
+    repeat_until(&mut stream, ready, |event| event.name == "friend_request").await;
+
+    let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
+    for _ in 0..2 {
+        app.publish_as(first, &request(2), 2).await;
+        app.publish_as(second, &presence, 3).await;
+    }
+    app.publish(&UserOnlineStatusChanged { is_online: false, ..presence }, 4).await;
+    app.publish(&request(3), 5).await;
+
+    let (mut requests, mut presences) = (Vec::new(), Vec::new());
+    while requests.last() != Some(&json!(3)) || presences.last() != Some(&json!(false)) {
+        let Event { name, data, .. } = stream.next().await;
+        match name.as_str() {
+            "friend_request" => requests.push(data["friendship_id"].clone()),
+            _ => presences.push(data["is_online"].clone()),
+        }
+    }
+    requests.retain(|id| *id != 1);
+    assert_eq!((requests, presences), (vec![json!(2), json!(3)], vec![json!(true), json!(false)]));
+}
+
+#[tokio::test]
+async fn all_streams_of_a_user_who_leaves_are_told_and_those_of_the_others_are_not() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person(1), app.person(2));
+    let group = ann.group_with(&[2, 3]).await;
+    let (mut tab, _) = subscribe(&bob, None).await;
+    let (mut other_tab, _) = subscribe(&bob, None).await;
+    let (mut stream_of_ann, _) = subscribe(&ann, None).await;
+    let mut room_of_bob = bob.subscribes(group, None).await;
+
+    bob.removes(group, 2).await.expect(200);
+    for n in 0..20 {
+        ann.client.post(&format!("/messages/{group}/typing"), json!({})).await;
+        ann.sends(group, &n.to_string()).await;
+    }
+
+    for stream in [&mut tab, &mut other_tab] {
+        let left = stream.next().await;
+        assert_eq!(
+            (left.name.as_str(), &left.data["user_id"], &left.data["by"]),
+            ("chat_room_left", &json!(2), &json!(2))
+        );
+        assert!(is_quiet(stream).await);
+    }
+    assert_eq!(new_messages(&mut stream_of_ann, 21).await.0[0].1, "person_2 left");
+    assert!(room_of_bob.try_next().await.is_none(), "the stream of the room ends without an event");
 }
 
 #[tokio::test]
