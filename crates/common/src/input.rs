@@ -16,6 +16,14 @@ use crate::text::is_blank;
 /// list of wrong items has more.
 pub const MAX_REPORTED: usize = 50;
 
+/// A larger body is rejected with 413, by the gateway and by the services. The largest legitimate body, 1,000 ids of
+/// messages, has 28 KB.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// The size up to which the rest of a body that is too large is read and discarded, so that a client that sends all of it
+/// before it reads finds the answer. The connection of a longer one is closed.
+pub const MAX_DISCARDED_BYTES: usize = 1024 * 1024;
+
 /// A body or a query that a handler accepts.
 pub trait Input: Deserr<Invalid> {
     /// Names that older clients send, as (old, current). The current name wins where both are sent.

@@ -16,5 +16,6 @@ pub mod id;
 pub mod input;
 pub mod jwt;
 pub mod network;
+pub mod request_id;
 pub mod text;
 pub mod time;

@@ -54,12 +54,12 @@ async fn drip(to: SocketAddr, start: &str, byte: &[u8]) -> (String, Duration) {
 }
 
 /// The status and the JSON body of an answer.
-fn parsed(answer: &str) -> (&str, Value) {
+pub(super) fn parsed(answer: &str) -> (&str, Value) {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
     (head.split(' ').nth(1).unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
-async fn exchange(to: SocketAddr, request: &str) -> String {
+pub(super) async fn exchange(to: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(to).await.unwrap();
     // The server may answer and close before it has read everything.
     let _ = stream.write_all(request.as_bytes()).await;
@@ -248,4 +248,23 @@ async fn answers_over_https_tell_browsers_to_stay_with_https() {
     assert!(!exchange(start_with(&[]).await, request).await.contains(hsts), "the client is no trusted proxy");
     let plain = request.replace("https", "http");
     assert!(!exchange(start_with(&[("TRUSTED_PROXIES", "127.0.0.1")]).await, &plain).await.contains(hsts));
+}
+
+#[tokio::test]
+async fn a_request_names_exactly_one_host() {
+    let to = start_with(&[]).await;
+    let get = |version: &str, hosts: &str| format!("GET /users/1 {version}\r\nconnection: close\r\n{hosts}\r\n");
+    for (version, hosts, status) in [
+        ("HTTP/1.1", "host: x\r\n", "200"),
+        ("HTTP/1.1", "", "400"),
+        ("HTTP/1.1", "host: x\r\nhost: x\r\n", "400"),
+        ("HTTP/1.1", "host: x\r\nhost: y\r\n", "400"),
+        ("HTTP/1.0", "", "200"),
+        ("HTTP/1.0", "host: x\r\nhost: x\r\n", "400"),
+    ] {
+        let answer = exchange(to, &get(version, hosts)).await;
+        let (answered, body) = parsed(&answer);
+        let code = if status == "400" { "business_logic_error" } else { "" };
+        assert_eq!((answered, body["error"].as_str().unwrap_or_default()), (status, code), "{version} {hosts:?}");
+    }
 }

@@ -50,6 +50,7 @@ fn add_common_responses(operation: &mut Operation) {
     }
     if operation.request_body.is_some() {
         add("413", "The body is too large");
+        add("415", "The body has a content encoding");
     }
     if can_be_invalid {
         add("422", "The input is invalid");

@@ -6,17 +6,18 @@ use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use common::error::{Error, Result};
+use common::request_id;
 use tower_http::request_id::RequestId;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::context::{Context, within};
+use crate::http::body::BodyTimeout;
 use crate::http::envelope;
-use crate::http::extract::BodyTimeout;
 use crate::platform::Platform;
 use crate::task::run_detached;
 use crate::telemetry::trace;
@@ -33,23 +34,15 @@ pub(super) const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// How long browsers use HTTPS only, after an answer over HTTPS: a year, in seconds.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// A longer id of a client is replaced, so that no client can fill the logs.
-const MAX_REQUEST_ID_BYTES: usize = 128;
-
 /// Completes a request, even if its client disconnects meanwhile.
 pub(super) async fn complete(request: Request, next: Next) -> Response {
     run_detached(next.run(request)).await
 }
 
-/// Removes a request id that is empty, too long or has unusual characters; the next layer generates one.
+/// Removes a request id that is not accepted from clients; the next layer generates one.
 pub(super) fn remove_unsafe_request_id<B>(mut request: Request<B>) -> Request<B> {
-    let safe = |id: &str| {
-        !id.is_empty()
-            && id.len() <= MAX_REQUEST_ID_BYTES
-            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/#=+".contains(&b))
-    };
     let given = request.headers().get(trace::REQUEST_ID);
-    if given.is_some_and(|id| !id.to_str().is_ok_and(safe)) {
+    if given.is_some_and(|id| !request_id::is_safe(id.as_bytes())) {
         request.headers_mut().remove(trace::REQUEST_ID);
     }
     request
@@ -78,7 +71,7 @@ pub(super) async fn observe(State(platform): State<Platform>, mut request: Reque
 
     let context = Context { request_id: id.clone(), traceparent, client_address: connection.client };
     let answered = async {
-        match check_size(&request) {
+        match check_head(&request) {
             Ok(()) => next.run(request).await,
             Err(refused) => refused.into_response(),
         }
@@ -142,8 +135,8 @@ fn log(status: u16, took: Duration) {
     }
 }
 
-/// Refuses a request whose target or header is too large.
-fn check_size(request: &Request) -> Result<()> {
+/// Refuses a request whose target or header is too large, or whose host is missing or ambiguous (RFC 9112, section 3.2).
+fn check_head(request: &Request) -> Result<()> {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if target > MAX_URI_BYTES {
         return Err(Error::refused(StatusCode::URI_TOO_LONG, "uri_too_long", "Request URI is too long"));
@@ -152,6 +145,10 @@ fn check_size(request: &Request) -> Result<()> {
     if header > MAX_HEADER_BYTES {
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         return Err(Error::refused(status, "request_header_fields_too_large", "Request header is too large"));
+    }
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        return Err(Error::business("Request must have exactly one Host header"));
     }
     Ok(())
 }

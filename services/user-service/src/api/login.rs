@@ -98,7 +98,11 @@ struct LoggedOut {
     post,
     path = "/auth/login",
     tag = "auth",
-    request_body(content((LoginForm = "application/x-www-form-urlencoded"), (Login = "application/json"))),
+    request_body(content(
+        (LoginForm = "application/x-www-form-urlencoded"),
+        (LoginForm = "multipart/form-data"),
+        (Login = "application/json"),
+    )),
     responses(
         (status = 200, description = "The tokens of a new session", body = Token),
         LoginErrors,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use common::jwt::{AccessClaims, AccessTokens};
 use insta::{allow_duplicates, assert_json_snapshot};
+use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use testkit::{SLACK, eventually};
@@ -16,8 +17,14 @@ async fn a_form_and_json_log_in_alike() {
     let id = app.register("ann").await["id"].clone();
     let anonymous = app.anonymous();
     let json = json!({"email": "ANN@example.com", "password": PASSWORD});
+    let part =
+        |name: &str, value: &str| format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    let parts = ["grant_type", "username", "password"].into_iter().zip(["password", "ann@example.com", PASSWORD]);
+    let parts: String = parts.map(|(name, value)| part(name, value)).collect();
+    let multipart = anonymous.request(Method::POST, "/auth/login").body(format!("{parts}--x--\r\n"));
 
     let answers = [
+        anonymous.send(multipart.header("content-type", "multipart/form-data; boundary=x")).await,
         anonymous.post_form("/auth/login", &[("username", "ann@example.com"), ("password", PASSWORD)]).await,
         anonymous.post("/auth/login", json.clone()).await,
         anonymous.post("/api/auth/login/json", json).await,
