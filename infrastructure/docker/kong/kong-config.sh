@@ -2,7 +2,7 @@
 # Loads kong.yml into a running Kong and lists the resulting services, routes and plugins. Idempotent. Needs only curl.
 #
 #   KONG_ADMIN_URL     address of the admin API, http://localhost:8001 by default
-#   RATE_LIMIT_MINUTE  requests per minute and client network, instead of the limit in kong.yml
+#   RATE_LIMIT_MINUTE  requests per minute and key (X-Rate-Limit-Key), instead of the limit in kong.yml
 #   RATE_LIMIT_HOUR    requests per hour, likewise
 #   CORS_ORIGINS       origins of pages that may call the API, separated by commas, instead of those in kong.yml
 set -euo pipefail
@@ -15,9 +15,10 @@ trap 'rm -f "$config"' EXIT
 origins=${CORS_ORIGINS:-$(sed -nE 's/^ +origins: (.*)/\1/p' "$file")}
 [[ $origins == \[* ]] || origins="[$origins]"
 
+# Six spaces: the plugin of all routes, not the limit of streams.
 sed -E \
-    -e "s/^( +minute:) .*/\1 ${RATE_LIMIT_MINUTE:-$(sed -nE 's/^ +minute: (.*)/\1/p' "$file")}/" \
-    -e "s/^( +hour:) .*/\1 ${RATE_LIMIT_HOUR:-$(sed -nE 's/^ +hour: (.*)/\1/p' "$file")}/" \
+    -e "s/^( {6}minute:) .*/\1 ${RATE_LIMIT_MINUTE:-$(sed -nE 's/^ {6}minute: (.*)/\1/p' "$file")}/" \
+    -e "s/^( {6}hour:) .*/\1 ${RATE_LIMIT_HOUR:-$(sed -nE 's/^ {6}hour: (.*)/\1/p' "$file")}/" \
     -e "s|^( +origins:) .*|\1 $origins|" \
     "$file" >"$config"
 

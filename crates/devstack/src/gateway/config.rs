@@ -51,6 +51,15 @@ pub struct Route {
     pub strip_path: bool,
     /// Required to be false, because Kong's default is true and this gateway never buffers.
     response_buffering: bool,
+    /// A limit of the route's own, which replaces the limit of all routes.
+    #[serde(default)]
+    pub plugins: Vec<OwnLimit>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "name", content = "config", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum OwnLimit {
+    RateLimiting(RateLimiting),
 }
 
 #[derive(Debug, Deserialize)]
@@ -133,10 +142,11 @@ pub struct Cors {
 pub struct RateLimiting {
     pub minute: Option<NonZeroU32>,
     pub hour: Option<NonZeroU32>,
-    /// The only supported key and store of counters: the header that the function sets.
+    /// The only supported key and store of counters: a header that the function sets.
     #[serde(rename = "limit_by")]
     _limit_by: LimitBy,
-    header_name: String,
+    #[serde(rename = "header_name")]
+    pub counted: Counted,
     #[serde(rename = "policy")]
     _policy: Policy,
 }
@@ -147,16 +157,25 @@ enum LimitBy {
     Header,
 }
 
-/// The function that names the network of the client. This gateway has it in Rust; a test of the deployment files runs
-/// the one in Lua.
+/// The header whose value is counted.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub enum Counted {
+    #[serde(rename = "X-Client-Network")]
+    Network,
+    #[serde(rename = "X-Rate-Limit-Key")]
+    Key,
+}
+
+/// The function that sets the headers that are counted and removes unsafe ids of requests. This gateway has it in Rust; a
+/// test of the deployment files runs the one in Lua.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreFunction {
     access: [String; 1],
 }
 
-/// The header with the network of the client, by which requests are counted.
-const NETWORK_HEADER: &str = "X-Client-Network";
+/// The first line of the only supported function: the headers that it sets.
+const FUNCTION: &str = "-- X-Client-Network, X-Rate-Limit-Key, X-Request-ID\n";
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -220,11 +239,8 @@ impl Plugin {
     fn check(&self) -> Result<()> {
         match self {
             Self::FileLog(log) => log.check(),
-            Self::PreFunction(function) if !function.access[0].starts_with(&format!("-- {NETWORK_HEADER}\n")) => {
-                bail!("pre-function: only the function that sets {NETWORK_HEADER} is supported")
-            }
-            Self::RateLimiting(limit) if limit.header_name != NETWORK_HEADER => {
-                bail!("rate-limiting: only the header {NETWORK_HEADER} is supported, not {}", limit.header_name)
+            Self::PreFunction(function) if !function.access[0].starts_with(FUNCTION) => {
+                bail!("pre-function: only the function that begins with `{}` is supported", FUNCTION.trim_end())
             }
             _ => Ok(()),
         }
@@ -272,7 +288,8 @@ mod tests {
         for (known, unknown) in [
             ("strip_path: false", "strip_path: false\n        preserve_host: true"),
             ("url: http://user-service:8005", "url: http://user-service:8005\n    retries: 3"),
-            ("policy: local", "policy: local\n      fault_tolerant: true"),
+            ("policy: local", "policy: local\n              fault_tolerant: true"),
+            ("      header_name: X-Rate-Limit-Key", "      header_name: X-Rate-Limit-Key\n      sync_rate: 1"),
             ("status_code: 404", "status_code: 404\n          body: x"),
             ("_transform: true", "_transform: true\nconsumers: []"),
             ("- name: cors", "- name: cors\n    enabled: false"),
@@ -293,6 +310,7 @@ mod tests {
             ("policy: local", "policy: redis", "redis"),
             ("limit_by: header", "limit_by: consumer", "consumer"),
             ("header_name: X-Client-Network", "header_name: X-Other", "X-Other"),
+            ("header_name: X-Rate-Limit-Key", "header_name: X-Another", "X-Another"),
             ("-- X-Client-Network", "-- x", "only the function"),
             ("        methods: [GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS]\n", "", "methods"),
             ("path: /dev/stdout", "path: /tmp/log", "/tmp/log"),

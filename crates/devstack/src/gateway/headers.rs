@@ -50,11 +50,11 @@ impl RequestId {
     }
 }
 
-/// Keeps the id of a request, or gives it one.
+/// Keeps the id of a request if it is safe, or gives it one.
 pub async fn request_id(State(plugin): State<RequestId>, mut request: Request, next: Next) -> Response {
     let id = match request.headers().get(&plugin.header) {
-        Some(id) => id.clone(),
-        None => new_id(),
+        Some(id) if common::request_id::is_safe(id.as_bytes()) => id.clone(),
+        _ => new_id(),
     };
     request.headers_mut().insert(plugin.header.clone(), id.clone());
     let mut response = next.run(request).await;

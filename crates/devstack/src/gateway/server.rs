@@ -5,16 +5,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, Version, header};
 use axum::response::Response;
 use axum::{Router, middleware};
+use common::input::{MAX_BODY_BYTES, MAX_DISCARDED_BYTES};
 use tokio::net::TcpListener;
 use tower::util::option_layer;
 
-use super::config::{Config, Plugin, RoutePlugin, Termination};
+use super::config::{Config, OwnLimit, Plugin, RoutePlugin, Termination};
 use super::headers;
-use super::limit::RateLimits;
+use super::limit::{LimitKey, RateLimits};
 use super::proxy::{Upstream, with_path};
 use super::response::message;
 use super::route::{Routes, normalize};
@@ -33,10 +35,11 @@ struct Gateway {
     limits: Option<RateLimits>,
 }
 
-/// The methods of a route and its target.
+/// The methods of a route, its own limit and its target.
 #[derive(Clone)]
 pub(super) struct Routed {
     methods: Vec<Method>,
+    limits: Option<Arc<RateLimits>>,
     target: Target,
 }
 
@@ -52,7 +55,7 @@ pub(super) fn router(config: &Config, replicas: HashMap<String, Vec<String>>, ra
     for plugin in &config.plugins {
         match plugin {
             Plugin::Cors(plugin) => cors = Some(headers::cors(plugin)?),
-            Plugin::RateLimiting(plugin) => limits = rate_limited.then(|| RateLimits::new(plugin.minute, plugin.hour)),
+            Plugin::RateLimiting(plugin) => limits = rate_limited.then(|| RateLimits::new(plugin)),
             Plugin::CorrelationId(plugin) => request_id = Some(headers::RequestId::new(plugin)?),
             Plugin::FileLog(_) => log = true,
             Plugin::Prometheus(_) | Plugin::PreFunction(_) => {}
@@ -77,14 +80,15 @@ pub(super) fn routes(config: &Config, mut replicas: HashMap<String, Vec<String>>
         let upstream = Upstream::new(service, urls);
         for route in &service.routes {
             let target = Target::Upstream { upstream: upstream.clone(), strip_path: route.strip_path };
-            let target = Routed { methods: methods(&route.methods)?, target };
+            let own = route.plugins.first().map(|OwnLimit::RateLimiting(plugin)| Arc::new(RateLimits::new(plugin)));
+            let target = Routed { methods: methods(&route.methods)?, limits: own, target };
             paths.extend(route.paths.iter().map(|path| (path.clone(), target.clone())));
         }
     }
     for route in &config.routes {
         for RoutePlugin::RequestTermination(termination) in &route.plugins {
             let target = Target::Termination(termination.clone());
-            let target = Routed { methods: methods(&route.methods)?, target };
+            let target = Routed { methods: methods(&route.methods)?, limits: None, target };
             paths.extend(route.paths.iter().map(|path| (path.clone(), target.clone())));
         }
     }
@@ -100,19 +104,27 @@ async fn answer(
     ConnectInfo(client): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
+    if let Some(refused) = refuse(&request) {
+        return refused;
+    }
     let path = normalize(request.uri().path()).into_owned();
     let Some(found) = gateway.routes.find(&path, |routed| routed.methods.contains(request.method())) else {
         return message(StatusCode::NOT_FOUND, "no Route matched with those values");
     };
-    let decision = gateway.limits.as_ref().map(|limits| limits.check(client.ip()));
+    let limits = gateway.limits.as_ref().map(|limits| found.target.limits.as_deref().unwrap_or(limits));
+    let key = LimitKey::of(client.ip(), &path, request.headers());
+    let decision = limits.map(|limits| limits.check(key));
     let mut response = match (&decision, &found.target.target) {
         (Some(decision), _) if !decision.allowed => message(StatusCode::TOO_MANY_REQUESTS, "API rate limit exceeded"),
         (_, Target::Termination(termination)) => terminate(termination),
         (_, Target::Upstream { upstream, strip_path }) => {
             let path = if *strip_path { strip(&path, found.matched) } else { path };
             match with_path(request, &path) {
-                Ok(request) => upstream.forward(request).await,
-                Err(_) => message(StatusCode::BAD_REQUEST, "Bad request"),
+                Ok(request) => match buffer(request).await {
+                    Some(request) => upstream.forward(request).await,
+                    None => too_large(),
+                },
+                Err(_) => bad_request(),
             }
         }
     };
@@ -120,6 +132,34 @@ async fn answer(
         response.headers_mut().extend(decision.headers);
     }
     response
+}
+
+/// The answers of nginx to requests that it does not pass to Kong's routes.
+fn refuse(request: &Request) -> Option<Response> {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        return Some(bad_request());
+    }
+    let announced = usize::try_from(request.body().size_hint().lower()).unwrap_or(usize::MAX);
+    // A client that expects `100 Continue` has not sent the body yet. The first poll would ask for it.
+    let waits = request.headers().contains_key(header::EXPECT);
+    (announced > MAX_DISCARDED_BYTES || (announced > MAX_BODY_BYTES && waits)).then(too_large)
+}
+
+/// Reads the body before the request is forwarded, as Kong does. None if it is too large.
+async fn buffer(request: Request) -> Option<Request> {
+    let (mut parts, body) = request.into_parts();
+    let body = to_bytes(body, MAX_DISCARDED_BYTES).await.ok().filter(|body| body.len() <= MAX_BODY_BYTES)?;
+    parts.headers.remove(header::EXPECT);
+    Some(Request::from_parts(parts, Body::from(body)))
+}
+
+fn bad_request() -> Response {
+    message(StatusCode::BAD_REQUEST, "Bad request")
+}
+
+fn too_large() -> Response {
+    message(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large")
 }
 
 fn strip(path: &str, matched: usize) -> String {

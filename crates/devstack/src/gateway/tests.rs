@@ -12,7 +12,8 @@ use axum::routing::{any, get};
 use axum::{Json, Router};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -161,6 +162,56 @@ async fn a_request_keeps_its_id_or_gets_a_new_one() {
 }
 
 #[tokio::test]
+async fn an_unsafe_request_id_is_replaced() {
+    let url = format!("{}/api/profile/me", gateway_without_limits().await);
+    let long = "x".repeat(129);
+    for unsafe_id in [&long, "<script>", "a b", ""] {
+        let response = reqwest::Client::new().get(&url).header("x-request-id", unsafe_id).send().await.unwrap();
+        let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+        assert_eq!(id.len(), 36, "{unsafe_id}");
+        assert_eq!(response.json::<serde_json::Value>().await.unwrap()["request_id"], id);
+    }
+}
+
+/// What the gateway sends until it closes the connection.
+async fn exchange(gateway: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(gateway.strip_prefix("http://").unwrap()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(SOON, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_request_names_exactly_one_host() {
+    let gateway = gateway_without_limits().await;
+    for (hosts, status) in [("host: x\r\n", "200"), ("", "400"), ("host: x\r\nhost: y\r\n", "400")] {
+        let request = format!("GET /api/profile/me HTTP/1.1\r\nconnection: close\r\n{hosts}\r\n");
+        let answer = exchange(&gateway, &request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{hosts:?}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_before_it_is_sent() {
+    let gateway = gateway_without_limits().await;
+    for header in ["expect: 100-continue\r\ncontent-length: 65537", "content-length: 1048577"] {
+        let request = format!("POST /api/profile/me HTTP/1.1\r\nhost: x\r\n{header}\r\n\r\n");
+        let answer = exchange(&gateway, &request).await;
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    }
+    let url = format!("{gateway}/api/profile/me");
+    let post = |body: reqwest::Body| reqwest::Client::new().post(&url).body(body).send();
+    let chunks = |n| reqwest::Body::wrap_stream(stream::iter(vec![Ok::<_, Infallible>("x".repeat(1000)); n]));
+    for _ in 0..10 {
+        assert_eq!(post("x".repeat(300_000).into()).await.unwrap().status(), 413);
+        assert_eq!(post(chunks(300)).await.unwrap().status(), 413);
+        assert_eq!(post("x".repeat(65_536).into()).await.unwrap().status(), 200);
+        assert_eq!(post(chunks(65)).await.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
 async fn cors_allows_only_the_known_origins() {
     let gateway = gateway_without_limits().await;
     let preflight = |origin: &'static str| {
@@ -201,6 +252,24 @@ async fn requests_over_the_limit_are_rejected() {
     let rejected = rejected.expect("no request was rejected");
     assert_eq!(rejected.headers()["retry-after"], "1");
     assert_eq!(rejected.json::<serde_json::Value>().await.unwrap(), json!({"message": "API rate limit exceeded"}));
+}
+
+#[tokio::test]
+async fn users_behind_one_address_have_limits_of_their_own_and_streams_are_counted_apart() {
+    let gateway = gateway(&[upstream(mpsc::unbounded_channel().0).await], true).await;
+    let get = async |path: &str, signature: &str| {
+        let request = reqwest::Client::new().get(format!("{gateway}{path}")).bearer_auth(format!("a.b.{signature}"));
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.headers()["x-ratelimit-remaining-minute"].to_str().unwrap().to_owned())
+    };
+    while get("/api/profile/me", "ann").await.0 == 200 {}
+
+    assert_eq!(get("/api/profile/me", "bob").await, (200, "99".into()));
+    assert_eq!(get("/api/auth/login", "ann").await, (200, "99".into()), "a login is counted by network");
+    assert_eq!(get("/api/auth/login", "bob").await, (200, "98".into()));
+    for (path, left) in [("/api/messages/stream/ticket", "5999"), ("/api/messages/stream/7/", "5998")] {
+        assert_eq!(get(path, "ann").await, (200, left.into()), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! kong.yml, and `kong-config.sh`, the guide's second command, with a simulated admin API of Kong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -8,9 +8,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
+use common::input::MAX_BODY_BYTES;
 use common::network::network_of;
+use common::request_id::is_safe;
 use config_tests::{repository_path, strings, text, yaml};
 use parking_lot::Mutex;
+use regex::Regex;
 use serde_yaml_ng::Value;
 use tokio::net::TcpListener;
 
@@ -125,22 +128,119 @@ fn every_route_names_its_methods_and_no_route_has_a_method_that_the_terminating_
     }
 }
 
-/// The header that the function in kong.yml sets for a client with this address.
-fn network_in_kong(address: &str) -> String {
+/// The headers of a request by a client with this address after the function in kong.yml.
+fn headers_in_kong(address: &str, path: &str, given: &[(&str, &str)]) -> BTreeMap<String, String> {
     let config = yaml("infrastructure/docker/kong/kong.yml");
     let plugins = config["plugins"].as_sequence().unwrap();
     let function = plugins.iter().find(|plugin| plugin["name"] == "pre-function").unwrap();
     let lua = mlua::Lua::new();
-    lua.load("kong = { client = {}, service = { request = {} } }").exec().unwrap();
     lua.globals().set("address", address).unwrap();
-    lua.load("function kong.client.get_forwarded_ip() return address end").exec().unwrap();
+    lua.globals().set("path", path).unwrap();
+    lua.globals().set("headers", BTreeMap::from_iter(given.iter().copied())).unwrap();
     lua.load(
-        "function kong.service.request.set_header(name, value) assert(name == 'X-Client-Network'); set = value end",
+        "kong = { client = {}, request = {}, service = { request = {} } }
+        function kong.client.get_forwarded_ip() return address end
+        function kong.request.get_path() return path end
+        function kong.request.get_header(name) return headers[name] end
+        function kong.service.request.set_header(name, value) headers[name] = value end
+        function kong.service.request.clear_header(name) headers[name] = nil end",
     )
     .exec()
     .unwrap();
     lua.load(function["config"]["access"][0].as_str().unwrap()).exec().unwrap();
-    lua.globals().get("set").unwrap()
+    lua.globals().get("headers").unwrap()
+}
+
+/// The header that the function in kong.yml sets for a client with this address.
+fn network_in_kong(address: &str) -> String {
+    headers_in_kong(address, "/api/users/1", &[("X-Client-Network", "::1")]).remove("X-Client-Network").unwrap()
+}
+
+/// The key by which kong.yml counts a request.
+fn key_in_kong(path: &str, authorization: &str) -> String {
+    let given = [("Authorization", authorization), ("X-Rate-Limit-Key", "of the client")];
+    headers_in_kong("10.0.0.1", path, &given).remove("X-Rate-Limit-Key").unwrap()
+}
+
+/// A test of the gateway of `cargo stack` expects the same numbers.
+#[test]
+fn kong_counts_a_request_with_a_token_by_its_signature() {
+    for (authorization, key) in [
+        ("Bearer a.b.c", "10.0.0.1/99"),
+        ("bearer x-_.y.c", "10.0.0.1/99"),
+        ("BEARER eyJhbGciOiJIUzI1NiJ9.e30.X6ZDZWSDP3Gj-6YJ4Q_kwQfN3cnPs3vlvKq2ZgLW0uM", "10.0.0.1/118"),
+        ("Bearer a.b.c.d", "10.0.0.1"),
+        ("Bearer a.b.", "10.0.0.1"),
+        ("Bearer  a.b.c", "10.0.0.1"),
+        ("Bearer a.b.c=", "10.0.0.1"),
+        ("Bearer abc", "10.0.0.1"),
+        ("Basic a.b.c", "10.0.0.1"),
+        ("", "10.0.0.1"),
+    ] {
+        assert_eq!(key_in_kong("/api/users/1", authorization), key, "{authorization}");
+    }
+    for path in ["/api/auth/login", "/api/auth/login/json", "/api/auth/register"] {
+        assert_eq!(key_in_kong(path, "Bearer a.b.c"), "10.0.0.1", "{path}");
+    }
+    assert_eq!(key_in_kong("/api/auth/refresh", "Bearer a.b.c"), "10.0.0.1/99");
+    let invented: BTreeSet<String> =
+        (0..5_000).map(|n| key_in_kong("/api/users/1", &format!("Bearer a.b.{n:x}"))).collect();
+    assert!((900..=1024).contains(&invented.len()), "{}", invented.len());
+}
+
+#[test]
+fn kong_replaces_the_request_ids_that_the_services_would_replace() {
+    let longest = "x".repeat(128);
+    let long = "x".repeat(129);
+    for id in [
+        "r-1",
+        "Root=1-67891233-abcdef",
+        "a_b.c:d/e#f+g",
+        &longest,
+        &long,
+        "",
+        "a b",
+        "<script>",
+        "a\"b",
+        "é",
+        "a,b",
+        "a%b",
+    ] {
+        let kept = headers_in_kong("10.0.0.1", "/", &[("X-Request-ID", id)]).remove("X-Request-ID");
+        assert_eq!(kept.as_deref(), is_safe(id.as_bytes()).then_some(id), "{id}");
+    }
+    assert_eq!(headers_in_kong("10.0.0.1", "/", &[]).remove("X-Request-ID"), None);
+}
+
+#[test]
+fn streams_and_tickets_have_a_limit_of_their_own() {
+    let config = yaml("infrastructure/docker/kong/kong.yml");
+    let services = config["services"].as_sequence().unwrap();
+    let mut routes = services.iter().flat_map(|service| service["routes"].as_sequence().unwrap());
+    let streams = routes.find(|route| route["name"] == "streams").unwrap();
+    let paths: Vec<Regex> =
+        strings(&streams["paths"]).iter().map(|path| Regex::new(path.strip_prefix('~').unwrap()).unwrap()).collect();
+    for path in
+        ["/api/messages/stream", "/api/messages/stream/", "/api/messages/stream/7", "/api/messages/stream/ticket"]
+    {
+        assert!(paths.iter().any(|regex| regex.is_match(path)), "{path}");
+    }
+    for path in ["/api/messages/streams", "/api/messages/7", "/api/messages/stream/7/x"] {
+        assert!(!paths.iter().any(|regex| regex.is_match(path)), "{path}");
+    }
+    let own = &streams["plugins"][0]["config"];
+    assert_eq!((&own["minute"], &own["header_name"]), (&6000.into(), &"X-Client-Network".into()));
+}
+
+#[test]
+fn kong_refuses_the_bodies_that_the_services_would_refuse() {
+    let limit = format!("{}k", MAX_BODY_BYTES / 1024);
+    let name = "KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE";
+    for file in ["docker-compose.msa.yml", "docker-compose.test.yml"] {
+        assert_eq!(yaml(file)["services"]["kong"]["environment"][name], limit.as_str(), "{file}");
+    }
+    let manifest = text("k8s/manifests/services/kong.yaml");
+    assert!(manifest.contains(&format!("{{ name: {name}, value: {limit} }}")), "{manifest}");
 }
 
 #[test]
