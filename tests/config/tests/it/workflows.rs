@@ -53,3 +53,20 @@ fn deployed_images_were_signed_by_the_workflow_that_delivers_them() {
     assert!(verified < deploy.find("kustomize edit set image").unwrap());
     assert!(deploy.contains(r#""bigtech-$image=$name@$digest""#), "a tag can move");
 }
+
+#[test]
+fn deployments_get_the_digests_of_the_build_and_no_tag() {
+    let delivery = yaml(WORKFLOWS[1]);
+    let jobs = &delivery["jobs"];
+    let build = &jobs["build-and-push"];
+    for image in build["strategy"]["matrix"]["include"].as_sequence().unwrap().iter().map(|it| &it["image"]) {
+        let image = image.as_str().unwrap();
+        assert_eq!(build["outputs"][image], format!("${{{{ steps.sign.outputs.{image} }}}}").as_str());
+    }
+    for job in ["deploy-staging", "deploy-production"] {
+        assert_eq!(jobs[job]["needs"][0], "build-and-push");
+        assert_eq!(jobs[job]["env"]["DIGESTS"], "${{ toJSON(needs.build-and-push.outputs) }}");
+    }
+    let deploy = text(".github/deploy");
+    assert!(!deploy.contains("COMMIT") && !deploy.contains("imagetools"), "a tag can move");
+}
