@@ -16,10 +16,9 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::error::Result;
 use crate::kafka::client::{self, misconfigured};
 use crate::kafka::producer::Producer;
-use crate::kafka::record::{Fetched, Record};
+pub use crate::kafka::record::{AT, REASON};
+use crate::kafka::record::{Fetched, REASON_CHARS, Record};
 
-/// The header of the reason: the error of the last attempt.
-pub const REASON: &str = "x-dlq-reason";
 /// The header of the consumer group that gave up.
 pub const GROUP: &str = "x-dlq-group";
 /// The header of the record's own topic.
@@ -28,14 +27,9 @@ pub const TOPIC: &str = "x-dlq-topic";
 pub const PARTITION: &str = "x-dlq-partition";
 /// The header of the record's own offset.
 pub const OFFSET: &str = "x-dlq-offset";
-/// The header of the time at which the consumer gave up.
-pub const AT: &str = "x-dlq-at";
 
 /// The prefix of these headers. A record's own headers have another.
 const HEADER_PREFIX: &str = "x-dlq-";
-
-/// A reason is cut at this length: it may have a long chain of causes, and brokers reject a record above 1 MB.
-const REASON_CHARS: usize = 1_000;
 
 /// The longest wait for brokers.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -96,19 +90,6 @@ pub(super) fn record(dead: &Fetched, group: &str, reason: &str) -> Record {
     headers.extend(origin.map(|(name, value)| (name.to_owned(), value)));
     let topic = TopicNames::dead_letters(&dead.topic);
     Record { topic, key: dead.key.clone(), payload: dead.payload.clone(), headers }
-}
-
-/// The longest payload of an undeliverable record's letter, in bytes: what is too large for its topic is too large here, too.
-const UNDELIVERABLE_BYTES: usize = 10_000;
-
-/// The dead letter of a record that brokers do not accept in its own topic. It holds the beginning of the payload, and does not
-/// name the topic, so it cannot be replayed.
-pub(super) fn undeliverable(record: &Record, reason: &str) -> Record {
-    let mut headers = record.headers.clone();
-    headers.push((REASON.to_owned(), reason.chars().take(REASON_CHARS).collect()));
-    headers.push((AT.to_owned(), Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true)));
-    let payload = record.payload.slice(..record.payload.len().min(UNDELIVERABLE_BYTES));
-    Record { topic: TopicNames::dead_letters(&record.topic), key: record.key.clone(), payload, headers }
 }
 
 /// The record that a dead letter was made of.

@@ -16,7 +16,6 @@ use tracing::Span;
 
 use crate::error::{Error, Result};
 use crate::kafka::client::{self, Log, misconfigured};
-use crate::kafka::dead_letters;
 use crate::kafka::metrics::Metrics;
 use crate::kafka::record::Record;
 
@@ -105,7 +104,7 @@ impl Producer {
                 reason,
                 "brokers do not accept a record, it becomes a dead letter"
             );
-            producer.send(dead_letters::undeliverable(&record, &reason))?.await
+            producer.send(record.undeliverable(&reason))?.await
         })
     }
 

@@ -1,7 +1,7 @@
 //! Records that are sent, and records that were fetched.
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use common::events::topics::TopicNames;
 use common::events::{self, Event};
 use platform::telemetry::Trace;
@@ -10,6 +10,17 @@ use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use uuid::Uuid;
 
 use crate::error::Result;
+
+/// The header of the reason of a dead letter: the error of the last attempt.
+pub const REASON: &str = "x-dlq-reason";
+/// The header of the time at which a record became a dead letter.
+pub const AT: &str = "x-dlq-at";
+
+/// A reason is cut at this length: it may have a long chain of causes, and brokers reject a record above 1 MB.
+pub(super) const REASON_CHARS: usize = 1_000;
+
+/// The longest payload of an undeliverable record's letter, in bytes: what is too large for its topic is too large there, too.
+const UNDELIVERABLE_BYTES: usize = 10_000;
 
 /// A record to send.
 #[derive(Clone, Debug)]
@@ -42,6 +53,16 @@ impl Record {
             payload: events::encode(event_id, None, at, event)?.into(),
             headers: trace.headers(),
         })
+    }
+
+    /// The dead letter of a record that brokers do not accept in its own topic. It holds the beginning of the payload, and does
+    /// not name the topic, so it cannot be replayed.
+    pub(super) fn undeliverable(&self, reason: &str) -> Self {
+        let mut headers = self.headers.clone();
+        headers.push((REASON.to_owned(), reason.chars().take(REASON_CHARS).collect()));
+        headers.push((AT.to_owned(), Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true)));
+        let payload = self.payload.slice(..self.payload.len().min(UNDELIVERABLE_BYTES));
+        Self { topic: TopicNames::dead_letters(&self.topic), key: self.key.clone(), payload, headers }
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {
