@@ -91,7 +91,9 @@ function quote(room, { reply_to }) {
 /** The details beside a bubble: read state, edits, and time. */
 function details(room, message, last, list) {
   const isMyLast = list.findLast((other) => other.user_id === state.me.id && !isSystem(other)) === message;
-  const readers = isMyLast ? (message.read_by ?? []).filter((id) => id !== state.me.id).length : 0;
+  // `read_by` names the first 20 readers. The streams add later ones.
+  const named = (message.read_by ?? []).filter((id) => id !== state.me.id).length;
+  const readers = isMyLast ? Math.max(named, message.read_by_count ?? 0) : 0;
   return h('small', { class: 'aside muted' },
     readers > 0 && h('span', { class: 'read' }, isGroup(room) ? t('read_by', { n: readers }) : t('read')),
     message.is_edited && h('span', null, t('edited')),

@@ -165,7 +165,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     shutdown.spawn(typing.clone().receive(stopping));
 
     let state = AppState::new(Parts {
-        receipts: Receipts::new(markers.clone(), hub.clone(), read_relay),
+        receipts: Receipts::start(markers.clone(), hub.clone(), read_relay, shutdown),
         search: Search::new(messages.clone(), snapshots.clone()),
         tickets: Tickets::new(redis, auth.clone()),
         keep_alive: config.keep_alive,

@@ -92,7 +92,7 @@ async fn read(State(app): State<AppState>, me: CurrentUser, Valid(to_read): Vali
         None => app.receipts.read_room(me.id, &room).await?,
         Some(List(ids)) => {
             let messages = messages_of(&app, room.id, ids).await?;
-            app.receipts.read_messages(me.id, room.id, &messages).await?
+            app.receipts.read_messages(me.id, &room, &messages).await?
         }
     };
     let message = format!("{read_count} messages marked as read");

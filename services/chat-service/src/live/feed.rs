@@ -23,8 +23,8 @@ use crate::wire::Frame;
 /// An entry that another replica has just committed usually arrives within this time.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// Number of recent events without a position whose repeats are recognized.
-const RECENT_EVENTS: usize = 64;
+/// Number of recent events without a position whose repeats are recognized: twice the reads of a second in a group of 500.
+const RECENT_EVENTS: usize = 1_024;
 
 /// The feeds of this replica. A feed lives as long as a subscription holds it.
 #[derive(Default)]
@@ -105,16 +105,19 @@ impl Feed {
         self.window.lock()
     }
 
-    /// Sends an event without a position to all subscribers. A repeat of a recent `event_id` is dropped.
-    ///
-    /// The lock on the recent ids is held until the event is in the mailboxes, so that a later event cannot overtake it.
-    pub fn broadcast(&self, event_id: Option<Uuid>, event: impl FnOnce() -> Event) {
-        let mut recent = self.recent.lock();
-        if !recent.insert(event_id) {
+    /// Sends an event without a position to all subscribers.
+    pub fn broadcast(&self, event: impl FnOnce() -> Event) {
+        let mailboxes = self.mailboxes.lock();
+        if mailboxes.is_empty() {
             return;
         }
         let event = event();
-        self.mailboxes.lock().values().for_each(|mailbox| mailbox.push(Some(self.room), event.clone()));
+        mailboxes.values().for_each(|mailbox| mailbox.push(Some(self.room), event.clone()));
+    }
+
+    /// Whether an event without a position is none of the recent ones.
+    pub fn is_new(&self, event_id: Option<Uuid>) -> bool {
+        self.recent.lock().insert(event_id)
     }
 
     /// Takes a frame; frames may arrive in any order and repeatedly.

@@ -18,9 +18,10 @@ use uuid::Uuid;
 
 use super::feed::{Feed, Feeds};
 use super::history::History;
+use super::read_frames::ReadFrames;
 use crate::domain::{Message, MessageType};
 use crate::store::{Entry, Log, Messages};
-use crate::wire::{Frame, frame};
+use crate::wire::Frame;
 
 /// Interval at which the heads are read for positions that no event announced.
 const HEADS_INTERVAL: Duration = Duration::from_secs(2);
@@ -29,6 +30,7 @@ const HEADS_INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Hub {
     feeds: Arc<Feeds>,
+    read_frames: Arc<ReadFrames>,
     history: History,
     /// The time from the arrival of a message until subscribers can read it.
     delays: Histogram,
@@ -36,7 +38,7 @@ pub struct Hub {
 
 impl Hub {
     pub fn new(log: Log, messages: Messages, delays: Histogram) -> Self {
-        Self { feeds: Arc::default(), history: History::new(log, messages), delays }
+        Self { feeds: Arc::default(), read_frames: Arc::default(), history: History::new(log, messages), delays }
     }
 
     /// The number of rooms with subscribers.
@@ -77,18 +79,20 @@ impl Hub {
     }
 
     /// Sends a read to the subscribers of its room, once, whether it comes from this replica or from Kafka.
-    pub fn broadcast_read(&self, read: &MessagesRead, event_id: Option<Uuid>, at: DateTime<Utc>) {
+    pub fn broadcast_read(&self, read: MessagesRead, event_id: Option<Uuid>, at: DateTime<Utc>) {
         if let Some(feed) = self.feeds.get(read.room_id) {
             // The read proves that the position exists.
             feed.hint(read.up_to.unwrap_or(0));
-            feed.broadcast(event_id, || frame::messages_read(read, at));
+            if feed.is_new(event_id) {
+                self.read_frames.send(&self.feeds, read, at);
+            }
         }
     }
 
     /// Sends an event that is never stored to the subscribers of a room.
     pub fn broadcast(&self, room: RoomId, event: Event) {
         if let Some(feed) = self.feeds.get(room) {
-            feed.broadcast(None, || event);
+            feed.broadcast(|| event);
         }
     }
 
@@ -130,7 +134,7 @@ impl Hub {
                 feed.offer(Frame::of_event(&sent, event.timestamp));
             }
         } else if event.is::<MessagesRead>() {
-            self.broadcast_read(&event.decode()?, event.event_id, event.timestamp);
+            self.broadcast_read(event.decode()?, event.event_id, event.timestamp);
         } else if event.is::<MessageEdited>() {
             // Frames of changes show the message in its latest state, which only the store has.
             feed.hint(event.decode::<MessageEdited>()?.position);

@@ -24,6 +24,7 @@ mod feed;
 mod history;
 mod hub;
 mod mailbox;
+mod read_frames;
 mod recent_events;
 mod room_reader;
 mod room_subscription;

@@ -34,8 +34,8 @@ pub fn of_message(
 }
 
 /// The event of a read.
-pub fn of_read(read: &MessagesRead, event_id: Uuid, at: DateTime<Utc>) -> Result<OutboxEvent> {
-    outbox_event(event_id, at, read, &Trace::current())
+pub fn of_read(read: &MessagesRead, event_id: Uuid, at: DateTime<Utc>, trace: &Trace) -> Result<OutboxEvent> {
+    outbox_event(event_id, at, read, trace)
 }
 
 fn outbox_event<E: Event>(event_id: Uuid, at: DateTime<Utc>, event: &E, trace: &Trace) -> Result<OutboxEvent> {

@@ -24,7 +24,7 @@ pub use membership_log::{MembershipEvent, MembershipLog, MembershipRecord};
 pub use messages::{ListCursor, Messages};
 pub use outbox_collection::{OutboxCollection, OutboxEntry, OutboxEvent};
 pub use positions::Positions;
-pub use read_markers::{Read, ReadMarkers};
+pub use read_markers::{Extent, Read, ReadMarkers, ReadRequest, Written};
 pub use rooms::{Joined, OwnRoom, Rooms};
 pub use schema::{HEADS, LOG, MESSAGES, REACTIONS, READS, prepare};
 pub use snapshots::{SnapshotId, Snapshots};

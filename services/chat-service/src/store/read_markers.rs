@@ -1,6 +1,7 @@
 //! Read markers in MongoDB: what each member has read of each room.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use bson::oid::ObjectId;
 use bson::{Bson, Document, doc, serialize_to_bson};
@@ -15,15 +16,65 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::legacy::MARKED;
+use super::log::Log;
 use super::outbox_collection::OutboxEvent;
 use super::schema::{MESSAGES, READ_MARKERS, READ_STATUS, READS};
-use crate::domain::{MAX_MEMBERS, MAX_RANGES, Message, MessageType, PositionRange, ReadMarker, Room};
+use crate::domain::{MAX_MEMBERS, MAX_RANGES, PositionRange, ReadMarker, Room};
 
 /// Unread messages are counted up to this number. A read of a whole room names at most as many ids.
 pub const UNREAD_CAP: i64 = 1_000;
 
 /// Limit on tries of a transaction: two simultaneous reads of one reader conflict.
 const MAX_TRIES: usize = 20;
+
+/// Limit on the rows of the original that one transaction writes. The reads beyond it are left to the next one.
+const MAX_ROWS: usize = 10_000;
+
+/// The part of a room that a read concerns.
+#[derive(Debug)]
+pub enum Extent {
+    /// All messages.
+    Room,
+    /// Messages of others, with their positions.
+    Messages(Vec<(ObjectId, i64)>),
+}
+
+/// A read that its reader asks for.
+#[derive(Debug)]
+pub struct ReadRequest {
+    pub reader: UserId,
+    pub room: Arc<Room>,
+    pub extent: Extent,
+    pub at: DateTime<Utc>,
+    pub event_id: Uuid,
+}
+
+impl ReadRequest {
+    fn is_of_room(&self) -> bool {
+        matches!(self.extent, Extent::Room)
+    }
+
+    fn key(&self) -> (RoomId, UserId) {
+        (self.room.id, self.reader)
+    }
+
+    /// The read of the messages that may be unread. `newest` are unread messages of some readers of the room, and `position` is
+    /// the room's position: messages that are sent after it stay unread.
+    fn candidates(&self, newest: &[UnreadMessage], position: i64) -> Read {
+        let of_others = |message: &&UnreadMessage| message.user_id != self.reader && message.seq <= position;
+        let (messages, up_to) = match &self.extent {
+            Extent::Room => {
+                let of_others = newest.iter().filter(of_others);
+                (of_others.map(|message| (message.id, message.seq)).collect(), Some(position))
+            }
+            Extent::Messages(messages) => (messages.clone(), None),
+        };
+        Read { room: self.room.id, reader: self.reader, messages, up_to, at: self.at, event_id: self.event_id }
+    }
+}
+
+/// The reads of a batch that are written, with their events; `None` for a read that found nothing unread.
+pub type Written = Vec<Option<(Read, OutboxEvent)>>;
 
 /// A change of a read marker.
 pub struct Read {
@@ -65,6 +116,7 @@ pub struct ReadMarkers {
     markers: Collection<Document>,
     reads: Collection<Document>,
     messages: Collection<Document>,
+    log: Log,
 }
 
 /// A document of `room_marks`.
@@ -100,6 +152,7 @@ impl From<MarkerState> for ReadMarker {
 #[derive(Deserialize)]
 struct MarkerId {
     room: RoomId,
+    user: UserId,
 }
 
 /// The part of a marker that a page of messages needs.
@@ -118,9 +171,16 @@ struct UnreadCount {
 }
 
 #[derive(Deserialize)]
-struct MessagePosition {
+struct UnreadMessage {
     #[serde(rename = "_id")]
     id: ObjectId,
+    room_id: RoomId,
+    user_id: UserId,
+    seq: i64,
+}
+
+#[derive(Deserialize)]
+struct MessagePosition {
     seq: i64,
 }
 
@@ -132,6 +192,7 @@ impl ReadMarkers {
             markers: database.collection_with_options(READ_MARKERS, majority.clone()),
             reads: database.collection(READS),
             messages: database.collection_with_options(MESSAGES, majority),
+            log: Log::new(database),
         }
     }
 
@@ -150,33 +211,6 @@ impl ReadMarkers {
         pipeline.extend(counts.map(|count| doc! {"$unionWith": {"coll": MESSAGES, "pipeline": count}}));
         let counts = self.messages.aggregate(pipeline).with_type::<UnreadCount>().await?;
         Ok(counts.map_ok(|count| (RoomId(count.room), count.unread)).try_collect().await?)
-    }
-
-    /// The newest unread messages of a reader, oldest first, at most [`UNREAD_CAP`].
-    pub async fn newest_unread(&self, user: UserId, room: &Room) -> Result<Vec<(ObjectId, i64)>> {
-        let marker = self.of_one(user, room.id).await?;
-        let found = self
-            .messages
-            .clone_with_type::<MessagePosition>()
-            .find(unread(room.id, sender(room, user), &marker.gaps()))
-            .sort(doc! {"seq": -1})
-            .limit(UNREAD_CAP)
-            .projection(doc! {"seq": 1})
-            .await?;
-        let mut newest: Vec<_> = found.map_ok(|message| (message.id, message.seq)).try_collect().await?;
-        newest.reverse();
-        Ok(newest)
-    }
-
-    /// Those of the messages that others wrote and the reader has not read.
-    pub async fn unread_of(&self, user: UserId, room: RoomId, messages: &[Message]) -> Result<Vec<(ObjectId, i64)>> {
-        let marker = self.of_one(user, room).await?;
-        let countable = |message: &&Message| {
-            message.user_id != user && message.message_type != MessageType::System && !message.is_deleted
-        };
-        let others = messages.iter().filter(countable);
-        let numbered = others.filter_map(|message| Some((message.id, message.seq?)));
-        Ok(numbered.filter(|(_, position)| marker.leaves_unread(*position)).collect())
     }
 
     /// The marker of one reader of a room.
@@ -221,23 +255,25 @@ impl ReadMarkers {
         Ok(mongo::update_each(&self.database, None, READ_MARKERS, updates).await?)
     }
 
-    /// Advances a marker, stores the event of the messages that it did not cover before, and writes the rows of the
-    /// original, in one transaction. Only these messages stay in `read`. Returns the event; without such messages nothing
-    /// changes.
+    /// Advances markers, stores the events of the messages that they did not cover before, and writes the rows of the original, in
+    /// one transaction: two reads and one transaction of five commands, whatever the number of readers. The result has the first
+    /// requests; those that it lacks are not written, because the transaction is full.
     ///
     /// # Errors
-    /// Returns an error if MongoDB is unavailable, or the error of `event`.
+    /// Returns an error if MongoDB is unavailable, or the error of `event`, which gets the index of the request.
     pub async fn advance(
         &self,
-        read: &mut Read,
-        event: impl Fn(&Read) -> common::error::Result<OutboxEvent>,
-    ) -> Result<Option<OutboxEvent>> {
-        let candidates = read.messages.clone();
+        requests: &[&ReadRequest],
+        event: impl Fn(usize, &Read) -> common::error::Result<OutboxEvent>,
+    ) -> Result<Written> {
+        let mut rooms: Vec<RoomId> =
+            requests.iter().filter(|request| request.is_of_room()).map(|request| request.room.id).collect();
+        rooms.sort_unstable();
+        rooms.dedup();
+        let positions = self.log.positions(&rooms).await?;
         let mut tries = 1;
         loop {
-            // A failover may roll back the marker that an earlier try has seen.
-            read.messages.clone_from(&candidates);
-            match self.transaction(read, &event).await {
+            match self.transaction(requests, &positions, &event).await {
                 Err(e) if tries < MAX_TRIES && is_conflict(&e) => tries += 1,
                 done => return Ok(done?),
             }
@@ -257,64 +293,133 @@ impl ReadMarkers {
 
     async fn import_once(&self, room: RoomId, reader: UserId, read: &[i64]) -> mongodb::error::Result<()> {
         let mut session = mongo::begin(&self.database, None).await?;
-        let mut marker = self.within(&mut session, room, reader).await?;
+        let mut marker =
+            self.within(&mut session, &[(room, reader)]).await?.remove(&(room, reader)).unwrap_or_default();
         marker.read(read.iter().copied());
-        self.set(&mut session, room, reader, &mut marker).await?;
+        self.set(&mut session, vec![((room, reader), &mut marker)]).await?;
         mongo::commit(&mut session).await
     }
 
     async fn transaction(
         &self,
-        read: &mut Read,
-        event: impl Fn(&Read) -> common::error::Result<OutboxEvent>,
-    ) -> mongodb::error::Result<Option<OutboxEvent>> {
+        requests: &[&ReadRequest],
+        positions: &HashMap<RoomId, i64>,
+        event: impl Fn(usize, &Read) -> common::error::Result<OutboxEvent>,
+    ) -> mongodb::error::Result<Written> {
         let mut session = mongo::begin(&self.database, None).await?;
-        let mut marker = self.within(&mut session, read.room, read.reader).await?;
-        read.apply(&mut marker);
-        if read.messages.is_empty() {
-            session.abort_transaction().await?;
-            return Ok(None);
+        let keys: Vec<_> = requests.iter().map(|request| request.key()).collect();
+        let mut markers = self.within(&mut session, &keys).await?;
+        let unread = self.newest_unread(requests, &markers).await?;
+        let (mut written, mut rows, mut events, mut changed) = (Vec::new(), Vec::new(), Vec::new(), HashSet::new());
+        for (n, request) in requests.iter().enumerate() {
+            if rows.len() >= MAX_ROWS {
+                break;
+            }
+            let newest = unread.get(&request.room.id).map_or(&[][..], Vec::as_slice);
+            let mut read = request.candidates(newest, positions.get(&request.room.id).copied().unwrap_or(0));
+            read.apply(markers.entry(request.key()).or_default());
+            if read.messages.is_empty() {
+                written.push(None);
+                continue;
+            }
+            changed.insert(request.key());
+            rows.extend(read.messages.iter().map(|(message, _)| row(&read, *message)));
+            let event = event(n, &read).map_err(mongodb::error::Error::custom)?;
+            events.push(stored(&read, &event));
+            written.push(Some((read, event)));
         }
-        self.set(&mut session, read.room, read.reader, &mut marker).await?;
-        let rows: Vec<Document> = read.messages.iter().map(|(message, _)| row(read, *message)).collect();
+        if events.is_empty() {
+            session.abort_transaction().await?;
+            return Ok(written);
+        }
+        let mut set = Vec::with_capacity(changed.len());
+        for (key, marker) in &mut markers {
+            if changed.contains(key) {
+                set.push((*key, marker));
+            }
+        }
+        self.set(&mut session, set).await?;
         mongo::update_each(&self.database, Some(&mut session), READ_STATUS, rows).await?;
-        let event = event(read).map_err(mongodb::error::Error::custom)?;
-        self.reads.insert_one(stored(read, &event)).session(&mut session).await?;
+        self.reads.insert_many(events).session(&mut session).await?;
         mongo::commit(&mut session).await?;
-        Ok(Some(event))
+        Ok(written)
     }
 
-    /// The marker of a reader as a transaction sees it. The transaction fails if the marker changes before it is set.
+    /// The markers of readers as a transaction sees them. The transaction fails if one of them changes before it is set.
     async fn within(
         &self,
         session: &mut ClientSession,
-        room: RoomId,
-        reader: UserId,
-    ) -> mongodb::error::Result<ReadMarker> {
+        keys: &[(RoomId, UserId)],
+    ) -> mongodb::error::Result<HashMap<(RoomId, UserId), ReadMarker>> {
         // The collection's read concern is not allowed within a transaction.
         let markers = self.database.collection::<StoredMarker>(READ_MARKERS);
-        let found = markers.find_one(doc! {"_id": marker_id(room, reader)}).session(session).await?;
-        Ok(found.map(|stored| stored.state.into()).unwrap_or_default())
+        let ids: Vec<Document> = keys.iter().map(|(room, user)| marker_id(*room, *user)).collect();
+        let found = markers.find(doc! {"_id": {"$in": ids}}).batch_size(keys.len() as u32 + 1).session(&mut *session);
+        let mut found = found.await?;
+        let stored = found.stream(session);
+        stored.map_ok(|stored| ((stored.id.room, stored.id.user), stored.state.into())).try_collect().await
     }
 
-    /// Stores a marker, with fewer ranges if it has too many.
+    /// The newest messages that the readers of whole rooms have not read, oldest first, at most [`UNREAD_CAP`] of a room. Of a
+    /// room that several users read at once, these are the newest that any of them has not read.
+    async fn newest_unread(
+        &self,
+        requests: &[&ReadRequest],
+        markers: &HashMap<(RoomId, UserId), ReadMarker>,
+    ) -> mongodb::error::Result<HashMap<RoomId, Vec<UnreadMessage>>> {
+        let mut readers: HashMap<RoomId, Vec<&ReadRequest>> = HashMap::new();
+        for request in requests.iter().filter(|request| request.is_of_room()) {
+            readers.entry(request.room.id).or_default().push(request);
+        }
+        let gaps_of = |request: &ReadRequest| {
+            markers.get(&request.key()).map_or_else(|| ReadMarker::default().gaps(), ReadMarker::gaps)
+        };
+        let mut of_rooms = readers.into_iter().map(|(room, readers)| {
+            let filter = match *readers {
+                [one] => unread(room, sender(&one.room, one.reader), &gaps_of(one)),
+                ref many => {
+                    let first = many.iter().map(|request| gaps_of(request)[0].0).min().unwrap_or(0);
+                    unread(room, doc! {"$exists": true}, &[(first, None)])
+                }
+            };
+            let fields = doc! {"room_id": 1, "user_id": 1, "seq": 1};
+            vec![
+                doc! {"$match": filter},
+                doc! {"$sort": {"seq": -1}},
+                doc! {"$limit": UNREAD_CAP},
+                doc! {"$project": fields},
+            ]
+        });
+        let Some(mut pipeline) = of_rooms.next() else { return Ok(HashMap::new()) };
+        pipeline.extend(of_rooms.map(|room| doc! {"$unionWith": {"coll": MESSAGES, "pipeline": room}}));
+        let mut found = self.messages.aggregate(pipeline).with_type::<UnreadMessage>().await?;
+        let mut newest: HashMap<RoomId, Vec<UnreadMessage>> = HashMap::new();
+        while let Some(message) = found.try_next().await? {
+            newest.entry(message.room_id).or_default().push(message);
+        }
+        newest.values_mut().for_each(|messages| messages.sort_unstable_by_key(|message| message.seq));
+        Ok(newest)
+    }
+
+    /// Stores markers, with fewer ranges if they have too many.
     async fn set(
         &self,
         session: &mut ClientSession,
-        room: RoomId,
-        reader: UserId,
-        marker: &mut ReadMarker,
+        markers: Vec<((RoomId, UserId), &mut ReadMarker)>,
     ) -> mongodb::error::Result<()> {
-        if marker.ranges().len() > MAX_RANGES {
-            self.close_gaps(room, reader, marker).await?;
+        let mut updates = Vec::with_capacity(markers.len());
+        for ((room, reader), marker) in markers {
+            if marker.ranges().len() > MAX_RANGES {
+                self.close_gaps(room, reader, marker).await?;
+            }
+            let state = doc! {"up_to": marker.up_to(), "ranges": serialize_to_bson(marker.ranges())?};
+            updates.push(doc! {
+                "q": {"_id": marker_id(room, reader)},
+                "u": {"$set": state, "$unset": {"read": ""}},
+                "upsert": true,
+            });
         }
-        let state = doc! {"up_to": marker.up_to(), "ranges": serialize_to_bson(marker.ranges())?};
-        let update = doc! {
-            "q": {"_id": marker_id(room, reader)},
-            "u": {"$set": state, "$unset": {"read": ""}},
-            "upsert": true,
-        };
-        mongo::update_each(&self.database, Some(session), READ_MARKERS, vec![update]).await
+        mongo::update_each(&self.database, Some(session), READ_MARKERS, updates).await
     }
 
     /// Closes the gaps of a marker that hold no unread messages: they are messages of the reader, or other entries of the log.

@@ -9,6 +9,9 @@ use utoipa::ToSchema;
 
 use crate::domain::{Message, MessageType, Reaction, ReadMarker};
 
+/// Limit on the readers that a message names.
+const MAX_READ_BY: usize = 20;
+
 /// A message as answers and frames show it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MessageBody {
@@ -30,7 +33,10 @@ pub struct MessageBody {
     edited_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    /// The first 20 members who have read the message, by their ids.
     read_by: Option<Vec<UserId>>,
+    /// The number of members who have read the message.
+    read_by_count: Option<usize>,
     is_read: Option<bool>,
     /// The position in the room's log at which the message was sent.
     seq: Option<i64>,
@@ -60,6 +66,7 @@ impl MessageBody {
             created_at: message.created_at,
             updated_at: message.updated_at,
             read_by: None,
+            read_by_count: None,
             is_read: None,
             seq: message.seq,
             username: message.username.clone(),
@@ -80,6 +87,8 @@ impl MessageBody {
             .collect();
         read_by.sort_unstable();
         self.is_read = Some(if self.user_id == me { !read_by.is_empty() } else { !own.leaves_unread(position) });
+        self.read_by_count = Some(read_by.len());
+        read_by.truncate(MAX_READ_BY);
         self.read_by = Some(read_by);
         self
     }

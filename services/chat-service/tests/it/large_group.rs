@@ -1,15 +1,18 @@
 //! A group of five hundred members.
 
+use std::slice;
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 use mongodb::Database;
 use mongodb::bson::{DateTime, Document, doc};
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::SLACK;
 
 use crate::app::{TestApp, mongo_database};
+use crate::person::Person;
 
 const MEMBERS: i64 = 500;
 
@@ -77,13 +80,15 @@ async fn the_markers_of_a_page_are_small_when_five_hundred_members_read_ten_thou
         }
     };
     let messages = mongo.collection::<Document>("messages").insert_many((0..=READ).map(message)).await.unwrap();
+    // The first replica knows the group as one without messages of the original.
+    let replica = app.replica().await;
+    let [ann, bob] = [1, 2].map(|id| app.person_at(&replica, id));
     ann.messages(group).await;
     let mut ids: Vec<(usize, String)> =
         messages.inserted_ids.iter().map(|(n, id)| (*n, id.as_object_id().unwrap().to_hex())).collect();
     ids.sort_unstable();
 
     // One early message stays unread.
-    let bob = app.person(2);
     for chunk in ids[1..].chunks(1_000) {
         let chunk: Vec<&str> = chunk.iter().map(|(_, id)| id.as_str()).collect();
         let read = bob.client.post("/messages/read", json!({"room_id": group, "message_ids": chunk})).await.expect(200);
@@ -118,6 +123,36 @@ async fn the_markers_of_a_page_are_small_when_five_hundred_members_read_ten_thou
     }
     times.sort_unstable();
     assert!(times[5] < SLACK * PAGE, "{times:?}");
+}
+
+#[tokio::test]
+async fn the_reads_of_five_hundred_members_are_one_batch_a_second_and_a_page_names_twenty_readers() {
+    const SIMULTANEOUS: usize = 125;
+    let app = TestApp::start_with(&[("WRITE_LIMIT_CHANGES", "0".to_owned())]).await;
+    let ann = app.person(1);
+    let group = ann.group_with(&(2..=MEMBERS).collect::<Vec<_>>()).await;
+    let sent = ann.sends(group, "for all").await;
+    let mongo = mongo_database(&app.space).await;
+    let members: Vec<Person> = (2..=MEMBERS).map(|id| app.person(id)).collect();
+    // The writes of a batch in one collection are one command. The profile has an entry for each document of an update.
+    let started = Instant::now();
+    let batches = profiled(&mongo, "room_reads", async {
+        let sent = &sent;
+        let read = members.iter().enumerate().map(|(n, member)| async move {
+            if n % 2 == 0 { member.reads_all(group).await } else { member.reads(group, slice::from_ref(sent)).await }
+        });
+        let read: Vec<Value> = stream::iter(read).buffer_unordered(SIMULTANEOUS).collect().await;
+        assert!(read.iter().all(|answer| answer["read_count"] == 1));
+    })
+    .await;
+
+    let inserts = batches.iter().filter(|entry| entry.get_str("op").unwrap() == "insert").count();
+    let seconds = started.elapsed().as_secs() as usize;
+    assert!(inserts <= seconds + 2, "{inserts} batches in {seconds} s for {} reads", members.len());
+    let message = ann.messages(group).await.remove(0);
+    assert_eq!((&message["is_read"], &message["read_by_count"]), (&json!(true), &json!(MEMBERS - 1)));
+    assert_eq!(message["read_by"], json!((2..=21).collect::<Vec<i64>>()));
+    assert_eq!(app.person(MEMBERS).unread(group).await, 0);
 }
 
 /// `cargo stack test -- -p chat-service --test it five_hundred_readers -- --ignored --nocapture`

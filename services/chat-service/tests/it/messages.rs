@@ -44,6 +44,7 @@ async fn a_sent_message_is_answered_listed_and_published() {
           "message_type": "text",
           "reactions": [],
           "read_by": null,
+          "read_by_count": null,
           "reply_to": null,
           "room_id": "[room]",
           "room_type": "private",
@@ -56,7 +57,8 @@ async fn a_sent_message_is_answered_listed_and_published() {
     );
     let page = bob.client.get(&format!("/api/messages/{room}")).await.expect(200);
     let mut seen_by_bob = sent.clone();
-    (seen_by_bob["read_by"], seen_by_bob["is_read"]) = (json!([]), json!(false));
+    (seen_by_bob["read_by"], seen_by_bob["read_by_count"], seen_by_bob["is_read"]) =
+        (json!([]), json!(0), json!(false));
     assert_eq!(page, json!({"messages": [seen_by_bob], "total_count": 1, "has_more": false, "position": 1}));
     let published = Events::of(&app.space.topics().message_events).expect("MessageSent", 1).await;
     assert_eq!((&published[0]["message_id"], &published[0]["room_id"]), (&sent["id"], &json!(room)));

@@ -87,7 +87,8 @@ async fn a_request_that_the_store_refuses_stands_alone_and_delays_no_other() {
     let elsewhere = join_all((0..60).map(|_| cat.tries_to_send(other_room, "sent")));
     let (refused, sent, elsewhere) = tokio::join!(refused, sent, elsewhere);
 
-    assert!(started.elapsed() < SLACK * Duration::from_secs(1), "{:?}", started.elapsed());
+    // Less than the 10 s after which the writer answers 503.
+    assert!(started.elapsed() < SLACK * Duration::from_secs(2), "{:?}", started.elapsed());
     assert!(refused.iter().all(|answer| answer.status == 500), "{refused:?}");
     assert!(sent.iter().chain(&elsewhere).all(|answer| answer.status == 201));
     assert_eq!(read_log(&bob.client, room).await.len(), 61);
