@@ -21,6 +21,8 @@ pub struct Config {
     pub streams_per_user: u64,
     /// How long nobody can add a user again who left a group by themselves.
     pub leave_period: LeavePeriod,
+    /// How long messages are kept; `None` keeps them for ever.
+    pub retention: Option<Duration>,
     pub write_limits: WriteLimits,
 }
 
@@ -47,6 +49,10 @@ impl Config {
             keep_alive: env.seconds("SSE_KEEPALIVE_SECONDS", 30, 1..=300)?,
             streams_per_user: env.number("STREAMS_PER_USER", 20, 1..=100_000)?,
             leave_period: LeavePeriod(env.number("GROUP_LEAVE_DAYS", 30, 0..=3_650)?),
+            retention: match env.number("HISTORY_RETENTION_DAYS", 0, 0..=36_500)? {
+                0 => None,
+                days => Some(Duration::from_secs(days * 24 * 3_600)),
+            },
             write_limits: WriteLimits {
                 messages: env.number("WRITE_LIMIT_MESSAGES", 600, 0..=1_000_000)?,
                 changes: env.number("WRITE_LIMIT_CHANGES", 600, 0..=1_000_000)?,

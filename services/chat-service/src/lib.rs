@@ -68,7 +68,8 @@ use crate::receipts::Receipts;
 use crate::search::Search;
 use crate::state::{AppState, Budgets, Parts};
 use crate::store::{
-    LOG, LegacyBackfill, Log, MembershipLog, Messages, OutboxCollection, READS, ReadMarkers, Rooms, Snapshots,
+    LOG, LegacyBackfill, Log, MembershipLog, Messages, OutboxCollection, READS, ReadMarkers, Retention, Rooms,
+    Snapshots,
 };
 use crate::tickets::Tickets;
 use crate::typing::Typing;
@@ -162,6 +163,9 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     shutdown.spawn(subscribers.clone().watch_sessions(auth.clone(), presence));
     shutdown.spawn(membership.clone().run(stopping.clone()));
     shutdown.spawn(original.run(stopping.clone()));
+    if let Some(period) = config.retention {
+        shutdown.spawn(Retention::new(&mongo, backfill.clone(), period).run(stopping.clone()));
+    }
     shutdown.spawn(typing.clone().receive(stopping));
 
     let state = AppState::new(Parts {

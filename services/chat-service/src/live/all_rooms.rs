@@ -157,13 +157,19 @@ impl AllRoomsReader {
     }
 }
 
-/// Moves every room to its position in the cursor; `None` if the cursor names a position that a room does not have.
+/// Moves every room to its position in the cursor; `None` if the cursor names a position that a room does not have, or after which
+/// a part of its history was removed.
 async fn resume(hub: &Hub, cursor: Cursor, own: &[OwnRoom], rooms: &mut [RoomSubscription]) -> Result<Option<Cursor>> {
     let joined: HashMap<RoomId, Joined> = own.iter().map(|own| (own.room.id, own.joined)).collect();
     let stored = cursor.positions();
     let start_of = |room: &RoomSubscription| {
         stored.get(&room.room()).copied().unwrap_or_else(|| before_join(joined.get(&room.room())))
     };
+    let ids: Vec<RoomId> = rooms.iter().map(RoomSubscription::room).collect();
+    let removed = hub.history().removed(&ids).await?;
+    if rooms.iter().any(|room| removed.get(&room.room()).is_some_and(|removed| start_of(room) < *removed)) {
+        return Ok(None);
+    }
     let ahead: Vec<RoomId> =
         rooms.iter().filter(|room| start_of(room) > room.position()).map(RoomSubscription::room).collect();
     let newest = hub.history().positions(&ahead).await?;

@@ -43,6 +43,16 @@ impl History {
         Ok(self.log.head(room).await?.map_or(0, |head| head.position))
     }
 
+    /// The positions up to which the histories of rooms were removed; rooms with their whole history are missing.
+    pub async fn removed(&self, rooms: &[RoomId]) -> Result<HashMap<RoomId, i64>> {
+        let mut removed = HashMap::new();
+        for rooms in rooms.chunks(HEADS_PER_QUERY) {
+            let (log, rooms) = (self.log.clone(), rooms.to_vec());
+            removed.extend(run_detached(async move { log.removed(&rooms).await }).await?);
+        }
+        Ok(removed)
+    }
+
     /// The frames of a room after a position, in order, at most [`REPLAY`].
     pub async fn replay(&self, room: RoomId, after: i64) -> Result<Vec<Frame>> {
         let history = self.clone();

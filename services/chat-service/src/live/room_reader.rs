@@ -83,9 +83,13 @@ impl RoomReader {
     }
 }
 
-/// The position in an id of the client, if the room has it.
+/// The position in an id of the client, if the room has it and everything after it.
 async fn existing_position(hub: &Hub, room: &RoomSubscription, id: &str) -> Result<Option<i64>> {
     let Some(position) = id.parse().ok().filter(|position: &i64| *position >= 0) else { return Ok(None) };
+    let removed = hub.history().removed(&[room.room()]).await?;
+    if removed.get(&room.room()).is_some_and(|removed| position < *removed) {
+        return Ok(None);
+    }
     if position <= room.position() {
         return Ok(Some(position));
     }

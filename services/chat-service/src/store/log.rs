@@ -160,6 +160,22 @@ impl Log {
         Ok(heads.map_ok(|head| (head.room, head.position)).try_collect().await?)
     }
 
+    /// The positions up to which the histories of rooms were removed, in one round trip; rooms with their whole history are
+    /// missing.
+    pub async fn removed(&self, rooms: &[RoomId]) -> Result<HashMap<RoomId, i64>> {
+        #[derive(Deserialize)]
+        struct RemovedUpTo {
+            #[serde(rename = "_id")]
+            room: RoomId,
+            removed: i64,
+        }
+        let ids: Vec<i64> = rooms.iter().map(|room| room.0).collect();
+        let heads = self.heads.clone_with_type::<RemovedUpTo>();
+        let heads =
+            heads.find(doc! {"_id": {"$in": ids}, "removed": {"$gt": 0}}).projection(doc! {"removed": 1}).await?;
+        Ok(heads.map_ok(|head| (head.room, head.removed)).try_collect().await?)
+    }
+
     /// The entries of a room after a position, in order, at most `limit`, without their events.
     pub async fn after(&self, room: RoomId, position: i64, limit: i64) -> Result<Vec<Entry>> {
         // `_id` is a document: a range over it is a range of positions within the room.

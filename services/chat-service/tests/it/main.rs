@@ -21,6 +21,7 @@ mod privacy;
 mod process;
 mod reactions;
 mod reads;
+mod retention;
 mod rooms;
 mod search;
 mod stream;
