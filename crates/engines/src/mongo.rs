@@ -14,7 +14,8 @@ use mongodb::error::{
 use mongodb::event::EventHandler;
 use mongodb::event::cmap::CmapEvent;
 use mongodb::options::{
-    Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, TransactionOptions, WriteConcern,
+    Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria,
+    TransactionOptions, WriteConcern,
 };
 use mongodb::{Client, ClientSession, Database};
 use parking_lot::Mutex;
@@ -48,6 +49,8 @@ pub async fn database(
     options.server_selection_timeout.get_or_insert(SERVER_SELECTION_TIMEOUT);
     options.connect_timeout.get_or_insert(SERVER_SELECTION_TIMEOUT);
     options.app_name.get_or_insert_with(|| "bigtech-chat".to_owned());
+    // A secondary may lack what a replica has announced, whatever the URL prefers.
+    options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
     let max = i64::from(options.max_pool_size.unwrap_or(POOL_SIZE));
     let connections = Arc::new(Connections { queries: metrics.queries("mongodb"), open: Mutex::default() });
     let measured = connections.clone();

@@ -29,6 +29,7 @@ use crate::live::{AllRoomsReader, RoomReader, Scope};
 use crate::state::AppState;
 use crate::store::{Joined, OwnRoom};
 use crate::tickets;
+use crate::wire::frame;
 
 /// The time after which a client reconnects when its stream ends.
 const RETRY: Duration = Duration::from_secs(1);
@@ -98,7 +99,7 @@ impl FromRequestParts<AppState> for StreamClient {
 /// The stream is in the format of server-sent events. It starts with `connected`. The id of `new_message`, `message_edited`,
 /// `message_deleted` and `reaction_changed` is the position in the room's log; `messages_read` and `typing` have no id. A client
 /// that reconnects with `Last-Event-ID` receives all later events exactly once and in order, on every replica. `resync` tells the
-/// client that the room has no such position. The stream ends with the membership, the session or the token.
+/// client that the room has no such position, or that the log lacks an entry; the client then fetches the room anew. The stream ends with the membership, the session or the token.
 #[utoipa::path(
     get,
     operation_id = "listen_to_room",
@@ -128,7 +129,7 @@ async fn room(
     let hello = json!({"message": message, "room_id": room, "user_id": me.id});
     let mut first = vec![connected(&hello, &reader.position().to_string())];
     if reader.needs_resync {
-        first.push(resync(&json!({"room_id": room})));
+        first.push(frame::resync(Some(room)));
     }
     Ok(respond(&app, first, reader.events(), ended))
 }
@@ -165,7 +166,7 @@ async fn all_rooms(
     let hello = json!({"message": "Connected to all rooms", "user_id": me.id});
     let mut first = vec![connected(&hello, &reader.id())];
     if reader.needs_resync {
-        first.push(resync(&json!({})));
+        first.push(frame::resync(None));
     }
     Ok(respond(&app, first, reader.events(), ended))
 }
@@ -252,10 +253,6 @@ fn respond(
 
 fn connected(hello: &Value, id: &str) -> Event {
     Event::default().event("connected").id(id).retry(RETRY).data(hello.to_string())
-}
-
-fn resync(data: &Value) -> Event {
-    Event::default().event("resync").data(data.to_string())
 }
 
 /// Headers that make proxies forward each event at once.

@@ -155,6 +155,13 @@ impl Message {
         Self { id, roster_change: Some(roster_change), ..message }
     }
 
+    /// The place of a message that an operator removed from the store: deleted, as of the time in its id.
+    pub fn removed(id: ObjectId, room: RoomId, by: UserId, seq: i64) -> Self {
+        let message = Self::from_draft(room, "", by, None, Draft::default(), id.timestamp().to_chrono());
+        let (is_deleted, deleted_at) = (true, Some(message.created_at));
+        Self { id, is_deleted, deleted_at, deleted_by: Some(by), seq: Some(seq), ..message }
+    }
+
     fn from_draft(
         room: RoomId,
         room_type: &str,

@@ -14,10 +14,10 @@ use futures_util::Stream;
 use super::cursor::Cursor;
 use super::hub::Hub;
 use super::mailbox::{MembershipChange, Notifications};
-use super::room_subscription::RoomSubscription;
+use super::room_subscription::{RoomSubscription, Step};
 use super::subscribers::Subscription;
 use crate::store::{Joined, OwnRoom, Positions, Snapshots};
-use crate::wire::Frame;
+use crate::wire::{Frame, frame};
 
 pub struct AllRoomsReader {
     hub: Hub,
@@ -32,6 +32,8 @@ pub struct AllRoomsReader {
 
 struct RoomState {
     subscription: RoomSubscription,
+    /// The position of the reader's last join, 0 for a member since the creation of the room.
+    joined: i64,
     /// The reader is not a member at the current position of the log.
     absent: bool,
 }
@@ -63,7 +65,12 @@ impl AllRoomsReader {
             Some(cursor) => cursor,
             None => Cursor::at(snapshots, user, positions_of(&rooms)).await?,
         };
-        let state = |subscription: RoomSubscription| (subscription.room(), RoomState { subscription, absent: false });
+        let joins: HashMap<RoomId, i64> =
+            own.iter().map(|own| (own.room.id, before_join(Some(&own.joined)) + 1)).collect();
+        let state = |subscription: RoomSubscription| {
+            let (room, absent) = (subscription.room(), false);
+            (room, RoomState { subscription, joined: joins.get(&room).copied().unwrap_or(0), absent })
+        };
         let rooms: HashMap<RoomId, RoomState> = rooms.into_iter().map(state).collect();
         let ready = rooms.keys().copied().collect();
         Ok(Self { hub: hub.clone(), subscription, cursor, rooms, ready, needs_resync })
@@ -88,9 +95,20 @@ impl AllRoomsReader {
                 }
                 self.ready.extend(advanced);
                 for room in std::mem::take(&mut self.ready) {
-                    let frames = match self.rooms.get_mut(&room) {
-                        Some(state) => state.subscription.next().await?,
-                        None => continue,
+                    let Some(state) = self.rooms.get_mut(&room) else { continue };
+                    let frames = match state.subscription.next().await? {
+                        Step::Frames(frames) => frames,
+                        Step::Gap => {
+                            // The lost entries may have been a return. The membership in MySQL decides.
+                            state.absent = false;
+                            let position = state.subscription.position();
+                            self.cursor.prepare().await?;
+                            if !self.subscription.has_left(room) {
+                                let id = self.cursor.advance(room, position);
+                                yield frame::resync(Some(room)).id(id);
+                            }
+                            Vec::new()
+                        }
                     };
                     if !frames.is_empty() {
                         self.ready.insert(room);
@@ -139,7 +157,7 @@ impl AllRoomsReader {
                 {
                     // A returning member continues at their last position. The log hides the entries of their absence.
                     subscription.seek(self.cursor.position(room).unwrap_or(after));
-                    self.rooms.insert(room, RoomState { subscription, absent: false });
+                    self.rooms.insert(room, RoomState { subscription, joined: after + 1, absent: false });
                     self.ready.insert(room);
                 }
                 Ok(created)
@@ -152,6 +170,9 @@ impl AllRoomsReader {
         let Some(state) = self.rooms.get_mut(&room) else { return false };
         if let Some(joined) = frame.roster_change.as_ref().and_then(|change| change.joined(user)) {
             state.absent = !joined;
+        } else if frame.position == state.joined {
+            // An operator removed the system message of the join.
+            state.absent = false;
         }
         !state.absent
     }

@@ -14,7 +14,7 @@ use prometheus::Histogram;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::history::History;
+use super::history::{History, Replay};
 use super::mailbox::Mailbox;
 use super::recent_events::RecentEvents;
 use super::window::Window;
@@ -162,7 +162,7 @@ impl Feed {
 
     /// Reads missing entries from the log after a grace period, once for all subscribers.
     fn repair_if_behind(self: &Arc<Self>) {
-        if !self.window().is_behind() || self.repairing.swap(true, Ordering::AcqRel) {
+        if self.window().missing().is_none() || self.repairing.swap(true, Ordering::AcqRel) {
             return;
         }
         let feed = self.clone();
@@ -178,16 +178,16 @@ impl Feed {
 
     async fn repair(&self) -> Result<()> {
         loop {
-            let edge = {
-                let window = self.window();
-                window.edge().filter(|_| window.is_behind())
-            };
-            let Some(edge) = edge else { return Ok(()) };
-            let frames = self.history.replay(self.room, edge).await?;
-            if frames.is_empty() {
-                return Ok(());
+            let Some((edge, newest)) = self.window().missing() else { return Ok(()) };
+            match self.history.replay(self.room, edge, newest).await? {
+                Replay::Frames(frames) => {
+                    self.update(|window| frames.into_iter().for_each(|frame| window.offer(frame)));
+                }
+                Replay::Gap => {
+                    let head = self.history.position(self.room).await?;
+                    self.update(|window| window.skip_to(head));
+                }
             }
-            self.update(|window| frames.into_iter().for_each(|frame| window.offer(frame)));
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The part of the rooms' history that streams read from the store.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use common::error::Result;
 use common::id::RoomId;
 use platform::task::run_detached;
 
-use crate::domain::Message;
 use crate::store::{Entry, Log, Messages};
 use crate::wire::Frame;
 
@@ -15,6 +15,19 @@ const HEADS_PER_QUERY: usize = 5_000;
 
 /// Limit on the positions that one query reads from the log.
 const REPLAY: i64 = 200;
+
+/// Pauses before an entry that should exist is looked for again. After a failover, reads on a majority may lag for a moment
+/// behind what the old primary has committed.
+const RETRY_PAUSES: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(2)];
+
+/// The continuation of a room's history.
+pub enum Replay {
+    /// The next frames, without a gap; none at the end of the history.
+    Frames(Vec<Frame>),
+    /// The next entry does not exist, although a later position does: an operator removed it, or the store was restored.
+    Gap,
+}
 
 /// Reads positions and entries. A read runs to its end even if the stream that waits for it ends.
 #[derive(Clone)]
@@ -53,17 +66,45 @@ impl History {
         Ok(removed)
     }
 
-    /// The frames of a room after a position, in order, at most [`REPLAY`].
-    pub async fn replay(&self, room: RoomId, after: i64) -> Result<Vec<Frame>> {
+    /// The frames of a room after a position, in order, at most [`REPLAY`]. `newest` is a position that is known to exist.
+    pub async fn replay(&self, room: RoomId, after: i64, newest: i64) -> Result<Replay> {
         let history = self.clone();
-        run_detached(async move { history.read(room, after).await }).await
+        run_detached(async move { history.read_patiently(room, after, newest).await }).await
     }
 
+    /// Reads again while the next entry is missing.
+    async fn read_patiently(&self, room: RoomId, after: i64, newest: i64) -> Result<Replay> {
+        let mut pauses = RETRY_PAUSES.into_iter();
+        loop {
+            let frames = self.read(room, after).await?;
+            if !frames.is_empty() || newest <= after {
+                return Ok(Replay::Frames(frames));
+            }
+            let Some(pause) = pauses.next() else {
+                tracing::warn!(%room, after, newest, "the room's log lacks an entry, readers have to fetch the room anew");
+                return Ok(Replay::Gap);
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Reads the entries up to the first gap. The reads of one session are causally consistent: the second one sees the message
+    /// of every entry that the first one sees, also if another server became the primary in between. So a message that is
+    /// missing was removed by an operator.
     async fn read(&self, room: RoomId, after: i64) -> Result<Vec<Frame>> {
-        let entries = self.log.after(room, after, REPLAY).await?;
+        let mut session = self.log.session().await?;
+        let mut entries = self.log.after(room, after, REPLAY, &mut session).await?;
+        let contiguous = entries.iter().zip(after + 1..).take_while(|(entry, next)| entry.id.position == *next).count();
+        entries.truncate(contiguous);
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
         let ids: Vec<_> = entries.iter().map(|entry| entry.message_id).collect();
-        let messages = self.messages.by_ids(&ids).await?;
-        let frame = |entry: &Entry| messages.get(&entry.message_id).map(|m: &Message| Frame::of_entry(entry, m));
-        Ok(entries.iter().filter_map(frame).collect())
+        let messages = self.messages.by_ids_in(&ids, &mut session).await?;
+        let frame = |entry: &Entry| match messages.get(&entry.message_id) {
+            Some(message) => Frame::of_entry(entry, message),
+            None => Frame::of_removed(entry),
+        };
+        Ok(entries.iter().map(frame).collect())
     }
 }

@@ -7,9 +7,9 @@ use futures_util::Stream;
 
 use super::hub::Hub;
 use super::mailbox::MembershipChange;
-use super::room_subscription::RoomSubscription;
+use super::room_subscription::{RoomSubscription, Step};
 use super::subscribers::Subscription;
-use crate::wire::Frame;
+use crate::wire::{Frame, frame};
 
 pub struct RoomReader {
     subscription: Subscription,
@@ -52,7 +52,13 @@ impl RoomReader {
                 if matches!(pending.memberships.get(&room), Some(MembershipChange::Left(_))) {
                     break 'membership;
                 }
-                let frames = self.room.next().await?;
+                let frames = match self.room.next().await? {
+                    Step::Frames(frames) => frames,
+                    Step::Gap => {
+                        yield frame::resync(Some(room)).id(self.room.position().to_string());
+                        Vec::new()
+                    }
+                };
                 for frame in &frames {
                     // The client may have left the room while it read the previous event.
                     if self.subscription.has_left(room) || self.is_leave_of_reader(frame) {

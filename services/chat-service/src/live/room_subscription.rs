@@ -6,6 +6,7 @@ use common::error::Result;
 use common::id::RoomId;
 
 use super::feed::Feed;
+use super::history::Replay;
 use super::hub::Hub;
 use super::mailbox::Mailbox;
 use super::window::Next;
@@ -13,6 +14,14 @@ use crate::wire::Frame;
 
 /// Limit on the frames that are taken from the window at once. The others stay in the window, which all readers share.
 const MAX_FRAMES: usize = 32;
+
+/// The continuation of a room on a stream.
+pub enum Step {
+    /// The next frames; none at the live edge.
+    Frames(Vec<Arc<Frame>>),
+    /// The room's log lacks the next entry. The reader stands at the live edge now.
+    Gap,
+}
 
 /// Reads a room from a position on, exactly once and in order.
 pub struct RoomSubscription {
@@ -60,19 +69,29 @@ impl RoomSubscription {
 
     /// The next frames. After an empty result the reader stands at the live edge and waits for a notification; otherwise there
     /// may be more frames.
-    pub async fn next(&mut self) -> Result<Vec<Arc<Frame>>> {
+    pub async fn next(&mut self) -> Result<Step> {
         let frames = match self.at_hand() {
             Next::Frames(frames) => frames,
             Next::InStore => {
-                let replayed = self.hub.history().replay(self.feed.room, self.position).await?;
-                replayed.into_iter().map(Arc::new).collect()
+                let edge = self.edge();
+                match self.hub.history().replay(self.feed.room, self.position, edge).await? {
+                    Replay::Frames(frames) => frames.into_iter().map(Arc::new).collect(),
+                    Replay::Gap => {
+                        self.position = edge;
+                        return Ok(Step::Gap);
+                    }
+                }
             }
             Next::Nothing => Vec::new(),
         };
         if let Some(last) = frames.last() {
             self.position = last.position;
         }
-        Ok(frames)
+        Ok(Step::Frames(frames))
+    }
+
+    fn edge(&self) -> i64 {
+        self.feed.window().edge().unwrap_or(0)
     }
 
     fn at_hand(&self) -> Next {

@@ -70,9 +70,22 @@ impl Window {
         self.newest = self.newest.max(position);
     }
 
-    /// Whether a position beyond the edge is known to exist.
-    pub fn is_behind(&self) -> bool {
-        self.edge.is_some_and(|edge| edge < self.newest)
+    /// The edge, and the highest position that is known to exist, if it is beyond the edge.
+    pub fn missing(&self) -> Option<(i64, i64)> {
+        self.edge.filter(|edge| *edge < self.newest).map(|edge| (edge, self.newest))
+    }
+
+    /// Gives up the missing frames: moves the edge to the room's position. Readers before it read the store. Forgets a higher
+    /// position, which the store does not have.
+    pub fn skip_to(&mut self, position: i64) {
+        let Some(edge) = self.edge else { return };
+        if position > edge {
+            self.frames.clear();
+            self.edge = Some(position);
+            self.early = self.early.split_off(&(position + 1));
+        }
+        self.newest = position.max(edge);
+        self.advance();
     }
 
     fn advance(&mut self) {
@@ -126,10 +139,23 @@ mod tests {
         let mut window = Window::default();
         window.start(4);
         window.offer(frame(6));
-        assert!(window.is_behind() && read_all(&window, 4).is_empty());
+        assert!(window.missing() == Some((4, 6)) && read_all(&window, 4).is_empty());
         window.offer(frame(5));
         assert_eq!(read_all(&window, 4), [5, 6]);
-        assert!(!window.is_behind());
+        assert!(window.missing().is_none());
+    }
+
+    #[test]
+    fn a_window_without_a_missing_frame_continues_behind_it() {
+        let mut window = Window::default();
+        window.start(1);
+        [2, 4, 5, 7].into_iter().for_each(|position| window.offer(frame(position)));
+        window.skip_to(6);
+        assert!(matches!(window.after(2, 1), Next::InStore), "readers before the gap read the store");
+        assert_eq!((read_all(&window, 6), window.missing()), (vec![7], None));
+        window.hint(1_000_000);
+        window.skip_to(7);
+        assert_eq!(window.missing(), None, "the store does not have the announced position");
     }
 
     #[test]

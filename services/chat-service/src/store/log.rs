@@ -13,7 +13,7 @@ use common::id::{RoomId, UserId};
 use engines::error::Result;
 use engines::mongo;
 use futures_util::TryStreamExt;
-use mongodb::{Collection, Database};
+use mongodb::{ClientSession, Collection, Database};
 use serde::{Deserialize, Serialize};
 use serde_with::serde_as;
 
@@ -115,6 +115,7 @@ impl From<&Message> for LastMessage {
 /// The collections `room_log` and `room_heads`.
 #[derive(Clone)]
 pub struct Log {
+    database: Database,
     entries: Collection<Entry>,
     heads: Collection<Head>,
 }
@@ -123,6 +124,7 @@ impl Log {
     pub fn new(database: &Database) -> Self {
         let majority = mongo::majority_reads();
         Self {
+            database: database.clone(),
             entries: database.collection_with_options(LOG, majority.clone()),
             heads: database.collection_with_options(HEADS, majority),
         }
@@ -176,18 +178,30 @@ impl Log {
         Ok(heads.map_ok(|head| (head.room, head.removed)).try_collect().await?)
     }
 
+    /// A session, whose reads are causally consistent.
+    pub async fn session(&self) -> Result<ClientSession> {
+        Ok(self.database.client().start_session().causal_consistency(true).await?)
+    }
+
     /// The entries of a room after a position, in order, at most `limit`, without their events.
-    pub async fn after(&self, room: RoomId, position: i64, limit: i64) -> Result<Vec<Entry>> {
+    pub async fn after(
+        &self,
+        room: RoomId,
+        position: i64,
+        limit: i64,
+        session: &mut ClientSession,
+    ) -> Result<Vec<Entry>> {
         // `_id` is a document: a range over it is a range of positions within the room.
         let (from, to) = (doc! {"room": room.0, "at": position}, doc! {"room": room.0, "at": i64::MAX});
-        let entries = self
+        let mut entries = self
             .entries
             .find(doc! {"_id": {"$gt": from, "$lte": to}})
             .sort(doc! {"_id": 1})
             .limit(limit)
             .projection(doc! {"pending": 0})
+            .session(&mut *session)
             .await?;
-        Ok(entries.try_collect().await?)
+        Ok(entries.stream(session).try_collect().await?)
     }
 
     /// The entries of these events that still hold their event.

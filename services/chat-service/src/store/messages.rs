@@ -8,7 +8,7 @@ use common::id::RoomId;
 use engines::error::Result;
 use engines::mongo;
 use futures_util::TryStreamExt;
-use mongodb::{Collection, Database};
+use mongodb::{ClientSession, Collection, Database};
 
 use super::schema::MESSAGES;
 use crate::domain::Message;
@@ -76,6 +76,12 @@ impl Messages {
     /// Messages by their ids, in one round trip.
     pub async fn by_ids(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Message>> {
         self.find(doc! {"_id": {"$in": ids}}).await
+    }
+
+    /// Messages by their ids, within a session.
+    pub async fn by_ids_in(&self, ids: &[ObjectId], session: &mut ClientSession) -> Result<HashMap<ObjectId, Message>> {
+        let mut found = self.all.find(doc! {"_id": {"$in": ids}}).session(&mut *session).await?;
+        Ok(found.stream(session).map_ok(|message| (message.id, message)).try_collect().await?)
     }
 
     /// Messages by ids in hexadecimal form. Malformed ids are skipped.

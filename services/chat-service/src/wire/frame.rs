@@ -11,7 +11,7 @@ use service::clients::user::UNKNOWN_USERNAME;
 
 use super::message::MessageBody;
 use crate::domain::{EntryKind, Message, Reaction, RosterChange};
-use crate::store::Entry;
+use crate::store::{Entry, LogPosition};
 
 /// The event of one position in a room's log. Each stream adds the id in its own format.
 #[derive(Clone, Debug)]
@@ -99,6 +99,12 @@ impl Frame {
         Self { position: entry.id.position, event, sent_at, roster_change }
     }
 
+    /// The frame of a log entry whose message an operator removed from the store. The message is told as deleted.
+    pub fn of_removed(entry: &Entry) -> Self {
+        let LogPosition { room, position } = entry.id;
+        Self::of_entry(entry, &Message::removed(entry.message_id, room, entry.by, position))
+    }
+
     /// The frame of a message that another replica committed. Its event contains all fields.
     pub fn of_event(sent: &MessageSent, at: DateTime<Utc>) -> Self {
         let event = json(
@@ -142,6 +148,11 @@ pub fn chat_room_created(room: RoomId, direct: bool, creator: UserId, members: &
 /// The reader is no longer a member of the room: they left, or `by` removed them.
 pub fn chat_room_left(room: RoomId, user: UserId, by: UserId, at: DateTime<Utc>) -> Event {
     json("chat_room_left", &serde_json::json!({"room_id": room, "user_id": user, "by": by, "timestamp": at}))
+}
+
+/// The reader has to fetch the room, or all rooms, anew: the stream cannot continue at the reader's position.
+pub fn resync(room: Option<RoomId>) -> Event {
+    json("resync", &room.map_or_else(|| serde_json::json!({}), |room| serde_json::json!({"room_id": room})))
 }
 
 /// A member is typing.

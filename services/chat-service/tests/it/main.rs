@@ -10,6 +10,7 @@ mod blocks;
 mod budgets;
 mod exactness;
 mod fakes;
+mod gaps;
 mod groups;
 mod large_group;
 mod messages;
