@@ -11,4 +11,4 @@ pub mod budget;
 pub mod clients;
 mod process;
 
-pub use process::main;
+pub use process::{exit_code, main};

@@ -25,6 +25,18 @@ pub struct Event {
     pub data: Value,
 }
 
+impl Event {
+    /// The position in the id of an event of a room's stream, without the epoch of the store.
+    ///
+    /// # Panics
+    /// Panics if the id has another form.
+    pub fn position(&self) -> i64 {
+        let (position, epoch) = self.id.split_once('.').unwrap_or_else(|| panic!("{:?} has no epoch", self.id));
+        assert_eq!(epoch.len(), 8, "{:?}", self.id);
+        position.parse().unwrap()
+    }
+}
+
 impl Sse {
     /// Reads the body of a response.
     pub fn new(response: reqwest::Response) -> Self {

@@ -31,9 +31,11 @@ mod typing;
 mod wire;
 mod writer;
 
+use std::io::Write;
 use std::sync::Arc;
 
 use axum::Router;
+use common::config::Env;
 use common::error::{BoxError, Detail};
 use engines::kafka::producer::Producer;
 use engines::kafka::tail::Tail;
@@ -41,7 +43,7 @@ use engines::outbox::Outbox;
 use engines::presence::Presence;
 use engines::redis::Redis;
 use engines::{mongo, mysql};
-use platform::telemetry::Audit;
+use platform::telemetry::{self, Audit};
 use platform::{Platform, Service};
 use service::auth::{Auth, TokenRole};
 use service::blocks::{BlockSource, Blocks};
@@ -59,7 +61,7 @@ pub mod fuzzing {
 
 use crate::activity::RoomActivity;
 use crate::consumer::EventConsumer;
-use crate::live::{Hub, Subscribers};
+use crate::live::{Epochs, Hub, Subscribers};
 use crate::membership::Membership;
 use crate::metrics::Metrics;
 use crate::original::Original;
@@ -68,7 +70,7 @@ use crate::receipts::Receipts;
 use crate::search::Search;
 use crate::state::{AppState, Budgets, Parts};
 use crate::store::{
-    LOG, LegacyBackfill, Log, MembershipLog, Messages, OutboxCollection, READS, ReadMarkers, Retention, Rooms,
+    EpochStore, LOG, LegacyBackfill, Log, MembershipLog, Messages, OutboxCollection, READS, ReadMarkers, Retention, Rooms,
     Snapshots,
 };
 use crate::tickets::Tickets;
@@ -80,6 +82,23 @@ pub const SERVICE: Service =
 
 /// The actions of the audit log.
 const AUDITED: [&str; 4] = ["room_create", "member_add", "member_remove", "member_leave"];
+
+/// Executes `epoch`: shows the epoch of the store, or begins a new one with `--new`, which a restore of MongoDB requires.
+///
+/// # Errors
+/// Returns an error if the arguments are not understood or MongoDB is unavailable.
+pub async fn execute_epoch(env: &Env, args: &[String]) -> Result<(), BoxError> {
+    let (url, name) = platform::config::mongo(env)?;
+    let store =
+        EpochStore::new(&mongo::database(&url, &name, "mongodb", &telemetry::Metrics::new(SERVICE.name, "")?).await?);
+    let epoch = match args {
+        [] => store.current().await?,
+        [new] if new == "--new" => Some(store.begin().await?),
+        _ => return Err("epoch shows the epoch of the store, epoch --new begins another".into()),
+    };
+    let shown = epoch.map_or_else(|| "none".to_owned(), |epoch| epoch.to_string());
+    Ok(writeln!(std::io::stdout(), "{shown}")?)
+}
 
 /// Builds the service and starts its background tasks. No dependency has to be available yet.
 pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError> {
@@ -160,6 +179,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     shutdown.spawn(write_activity);
     shutdown.spawn(consumer.run(tail));
     shutdown.spawn(hub.clone().watch_heads(stopping.clone()));
+    let epochs = Epochs::new(EpochStore::new(&mongo));
+    shutdown.spawn(epochs.clone().follow(hub.clone(), subscribers.clone(), stopping.clone()));
     shutdown.spawn(subscribers.clone().watch_sessions(auth.clone(), presence));
     shutdown.spawn(membership.clone().run(stopping.clone()));
     shutdown.spawn(original.run(stopping.clone()));
@@ -187,6 +208,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         hub,
         subscribers,
         snapshots,
+        epochs,
         typing,
         metrics,
         budgets,

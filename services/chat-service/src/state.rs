@@ -14,7 +14,7 @@ use service::budget::WriteBudget;
 use service::clients::user::UserClient;
 
 use crate::domain::{Actor, Room};
-use crate::live::{Hub, Subscribers};
+use crate::live::{Epochs, Hub, Subscribers};
 use crate::membership::Membership;
 use crate::metrics::Metrics;
 use crate::receipts::Receipts;
@@ -45,6 +45,7 @@ pub struct Parts {
     pub hub: Hub,
     pub subscribers: Subscribers,
     pub snapshots: Snapshots,
+    pub epochs: Epochs,
     pub tickets: Tickets,
     pub typing: Typing,
     pub metrics: Arc<Metrics>,

@@ -35,18 +35,19 @@ where
         None => run(service, &env, read, app).await,
         Some((command, args)) => commands::execute(service, &env, command, args).await,
     };
+    exit_code(service, done)
+}
+
+/// The exit status of a command. Prints an error as one line.
+#[expect(clippy::print_stderr, reason = "the line with the reason of the exit, whatever the log's settings")]
+pub fn exit_code(service: Service, done: Result<(), BoxError>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            print_error(service, &*e);
+        Err(error) => {
+            eprintln!("{}: {error}", service.name);
             ExitCode::FAILURE
         }
     }
-}
-
-#[expect(clippy::print_stderr, reason = "the line with the reason of the exit, whatever the log's settings")]
-fn print_error(service: Service, error: &(dyn std::error::Error + Send + Sync)) {
-    eprintln!("{}: {error}", service.name);
 }
 
 async fn run<C, F>(

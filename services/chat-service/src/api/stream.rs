@@ -1,6 +1,7 @@
 //! The live streams: of one room, and of all rooms of a user.
 
 use std::convert::Infallible;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use axum::Json;
@@ -31,8 +32,9 @@ use crate::store::{Joined, OwnRoom};
 use crate::tickets;
 use crate::wire::frame;
 
-/// The time after which a client reconnects when its stream ends.
-const RETRY: Duration = Duration::from_secs(1);
+/// The time in milliseconds after which a client reconnects when its stream ends. Each stream draws its own, so that the clients of
+/// a stopped replica do not come back at once.
+const RETRY_MILLIS: RangeInclusive<u64> = 1_000..=5_000;
 
 pub fn router() -> OpenApiRouter<AppState> {
     let scheme = SecurityScheme::ApiKey(ApiKey::Query(ApiKeyValue::new("ticket")));
@@ -97,9 +99,10 @@ impl FromRequestParts<AppState> for StreamClient {
 /// Stream the events of a room.
 ///
 /// The stream is in the format of server-sent events. It starts with `connected`. The id of `new_message`, `message_edited`,
-/// `message_deleted` and `reaction_changed` is the position in the room's log; `messages_read` and `typing` have no id. A client
+/// `message_deleted` and `reaction_changed` is the position in the room's log and, after a point,
+/// the epoch of the store; a bare position is accepted too. `messages_read` and `typing` have no id. A client
 /// that reconnects with `Last-Event-ID` receives all later events exactly once and in order, on every replica. `resync` tells the
-/// client that the room has no such position, or that the log lacks an entry; the client then fetches the room anew. The stream ends with the membership, the session or the token.
+/// client that the room has no such position, that the store was restored, or that the log lacks an entry; the client then fetches the room anew. The stream ends with the membership, the session or the token.
 #[utoipa::path(
     get,
     operation_id = "listen_to_room",
@@ -124,10 +127,11 @@ async fn room(
     app.membership.ready().await?;
     app.rooms.for_member_uncached(room, me.id).await?;
     app.backfill.ensure(&[room]).await?;
-    let reader = RoomReader::start(&app.hub, subscription, room, last_event_id.as_deref()).await?;
+    let epoch = app.epochs.of_stream(last_event_id.is_some()).await?;
+    let reader = RoomReader::start(&app.hub, subscription, room, epoch, last_event_id.as_deref()).await?;
     let message = format!("Connected to room {room}");
     let hello = json!({"message": message, "room_id": room, "user_id": me.id});
-    let mut first = vec![connected(&hello, &reader.position().to_string())];
+    let mut first = vec![connected(&hello, &reader.id())];
     if reader.needs_resync {
         first.push(frame::resync(Some(room)));
     }
@@ -162,7 +166,9 @@ async fn all_rooms(
     let ended = subscription.ended();
     app.membership.ready().await?;
     let own = own_rooms(&app, &me).await?;
-    let reader = AllRoomsReader::start(&app.hub, &app.snapshots, subscription, &own, last_event_id.as_deref()).await?;
+    let epoch = app.epochs.of_stream(last_event_id.is_some()).await?;
+    let last_event_id = last_event_id.as_deref();
+    let reader = AllRoomsReader::start(&app.hub, &app.snapshots, subscription, &own, epoch, last_event_id).await?;
     let hello = json!({"message": "Connected to all rooms", "user_id": me.id});
     let mut first = vec![connected(&hello, &reader.id())];
     if reader.needs_resync {
@@ -245,14 +251,18 @@ fn respond(
                 None => break,
             }
         }
-        yield Ok(Event::default().retry(RETRY).comment("closing"));
+        yield Ok(Event::default().retry(retry()).comment("closing"));
     };
     let events = Sse::new(stream).keep_alive(KeepAlive::new().interval(app.keep_alive));
     (unbuffered(), events).into_response()
 }
 
+fn retry() -> Duration {
+    Duration::from_millis(rand::random_range(RETRY_MILLIS))
+}
+
 fn connected(hello: &Value, id: &str) -> Event {
-    Event::default().event("connected").id(id).retry(RETRY).data(hello.to_string())
+    Event::default().event("connected").id(id).retry(retry()).data(hello.to_string())
 }
 
 /// Headers that make proxies forward each event at once.

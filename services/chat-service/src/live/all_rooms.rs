@@ -16,13 +16,14 @@ use super::hub::Hub;
 use super::mailbox::{MembershipChange, Notifications};
 use super::room_subscription::{RoomSubscription, Step};
 use super::subscribers::Subscription;
-use crate::store::{Joined, OwnRoom, Positions, Snapshots};
+use crate::store::{Epoch, Joined, OwnRoom, Positions, Snapshots};
 use crate::wire::{Frame, frame};
 
 pub struct AllRoomsReader {
     hub: Hub,
     subscription: Subscription,
     cursor: Cursor,
+    epoch: Epoch,
     rooms: HashMap<RoomId, RoomState>,
     /// Rooms that may have frames at hand, without a notification.
     ready: BTreeSet<RoomId>,
@@ -46,13 +47,14 @@ impl AllRoomsReader {
         snapshots: &Snapshots,
         subscription: Subscription,
         own: &[OwnRoom],
+        epoch: Epoch,
         last_event_id: Option<&str>,
     ) -> Result<Self> {
         let user = subscription.user;
         subscription.watch(own.iter().filter_map(|own| own.room.kind.pair().map(|pair| pair.other(user))));
         let ids: Vec<RoomId> = own.iter().map(|own| own.room.id).collect();
         let mut rooms = RoomSubscription::start(hub, &ids, &subscription).await?;
-        let stored = match last_event_id {
+        let stored = match last_event_id.and_then(|id| epoch.of_id(id)) {
             Some(id) => Cursor::read(snapshots, user, id).await?,
             None => None,
         };
@@ -73,12 +75,12 @@ impl AllRoomsReader {
         };
         let rooms: HashMap<RoomId, RoomState> = rooms.into_iter().map(state).collect();
         let ready = rooms.keys().copied().collect();
-        Ok(Self { hub: hub.clone(), subscription, cursor, rooms, ready, needs_resync })
+        Ok(Self { hub: hub.clone(), subscription, cursor, epoch, rooms, ready, needs_resync })
     }
 
     /// The id of the position at which the stream starts.
     pub fn id(&self) -> String {
-        self.cursor.id()
+        self.epoch.id(self.cursor.id())
     }
 
     /// The events of all rooms, in order within each room.
@@ -104,7 +106,7 @@ impl AllRoomsReader {
                             let position = state.subscription.position();
                             self.cursor.prepare().await?;
                             if !self.subscription.has_left(room) {
-                                let id = self.cursor.advance(room, position);
+                                let id = self.epoch.id(self.cursor.advance(room, position));
                                 yield frame::resync(Some(room)).id(id);
                             }
                             Vec::new()
@@ -123,7 +125,7 @@ impl AllRoomsReader {
                             break;
                         }
                         if self.is_visible(room, &frame) {
-                            let id = self.cursor.advance(room, frame.position);
+                            let id = self.epoch.id(self.cursor.advance(room, frame.position));
                             yield frame.event.clone().id(id);
                         }
                     }

@@ -74,6 +74,11 @@ impl Feeds {
         feed
     }
 
+    /// Forgets all feeds. New subscriptions create new ones; the feeds of open subscriptions receive nothing more.
+    pub fn clear(&self) {
+        self.by_room.lock().clear();
+    }
+
     /// The rooms with subscribers.
     pub fn rooms(&self) -> Vec<RoomId> {
         let by_room = self.by_room.lock();

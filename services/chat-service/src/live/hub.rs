@@ -50,6 +50,11 @@ impl Hub {
         &self.history
     }
 
+    /// Forgets all feeds, whose windows show an older state of the store.
+    pub fn forget_feeds(&self) {
+        self.feeds.clear();
+    }
+
     /// The started feeds of rooms. Takes one round trip, and none for rooms with subscribers.
     pub async fn feeds(&self, rooms: &[RoomId]) -> Result<Vec<Arc<Feed>>> {
         let feed = |room: &RoomId| self.feeds.get_or_create(*room, &self.history, &self.delays);

@@ -9,6 +9,7 @@
 //!   newest positions in order. Entries of this replica enter it after their commit, entries of other replicas through Kafka.
 //! - A feed reads entries that are missing in its window from the log, once per room. If Kafka is unavailable, the hub reads
 //!   the heads of all rooms with subscribers every two seconds.
+//! - The ids of events name the [`Epochs`] of the store. A restore of the store ends all streams.
 //! - Each stream has a [`Mailbox`](mailbox::Mailbox), which holds a bounded number of notifications however slowly the client
 //!   reads. The registry [`Subscribers`] holds the mailboxes of this replica.
 //!
@@ -20,6 +21,7 @@
 
 mod all_rooms;
 mod cursor;
+mod epochs;
 mod feed;
 mod history;
 mod hub;
@@ -34,6 +36,7 @@ mod window;
 pub use all_rooms::AllRoomsReader;
 #[cfg(feature = "fuzzing")]
 pub use cursor::canonical_cursor;
+pub use epochs::Epochs;
 pub use hub::Hub;
 pub use mailbox::{MembershipChange, Scope};
 pub use recent_events::RecentEvents;

@@ -9,6 +9,7 @@ use super::hub::Hub;
 use super::mailbox::MembershipChange;
 use super::room_subscription::{RoomSubscription, Step};
 use super::subscribers::Subscription;
+use crate::store::Epoch;
 use crate::wire::{Frame, frame};
 
 pub struct RoomReader {
@@ -16,6 +17,7 @@ pub struct RoomReader {
     room: RoomSubscription,
     /// The room's position at the start, when the reader was a member.
     live_from: i64,
+    epoch: Epoch,
     /// The client's id is not a position of the room. The reader starts at the live edge.
     pub needs_resync: bool,
 }
@@ -26,21 +28,25 @@ impl RoomReader {
         hub: &Hub,
         subscription: Subscription,
         room: RoomId,
+        epoch: Epoch,
         last_event_id: Option<&str>,
     ) -> Result<Self> {
         let started = RoomSubscription::start(hub, &[room], &subscription).await?.pop();
         let mut room = started.ok_or_else(|| Error::internal("the hub returned no feed"))?;
         let live_from = room.position();
-        let Some(id) = last_event_id else { return Ok(Self { subscription, room, live_from, needs_resync: false }) };
-        let position = existing_position(hub, &room, id).await?;
+        let Some(id) = last_event_id else {
+            return Ok(Self { subscription, room, live_from, epoch, needs_resync: false });
+        };
+        let position = existing_position(hub, &room, epoch, id).await?;
         if let Some(position) = position {
             room.seek(position);
         }
-        Ok(Self { subscription, room, live_from, needs_resync: position.is_none() })
+        Ok(Self { subscription, room, live_from, epoch, needs_resync: position.is_none() })
     }
 
-    pub fn position(&self) -> i64 {
-        self.room.position()
+    /// The id of the position at which the stream starts.
+    pub fn id(&self) -> String {
+        self.epoch.id(self.room.position())
     }
 
     /// The events of the room, until the reader is no longer a member.
@@ -55,7 +61,7 @@ impl RoomReader {
                 let frames = match self.room.next().await? {
                     Step::Frames(frames) => frames,
                     Step::Gap => {
-                        yield frame::resync(Some(room)).id(self.room.position().to_string());
+                        yield frame::resync(Some(room)).id(self.id());
                         Vec::new()
                     }
                 };
@@ -64,7 +70,7 @@ impl RoomReader {
                     if self.subscription.has_left(room) || self.is_leave_of_reader(frame) {
                         break 'membership;
                     }
-                    yield frame.event.clone().id(frame.position.to_string());
+                    yield frame.event.clone().id(self.epoch.id(frame.position));
                 }
                 for (_, event) in pending.events {
                     if self.subscription.has_left(room) {
@@ -90,8 +96,9 @@ impl RoomReader {
 }
 
 /// The position in an id of the client, if the room has it and everything after it.
-async fn existing_position(hub: &Hub, room: &RoomSubscription, id: &str) -> Result<Option<i64>> {
-    let Some(position) = id.parse().ok().filter(|position: &i64| *position >= 0) else { return Ok(None) };
+async fn existing_position(hub: &Hub, room: &RoomSubscription, epoch: Epoch, id: &str) -> Result<Option<i64>> {
+    let position = epoch.of_id(id).and_then(|position| position.parse().ok());
+    let Some(position) = position.filter(|position: &i64| *position >= 0) else { return Ok(None) };
     let removed = hub.history().removed(&[room.room()]).await?;
     if removed.get(&room.room()).is_some_and(|removed| position < *removed) {
         return Ok(None);

@@ -93,6 +93,11 @@ impl Subscribers {
         Ok(Subscription { subscribers: self.clone(), mailbox, ended, expires })
     }
 
+    /// Ends all streams. Their clients reconnect.
+    pub fn end_all(&self) {
+        self.registry.lock().streams.values().for_each(|stream| stream.ended.cancel());
+    }
+
     /// Delivers a change of membership to all streams of a user.
     pub fn set_membership(&self, user: UserId, room: RoomId, change: &MembershipChange) {
         let mailboxes = self.registry.lock().of_user(user);

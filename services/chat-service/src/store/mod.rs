@@ -1,5 +1,6 @@
 //! MySQL holds the rooms, MongoDB everything that happens in them.
 
+mod epoch;
 mod leavers;
 mod legacy;
 mod legacy_backfill;
@@ -17,6 +18,7 @@ mod rooms;
 mod schema;
 mod snapshots;
 
+pub use epoch::{Beat, Epoch, EpochStore};
 pub use leavers::LeavePeriod;
 pub use legacy_backfill::LegacyBackfill;
 pub use legacy_deletions::DELETION_LOGGED;

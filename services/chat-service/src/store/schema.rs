@@ -22,6 +22,8 @@ pub const LEASES: &str = "chat_leases";
 pub const SNAPSHOTS: &str = "stream_snapshots";
 /// Reactions that are counted in their message and not listed.
 pub const REACTIONS: &str = "message_reactions";
+/// The epoch of the store.
+pub const EPOCH: &str = "store_epoch";
 pub const READ_STATUS: &str = "message_read_status";
 
 /// The index that allows one row per message and reader.
@@ -59,7 +61,7 @@ pub fn prepare(database: &Database, health: &Health) {
 
 async fn create_all(database: &Database) -> Result<()> {
     // Some server versions do not create collections within transactions.
-    for name in [MESSAGES, LOG, HEADS, READ_MARKERS, READS, READ_STATUS, LEASES, SNAPSHOTS, REACTIONS] {
+    for name in [MESSAGES, LOG, HEADS, READ_MARKERS, READS, READ_STATUS, LEASES, SNAPSHOTS, REACTIONS, EPOCH] {
         match database.create_collection(name).await {
             Err(e) if !exists(&e) => return Err(e.into()),
             _ => {}

@@ -111,7 +111,7 @@ pub async fn read_log(client: &Client, room: i64) -> Vec<Event> {
     let mut log = Vec::new();
     for position in 1..=page["position"].as_i64().unwrap() {
         let event = stream.next().await;
-        assert_eq!(event.id, position.to_string(), "the log has a gap");
+        assert_eq!(event.position(), position, "the log has a gap");
         log.push(event);
     }
     log

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_chat-service");
+pub const BINARY: &str = env!("CARGO_BIN_EXE_chat-service");
 
 /// Requests per second while the process ends.
 const RATE: u64 = 200;

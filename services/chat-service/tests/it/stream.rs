@@ -15,7 +15,7 @@ use crate::person::message_path;
 async fn positions(stream: &mut Sse, n: usize) -> Vec<i64> {
     let mut positions = Vec::new();
     while positions.len() < n {
-        positions.push(stream.next().await.id.parse().unwrap());
+        positions.push(stream.next().await.position());
     }
     positions
 }
@@ -29,11 +29,11 @@ async fn a_stream_begins_with_connected_and_continues_with_new_messages() {
     let mut stream = bob.client.stream(&format!("/api/messages/stream/{room}"), None).await;
 
     let connected = stream.next().await;
-    assert_eq!((connected.name.as_str(), connected.id.as_str()), ("connected", "1"));
+    assert_eq!((connected.name.as_str(), connected.position()), ("connected", 1));
     assert_eq!(connected.data, json!({"message": format!("Connected to room {room}"), "room_id": room, "user_id": 2}));
     let sent = ann.sends(room, "now").await;
     let received = stream.next().await;
-    assert_eq!((received.name.as_str(), received.id.as_str()), ("new_message", "2"));
+    assert_eq!((received.name.as_str(), received.position()), ("new_message", 2));
     let expected = json!({"id": sent["id"], "user_id": 1, "username": "person_1", "room_id": room, "content": "now",
         "message_type": "text", "created_at": sent["created_at"], "is_deleted": false, "seq": 2,
         "client_message_id": null, "reply_to": null});
@@ -107,7 +107,7 @@ async fn edits_and_deletions_arrive_live_and_a_replay_omits_deleted_content() {
     let names = ["new_message", "message_edited", "message_deleted"];
     for (position, name) in (1..).zip(names) {
         let event = live.next().await;
-        assert_eq!((event.name.as_str(), event.id), (name, position.to_string()));
+        assert_eq!((event.name.as_str(), event.position()), (name, position));
     }
     let mut replay = bob.subscribes(room, Some("0")).await;
     for name in names {

@@ -118,7 +118,7 @@ async fn two_replicas_take_over_all_rooms_messages_and_read_markers() {
         for (position, message) in (1..).zip(&originals) {
             let event = stream.next().await;
             let content = if message["is_deleted"] == true { json!("") } else { message["content"].clone() };
-            assert_eq!((event.id, &event.data["id"]), (position.to_string(), &message["_id"]["$oid"]));
+            assert_eq!((event.position(), &event.data["id"]), (position, &message["_id"]["$oid"]));
             assert_eq!((&event.data["content"], &event.data["is_deleted"]), (&content, &message["is_deleted"]));
         }
         assert_eq!(stream.next().await.data["content"], "after the takeover");

@@ -101,5 +101,9 @@ fn log_entry(event: &eventsource_stream::Event) -> Option<LogEntry> {
     };
     let data: Value = serde_json::from_str(&event.data).unwrap();
     let message = data[field].as_str().unwrap().to_owned();
-    Some(LogEntry { position: event.id.parse().unwrap(), name: event.event.clone(), message })
+    Some(LogEntry {
+        position: event.id.split('.').next().unwrap().parse().unwrap(),
+        name: event.event.clone(),
+        message,
+    })
 }

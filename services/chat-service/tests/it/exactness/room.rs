@@ -125,7 +125,7 @@ async fn read(world: Arc<World>, room: i64, person: i64, seed: u64) -> (i64, i64
             match next(&mut stream, written).await {
                 Next::Event(event) => {
                     if matches!(event.name.as_str(), "new_message" | "message_edited" | "message_deleted") {
-                        assert_eq!(event.id, (position + 1).to_string(), "room {room}");
+                        assert_eq!(event.position(), position + 1, "room {room}");
                         position += 1;
                     }
                 }

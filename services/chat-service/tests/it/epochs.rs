@@ -1,0 +1,119 @@
+//! Restores of the store: a client never passes over what was written after a restore.
+
+use std::collections::BTreeMap;
+
+use bson::{Document, doc};
+use futures_util::TryStreamExt;
+use mongodb::Database;
+use testkit::{SLACK, Sse};
+use tokio::process::Command;
+
+use crate::app::{TestApp, mongo_database};
+use crate::person::Person;
+use crate::process::BINARY;
+
+type Dump = BTreeMap<String, Vec<Document>>;
+
+async fn dump(database: &Database) -> Dump {
+    let mut dump = Dump::new();
+    for name in database.list_collection_names().await.unwrap() {
+        let all = database.collection::<Document>(&name).find(doc! {}).await.unwrap();
+        dump.insert(name, all.try_collect().await.unwrap());
+    }
+    dump
+}
+
+/// Replaces the contents of all collections. The indexes remain.
+async fn restore(database: &Database, dump: Dump) {
+    for (name, documents) in dump {
+        let collection = database.collection::<Document>(&name);
+        collection.delete_many(doc! {}).await.unwrap();
+        for document in documents {
+            // A beat of a running replica may have inserted the epoch again.
+            let same = doc! {"_id": document.get("_id").unwrap()};
+            collection.replace_one(same, document).upsert(true).await.unwrap();
+        }
+    }
+}
+
+async fn send_many(person: &Person, room: i64, messages: usize) {
+    for n in 0..messages {
+        person.sends(room, &n.to_string()).await;
+    }
+}
+
+async fn read_to(stream: &mut Sse, position: i64) -> String {
+    loop {
+        let event = stream.next_named("new_message").await;
+        if event.data["seq"] == position {
+            return event.id;
+        }
+    }
+}
+
+/// Whether both streams answer their last id of before the restore by `resync`.
+async fn assert_resync(bob: &Person, room: i64, position: &str, cursor: &str) {
+    let mut in_room = bob.subscribes(room, Some(position)).await;
+    assert_eq!(in_room.next().await.name, "resync");
+    let mut in_all = bob.client.stream("/messages/stream", Some(cursor)).await;
+    assert_eq!(in_all.next().await.name, "connected");
+    assert_eq!(in_all.next().await.name, "resync");
+}
+
+#[tokio::test]
+async fn an_id_of_before_a_restore_leads_to_resync_after_the_command() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    let database = mongo_database(&app.space).await;
+    let (mut in_room, mut in_all) =
+        (bob.subscribes(room, None).await, bob.client.stream("/messages/stream", None).await);
+    send_many(&ann, room, 30).await;
+    let at_30 = dump(&database).await;
+    send_many(&ann, room, 20).await;
+    let (position, cursor) = (read_to(&mut in_room, 50).await, read_to(&mut in_all, 50).await);
+    app.server.stop().await;
+
+    restore(&database, at_30).await;
+    let mut environment = app.space.env(&app.mysql_url);
+    environment.extend(app.environment());
+    let command = Command::new(BINARY).args(["epoch", "--new"]).env_clear().envs(environment).output().await.unwrap();
+    assert!(command.status.success(), "{command:?}");
+    assert_eq!(command.stdout.len(), 9, "the command shows the new epoch: {command:?}");
+    let replica = app.replica().await;
+    let (ann, bob) = (app.person_at(&replica, ann.id), app.person_at(&replica, bob.id));
+    send_many(&ann, room, 30).await;
+
+    assert_resync(&bob, room, &position, &cursor).await;
+    let mut by_position = bob.subscribes(room, Some("50")).await;
+    assert_eq!(by_position.next().await.position(), 51, "a bare position is compared with the head");
+    let mut too_high = bob.subscribes(room, Some("61")).await;
+    assert_eq!(too_high.next().await.name, "resync");
+}
+
+#[tokio::test]
+async fn a_replica_that_finds_the_store_older_begins_an_epoch() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    let database = mongo_database(&app.space).await;
+    let (mut in_room, mut in_all) =
+        (bob.subscribes(room, None).await, bob.client.stream("/messages/stream", None).await);
+    let first = in_all.next().await.id;
+    send_many(&ann, room, 30).await;
+    let at_30 = dump(&database).await;
+    send_many(&ann, room, 20).await;
+    let (position, cursor) = (read_to(&mut in_room, 50).await, read_to(&mut in_all, 50).await);
+    // The replica has to know a later state than that of the dump.
+    tokio::time::sleep(SLACK * std::time::Duration::from_secs(3)).await;
+
+    restore(&database, at_30).await;
+
+    for stream in [&mut in_room, &mut in_all] {
+        assert!(stream.try_next().await.is_none(), "the streams end, so that their clients come back");
+    }
+    send_many(&ann, room, 30).await;
+    assert_resync(&bob, room, &position, &cursor).await;
+    assert_resync(&bob, room, &position, &first).await;
+    let mut fresh = bob.subscribes(room, None).await;
+    ann.sends(room, "again").await;
+    assert_eq!(fresh.next().await.position(), 61);
+}
