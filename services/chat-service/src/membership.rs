@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use common::error::{Error, Result};
 use common::id::{RoomId, UserId};
+use platform::telemetry::Trace;
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Message, RosterChange};
+use crate::flights::Flights;
 use crate::live::{MembershipChange, Subscribers};
 use crate::store::{MembershipEvent, MembershipLog, MembershipRecord, ReadMarkers, Rooms};
 use crate::wire::frame;
@@ -49,8 +51,8 @@ struct Shared {
     wake: Notify,
     /// Held while records are applied, so that they are applied in order. `None` before the start.
     progress: Mutex<Option<Progress>>,
-    /// Held while system messages are written, so that those of a room are in the order of their records.
-    announcing: Mutex<()>,
+    /// One run for each room writes its system messages, so that they are in the order of their records.
+    announcing: Flights<RoomId, ()>,
 }
 
 /// The records that were applied.
@@ -70,7 +72,7 @@ impl Membership {
         subscribers: Subscribers,
         writer: Writer,
     ) -> Self {
-        let (wake, progress, announcing) = (Notify::new(), Mutex::default(), Mutex::default());
+        let (wake, progress, announcing) = (Notify::new(), Mutex::default(), Flights::default());
         Self { shared: Arc::new(Shared { log, rooms, markers, subscribers, writer, wake, progress, announcing }) }
     }
 
@@ -99,10 +101,16 @@ impl Membership {
 
     /// Writes the missing system messages of a room.
     pub async fn announce(&self, room: RoomId) -> Result<()> {
-        let _guard = self.shared.announcing.lock().await;
+        let (membership, trace) = (self.clone(), Trace::current());
+        // A run in progress may have read the records before that of the caller was there.
+        self.shared.announcing.run_anew(room, async move { membership.announce_all(room, &trace).await }).await
+    }
+
+    async fn announce_all(&self, room: RoomId, trace: &Trace) -> Result<()> {
         for record in self.shared.log.unannounced(room).await? {
             let Some(message) = system_message(&record) else { continue };
-            let written = self.shared.writer.write(record.by, Command::Send(Box::new(message))).await?;
+            let command = Command::Send(Box::new(message));
+            let written = self.shared.writer.write_traced(record.by, command, trace.clone()).await?;
             let position = written.message.seq.ok_or_else(|| Error::internal("a written message has no position"))?;
             if let MembershipEvent::RosterChanged { change: RosterChange { joined: true, users }, .. } = &record.event {
                 self.shared.markers.join(room, users, position).await?;

@@ -9,8 +9,8 @@ pub const PAGE: usize = 1_000;
 /// Limit on conflicts with other replicas before the request is answered 503.
 pub const MAX_TRIES: usize = 200;
 
-/// The field of a row in `message_read_status`: true if the reader's marker contains the read, false if the message has no position yet. The import
-/// after its numbering takes the row again.
+/// The field of a row in `message_read_status`: true if the reader's marker contains the read, false if the message has no
+/// position yet. The import after its numbering takes the row again.
 pub const MARKED: &str = "marked";
 
 /// The original stores numbers of 32 bits, this service of 64.

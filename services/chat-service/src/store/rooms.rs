@@ -20,6 +20,7 @@ use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool, QueryBuilder};
 use super::leavers::{self, LeavePeriod};
 use super::membership_log::{self, MembershipRecord, NewRecord};
 use crate::domain::{Actor, DirectPair, Room, RoomKind, RosterChange, joined_message, left_message};
+use crate::flights::Flights;
 
 /// A permission is cached for less than 5 s, with or without events; the rest of the time is for the query.
 const CACHE_TTL: Duration = Duration::from_secs(4);
@@ -34,6 +35,8 @@ pub struct Rooms {
     pool: MySqlPool,
     outbox: Outbox,
     cache: Cache<RoomId, Arc<Room>>,
+    /// Loads of rooms that the cache does not hold.
+    loads: Flights<RoomId, Arc<Room>>,
     leave_period: LeavePeriod,
 }
 
@@ -109,17 +112,20 @@ impl Rooms {
     pub fn new(pool: MySqlPool, outbox: Outbox, leave_period: LeavePeriod) -> Self {
         let weigher = |_: &RoomId, room: &Arc<Room>| (ROOM_WEIGHT + room.members.len()) as u32;
         let cache = Cache::builder().max_capacity(CACHE_CAPACITY).weigher(weigher).time_to_live(CACHE_TTL).build();
-        Self { pool, outbox, cache, leave_period }
+        Self { pool, outbox, cache, loads: Flights::default(), leave_period }
     }
 
-    /// The room, as it was at most 5 s ago.
+    /// The room, as it was at most 5 s ago. Requests that find it missing in the cache share one load.
     ///
     /// # Errors
     /// Refuses everyone who is not a member.
     pub async fn for_member(&self, room: RoomId, user: UserId) -> Result<Arc<Room>> {
         let room = match self.cache.get(&room).await {
             Some(cached) => cached,
-            None => self.load_into_cache(room).await?,
+            None => {
+                let rooms = self.clone();
+                self.loads.run(room, async move { rooms.load_into_cache(room).await }).await?
+            }
         };
         room.admit(user)?;
         Ok(room)

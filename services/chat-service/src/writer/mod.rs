@@ -102,13 +102,21 @@ impl Writer {
     /// # Errors
     /// Returns the refusal of a rule, or 503 if the queue is full or the deadline has passed.
     pub async fn write(&self, by: UserId, command: Command) -> Result<Written> {
+        self.write_traced(by, command, Trace::current()).await
+    }
+
+    /// Carries out a command for a request that another task answers.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub async fn write_traced(&self, by: UserId, command: Command, trace: Trace) -> Result<Written> {
         let (answer, written) = oneshot::channel();
         let request = WriteRequest {
             command,
             by,
             event_id: Uuid::now_v7(),
             at: time::now(),
-            trace: Trace::current(),
+            trace,
             deadline: Instant::now() + DEADLINE,
             in_doubt: false,
             answer,

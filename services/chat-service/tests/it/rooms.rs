@@ -133,3 +133,25 @@ async fn the_list_shows_the_last_active_room_first_with_its_last_message_and_unr
         ann.client.get(&format!("/chat-rooms?{invalid}")).await.expect(422);
     }
 }
+
+#[tokio::test]
+async fn simultaneous_requests_load_a_room_once() {
+    const REQUESTS: usize = 100;
+    let app = TestApp::start().await;
+    let (_, _, room) = app.direct_room().await;
+    let replica = app.replica().await;
+    let ann = app.person_at(&replica, 1);
+    let statements = async || -> f64 {
+        let metrics = replica.client("").get("/metrics").await.text;
+        let counts = metrics.lines().filter(|line| line.starts_with("store_query_duration_seconds_count{"));
+        let counts = counts.filter(|line| line.contains(r#"store="mysql""#));
+        counts.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    };
+    let before = statements().await;
+
+    join_all((0..REQUESTS).map(|_| ann.unread(room))).await;
+
+    // The background tasks of a replica query, too.
+    let more = statements().await - before;
+    assert!(more < REQUESTS as f64 / 2.0, "{more} statements");
+}
