@@ -13,21 +13,25 @@ use crate::domain::Room;
 /// Checks that no block exists between the members of a direct room.
 ///
 /// # Errors
-/// Refuses with `BLOCKED` if one of the two has blocked the other.
+/// Refuses with `BLOCKED` if one of the two has blocked the other, and with 503 while that is unknown after the start.
 pub fn allow_messages(blocks: &Blocks, room: &Room) -> Result<()> {
-    match room.kind.pair() {
-        Some(pair) if blocks.between(pair.low, pair.high) => Err(refused("Messages between these users are blocked")),
-        _ => Ok(()),
+    let Some(pair) = room.kind.pair() else { return Ok(()) };
+    if blocks.between(pair.low, pair.high)? {
+        return Err(refused("Messages between these users are blocked"));
     }
+    Ok(())
 }
 
 /// Checks that no block exists between a user and the users whom they bring into a room.
 ///
 /// # Errors
-/// Refuses the whole list with `BLOCKED`, without the name of the user or the direction of the block.
+/// Refuses the whole list with `BLOCKED`, without the name of the user or the direction of the block, and with 503 while the
+/// blocks are unknown after the start.
 pub fn allow_invitation(blocks: &Blocks, by: UserId, invited: &[UserId]) -> Result<()> {
-    if invited.iter().any(|user| blocks.between(by, *user)) {
-        return Err(refused("You cannot start a chat with one of these users"));
+    for user in invited {
+        if blocks.between(by, *user)? {
+            return Err(refused("You cannot start a chat with one of these users"));
+        }
     }
     Ok(())
 }

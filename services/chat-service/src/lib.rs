@@ -146,7 +146,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         rooms: budgets.per_minute("rooms", config.write_limits.rooms),
     };
     let typing = Typing::new(redis.clone(), hub.clone(), budgets.changes.clone());
-    let blocks = Blocks::default();
+    let blocks = Blocks::register(&platform.metrics)?;
     metrics::register_gauges(&platform.metrics, &writer, &hub)?;
 
     let topics = &base.kafka.topics;

@@ -1,27 +1,29 @@
-//! The load of all blocks from friend-service.
+//! The load of blocks from friend-service.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use common::error::BoxError;
 use common::id::UserId;
 use common::jwt::ServiceTokens;
+use reqwest::StatusCode;
 use reqwest::redirect::Policy;
 use serde::Deserialize;
 
-use super::Pair;
 use crate::auth::Auth;
 
 /// The page size, which is friend-service's limit.
 const PAGE: usize = 1_000;
 
 /// The pauses while friend-service cannot be reached or fails.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// The pause after a refusal: a friend-service of the original has no such endpoint, until this system's replaces it.
-const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+/// The pause after a 404: a friend-service of the original has no such endpoint, until this system's replaces it.
+const ABSENT_PAUSE: Duration = Duration::from_secs(60);
+
+/// The blocking and the blocked user.
+pub(super) type Pair = (UserId, UserId);
 
 /// The access to friend-service.
 pub struct BlockSource {
@@ -37,9 +39,16 @@ struct BlocksPage {
 }
 
 #[derive(Deserialize)]
-struct Block {
-    user_id: UserId,
-    blocked_user_id: UserId,
+pub(super) struct Block {
+    pub id: i64,
+    pub user_id: UserId,
+    pub blocked_user_id: UserId,
+}
+
+impl Block {
+    pub fn pair(&self) -> Pair {
+        (self.user_id, self.blocked_user_id)
+    }
 }
 
 impl BlockSource {
@@ -53,44 +62,50 @@ impl BlockSource {
         Ok(Self { http, url, tokens: auth.service_tokens().cloned() })
     }
 
-    /// All blocks, as soon as friend-service provides them. Never resolves without `SERVICE_SECRET_KEY`.
-    pub(super) async fn all_blocks(&self) -> HashSet<Pair> {
-        let Some(tokens) = &self.tokens else {
-            tracing::warn!("SERVICE_SECRET_KEY is not set, blocks come from events only");
-            return std::future::pending().await;
-        };
-        let pauses = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_delay(LONGEST_PAUSE);
-        let mut refused = false;
-        loop {
-            let loaded = (|| self.pages(tokens))
-                .retry(pauses.with_jitter().without_max_times())
-                .when(|e| !e.status().is_some_and(|status| status.is_client_error()))
-                .notify(|error, _| tracing::debug!(%error, "cannot load blocks, retrying"))
-                .await;
-            match loaded {
-                Ok(blocks) => return blocks,
-                Err(error) if !refused => tracing::warn!(%error, "friend-service does not provide blocks"),
-                Err(error) => tracing::debug!(%error, "friend-service does not provide blocks"),
-            }
-            refused = true;
-            tokio::time::sleep(REFUSED_PAUSE).await;
-        }
+    /// Whether this service can sign its calls.
+    pub(super) fn is_usable(&self) -> bool {
+        self.tokens.is_some()
     }
 
-    async fn pages(&self, tokens: &ServiceTokens) -> Result<HashSet<Pair>, reqwest::Error> {
-        let mut all = HashSet::new();
-        let mut since = Some(0);
+    /// All blocks in the order of their ids, as soon as friend-service provides them; `None` if it has no blocks, as the
+    /// original's. Never resolves without `SERVICE_SECRET_KEY`.
+    pub(super) async fn all_blocks(&self) -> Option<Vec<Block>> {
+        if self.tokens.is_none() {
+            tracing::warn!("SERVICE_SECRET_KEY is not set, blocks come from events only");
+            return std::future::pending().await;
+        }
+        let pauses = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_delay(LONGEST_PAUSE);
+        let loaded = (|| self.blocks_after(0))
+            .retry(pauses.with_jitter().without_max_times())
+            .when(|e| e.status() != Some(StatusCode::NOT_FOUND))
+            .notify(|error, _| tracing::debug!(%error, "cannot load blocks, retrying"))
+            .await;
+        loaded.ok()
+    }
+
+    /// Waits until friend-service may have been replaced.
+    pub(super) async fn wait_for_another(&self) {
+        tracing::info!("friend-service has no blocks");
+        tokio::time::sleep(ABSENT_PAUSE).await;
+    }
+
+    /// The blocks after an id, in the order of their ids.
+    pub(super) async fn blocks_after(&self, id: i64) -> Result<Vec<Block>, reqwest::Error> {
+        let mut all = Vec::new();
+        let mut since = Some(id);
         while let Some(id) = since {
-            let page = self.page(id, tokens).await?;
-            all.extend(page.blocks.iter().map(|block| (block.user_id, block.blocked_user_id)));
+            let page = self.page(id).await?;
+            all.extend(page.blocks);
             since = page.next_since_id.filter(|next| *next > id);
         }
         Ok(all)
     }
 
-    async fn page(&self, since_id: i64, tokens: &ServiceTokens) -> Result<BlocksPage, reqwest::Error> {
-        let request = self.http.get(&self.url).query(&[("since_id", since_id), ("limit", PAGE as i64)]);
-        let request = request.bearer_auth(tokens.issue("friend-service").unwrap_or_default());
+    async fn page(&self, since_id: i64) -> Result<BlocksPage, reqwest::Error> {
+        let mut request = self.http.get(&self.url).query(&[("since_id", since_id), ("limit", PAGE as i64)]);
+        if let Some(tokens) = &self.tokens {
+            request = request.bearer_auth(tokens.issue("friend-service").unwrap_or_default());
+        }
         request.send().await?.error_for_status()?.json().await
     }
 }

@@ -1,13 +1,16 @@
 //! Blocks: users of a blocked pair cannot send each other direct messages, and do not bring each other into rooms.
 
+use std::time::Duration;
+
 use common::events::friend::{UserBlocked, UserUnblocked};
 use common::events::user::UserOnlineStatusChanged;
 use common::id::UserId;
 use serde_json::{Value, json};
 use sqlx::{Connection, MySqlConnection};
-use testkit::{Answer, eventually};
+use testkit::{Answer, SLACK, eventually};
 
 use crate::app::TestApp;
+use crate::fakes::{BlockList, friend_service_with};
 use crate::person::{Person, repeat_until};
 
 /// Creates a direct room without a request, which a block would refuse.
@@ -51,6 +54,38 @@ async fn blocks_from_before_the_start_are_loaded() {
     }
     let (ann, _, room) = app.direct_room().await;
     ann.sends(room, "hello").await;
+}
+
+#[tokio::test]
+async fn a_new_block_counts_without_an_event() {
+    /// The contract's limit, with slack for a loaded machine.
+    const LIMIT: Duration = Duration::from_secs(5 * SLACK as u64);
+    let blocks = BlockList::default();
+    let app = TestApp::start_with(&[("FRIEND_SERVICE_URL", friend_service_with(blocks.clone()).await)]).await;
+    let (ann, bob, room) = app.direct_room().await;
+    ann.sends(room, "before").await;
+
+    blocks.lock().unwrap().extend([(30, 31), (2, 1)]);
+    let refused =
+        eventually("the block counts", || async { (ann.tries_to_send(room, "?").await.status == 403).then_some(()) });
+    tokio::time::timeout(LIMIT, refused).await.unwrap();
+    assert_blocked(bob.tries_to_send(room, "?").await);
+}
+
+#[tokio::test]
+async fn without_friend_service_messages_are_refused_at_first_and_then_sent() {
+    let app = TestApp::start_with(&[("FRIEND_SERVICE_URL", "http://127.0.0.1:1".to_owned())]).await;
+    let (ann, room) = (app.person(1), existing_room(&app, 1, 2).await);
+
+    eventually("the message is sent", || async {
+        let answer = ann.tries_to_send(room, "hello?").await;
+        assert!([201, 503].contains(&answer.status), "{}", answer.status);
+        (answer.status == 201).then_some(())
+    })
+    .await;
+    let metrics = app.anonymous().get("/metrics").await.text;
+    assert!(metrics.contains(r#"blocks_known{service="chat-service"} 0"#));
+    assert!(metrics.contains(r#"blocks_unknown_total{outcome="allowed",service="chat-service"} 1"#));
 }
 
 #[tokio::test]
@@ -124,7 +159,7 @@ async fn the_presence_of_the_blocker_is_hidden_from_the_blocked() {
     repeat_until(&mut bobs, async || app.publish(&online(1), 1).await, about(1)).await;
 
     block(&app, &ann, &bob, room).await;
-    while bobs.next_within(std::time::Duration::from_millis(500)).await.is_some() {}
+    while bobs.next_within(Duration::from_millis(500)).await.is_some() {}
     let mut anns = ann.client.stream("/messages/stream", None).await;
 
     let mut seen = Vec::new();

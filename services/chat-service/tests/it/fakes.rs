@@ -1,8 +1,8 @@
 //! The other services, as far as chat-service calls them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -52,18 +52,31 @@ async fn batch(State(available): State<Arc<AtomicBool>>, Json(request): Json<Val
     Json(known.map(profile).collect::<Vec<_>>()).into_response()
 }
 
+/// The blocks of a friend-service: the blocking and the blocked user. Their ids are 1, 2, 3 …
+pub type BlockList = Arc<Mutex<Vec<(i64, i64)>>>;
+
 /// Starts a friend-service with two blocks on two pages: 6 blocks 7, and 8 blocks 9.
 pub async fn friend_service() -> String {
-    serve(Router::new().route("/api/friends/blocks", get(blocks))).await
+    friend_service_with(Arc::new(Mutex::new(vec![(6, 7), (8, 9)]))).await
 }
 
-async fn blocks(Query(query): Query<HashMap<String, i64>>, headers: HeaderMap) -> Response {
+/// Starts a friend-service with these blocks, one on a page.
+pub async fn friend_service_with(blocks: BlockList) -> String {
+    serve(Router::new().route("/api/friends/blocks", get(self::blocks)).with_state(blocks)).await
+}
+
+async fn blocks(
+    State(blocks): State<BlockList>,
+    Query(query): Query<HashMap<String, i64>>,
+    headers: HeaderMap,
+) -> Response {
     if !headers.contains_key("authorization") {
         return StatusCode::UNAUTHORIZED.into_response();
     }
-    let page = match query["since_id"] {
-        0 => json!({"blocks": [{"id": 1, "user_id": 6, "blocked_user_id": 7}], "next_since_id": 1}),
-        _ => json!({"blocks": [{"id": 2, "user_id": 8, "blocked_user_id": 9}], "next_since_id": null}),
-    };
-    Json(page).into_response()
+    let (since, blocks) = (query["since_id"], blocks.lock().unwrap());
+    let page = blocks
+        .get(since as usize)
+        .map(|(user, blocked)| json!({"id": since + 1, "user_id": user, "blocked_user_id": blocked}));
+    let next = (blocks.len() as i64 > since + 1).then_some(since + 1);
+    Json(json!({"blocks": page.as_slice(), "next_since_id": next})).into_response()
 }

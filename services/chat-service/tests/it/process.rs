@@ -45,6 +45,8 @@ impl Process {
     ) -> Self {
         let mut env = space.env(mysql_url);
         env.extend([("PORT", port.to_string()), ("SHUTDOWN_SECONDS", GRACE.as_secs().to_string())]);
+        // As an original friend-service, this service has no list of blocks.
+        env.push(("FRIEND_SERVICE_URL", format!("http://127.0.0.1:{port}")));
         env.extend_from_slice(settings);
         let child = Command::new(BINARY).env_clear().envs(env).stdout(log).kill_on_drop(true).spawn().unwrap();
         Self { child, port }
@@ -65,6 +67,10 @@ impl Process {
         let process = self.listening().await;
         let client = process.client("");
         eventually("the process is ready", || async { client.get("/health/ready").await.ok().then_some(()) }).await;
+        eventually("the process knows the blocks", || async {
+            client.get("/metrics").await.text.contains("blocks_known{service=\"chat-service\"} 1").then_some(())
+        })
+        .await;
         process
     }
 
