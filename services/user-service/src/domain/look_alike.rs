@@ -6,8 +6,9 @@ use unicode_security::confusable_detection::skeleton;
 /// The length of the column. The form of a valid username has at most 100 characters.
 const MAX_CHARS: usize = 255;
 
-/// The form of a name in which every character is replaced by the one that it looks like: the skeleton of UTS 39, with
-/// its case folded, because usernames are compared without regard to case. Two names look alike if they have one form.
+/// The form of a name in which every character is replaced by the one that it looks like: the skeleton of UTS 39, with its
+/// case folded, because usernames are compared without regard to case. Two names look alike as they are written if they have
+/// one form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skeleton(String);
 
@@ -20,6 +21,32 @@ impl Skeleton {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// The forms of a name as it is written and in lower case. They differ where a capital letter looks like another one than
+/// its small letter: `I` like `l`, `i` like `i`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skeletons {
+    pub written: Skeleton,
+    pub lower: Skeleton,
+}
+
+impl Skeletons {
+    /// The forms of a name, or `None` if one is longer than any username's.
+    pub fn of(name: &str) -> Option<Self> {
+        Some(Self { written: Skeleton::of(name)?, lower: Skeleton::of(&name.to_lowercase())? })
+    }
+
+    /// Whether two names look alike, as they are written or in lower case.
+    pub fn alike(&self, other: &Self) -> bool {
+        self.written == other.written || self.lower == other.lower
+    }
+
+    /// Usernames, in any case, that look like the name in lower case. The column of forms does not have them where a
+    /// username has capital letters. `rn` is the form of `m`.
+    pub fn spellings(&self) -> [String; 2] {
+        [self.lower.0.clone(), self.lower.0.replace("rn", "m")]
     }
 }
 
@@ -42,7 +69,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn alike(a: &str, b: &str) -> bool {
-        Skeleton::of(a).unwrap() == Skeleton::of(b).unwrap()
+        Skeletons::of(a).unwrap().alike(&Skeletons::of(b).unwrap())
     }
 
     #[test]
@@ -55,6 +82,11 @@ mod tests {
             ("jim", "jirn"),
             ("paypal", "раyраl"),
             ("scope", "ѕсоре"),
+            ("Isaac", "is\u{430}ac"),
+            ("isaac", "Is\u{430}ac"),
+            ("ISAAC", "is\u{430}ac"),
+            ("JIM", "jirn"),
+            ("jim", "JIRN"),
             ("carol", "ｃａｒｏｌ"),
             ("carol", "𝐜𝐚𝐫𝐨𝐥"),
         ] {
@@ -79,7 +111,7 @@ mod tests {
 
     #[test]
     fn the_form_of_a_name_that_expands_beyond_the_column_does_not_exist() {
-        assert_eq!(Skeleton::of(&"\u{fdfa}".repeat(50)), None);
+        assert_eq!(Skeletons::of(&"\u{fdfa}".repeat(50)), None);
     }
 
     proptest! {

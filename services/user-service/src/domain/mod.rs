@@ -14,7 +14,7 @@ mod username;
 
 pub use canonical_email::CanonicalEmail;
 pub use email::Email;
-pub use look_alike::{Skeleton, imitates};
+pub use look_alike::{Skeleton, Skeletons, imitates};
 pub use names::{INDEX_FORM, Names, SearchTerm};
 pub use network::Network;
 pub use password::{NewPassword, PasswordRule};

@@ -105,6 +105,7 @@ impl Accounts {
             Err(e) => return Err(e.into()),
         };
         let account = RegisteredAccount { id, ..account };
+        look_alikes::refuse_username(&mut tx, id, &new.username).await?;
         if let Some(display_name) = &account.display_name {
             look_alikes::refuse_imitation(&mut tx, id, &account.username, display_name).await?;
         }

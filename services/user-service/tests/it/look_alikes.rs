@@ -42,6 +42,30 @@ async fn a_username_that_looks_like_another_one_is_refused() {
 }
 
 #[tokio::test]
+async fn names_that_look_alike_in_another_case_are_refused_in_both_orders() {
+    let app = TestApp::start().await;
+    for name in ["Isaac", "irene", "JIM", "torn"] {
+        register(&app, name, None).await.expect(201);
+    }
+    let ann = app.person("ann").await;
+    let change = async |name: &str| ann.client.put("/profile/me", json!({"display_name": name})).await;
+
+    // The a and the e are Cyrillic.
+    for name in ["is\u{430}ac", "Is\u{430}ac", "ir\u{435}n\u{435}", "Ir\u{435}n\u{435}"] {
+        assert_eq!(change(name).await.expect(409)["message"], DISPLAY_NAME, "{name}");
+    }
+    for name in ["jirn", "JIRN", "TOM"] {
+        assert_eq!(register(&app, name, None).await.expect(409)["message"], USERNAME, "{name}");
+    }
+    for name in ["Isaac", "Irène", "Torn"] {
+        change(name).await.expect(200);
+    }
+    for name in ["lrene", "jin"] {
+        register(&app, name, None).await.expect(201);
+    }
+}
+
+#[tokio::test]
 async fn of_concurrent_registrations_of_usernames_that_look_alike_one_succeeds() {
     let app = TestApp::start().await;
     let names = ["carol", "caro1", "CaroI", "car0l", "CAR0L"].iter().cycle().take(20);
