@@ -1,7 +1,6 @@
 // The entry point of the page: drawing, session, routing, and the actions behind buttons, forms and keys.
 
 import { ApiError, call, logIn, logOut, loggedIn, onSessionEnd } from './client.js';
-import { MAX_LENGTH } from './conversation.js';
 import { morph } from './dom.js';
 import { switchLanguage, t } from './i18n.js';
 import { clearOutbox, dequeue, enqueue, flush, retry, setOutboxListener } from './outbox.js';
@@ -348,7 +347,7 @@ const formActions = {
   },
   send: async ({ content }) => {
     const text = content.trim();
-    if (!text || [...text].length > MAX_LENGTH) return;
+    if (!text || [...text].length > state.maxLength) return;
     const { edit, reply } = ui;
     if (edit) {
       updateMessage(await call('PUT', `/messages/${edit.id}`, { content: text }));

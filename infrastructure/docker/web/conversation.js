@@ -6,8 +6,6 @@ import { outbox } from './outbox.js';
 import { isGroup, isSystem, nameOf, partner, presenceOf, state, textOf, titleOf, typingIn } from './store.js';
 
 const EMOJI = ['👍', '❤️', '😂', '😮', '😢', '🙏'];
-/** The API's limit in code points. */
-export const MAX_LENGTH = 300;
 /** The composer shows the number of remaining characters from here on. */
 const SHOW_REMAINING_FROM = 60;
 /** A longer pause between two messages of one sender starts a new group. */
@@ -129,7 +127,7 @@ function pendingItem({ id, content, error }) {
 
 function composer(room, { reply, edit, editText, drafts }) {
   const draft = edit ? editText : drafts.get(room.id) ?? '';
-  const remaining = MAX_LENGTH - [...draft].length;
+  const remaining = state.maxLength - [...draft].length;
   const field = { name: 'content', rows: 1, 'aria-label': t('message'), placeholder: t('message'), value: draft };
   return h('form', { class: 'composer', 'data-act': 'send' },
     (edit || reply) && target(edit ? t('editing') : t('replying_to', { name: nameOf(reply.user_id) }), edit ?? reply),

@@ -24,6 +24,7 @@ export function reset() {
     rooms: new Map(), // id → room; `messages` is null until loaded
     typing: new Map(), // room → Map of user → { username, until }
     openRoomId: null, // the room on the screen
+    maxLength: 300, // the longest message in code points, until `loadLimits` has read it
   });
 }
 reset();
@@ -44,9 +45,19 @@ export async function loadMe() {
   notifyChange();
 }
 
+/** Loads the limits of the deployment. A chat-service of the original does not tell them. */
+export async function loadLimits() {
+  try {
+    state.maxLength = (await call('GET', '/chat-rooms/limits')).message_max_chars;
+  } catch (error) {
+    if (error.status !== 404 && error.status !== 422) throw error;
+  }
+  notifyChange();
+}
+
 /** Loads the lists of rooms, friends and requests. The number of requests does not grow with the number of rooms. */
 export async function loadLists() {
-  await Promise.all([loadRooms(), loadFriends()]);
+  await Promise.all([loadRooms(), loadFriends(), loadLimits()]);
   await loadMissingProfiles();
 }
 

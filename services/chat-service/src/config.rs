@@ -5,6 +5,7 @@ use std::time::Duration;
 use common::config::{ConfigError, Env};
 use secrecy::SecretString;
 
+use crate::domain::MessageLimit;
 use crate::store::LeavePeriod;
 
 #[derive(Clone, Debug)]
@@ -23,6 +24,7 @@ pub struct Config {
     pub leave_period: LeavePeriod,
     /// How long messages are kept; `None` keeps them for ever.
     pub retention: Option<Duration>,
+    pub message_limit: MessageLimit,
     pub write_limits: WriteLimits,
 }
 
@@ -53,6 +55,7 @@ impl Config {
                 0 => None,
                 days => Some(Duration::from_secs(days * 24 * 3_600)),
             },
+            message_limit: MessageLimit(env.number("MESSAGE_MAX_CHARS", 300, 1..=10_000)? as usize),
             write_limits: WriteLimits {
                 messages: env.number("WRITE_LIMIT_MESSAGES", 600, 0..=1_000_000)?,
                 changes: env.number("WRITE_LIMIT_CHANGES", 600, 0..=1_000_000)?,

@@ -194,6 +194,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         search: Search::new(messages.clone(), snapshots.clone()),
         tickets: Tickets::new(redis, auth.clone()),
         keep_alive: config.keep_alive,
+        message_limit: config.message_limit,
         audit: Audit::register(&platform.metrics, &AUDITED)?,
         auth,
         users,
@@ -213,5 +214,5 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         metrics,
         budgets,
     });
-    Ok(platform::http::app(&platform, state, api::router()))
+    Ok(platform::http::app(&platform, state, api::router(config.message_limit)))
 }

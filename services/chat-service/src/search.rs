@@ -20,6 +20,10 @@ use crate::store::{Head, Messages, Positions, SnapshotId, Snapshots};
 /// Limit on the messages that a request scans: about 30 ms of work.
 const MAX_SCANNED: usize = 5_000;
 
+/// Limit on the bytes of content that a request scans, with the same work; reached only by messages that are longer than
+/// the original's.
+const MAX_SCANNED_BYTES: usize = 1_500_000;
+
 /// Limit on the queries of a request. A search of many quiet rooms continues from the cursor.
 const MAX_QUERIES: usize = 40;
 
@@ -77,15 +81,17 @@ impl Search {
         let mut rooms: BinaryHeap<Remaining> = heads.values().filter_map(|head| Remaining::of(head, from)).collect();
         let mut before = from.map(|from| from.before.0.clone()).unwrap_or_default();
         let (mut results, mut messages) = (Results::new(), Vec::new());
-        let (mut scanned, mut queries) = (0, 0);
+        let (mut scanned, mut bytes, mut queries) = (0, 0, 0);
         loop {
             take_certain(&mut results, rooms.peek(), limit, &mut messages);
-            if messages.len() == limit || scanned >= MAX_SCANNED || queries == MAX_QUERIES {
+            if messages.len() == limit || scanned >= MAX_SCANNED || bytes >= MAX_SCANNED_BYTES || queries == MAX_QUERIES
+            {
                 break;
             }
             let Some(mut room) = rooms.pop() else { break };
             let page = self.messages.before(room.room, room.before, PAGE).await?;
             (scanned, queries) = (scanned + page.len(), queries + 1);
+            bytes += page.iter().map(|message| message.content.len()).sum::<usize>();
             let oldest = page.last().and_then(|message| Some((message.seq?, message.created_at)));
             let is_last_page = page.len() < PAGE;
             results.extend(page.into_iter().filter(|message| matches(message, &text)).filter_map(with_key));

@@ -13,7 +13,7 @@ use service::blocks::Blocks;
 use service::budget::WriteBudget;
 use service::clients::user::UserClient;
 
-use crate::domain::{Actor, Room};
+use crate::domain::{Actor, MessageLimit, Room};
 use crate::live::{Epochs, Hub, Subscribers};
 use crate::membership::Membership;
 use crate::metrics::Metrics;
@@ -51,6 +51,7 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     pub audit: Audit,
     pub budgets: Budgets,
+    pub message_limit: MessageLimit,
     /// Interval of the comments that keep idle streams open.
     pub keep_alive: Duration,
 }

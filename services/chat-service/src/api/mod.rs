@@ -1,6 +1,7 @@
 //! HTTP: one file per resource.
 
 mod audit;
+mod limits;
 mod members;
 mod messages;
 mod reads;
@@ -11,14 +12,19 @@ mod typing;
 
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::domain::MessageLimit;
 use crate::state::AppState;
 
-pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+/// The routes, and their document with the limit of messages that holds here.
+pub fn router(message_limit: MessageLimit) -> OpenApiRouter<AppState> {
+    let mut router = OpenApiRouter::new()
         .merge(rooms::router())
         .merge(members::router())
         .merge(messages::router())
         .merge(reads::router())
         .merge(stream::router())
         .merge(typing::router())
+        .merge(limits::router());
+    limits::describe(router.get_openapi_mut(), message_limit);
+    router
 }

@@ -1,5 +1,7 @@
 //! Unread counts and reads.
 
+use std::cmp::Reverse;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,14 +17,21 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::responses::{BudgetUsedUp, RoomErrors};
-use crate::domain::Message;
+use super::rooms::last_activity;
+use crate::domain::{Message, Room};
 use crate::state::AppState;
 
 /// The messages of one call that marks them as read: at most as many as an unread count counts.
 type MessageIds = List<String, 0, 1000>;
 
+/// Limit on the rooms that a request counts. Each costs one look at an index.
+const MAX_COUNTED_ROOMS: usize = 1_000;
+
+/// The rooms of one aggregation, as on a page of rooms.
+const ROOMS_PER_COUNT: usize = 100;
+
 pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(unread_count)).routes(routes!(read))
+    OpenApiRouter::new().routes(routes!(unread_count)).routes(routes!(unread)).routes(routes!(read))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -49,6 +58,58 @@ async fn unread_count(
     let room = app.room(room, &me).await?;
     let unread = app.markers.unread(me.id, &[&room]).await?;
     Ok(Json(UnreadCount { unread_count: unread.get(&room.id).copied().unwrap_or(0) }))
+}
+
+/// The unread messages of the caller in all rooms.
+#[derive(Debug, Serialize, ToSchema)]
+struct UnreadRooms {
+    /// The number of unread messages in these rooms.
+    #[schema(minimum = 0)]
+    total: i64,
+    /// The rooms with unread messages, newest activity first.
+    #[schema(max_items = 1000)]
+    rooms: Vec<UnreadRoom>,
+    /// False if the caller is a member of more than 1,000 rooms with messages. Then only the 1,000 rooms with the newest activity
+    /// were counted.
+    complete: bool,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct UnreadRoom {
+    room_id: RoomId,
+    /// Exact up to 1,000, and 1,000 beyond.
+    #[schema(minimum = 1, maximum = 1000)]
+    unread_count: i64,
+}
+
+/// Count the messages of other members that the caller has not read, in all rooms.
+#[utoipa::path(
+    get,
+    operation_id = "count_all_unread",
+    path = "/chat-rooms/unread",
+    tag = "reads",
+    security(("bearer" = [])),
+    responses((status = 200, description = "The total and the rooms with unread messages", body = UnreadRooms)),
+)]
+async fn unread(State(app): State<AppState>, me: CurrentUser) -> Result<Json<UnreadRooms>> {
+    let rooms: Vec<Room> = app.rooms.of_user(me.id).await?.into_iter().map(|own| own.room).collect();
+    let ids: Vec<RoomId> = rooms.iter().map(|room| room.id).collect();
+    app.backfill.ensure(&ids).await?;
+    let heads = app.log.heads(&ids).await?;
+    // Rooms without messages have no unread ones.
+    let mut rooms: Vec<&Room> = rooms.iter().filter(|room| heads.contains_key(&room.id)).collect();
+    rooms.sort_by_cached_key(|room| Reverse((last_activity(room, heads.get(&room.id)), room.id)));
+    let complete = rooms.len() <= MAX_COUNTED_ROOMS;
+    rooms.truncate(MAX_COUNTED_ROOMS);
+    let mut unread = Vec::new();
+    for rooms in rooms.chunks(ROOMS_PER_COUNT) {
+        let counts = app.markers.unread(me.id, rooms).await?;
+        let counted = rooms.iter().map(|room| (room.id, counts.get(&room.id).copied().unwrap_or(0)));
+        unread.extend(counted.filter(|(_, count)| *count > 0));
+    }
+    let total = unread.iter().map(|(_, count)| count).sum();
+    let rooms = unread.into_iter().map(|(room_id, unread_count)| UnreadRoom { room_id, unread_count }).collect();
+    Ok(Json(UnreadRooms { total, rooms, complete }))
 }
 
 #[derive(Debug, Deserr, ToSchema)]

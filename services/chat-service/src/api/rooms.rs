@@ -71,6 +71,7 @@ pub struct Participant {
 pub struct LastMessage {
     id: String,
     user_id: UserId,
+    /// The first 300 code points.
     content: String,
     message_type: MessageType,
     created_at: DateTime<Utc>,
@@ -274,7 +275,8 @@ fn newest_first(mut rooms: Vec<Room>, heads: &HashMap<RoomId, Head>, page: Page)
     rooms.into_iter().skip(skip).take(limit).collect()
 }
 
-fn last_activity(room: &Room, head: Option<&Head>) -> DateTime<Utc> {
+/// The time of the last message, or of the creation of a room without messages.
+pub(super) fn last_activity(room: &Room, head: Option<&Head>) -> DateTime<Utc> {
     // MySQL's time is written for all rooms of a second together, so it orders only rooms without messages.
     head.and_then(|head| head.updated_at).unwrap_or(room.updated_at)
 }

@@ -2,6 +2,7 @@
 
 mod actor;
 mod message;
+mod message_limit;
 mod reaction;
 mod read_marker;
 mod room;
@@ -9,6 +10,7 @@ pub mod time;
 
 pub use actor::Actor;
 pub use message::{Draft, EntryKind, Message, MessageChange, MessageType, readable};
+pub use message_limit::MessageLimit;
 pub use reaction::{Reaction, ReactionChange, UnlistedReactions, emoji};
 pub use read_marker::{MAX_RANGES, PositionRange, ReadMarker};
 pub use room::{

@@ -88,7 +88,11 @@ impl Head {
     }
 }
 
-/// The message that a list of rooms shows.
+/// Limit on the content in a head, in code points: the longest message of the original. Lists of rooms load the heads of all
+/// rooms of a user.
+const MAX_PREVIEW_CHARS: usize = 300;
+
+/// The message that a list of rooms shows. Its content is cut to [`MAX_PREVIEW_CHARS`].
 #[serde_as]
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LastMessage {
@@ -105,7 +109,7 @@ impl From<&Message> for LastMessage {
         Self {
             id: message.id,
             user_id: message.user_id,
-            content: message.content.clone(),
+            content: message.content.chars().take(MAX_PREVIEW_CHARS).collect(),
             message_type: message.message_type,
             created_at: message.created_at,
         }

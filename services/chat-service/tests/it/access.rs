@@ -8,8 +8,10 @@ use testkit::operations;
 use crate::app::TestApp;
 use crate::person::{message_path, pluck};
 
-const PATHS: [&str; 8] = [
+const PATHS: [&str; 10] = [
     "/chat-rooms",
+    "/chat-rooms/limits",
+    "/api/chat-rooms/unread",
     "/api/chat-rooms/check/2",
     "/chat-rooms/1",
     "/api/messages/1",
@@ -136,6 +138,8 @@ async fn the_service_answers_its_health_metrics_and_documentation() {
             "delete /messages/{id}/reactions/{emoji}",
             "get /chat-rooms",
             "get /chat-rooms/check/{participant_id}",
+            "get /chat-rooms/limits",
+            "get /chat-rooms/unread",
             "get /chat-rooms/{room_id}",
             "get /messages",
             "get /messages/room/{room_id}/unread-count",

@@ -136,6 +136,41 @@ async fn an_empty_or_too_long_message_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn the_longest_message_is_a_setting_that_clients_can_read() {
+    let app = TestApp::start_with(&[("MESSAGE_MAX_CHARS", "10000".into())]).await;
+    let (ann, bob, room) = app.direct_room().await;
+    let longest = "🎉".repeat(10_000);
+
+    let limits = ann.client.get("/chat-rooms/limits").await.expect(200);
+    assert_eq!(limits, json!({"message_max_chars": 10_000, "group_max_members": 500}));
+    let sent = ann.sends(room, &longest).await;
+    ann.client.put(&message_path(&sent), json!({"content": "가".repeat(10_000)})).await.expect(200);
+    let refused = ann.tries_to_send(room, &"a".repeat(10_001)).await.expect(422);
+    assert_eq!(refused["detail"][0]["type"], "string_too_long");
+    assert_eq!(refused["detail"][0]["loc"], json!(["body", "content"]));
+    assert_eq!(bob.messages(room).await[0]["content"], "가".repeat(10_000));
+    assert_eq!(bob.rooms().await[0]["last_message"]["content"], "가".repeat(300));
+}
+
+#[tokio::test]
+async fn the_longest_message_has_300_characters_unless_configured() {
+    let app = TestApp::start().await;
+    let (ann, _, room) = app.direct_room().await;
+
+    assert_eq!(ann.client.get("/chat-rooms/limits").await.expect(200)["message_max_chars"], 300);
+    let sent = ann.sends(room, &"가".repeat(300)).await;
+    let edit = ann.client.put(&message_path(&sent), json!({"content": "가".repeat(301)})).await.expect(422);
+    assert_eq!(edit["validation_errors"][0]["field"], "content");
+    let document = app.anonymous().get("/openapi.json").await.expect(200);
+    let schemas = &document["components"]["schemas"];
+    for body in ["NewMessage", "NewMessageInRoom", "NewContent"] {
+        let content = &schemas[body]["properties"]["content"];
+        let reference = content["$ref"].as_str().or(content["allOf"][0]["$ref"].as_str()).unwrap();
+        assert_eq!(document.pointer(&reference[1..]).unwrap()["maxLength"], 300, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn a_repeated_send_returns_the_first_message() {
     let app = TestApp::start().await;
     app.space.create_topics().await;

@@ -259,3 +259,27 @@ async fn a_marker_of_an_earlier_release_is_read_and_converted() {
     assert!(!marker.contains_key("read"), "{marker}");
     assert_eq!(bob.unread(room).await, 3);
 }
+
+#[tokio::test]
+async fn one_request_counts_the_unread_messages_of_all_rooms() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person(1), app.person(2));
+    let rooms = [ann.room_with(2).await, ann.group_with(&[2, 3]).await, ann.group_with(&[2, 4]).await];
+    assert_eq!(
+        bob.client.get("/chat-rooms/unread").await.expect(200),
+        json!({"total": 0, "rooms": [], "complete": true})
+    );
+    for (room, count) in rooms.into_iter().zip([2, 3, 1]) {
+        for n in 0..count {
+            ann.sends(room, &n.to_string()).await;
+        }
+    }
+    bob.sends(rooms[1], "mine").await;
+    bob.reads_all(rooms[2]).await;
+
+    let unread = bob.client.get("/chat-rooms/unread").await.expect(200);
+
+    let expected = json!([{"room_id": rooms[1], "unread_count": 3}, {"room_id": rooms[0], "unread_count": 2}]);
+    assert_eq!(unread, json!({"total": 5, "rooms": expected, "complete": true}));
+    assert_eq!(ann.client.get("/chat-rooms/unread").await.expect(200)["total"], 1);
+}

@@ -10,6 +10,7 @@ use serde::Serialize;
 use service::auth::CurrentUser;
 use utoipa::ToSchema;
 
+use crate::api::limits::Content;
 use crate::api::responses::{BudgetUsedUp, InvalidInput, MessageErrors};
 use crate::blocks::allow_messages;
 use crate::domain::{Message, MessageChange, readable};
@@ -20,7 +21,7 @@ use crate::writer::Command;
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 pub struct NewContent {
-    content: Text<1, 300>,
+    content: Content,
 }
 
 impl Input for NewContent {}
@@ -48,6 +49,7 @@ pub async fn edit(
     Path(id): Path<String>,
     Valid(NewContent { content: Text(content) }): Valid<NewContent>,
 ) -> Result<Json<MessageBody>> {
+    app.message_limit.admit(&content)?;
     let content = readable(content)?;
     change(&app, &me, &id, MessageChange::Edit { content }).await.map(|message| Json(MessageBody::of(&message)))
 }

@@ -13,6 +13,7 @@ use platform::http::{Path, Valid};
 use service::auth::CurrentUser;
 use utoipa::ToSchema;
 
+use crate::api::limits::Content;
 use crate::api::responses::{BudgetUsedUp, RoomErrors};
 use crate::blocks::allow_messages;
 use crate::domain::{Draft, Message, MessageType, Room, readable, time};
@@ -28,7 +29,7 @@ macro_rules! new_message {
         pub struct $name {
             $($field: $type,)*
             #[schema(example = "안녕하세요 👋")]
-            content: Text<1, 300>,
+            content: Content,
             /// Clients may send all types but `system`.
             #[deserr(default)]
             message_type: MessageType,
@@ -139,6 +140,7 @@ async fn validate(app: &AppState, room: &Room, draft: Draft) -> Result<Draft> {
         let message = "Clients cannot send system messages";
         return Err(Error::refused(StatusCode::BAD_REQUEST, "INVALID_INPUT", message));
     }
+    app.message_limit.admit(&draft.content)?;
     let content = readable(draft.content)?;
     let reply_to = match draft.reply_to {
         Some(id) => Some(message_in_room(app, room, &id).await?),

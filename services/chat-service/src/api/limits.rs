@@ -1,0 +1,57 @@
+//! The limits that clients obey.
+
+use std::borrow::Cow;
+
+use axum::Json;
+use axum::extract::State;
+use common::input::Text;
+use serde::Serialize;
+use service::auth::CurrentUser;
+use utoipa::openapi::{OpenApi, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::domain::{MAX_MEMBERS, MessageLimit};
+use crate::state::AppState;
+
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(limits))
+}
+
+/// The content of a message in a request. The document has the configured limit; the handlers check it.
+pub(super) type Content = Text<1, { MessageLimit::GREATEST }>;
+
+/// The limits of this deployment.
+#[derive(Debug, Serialize, ToSchema)]
+struct Limits {
+    /// The greatest number of code points in a message.
+    #[schema(minimum = 1, maximum = 10_000, example = 300)]
+    message_max_chars: usize,
+    /// The greatest number of members of a group.
+    #[schema(example = 500)]
+    group_max_members: usize,
+}
+
+/// Get the limits that clients obey.
+#[utoipa::path(
+    get,
+    operation_id = "get_limits",
+    path = "/chat-rooms/limits",
+    tag = "rooms",
+    security(("bearer" = [])),
+    responses((status = 200, description = "The limits of this deployment", body = Limits)),
+)]
+async fn limits(State(app): State<AppState>, _: CurrentUser) -> Json<Limits> {
+    Json(Limits { message_max_chars: app.message_limit.0, group_max_members: MAX_MEMBERS })
+}
+
+/// Puts the configured limit into the schema of contents.
+pub(super) fn describe(document: &mut OpenApi, limit: MessageLimit) {
+    let name: Cow<'static, str> = Content::name();
+    let RefOr::T(Schema::Object(mut content)) = Content::schema() else { return };
+    content.max_length = Some(limit.0);
+    if let Some(components) = &mut document.components {
+        components.schemas.insert(name.into_owned(), Schema::Object(content).into());
+    }
+}
