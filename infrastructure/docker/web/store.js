@@ -203,6 +203,9 @@ const listEvents = {
     const user = state.users.get(user_id);
     if (user) Object.assign(user, { is_online, last_seen_at });
   },
+  chat_room_settings({ pinned, muted }, room) {
+    if (room) Object.assign(room, { pinned, muted });
+  },
   friend_request: () => inBackground(loadFriends()),
   chat_room_created: ({ room_id }) => inBackground(Promise.all([loadRoom(room_id), loadFriends()])),
   chat_room_left({ room_id }) {
@@ -303,7 +306,9 @@ export function roomsByActivity() {
   return [...state.rooms.values()].sort((a, b) => at(b) - at(a));
 }
 
-export const unreadTotal = () => [...state.rooms.values()].reduce((sum, room) => sum + room.unread_count, 0);
+/** The total of the rooms that are not muted. */
+export const unreadTotal = () =>
+  [...state.rooms.values()].reduce((sum, room) => sum + (room.muted ? 0 : room.unread_count), 0);
 
 export function typingIn(id) {
   const users = [...(state.typing.get(id)?.entries() ?? [])];

@@ -24,6 +24,7 @@ mod original;
 mod outbox;
 mod receipts;
 mod search;
+mod settings;
 mod state;
 mod store;
 mod tickets;
@@ -68,9 +69,11 @@ use crate::original::Original;
 use crate::outbox::Relay;
 use crate::receipts::Receipts;
 use crate::search::Search;
+use crate::settings::Settings;
 use crate::state::{AppState, Budgets, Parts};
 use crate::store::{
-    EpochStore, LOG, LegacyBackfill, Log, MembershipLog, Messages, OutboxCollection, READS, ReadMarkers, Retention, Rooms,
+    EpochStore, LOG, LegacyBackfill, Log, MemberSettings, MembershipLog, Messages, OutboxCollection, READS, ReadMarkers,
+    Retention, Rooms,
     Snapshots,
 };
 use crate::tickets::Tickets;
@@ -137,6 +140,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let (activity, write_activity) = RoomActivity::new(rooms.clone());
     let queries = platform.metrics.queries("mongodb");
     let writer = Writer::start(&writer_mongo, log_relay.clone(), hub.clone(), activity, queries, shutdown);
+    let settings = Settings::new(MemberSettings::new(pool.clone()), redis.clone(), subscribers.clone());
     let membership =
         Membership::new(MembershipLog::new(pool), rooms.clone(), markers.clone(), subscribers.clone(), writer.clone());
     let budgets = WriteBudgets::register(redis.clone(), SERVICE.name, &platform.metrics)?;
@@ -187,6 +191,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     if let Some(period) = config.retention {
         shutdown.spawn(Retention::new(&mongo, backfill.clone(), period).run(stopping.clone()));
     }
+    shutdown.spawn(settings.clone().receive(stopping.clone()));
     shutdown.spawn(typing.clone().receive(stopping));
 
     let state = AppState::new(Parts {
@@ -200,6 +205,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         users,
         blocks,
         rooms,
+        settings,
         membership,
         backfill,
         messages,

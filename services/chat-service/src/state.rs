@@ -19,6 +19,7 @@ use crate::membership::Membership;
 use crate::metrics::Metrics;
 use crate::receipts::Receipts;
 use crate::search::Search;
+use crate::settings::Settings;
 use crate::store::{LegacyBackfill, Log, Messages, ReadMarkers, Rooms, Snapshots};
 use crate::tickets::Tickets;
 use crate::typing::Typing;
@@ -34,6 +35,7 @@ pub struct Parts {
     pub users: UserClient,
     pub blocks: Blocks,
     pub rooms: Rooms,
+    pub settings: Settings,
     pub membership: Membership,
     pub backfill: LegacyBackfill,
     pub messages: Messages,

@@ -7,6 +7,7 @@ mod messages;
 mod reads;
 mod responses;
 mod rooms;
+mod settings;
 mod stream;
 mod typing;
 
@@ -19,6 +20,7 @@ use crate::state::AppState;
 pub fn router(message_limit: MessageLimit) -> OpenApiRouter<AppState> {
     let mut router = OpenApiRouter::new()
         .merge(rooms::router())
+        .merge(settings::router())
         .merge(members::router())
         .merge(messages::router())
         .merge(reads::router())

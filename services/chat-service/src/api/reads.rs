@@ -63,7 +63,7 @@ async fn unread_count(
 /// The unread messages of the caller in all rooms.
 #[derive(Debug, Serialize, ToSchema)]
 struct UnreadRooms {
-    /// The number of unread messages in these rooms.
+    /// The number of unread messages in the rooms that are not muted.
     #[schema(minimum = 0)]
     total: i64,
     /// The rooms with unread messages, newest activity first.
@@ -80,6 +80,8 @@ struct UnreadRoom {
     /// Exact up to 1,000, and 1,000 beyond.
     #[schema(minimum = 1, maximum = 1000)]
     unread_count: i64,
+    /// The caller has muted the room; the total leaves it out.
+    muted: bool,
 }
 
 /// Count the messages of other members that the caller has not read, in all rooms.
@@ -107,8 +109,12 @@ async fn unread(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Unr
         let counted = rooms.iter().map(|room| (room.id, counts.get(&room.id).copied().unwrap_or(0)));
         unread.extend(counted.filter(|(_, count)| *count > 0));
     }
-    let total = unread.iter().map(|(_, count)| count).sum();
-    let rooms = unread.into_iter().map(|(room_id, unread_count)| UnreadRoom { room_id, unread_count }).collect();
+    let settings = app.settings.stored().of_user(me.id).await?;
+    let muted = |room| settings.get(&room).is_some_and(|settings| settings.muted);
+    let counted = unread.into_iter();
+    let rooms: Vec<_> =
+        counted.map(|(room_id, unread_count)| UnreadRoom { room_id, unread_count, muted: muted(room_id) }).collect();
+    let total = rooms.iter().filter(|room| !room.muted).map(|room| room.unread_count).sum();
     Ok(Json(UnreadRooms { total, rooms, complete }))
 }
 

@@ -23,7 +23,7 @@ use utoipa_axum::routes;
 use super::audit::Roster;
 use super::responses::{BudgetUsedUp, InvalidInput, UnverifiedUsers};
 use crate::blocks::allow_invitation;
-use crate::domain::{DirectPair, MAX_MEMBERS, MessageType, Room, RoomKind, group_name, others};
+use crate::domain::{DirectPair, MAX_MEMBERS, MessageType, Room, RoomKind, RoomSettings, group_name, others};
 use crate::state::AppState;
 use crate::store::{self, Head};
 
@@ -57,6 +57,10 @@ pub struct RoomBody {
     last_message: Option<LastMessage>,
     /// The number of messages of other members that the caller has not read, at most 1,000.
     unread_count: i64,
+    /// The caller has pinned the room.
+    pinned: bool,
+    /// The caller has muted the room: its unread messages are not part of the total of all rooms.
+    muted: bool,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -301,13 +305,17 @@ async fn describe(
     let mut users: Vec<UserId> = rooms.iter().flat_map(|room| room.members.iter().copied()).collect();
     users.sort_unstable();
     users.dedup();
-    let (unread, profiles) =
-        tokio::join!(app.markers.unread(me.id, &with_messages), app.users.available_profiles(&users));
-    let unread = unread?;
+    let (unread, settings, profiles) = tokio::join!(
+        app.markers.unread(me.id, &with_messages),
+        app.settings.stored().of_user(me.id),
+        app.users.available_profiles(&users)
+    );
+    let (unread, settings) = (unread?, settings?);
     let body = |room: Room| {
         let head = heads.get(&room.id);
         let unread = unread.get(&room.id).copied().unwrap_or(0);
-        RoomBody::of(room, head, unread, me, &profiles)
+        let settings = settings.get(&room.id).copied().unwrap_or_default();
+        RoomBody::of(room, head, unread, settings, me, &profiles)
     };
     Ok(rooms.into_iter().map(body).collect())
 }
@@ -317,6 +325,7 @@ impl RoomBody {
         room: Room,
         head: Option<&Head>,
         unread_count: i64,
+        RoomSettings { pinned, muted }: RoomSettings,
         me: &CurrentUser,
         profiles: &HashMap<UserId, Arc<UserProfile>>,
     ) -> Self {
@@ -342,6 +351,8 @@ impl RoomBody {
             participants,
             last_message: head.and_then(|head| head.last.as_ref()).map(LastMessage::of),
             unread_count,
+            pinned,
+            muted,
         }
     }
 }

@@ -6,6 +6,7 @@ mod message_limit;
 mod reaction;
 mod read_marker;
 mod room;
+mod room_settings;
 pub mod time;
 
 pub use actor::Actor;
@@ -17,3 +18,4 @@ pub use room::{
     DirectPair, MAX_MEMBERS, Room, RoomKind, RosterChange, group_name, joined_message, left_message, others,
     refuse_leavers,
 };
+pub use room_settings::{RoomSetting, RoomSettings};

@@ -19,6 +19,7 @@ use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool, QueryBuilder};
 
 use super::leavers::{self, LeavePeriod};
 use super::membership_log::{self, MembershipRecord, NewRecord};
+use super::room_settings;
 use crate::domain::{Actor, DirectPair, Room, RoomKind, RosterChange, joined_message, left_message};
 use crate::flights::Flights;
 
@@ -288,6 +289,7 @@ impl Rooms {
         lock(&mut tx, room).await?.may_remove(by.id, user)?;
         let deleted = sqlx::query("DELETE FROM room_members WHERE chat_room_id = ? AND user_id = ?");
         deleted.bind(room).bind(user).execute(&mut *tx).await?;
+        room_settings::delete(&mut tx, user, room).await?;
         if by.id == user {
             leavers::record(&mut tx, room, user).await?;
         }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use service::clients::user::UNKNOWN_USERNAME;
 
 use super::message::MessageBody;
-use crate::domain::{EntryKind, Message, Reaction, RosterChange};
+use crate::domain::{EntryKind, Message, Reaction, RoomSettings, RosterChange};
 use crate::store::{Entry, LogPosition};
 
 /// The event of one position in a room's log. Each stream adds the id in its own format.
@@ -158,6 +158,11 @@ pub fn resync(room: Option<RoomId>) -> Event {
 /// A member is typing.
 pub fn typing(room: RoomId, user: UserId, username: &str) -> Event {
     json("typing", &serde_json::json!({"room_id": room, "user_id": user, "username": username}))
+}
+
+/// The reader has changed their settings for a room, on any device.
+pub fn chat_room_settings(room: RoomId, RoomSettings { pinned, muted }: RoomSettings) -> Event {
+    json("chat_room_settings", &serde_json::json!({"room_id": room, "pinned": pinned, "muted": muted}))
 }
 
 /// A user came online, or went offline at this time.

@@ -52,6 +52,8 @@ async fn the_token_is_checked_before_the_request_is_parsed() {
     anonymous.post("/chat-rooms/x/members", json!({})).await.expect(401);
     anonymous.delete("/chat-rooms/x/members/x").await.expect(401);
     anonymous.put("/messages/x/reactions/x", json!({})).await.expect(401);
+    anonymous.put("/chat-rooms/x/pin", json!({})).await.expect(401);
+    anonymous.delete("/chat-rooms/x/mute").await.expect(401);
     anonymous.post("/messages/x/typing", json!({})).await.expect(401);
     anonymous.post("/messages/stream/ticket", json!({})).await.expect(401);
 }
@@ -68,6 +70,10 @@ async fn a_room_refuses_users_who_are_not_members() {
     eve.post("/messages", json!({"room_id": room, "content": "hi"})).await.expect(403);
     eve.get(&format!("/messages/room/{room}/unread-count")).await.expect(403);
     eve.post("/messages/read", json!({"room_id": room})).await.expect(403);
+    for setting in ["pin", "mute"] {
+        eve.put(&format!("/chat-rooms/{room}/{setting}"), json!({})).await.expect(403);
+        eve.delete(&format!("/chat-rooms/{room}/{setting}")).await.expect(403);
+    }
     eve.get(&format!("/messages/stream/{room}")).await.expect(403);
     let message = message_path(&sent);
     eve.delete(&message).await.expect(403);
@@ -134,6 +140,8 @@ async fn the_service_answers_its_health_metrics_and_documentation() {
         operations(&document),
         [
             "delete /chat-rooms/{room_id}/members/{user_id}",
+            "delete /chat-rooms/{room_id}/mute",
+            "delete /chat-rooms/{room_id}/pin",
             "delete /messages/{id}",
             "delete /messages/{id}/reactions/{emoji}",
             "get /chat-rooms",
@@ -154,6 +162,8 @@ async fn the_service_answers_its_health_metrics_and_documentation() {
             "post /messages/stream/ticket",
             "post /messages/{id}",
             "post /messages/{id}/typing",
+            "put /chat-rooms/{room_id}/mute",
+            "put /chat-rooms/{room_id}/pin",
             "put /messages/{id}",
             "put /messages/{id}/reactions/{emoji}",
         ]

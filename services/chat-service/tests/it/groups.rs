@@ -38,6 +38,7 @@ async fn a_room_of_three_users_is_a_group_that_all_of_them_see() {
       "id": "[id]",
       "last_message": null,
       "member_count": 3,
+      "muted": false,
       "name": "우리 팀",
       "participants": [
         {
@@ -53,6 +54,7 @@ async fn a_room_of_three_users_is_a_group_that_all_of_them_see() {
           "username": "person_3"
         }
       ],
+      "pinned": false,
       "room_type": "group",
       "unread_count": 0,
       "updated_at": "[time]",

@@ -26,6 +26,7 @@ mod reads;
 mod retention;
 mod rooms;
 mod search;
+mod settings;
 mod stream;
 mod sweep;
 mod takeover;

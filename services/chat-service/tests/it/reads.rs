@@ -279,7 +279,10 @@ async fn one_request_counts_the_unread_messages_of_all_rooms() {
 
     let unread = bob.client.get("/chat-rooms/unread").await.expect(200);
 
-    let expected = json!([{"room_id": rooms[1], "unread_count": 3}, {"room_id": rooms[0], "unread_count": 2}]);
+    let expected = json!([
+        {"room_id": rooms[1], "unread_count": 3, "muted": false},
+        {"room_id": rooms[0], "unread_count": 2, "muted": false},
+    ]);
     assert_eq!(unread, json!({"total": 5, "rooms": expected, "complete": true}));
     assert_eq!(ann.client.get("/chat-rooms/unread").await.expect(200)["total"], 1);
 }

@@ -23,6 +23,7 @@ async fn two_users_share_one_direct_room() {
       "id": "[id]",
       "last_message": null,
       "member_count": 2,
+      "muted": false,
       "name": null,
       "participants": [
         {
@@ -34,6 +35,7 @@ async fn two_users_share_one_direct_room() {
           "username": "person_2"
         }
       ],
+      "pinned": false,
       "room_type": "direct",
       "unread_count": 0,
       "updated_at": "[time]",

@@ -1,0 +1,88 @@
+//! The settings of members for rooms in MySQL.
+
+use std::collections::HashMap;
+
+use common::id::{RoomId, UserId};
+use engines::error::Result;
+use engines::mysql;
+use sqlx::{MySqlConnection, MySqlPool};
+
+use crate::domain::{RoomSetting, RoomSettings};
+
+/// The table `chat_room_settings`. A user has at most one row per room.
+#[derive(Clone)]
+pub struct MemberSettings {
+    pool: MySqlPool,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    room_id: RoomId,
+    pinned: bool,
+    muted: bool,
+}
+
+impl MemberSettings {
+    pub fn new(pool: MySqlPool) -> Self {
+        Self { pool }
+    }
+
+    /// Turns a setting on or off. Returns the settings, and whether they changed.
+    pub async fn set(
+        &self,
+        user: UserId,
+        room: RoomId,
+        setting: RoomSetting,
+        on: bool,
+    ) -> Result<(RoomSettings, bool)> {
+        let mut tx = mysql::begin(&self.pool).await?;
+        // The row is locked, so concurrent changes of one member's settings for one room are serialized.
+        let insert =
+            "INSERT INTO chat_room_settings (user_id, room_id) VALUES (?, ?) ON DUPLICATE KEY UPDATE room_id = room_id";
+        sqlx::query(insert).bind(user).bind(room).execute(&mut *tx).await?;
+        let change = match (setting, on) {
+            (RoomSetting::Pinned, true) => "pinned_at = UTC_TIMESTAMP(6) WHERE pinned_at IS NULL",
+            (RoomSetting::Pinned, false) => "pinned_at = NULL WHERE pinned_at IS NOT NULL",
+            (RoomSetting::Muted, true) => "muted_at = UTC_TIMESTAMP(6) WHERE muted_at IS NULL",
+            (RoomSetting::Muted, false) => "muted_at = NULL WHERE muted_at IS NOT NULL",
+        };
+        let update =
+            sqlx::AssertSqlSafe(format!("UPDATE chat_room_settings SET {change} AND user_id = ? AND room_id = ?"));
+        let changed = sqlx::query(update).bind(user).bind(room).execute(&mut *tx).await?.rows_affected() > 0;
+        let settings = sqlx::query_as::<_, Row>(
+            "SELECT room_id, pinned_at IS NOT NULL AS pinned, muted_at IS NOT NULL AS muted
+             FROM chat_room_settings WHERE user_id = ? AND room_id = ?",
+        );
+        let settings = settings.bind(user).bind(room).fetch_one(&mut *tx).await?.settings();
+        if settings == RoomSettings::default() {
+            delete(&mut tx, user, room).await?;
+        }
+        tx.commit().await?;
+        Ok((settings, changed))
+    }
+
+    /// The settings of a user for all rooms, in one query. Rooms without settings are left out.
+    pub async fn of_user(&self, user: UserId) -> Result<HashMap<RoomId, RoomSettings>> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT room_id, pinned_at IS NOT NULL AS pinned, muted_at IS NOT NULL AS muted
+             FROM chat_room_settings WHERE user_id = ?",
+        )
+        .bind(user)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|row| (row.room_id, row.settings())).collect())
+    }
+}
+
+/// Deletes the settings of a user for a room.
+pub(super) async fn delete(tx: &mut MySqlConnection, user: UserId, room: RoomId) -> Result<()> {
+    let delete = sqlx::query("DELETE FROM chat_room_settings WHERE user_id = ? AND room_id = ?");
+    delete.bind(user).bind(room).execute(tx).await?;
+    Ok(())
+}
+
+impl Row {
+    fn settings(&self) -> RoomSettings {
+        RoomSettings { pinned: self.pinned, muted: self.muted }
+    }
+}
