@@ -100,7 +100,7 @@ async function startSession() {
   if (await retryWhileTransient(store.loadMe)) return endSession();
   resetUi();
   let first = true;
-  closeStream = openStream((name, data) => {
+  closeStream = openStream(state.me.id, (name, data) => {
     store.applyEvent(name, data);
     if (name === 'connected') synchronize(first ? store.reloadAll : store.loadLists);
     if (name === 'connected') first = false;
