@@ -72,9 +72,8 @@ use crate::search::Search;
 use crate::settings::Settings;
 use crate::state::{AppState, Budgets, Parts};
 use crate::store::{
-    EpochStore, LOG, LegacyBackfill, Log, MemberSettings, MembershipLog, Messages, OutboxCollection, READS, ReadMarkers,
-    Retention, Rooms,
-    Snapshots,
+    EpochStore, LOG, LegacyBackfill, Log, MemberSettings, MembershipLog, Messages, OutboxCollection, READS,
+    ReadMarkers, Retention, Rooms, Snapshots,
 };
 use crate::tickets::Tickets;
 use crate::typing::Typing;

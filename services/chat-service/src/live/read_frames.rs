@@ -21,11 +21,14 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Limit on the ids in a frame. A whole room that is read names no more either; the others are those before them.
 const MAX_IDS: usize = 1_000;
 
+/// A read that waits for the end of its second, and its time.
+type Waiting = (MessagesRead, DateTime<Utc>);
+
 /// The readers whose last frame is less than a second old, and the reads that wait. It is as large as the number of readers of
 /// a second.
 #[derive(Default)]
 pub struct ReadFrames {
-    waiting: Mutex<HashMap<(RoomId, UserId), Option<(MessagesRead, DateTime<Utc>)>>>,
+    waiting: Mutex<HashMap<(RoomId, UserId), Option<Waiting>>>,
 }
 
 impl ReadFrames {
@@ -48,7 +51,7 @@ impl ReadFrames {
     }
 
     /// Takes the read that waits; without one, the reader is forgotten.
-    fn next(&self, key: (RoomId, UserId)) -> Option<(MessagesRead, DateTime<Utc>)> {
+    fn next(&self, key: (RoomId, UserId)) -> Option<Waiting> {
         let mut waiting = self.waiting.lock();
         let next = waiting.get_mut(&key)?.take();
         if next.is_none() {
@@ -58,7 +61,7 @@ impl ReadFrames {
     }
 }
 
-fn unite(waiting: &mut Option<(MessagesRead, DateTime<Utc>)>, read: MessagesRead, at: DateTime<Utc>) {
+fn unite(waiting: &mut Option<Waiting>, read: MessagesRead, at: DateTime<Utc>) {
     let Some((united, newest)) = waiting else {
         *waiting = Some((read, at));
         return;
