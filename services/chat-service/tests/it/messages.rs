@@ -196,6 +196,22 @@ async fn a_repeated_send_returns_the_first_message() {
 }
 
 #[tokio::test]
+async fn a_room_id_that_is_not_a_positive_integer_is_invalid() {
+    let app = TestApp::start().await;
+    let (ann, _, _) = app.direct_room().await;
+
+    for id in ["0", "-1", "x", "1.5", "9223372036854775808"] {
+        for path in
+            [format!("/messages/{id}"), format!("/messages/room/{id}/unread-count"), format!("/messages/stream/{id}")]
+        {
+            let refused = &ann.client.get(&path).await.expect(422)["detail"][0];
+            assert_eq!(refused["loc"][0], "path", "{path}");
+        }
+        ann.client.post(&format!("/messages/{id}"), json!({"content": "x"})).await.expect(422);
+    }
+}
+
+#[tokio::test]
 async fn the_listing_pages_by_skip_and_by_cursor() {
     let app = TestApp::start().await;
     let (ann, _, room) = app.direct_room().await;
