@@ -66,7 +66,7 @@ pub async fn profiled(mongo: &Database, collection: &str, action: impl Future) -
 #[tokio::test]
 async fn the_markers_of_a_page_are_small_when_five_hundred_members_read_ten_thousand_messages_one_by_one() {
     const READ: i64 = 10_000;
-    const PAGE: Duration = Duration::from_millis(10);
+    const PAGE_MILLIS: i32 = 10;
     const PAGE_BYTES: i64 = 50_000;
     let app = TestApp::start().await;
     let ann = app.person(1);
@@ -115,14 +115,18 @@ async fn the_markers_of_a_page_are_small_when_five_hundred_members_read_ten_thou
     let of_count = profiled(&mongo, "messages", async { assert_eq!(bob.unread(group).await, 1) }).await;
     let examined: i64 = of_count.iter().map(|entry| i64::from(entry.get_i32("keysExamined").unwrap_or(0))).sum();
     assert!(examined < 100, "the count passes over what is read: {examined} keys");
-    let mut times = Vec::new();
-    for _ in 0..20 {
-        let started = Instant::now();
-        ann.client.get(&format!("/messages/{group}?limit=50")).await.expect(200);
-        times.push(started.elapsed());
-    }
+    // The server's time: that of the service depends on its build.
+    let of_pages = profiled(&mongo, "room_marks", async {
+        for _ in 0..10 {
+            ann.client.get(&format!("/messages/{group}?limit=50")).await.expect(200);
+        }
+    })
+    .await;
+    let millis = |entry: &Document| entry.get_i32("millis").unwrap();
+    let mut times: Vec<i32> =
+        of_pages.iter().filter(|entry| entry.get_i32("nreturned").unwrap_or(0) > 1).map(millis).collect();
     times.sort_unstable();
-    assert!(times[5] < SLACK * PAGE, "{times:?}");
+    assert!(times[times.len() / 2] < SLACK as i32 * PAGE_MILLIS, "{times:?} ms");
 }
 
 #[tokio::test]
