@@ -24,7 +24,7 @@ impl Skeleton {
     }
 }
 
-/// The forms of a name as it is written and in lower case. They differ where a capital letter looks like another one than
+/// The forms of a name as it is written and with its case folded. They differ where a capital letter looks like another one than
 /// its small letter: `I` like `l`, `i` like `i`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skeletons {
@@ -35,7 +35,7 @@ pub struct Skeletons {
 impl Skeletons {
     /// The forms of a name, or `None` if one is longer than any username's.
     pub fn of(name: &str) -> Option<Self> {
-        Some(Self { written: Skeleton::of(name)?, lower: Skeleton::of(&name.to_lowercase())? })
+        Some(Self { written: Skeleton::of(name)?, lower: Skeleton::of(&fold(name))? })
     }
 
     /// Whether two names look alike, as they are written or in lower case.
