@@ -6,7 +6,7 @@ use common::config::{ConfigError, Env};
 use secrecy::SecretString;
 
 use crate::domain::MessageLimit;
-use crate::store::LeavePeriod;
+use crate::store::{LeavePeriod, RoomLimit};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -25,6 +25,7 @@ pub struct Config {
     /// How long messages are kept; `None` keeps them for ever.
     pub retention: Option<Duration>,
     pub message_limit: MessageLimit,
+    pub room_limit: RoomLimit,
     pub write_limits: WriteLimits,
 }
 
@@ -56,6 +57,7 @@ impl Config {
                 days => Some(Duration::from_secs(days * 24 * 3_600)),
             },
             message_limit: MessageLimit(env.number("MESSAGE_MAX_CHARS", 300, 1..=10_000)? as usize),
+            room_limit: RoomLimit(env.number("ROOMS_PER_USER", 5_000, 1..=1_000_000)?),
             write_limits: WriteLimits {
                 messages: env.number("WRITE_LIMIT_MESSAGES", 600, 0..=1_000_000)?,
                 changes: env.number("WRITE_LIMIT_CHANGES", 600, 0..=1_000_000)?,

@@ -131,7 +131,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let (log_relay, read_relay) = (relay(LOG), relay(READS));
 
     let (log, messages) = (Log::new(&mongo), Messages::new(&mongo));
-    let rooms = Rooms::new(pool.clone(), outbox.clone(), config.leave_period);
+    let rooms = Rooms::new(pool.clone(), outbox.clone(), config.leave_period, config.room_limit);
     let (markers, snapshots) = (ReadMarkers::new(&mongo), Snapshots::new(&mongo));
     let hub = Hub::new(log.clone(), messages.clone(), metrics.delivery.clone());
     let subscribers =

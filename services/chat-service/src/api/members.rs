@@ -48,7 +48,7 @@ impl Input for NewMembers {}
         (status = 200, description = "The group. Users who are members remain so", body = RoomBody),
         (
             status = 403,
-            description = "The caller is not the creator, or no longer a member. `BLOCKED`: one of the users has blocked the caller, or is blocked by them. `LEFT_GROUP`: one of the users left the group by themselves less than 30 days ago",
+            description = "The caller is not the creator, or no longer a member. `BLOCKED`: one of the users has blocked the caller, or is blocked by them. `LEFT_GROUP`: one of the users left the group by themselves less than 30 days ago. `TOO_MANY_ROOMS`: one of the users is a member of too many rooms",
             body = ErrorBody
         ),
         (status = 404, description = "The room or a user does not exist", body = ErrorBody),

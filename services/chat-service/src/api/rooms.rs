@@ -124,7 +124,7 @@ async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<P
     params(("participant_id" = UserId, Path, description = "The other user")),
     responses(
         (status = 200, description = "The direct room of the two users", body = RoomBody),
-        (status = 403, description = "`BLOCKED`: the room does not exist, and one of the two has blocked the other", body = ErrorBody),
+        (status = 403, description = "`BLOCKED`: the room does not exist, and one of the two has blocked the other. `TOO_MANY_ROOMS`: likewise, and one of them is a member of too many rooms", body = ErrorBody),
         (status = 404, description = "The user does not exist", body = ErrorBody),
         (status = 422, description = "`CANNOT_CHAT_SELF`, or an invalid id", body = ErrorBody),
         BudgetUsedUp,
@@ -190,7 +190,7 @@ impl Input for NewRoom {}
     responses(
         (status = 201, description = "The new room", body = RoomBody),
         (status = 200, description = "The existing direct room of the two users", body = RoomBody),
-        (status = 403, description = "`BLOCKED`: one of the users has blocked the caller, or is blocked by them", body = ErrorBody),
+        (status = 403, description = "`BLOCKED`: one of the users has blocked the caller, or is blocked by them. `TOO_MANY_ROOMS`: one of them is a member of too many rooms", body = ErrorBody),
         (status = 404, description = "The user does not exist", body = ErrorBody),
         (status = 422, description = "No other user, more than 500 members, or a name that changes the direction of the text", body = ErrorBody),
         BudgetUsedUp,

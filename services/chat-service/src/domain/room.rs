@@ -191,6 +191,17 @@ pub fn refuse_leavers(leavers: &[UserId], days: u64) -> Result<()> {
     Err(Error::refused(StatusCode::FORBIDDEN, "LEFT_GROUP", message))
 }
 
+/// # Errors
+/// Refuses to bring users into a room who would have more than `limit` rooms.
+pub fn refuse_too_many_rooms(full: &[UserId], limit: u64) -> Result<()> {
+    if full.is_empty() {
+        return Ok(());
+    }
+    let ids = full.iter().take(MAX_NAMED).map(UserId::to_string).collect::<Vec<_>>().join(", ");
+    let message = format!("A user can be a member of at most {limit} rooms: {ids}");
+    Err(Error::refused(StatusCode::FORBIDDEN, "TOO_MANY_ROOMS", message))
+}
+
 fn distinct(users: &[UserId]) -> Vec<UserId> {
     let mut seen = HashSet::new();
     users.iter().copied().filter(|user| seen.insert(*user)).collect()

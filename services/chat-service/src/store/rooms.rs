@@ -19,6 +19,7 @@ use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool, QueryBuilder};
 
 use super::leavers::{self, LeavePeriod};
 use super::membership_log::{self, MembershipRecord, NewRecord};
+use super::room_limit::RoomLimit;
 use super::room_settings;
 use crate::domain::{Actor, DirectPair, Room, RoomKind, RosterChange, joined_message, left_message};
 use crate::flights::Flights;
@@ -39,6 +40,7 @@ pub struct Rooms {
     /// Loads of rooms that the cache does not hold.
     loads: Flights<RoomId, Arc<Room>>,
     leave_period: LeavePeriod,
+    limit: RoomLimit,
 }
 
 #[derive(sqlx::FromRow)]
@@ -110,10 +112,10 @@ impl From<OwnRow> for OwnRoom {
 }
 
 impl Rooms {
-    pub fn new(pool: MySqlPool, outbox: Outbox, leave_period: LeavePeriod) -> Self {
+    pub fn new(pool: MySqlPool, outbox: Outbox, leave_period: LeavePeriod, limit: RoomLimit) -> Self {
         let weigher = |_: &RoomId, room: &Arc<Room>| (ROOM_WEIGHT + room.members.len()) as u32;
         let cache = Cache::builder().max_capacity(CACHE_CAPACITY).weigher(weigher).time_to_live(CACHE_TTL).build();
-        Self { pool, outbox, cache, loads: Flights::default(), leave_period }
+        Self { pool, outbox, cache, loads: Flights::default(), leave_period, limit }
     }
 
     /// The room, as it was at most 5 s ago. Requests that find it missing in the cache share one load.
@@ -202,6 +204,7 @@ impl Rooms {
             .await
             .on_duplicate("chat_rooms_pair", taken)?
             .last_insert_id() as i64;
+        self.limit.check(&mut tx, &[pair.low, pair.high]).await?;
         let room = self.append_created(&mut tx, RoomId(id), true, creator, vec![pair.low, pair.high]).await?;
         tx.commit().await?;
         Ok(room)
@@ -218,6 +221,7 @@ impl Rooms {
             .last_insert_id() as i64;
         let members: Vec<UserId> = std::iter::once(creator).chain(others.iter().copied()).collect();
         insert_members(&mut tx, RoomId(id), &members, None).await?;
+        self.limit.check(&mut tx, &members).await?;
         let room = self.append_created(&mut tx, RoomId(id), false, creator, members).await?;
         tx.commit().await?;
         self.outbox.wake();
@@ -245,7 +249,7 @@ impl Rooms {
     /// Adds users to a group, with events and a system message that uses `names`. Returns `None` if all are members.
     ///
     /// # Errors
-    /// Refuses everyone but the creator, and users who left the group by themselves a short time ago.
+    /// Refuses everyone but the creator, users who left the group by themselves a short time ago, and users with too many rooms.
     pub async fn add(
         &self,
         room: RoomId,
@@ -272,6 +276,7 @@ impl Rooms {
         let record = NewRecord::roster_changed(room, by, change, version, content);
         let record = membership_log::append(&mut tx, record).await?;
         insert_members(&mut tx, room, &new, Some(record.id)).await?;
+        self.limit.check(&mut tx, &new).await?;
         tx.commit().await?;
         self.outbox.wake();
         Ok(Some(record))
