@@ -41,14 +41,10 @@ async fn a_changed_reaction_takes_a_position_and_reaches_listings_streams_and_ka
     for _ in 0..4 {
         let event = stream.next_named("reaction_changed").await;
         assert_eq!((&event.data["message_id"], &event.data["room_id"]), (&sent["id"], &json!(room)));
-        received.push(json!([event.id, event.data["user_id"], event.data["emoji"], event.data["added"]]));
+        received.push(json!([event.position(), event.data["user_id"], event.data["emoji"], event.data["added"]]));
     }
-    let expected = [
-        json!(["2", 2, "👍", true]),
-        json!(["3", 1, "👍", true]),
-        json!(["4", 2, "❤️", true]),
-        json!(["5", 2, "👍", false]),
-    ];
+    let expected =
+        [json!([2, 2, "👍", true]), json!([3, 1, "👍", true]), json!([4, 2, "❤️", true]), json!([5, 2, "👍", false])];
     assert_eq!(received, expected, "a request that changes nothing takes no position");
     let events = Events::of(&app.space.topics().message_events).expect("ReactionChanged", 4).await;
     let last = events.iter().find(|event| event["position"] == 5).unwrap();

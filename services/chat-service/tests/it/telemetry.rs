@@ -44,10 +44,13 @@ impl Collector {
         .await
     }
 
-    /// The ids of all spans with this name.
-    fn ids(&self, name: &str) -> Vec<Vec<u8>> {
-        let spans = self.0.lock().unwrap();
-        spans.iter().filter(|span| span.name == name).map(|span| span.span_id.clone()).collect()
+    /// Waits for the span with this name and id.
+    async fn parent(&self, name: &str, id: &[u8]) {
+        eventually(&format!("a span {name} is the parent"), || async {
+            let spans = self.0.lock().unwrap();
+            spans.iter().any(|span| span.name == name && span.span_id == id).then_some(())
+        })
+        .await;
     }
 }
 
@@ -90,9 +93,9 @@ async fn one_trace_follows_a_message_from_its_request_to_the_stream_of_another_r
     let [request, commit, publish] =
         <[Span; 3]>::try_from(join_all(names.map(|name| collector.span(name))).await).unwrap();
     assert_eq!(hex(&request.parent_span_id), "b7ad6b7169203331", "the parent is the caller's span");
-    let requests = collector.ids(&request.name);
-    assert!(requests.contains(&commit.parent_span_id) && requests.contains(&publish.parent_span_id));
-    assert!(collector.ids(&publish.name).contains(&fan_out.parent_span_id), "the parent is a span of the producer");
+    for (parent, child) in [(&request, &commit), (&request, &publish), (&publish, &fan_out)] {
+        collector.parent(&parent.name, &child.parent_span_id).await;
+    }
 }
 
 #[tokio::test]
