@@ -62,10 +62,12 @@ pub async fn serve(listener: TcpListener, app: Router, platform: &Platform) {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(limits.write));
         let streams = Arc::new(AtomicBool::new(false));
-        let answered = streams.clone();
+        let (requested, answered) = (streams.clone(), streams.clone());
         let app = app
             .clone()
             .map_request(move |mut request: Request<Incoming>| {
+                // The connection may have had a stream before.
+                requested.store(false, Ordering::Relaxed);
                 request.extensions_mut().insert(ConnectInfo(peer));
                 request.map(Body::new)
             })

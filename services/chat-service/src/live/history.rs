@@ -80,6 +80,9 @@ impl History {
             if !frames.is_empty() || newest <= after {
                 return Ok(Replay::Frames(frames));
             }
+            if self.removed(&[room]).await?.get(&room).is_some_and(|removed| after < *removed) {
+                return Ok(Replay::Gap);
+            }
             let Some(pause) = pauses.next() else {
                 tracing::warn!(%room, after, newest, "the room's log lacks an entry, readers have to fetch the room anew");
                 return Ok(Replay::Gap);

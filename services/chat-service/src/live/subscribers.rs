@@ -138,13 +138,15 @@ impl Subscribers {
 
     async fn check_sessions(&self, auth: &Auth, presence: &Presence) -> Result<()> {
         let open = self.registry.lock().sessions();
-        for (user, session, _) in &open {
-            presence.touch(*user, session).await;
-        }
         let sessions: Vec<(&str, UserId)> = open.iter().map(|(user, session, _)| (&**session, *user)).collect();
         let revoked = auth.revocations().fetch(&sessions).await?;
-        let ended = open.iter().zip(revoked).filter(|(_, revoked)| *revoked);
-        ended.for_each(|((.., ended), _)| ended.cancel());
+        for ((user, session, ended), revoked) in open.iter().zip(revoked) {
+            if revoked {
+                ended.cancel();
+            } else {
+                presence.touch(*user, session).await;
+            }
+        }
         Ok(())
     }
 }

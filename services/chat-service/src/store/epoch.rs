@@ -14,6 +14,9 @@ use super::schema::EPOCH;
 /// The `_id` of the only document.
 const STORE: &str = "store";
 
+/// The beats of all replicas that one of them may have missed before a restore.
+const MARGIN: i64 = 1_000;
+
 /// Names the time between two restores of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Epoch(u32);
@@ -75,10 +78,11 @@ impl EpochStore {
         Ok(beat.ok_or_else(|| common::error::Error::internal("an upsert returned no document"))?)
     }
 
-    /// Begins an epoch, unless another replica has begun one since `found`. Its beats follow the last one before the restore.
+    /// Begins an epoch, unless another replica has begun one since `found`. Its beats follow the last one before the restore, also
+    /// that of replicas whose last beat is later than `last`.
     pub async fn replace(&self, found: Beat, last: i64) -> Result<()> {
         let unchanged = doc! {"_id": STORE, "epoch": i64::from(found.epoch.0)};
-        self.all.update_one(unchanged, doc! {"$set": {"epoch": random(), "beats": last + 1}}).await?;
+        self.all.update_one(unchanged, doc! {"$set": {"epoch": random(), "beats": last + MARGIN}}).await?;
         Ok(())
     }
 

@@ -99,9 +99,12 @@ impl LegacyBackfill {
     pub async fn ensure(&self, rooms: &[RoomId]) -> Result<()> {
         let (mut in_flight, mut unknown) = (Vec::new(), Vec::new());
         for room in rooms {
+            if self.complete.get(room).await.is_some() {
+                continue;
+            }
             if self.flights.is_running(*room) {
                 in_flight.push(*room);
-            } else if self.complete.get(room).await.is_none() {
+            } else {
                 unknown.push(*room);
             }
         }

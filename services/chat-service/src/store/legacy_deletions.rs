@@ -78,7 +78,9 @@ impl LegacyDeletions {
             if deleted.is_empty() {
                 return Ok(());
             }
-            match self.log(room, &deleted).await {
+            // Before the transaction: entries never change, and the look-up takes long in a room with many later ones.
+            let known = self.logged_without_mark(room, &deleted).await?;
+            match self.log(room, &deleted, &known).await {
                 Ok(()) => tracing::info!(%room, messages = deleted.len(), "followed deletions of the original"),
                 Err(e) => tracing::debug!(error = describe(&e), %room, "another replica writes to the room"),
             }
@@ -100,9 +102,9 @@ impl LegacyDeletions {
     }
 
     /// Appends entries in one transaction, which fails if another replica writes to the room.
-    async fn log(&self, room: RoomId, deleted: &[Deleted]) -> mongodb::error::Result<()> {
+    async fn log(&self, room: RoomId, deleted: &[Deleted], known: &HashSet<ObjectId>) -> mongodb::error::Result<()> {
         let mut session = mongo::begin(&self.database, Some(ReadConcern::snapshot())).await?;
-        if let Err(e) = self.log_within(&mut session, room, deleted).await {
+        if let Err(e) = self.log_within(&mut session, room, deleted, known).await {
             let _ = session.abort_transaction().await;
             return Err(e);
         }
@@ -114,6 +116,7 @@ impl LegacyDeletions {
         session: &mut ClientSession,
         room: RoomId,
         deleted: &[Deleted],
+        known: &HashSet<ObjectId>,
     ) -> mongodb::error::Result<()> {
         let ids: Vec<ObjectId> = deleted.iter().map(|message| message.id).collect();
         let mark = doc! {"$set": {DELETION_LOGGED: true}};
@@ -122,7 +125,6 @@ impl LegacyDeletions {
         if marked.modified_count != deleted.len() as u64 {
             return Err(mongodb::error::Error::custom("followed by another replica"));
         }
-        let known = self.logged_without_mark(session, room, deleted).await?;
         let new: Vec<&Deleted> = deleted.iter().filter(|message| !known.contains(&message.id)).collect();
         if new.is_empty() {
             return Ok(());
@@ -137,18 +139,13 @@ impl LegacyDeletions {
     }
 
     /// The messages that a replica of an earlier release deleted, which sets no mark.
-    async fn logged_without_mark(
-        &self,
-        session: &mut ClientSession,
-        room: RoomId,
-        deleted: &[Deleted],
-    ) -> mongodb::error::Result<HashSet<ObjectId>> {
+    async fn logged_without_mark(&self, room: RoomId, deleted: &[Deleted]) -> Result<HashSet<ObjectId>> {
         let ids: Vec<ObjectId> = deleted.iter().map(|message| message.id).collect();
         let oldest = deleted.iter().map(|message| message.seq).min().unwrap_or(0);
         let (from, to) = (doc! {"room": room.0, "at": oldest}, doc! {"room": room.0, "at": i64::MAX});
         let filter = doc! {"_id": {"$gt": from, "$lte": to}, "kind": "deleted", "message_id": {"$in": ids}};
-        let mut found = self.entries.find(filter).session(&mut *session).await?;
-        found.stream(session).map_ok(|entry| entry.message_id).try_collect().await
+        let found = self.entries.find(filter).await?;
+        Ok(found.map_ok(|entry| entry.message_id).try_collect().await?)
     }
 
     /// Advances the head past deletions. Returns the position of the first one.

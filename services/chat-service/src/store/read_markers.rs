@@ -1,11 +1,13 @@
 //! Read markers in MongoDB: what each member has read of each room.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bson::oid::ObjectId;
 use bson::{Bson, Document, doc, serialize_to_bson};
 use chrono::{DateTime, Utc};
+use common::error::Error;
 use common::id::{RoomId, UserId};
 use engines::error::Result;
 use engines::mongo;
@@ -24,8 +26,17 @@ use crate::domain::{MAX_MEMBERS, MAX_RANGES, PositionRange, ReadMarker, Room};
 /// Unread messages are counted up to this number. A read of a whole room names at most as many ids.
 pub const UNREAD_CAP: i64 = 1_000;
 
-/// Limit on tries of a transaction: two simultaneous reads of one reader conflict.
+/// Limit on tries of an import: a simultaneous read of the reader conflicts.
 const MAX_TRIES: usize = 20;
+
+/// The longest time for reads of several tries. The markers of a replica that was killed stay locked for up to 3 s.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bounds of the pause between two tries in milliseconds.
+const RETRY_MILLIS: std::ops::Range<u64> = 2..30;
+
+/// Limit on the rooms that one transaction reads as a whole, each with at most [`UNREAD_CAP`] messages in memory.
+const MAX_ROOMS: usize = 50;
 
 /// Limit on the rows of the original that one transaction writes. The reads beyond it are left to the next one.
 const MAX_ROWS: usize = 10_000;
@@ -266,18 +277,19 @@ impl ReadMarkers {
         requests: &[&ReadRequest],
         event: impl Fn(usize, &Read) -> common::error::Result<OutboxEvent>,
     ) -> Result<Written> {
-        let mut rooms: Vec<RoomId> =
-            requests.iter().filter(|request| request.is_of_room()).map(|request| request.room.id).collect();
-        rooms.sort_unstable();
-        rooms.dedup();
+        let (requests, rooms) = admitted(requests);
         let positions = self.log.positions(&rooms).await?;
-        let mut tries = 1;
-        loop {
-            match self.transaction(requests, &positions, &event).await {
-                Err(e) if tries < MAX_TRIES && is_conflict(&e) => tries += 1,
-                done => return Ok(done?),
+        let tries = async {
+            loop {
+                match self.transaction(requests, &positions, &event).await {
+                    Err(e) if is_conflict(&e) => {}
+                    done => return done,
+                }
+                tokio::time::sleep(Duration::from_millis(rand::random_range(RETRY_MILLIS))).await;
             }
-        }
+        };
+        let done = tokio::time::timeout(TIMEOUT, tries).await;
+        Ok(done.map_err(|_| Error::unavailable("mongodb", "reads were not stored in time"))??)
     }
 
     /// Marks positions as read that a reader of the original has read.
@@ -318,6 +330,13 @@ impl ReadMarkers {
             let newest = unread.get(&request.room.id).map_or(&[][..], Vec::as_slice);
             let mut read = request.candidates(newest, positions.get(&request.room.id).copied().unwrap_or(0));
             read.apply(markers.entry(request.key()).or_default());
+            if read.messages.is_empty() && newest.len() as i64 >= UNREAD_CAP {
+                // The newest messages that several readers share are the reader's own, or read. Older ones may be unread.
+                let own = self.newest_unread(&[request], &markers).await?;
+                let newest = own.get(&request.room.id).map_or(&[][..], Vec::as_slice);
+                read = request.candidates(newest, positions.get(&request.room.id).copied().unwrap_or(0));
+                read.apply(markers.entry(request.key()).or_default());
+            }
             if read.messages.is_empty() {
                 written.push(None);
                 continue;
@@ -446,6 +465,19 @@ impl ReadMarkers {
         let found = self.markers.clone_with_type::<StoredMarker>().find(doc! {"_id": {"$in": ids}}).await?;
         Ok(found.map_ok(|stored| (stored.id.room, stored.state.into())).try_collect().await?)
     }
+}
+
+/// The first requests, whose whole rooms are at most [`MAX_ROOMS`], and these rooms.
+fn admitted<'a, 'b>(requests: &'a [&'b ReadRequest]) -> (&'a [&'b ReadRequest], Vec<RoomId>) {
+    let mut rooms = BTreeSet::new();
+    let fits = |request: &&&ReadRequest| {
+        if request.is_of_room() && (rooms.len() < MAX_ROOMS || rooms.contains(&request.room.id)) {
+            rooms.insert(request.room.id);
+        }
+        !request.is_of_room() || rooms.contains(&request.room.id)
+    };
+    let count = requests.iter().take_while(fits).count();
+    (&requests[..count], rooms.into_iter().collect())
 }
 
 /// Whether another transaction has changed or created one of the documents.

@@ -43,8 +43,6 @@ struct OldMessage {
     seq: i64,
     #[serde_as(as = "FromChrono04DateTime")]
     created_at: DateTime<Utc>,
-    #[serde(default)]
-    is_deleted: bool,
 }
 
 impl Retention {
@@ -104,7 +102,7 @@ impl Retention {
             .find(doc! {"room_id": room.0, "seq": {"$gt": 0}})
             .sort(doc! {"seq": 1})
             .limit(CHUNK)
-            .projection(doc! {"seq": 1, "created_at": 1, "is_deleted": 1})
+            .projection(doc! {"seq": 1, "created_at": 1})
             .await?;
         let first: Vec<OldMessage> = first.try_collect().await?;
         let old: Vec<OldMessage> = first.into_iter().take_while(|message| message.created_at < before).collect();
@@ -118,14 +116,15 @@ impl Retention {
     async fn remove(&self, room: RoomId, old: &[OldMessage], last: i64) -> mongodb::error::Result<()> {
         let ids: Vec<ObjectId> = old.iter().map(|message| message.id).collect();
         let hex: Vec<String> = ids.iter().map(|id| id.to_hex()).collect();
-        let deleted = old.iter().filter(|message| message.is_deleted).count() as i64;
         let collection = |name| self.database.collection::<Document>(name);
         let mut session = mongo::begin(&self.database, None).await?;
 
-        let head = doc! {
-            "$inc": {"messages": -(ids.len() as i64), "deleted": -deleted},
-            "$max": {"removed": last},
-        };
+        let head = doc! {"$inc": {"messages": -(ids.len() as i64)}, "$max": {"removed": last}};
+        collection(HEADS).update_one(doc! {"_id": room.0}, head).session(&mut session).await?;
+        // As the transaction sees them: a message may have been deleted since it was found.
+        let deleted = doc! {"_id": {"$in": &ids}, "is_deleted": true};
+        let deleted = collection(MESSAGES).count_documents(deleted).session(&mut session).await? as i64;
+        let head = doc! {"$inc": {"deleted": -deleted}};
         collection(HEADS).update_one(doc! {"_id": room.0}, head).session(&mut session).await?;
         let shown = doc! {"_id": room.0, "last.id": {"$in": &ids}};
         collection(HEADS).update_one(shown, doc! {"$set": {"last": Bson::Null}}).session(&mut session).await?;

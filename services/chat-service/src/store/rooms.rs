@@ -204,7 +204,7 @@ impl Rooms {
             .await
             .on_duplicate("chat_rooms_pair", taken)?
             .last_insert_id() as i64;
-        self.limit.check(&mut tx, &[pair.low, pair.high]).await?;
+        self.limit.check(&mut tx, &[creator]).await?;
         let room = self.append_created(&mut tx, RoomId(id), true, creator, vec![pair.low, pair.high]).await?;
         tx.commit().await?;
         Ok(room)
