@@ -39,7 +39,7 @@ async fn two_users_become_friends_and_chat() {
     for (position, text) in (1..).zip(texts) {
         let event = stream.next().await;
         assert_eq!((event.name.as_str(), &event.data["content"]), ("new_message", &json!(text)));
-        assert_eq!((event.id, &event.data["username"]), (position.to_string(), &json!(ann.username)));
+        assert_eq!((event.position(), &event.data["username"]), (position, &json!(ann.username)));
     }
 
     let rooms = bob.client.get("/api/chat-rooms").await.expect(200);

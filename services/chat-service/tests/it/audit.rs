@@ -1,7 +1,7 @@
 //! The audit log: one line for each change of a membership, with ids only.
 
 use serde_json::json;
-use testkit::AuditLog;
+use testkit::{AuditLog, eventually};
 
 use crate::app::TestApp;
 use crate::fakes::UNKNOWN_USER;
@@ -9,6 +9,10 @@ use crate::fakes::UNKNOWN_USER;
 #[tokio::test]
 async fn every_change_of_a_membership_is_in_the_audit_log_with_its_outcome() {
     let app = TestApp::start().await;
+    eventually("the blocks are known", || async {
+        app.anonymous().get("/metrics").await.text.contains("blocks_known{service=\"chat-service\"} 1").then_some(())
+    })
+    .await;
     let [ann, bob, cara] = [1, 2, 3].map(|id| app.person(id).client);
     let log = AuditLog::record();
 
