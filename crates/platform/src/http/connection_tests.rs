@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::response::sse::{Event, Sse};
 use axum::routing::get;
 use common::error::Detail;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -158,6 +158,64 @@ async fn a_shutdown_does_not_wait_for_a_stream_whose_client_stops_reading() {
     platform.shutdown.stop(Duration::ZERO).await;
 
     timeout(Duration::from_secs(10), end).await.expect("sooner than the write timeout").unwrap_err();
+}
+
+#[tokio::test]
+async fn an_event_stream_is_whole_and_ends_its_connection() {
+    let events = || async {
+        let event = |n: usize| Ok::<_, Infallible>(Event::default().data(n.to_string().repeat(n)));
+        // One event alone, then some at once.
+        let (first, others) = (stream::iter([event(1)]), stream::iter([event(2), event(20_000), event(3)]));
+        Sse::new(first.chain(stream::once(sleep(Duration::from_millis(50))).flat_map(move |()| others.clone())))
+    };
+    let to = start(platform(Detail::Text, &[]), OpenApiRouter::new().route("/stream", get(events))).await;
+    let lines = format!("data: 1\n\ndata: 22\n\ndata: {}\n\ndata: 333\n\n", "20000".repeat(20_000));
+
+    let answer = exchange(to, "GET /stream HTTP/1.1\r\nhost: x\r\n\r\nGET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("transfer-encoding: chunked") && head.contains("connection: close"), "{head}");
+    assert_eq!(without_chunks(body), lines);
+
+    let answer = exchange(to, "GET /stream HTTP/1.0\r\nhost: x\r\n\r\n").await;
+    assert_eq!(answer.split_once("\r\n\r\n").unwrap().1, lines, "HTTP/1.0 has no chunks");
+    let answer = exchange(to, "HEAD /stream HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert_eq!(answer.split_once("\r\n\r\n").unwrap().1, "");
+}
+
+/// The content of a chunked body, which has to be complete.
+fn without_chunks(mut body: &str) -> String {
+    let mut content = String::new();
+    loop {
+        let (length, rest) = body.split_once("\r\n").unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        if length == 0 {
+            assert_eq!(rest, "\r\n");
+            return content;
+        }
+        content += &rest[..length];
+        body = rest[length..].strip_prefix("\r\n").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_event_stream_ends_when_its_client_leaves() {
+    let (ended, end) = oneshot::channel::<()>();
+    let ended = Arc::new(Mutex::new(Some(ended)));
+    let events = move || async move {
+        let until_dropped = ended.lock().unwrap().take();
+        let first = stream::iter([Ok::<_, Infallible>(Event::default().data("first"))]);
+        Sse::new(first.chain(stream::pending()).inspect(move |_| {
+            let _ = &until_dropped;
+        }))
+    };
+    let to = start(platform(Detail::Text, &[]), OpenApiRouter::new().route("/stream", get(events))).await;
+    let mut client = TcpStream::connect(to).await.unwrap();
+    client.write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert_ne!(client.read(&mut [0; 4096]).await.unwrap(), 0);
+
+    drop(client);
+
+    timeout(PATIENCE, end).await.expect("the server ends the stream").unwrap_err();
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod app;
 mod body;
 mod document;
 mod envelope;
+mod event_stream;
 mod extract;
 mod layers;
 mod serve;

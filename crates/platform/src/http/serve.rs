@@ -1,27 +1,31 @@
 //! The HTTP server and its graceful shutdown.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::header;
-use axum::response::Response;
+use axum::http::{Method, Version};
 use axum::serve::Listener;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::http::event_stream::{self, Handover};
 use crate::http::layers::MAX_HEADER_BYTES;
 use crate::platform::Platform;
 use crate::shutdown::Shutdown;
@@ -30,19 +34,21 @@ use crate::shutdown::Shutdown;
 /// byte it has not read, although the request may have arrived.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// The time after the listener closed in which the last bytes of a stream are read. Streams end before the listener closes,
+/// The time after the listener closed in which the last bytes of event streams are read. Streams end before the listener closes,
 /// so only a client that has stopped reading needs longer.
 const STREAM_SETTLE: Duration = Duration::from_secs(1);
 
 /// The buffer of a connection for a request's header. hyper answers a larger header with 431 and no body.
 const HEADER_BUFFER_BYTES: usize = 2 * MAX_HEADER_BYTES;
 
-/// Serves HTTP/1.1 until the shutdown closes the listener, then completes every request that has begun.
+/// Serves HTTP/1.1 until the shutdown closes the listener, then completes every request and event stream that has begun.
 pub async fn serve(listener: TcpListener, app: Router, platform: &Platform) {
     let limits = platform.config.connections;
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header).max_buf_size(HEADER_BUFFER_BYTES);
-    let (slots, graceful) = (Arc::new(Semaphore::new(limits.open)), GracefulShutdown::new());
+    let slots = Arc::new(Semaphore::new(limits.open));
+    let (connections, streams) = (TaskTracker::new(), TaskTracker::new());
+    let (closing, cut) = (CancellationToken::new(), CancellationToken::new());
     let mut listener =
         Draining { listener: Some(listener), backlog: VecDeque::new(), shutdown: platform.shutdown.clone() };
     while let Some((stream, peer)) = listener.accept().await {
@@ -61,47 +67,78 @@ pub async fn serve(listener: TcpListener, app: Router, platform: &Platform) {
         }
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(limits.write));
-        let streams = Arc::new(AtomicBool::new(false));
-        let (requested, answered) = (streams.clone(), streams.clone());
-        let app = app
-            .clone()
-            .map_request(move |mut request: Request<Incoming>| {
-                // The connection may have had a stream before.
-                requested.store(false, Ordering::Relaxed);
-                request.extensions_mut().insert(ConnectInfo(peer));
-                request.map(Body::new)
-            })
-            .map_response(move |response: Response| {
-                answered.store(is_stream(&response), Ordering::Relaxed);
-                response
-            });
-        let served =
-            graceful.watch(http.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(app)));
-        let shutdown = platform.shutdown.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                ended = served => if let Err(e) = ended {
-                    tracing::trace!(error = %e, "connection ended");
-                },
-                () = is_stalled(&shutdown, &streams) => tracing::debug!("a stream that is not read was closed"),
+        let connection = Connection { socket: Box::pin(stream), peer, closing: closing.clone() };
+        let (http, app, streams, cut) = (http.clone(), app.clone(), streams.clone(), cut.clone());
+        connections.spawn(async move {
+            match connection.serve(&http, app).await {
+                // A task of its own, which is smaller than this one.
+                Ok(Some((socket, events))) => {
+                    streams.spawn(async move {
+                        tokio::select! {
+                            ended = event_stream::write(socket, events) => if let Err(e) = ended {
+                                tracing::trace!(error = %e, "event stream ended");
+                            },
+                            () = cut.cancelled() => tracing::debug!("a stream that is not read was closed"),
+                        }
+                        drop(slot);
+                    });
+                }
+                Ok(None) => {}
+                Err(e) => tracing::trace!(error = %e, "connection ended"),
             }
-            drop(slot);
         });
     }
-    graceful.shutdown().await;
+    closing.cancel();
+    connections.close();
+    streams.close();
+    let cut_stalled = async {
+        if tokio::time::timeout(STREAM_SETTLE, streams.wait()).await.is_err() {
+            cut.cancel();
+            streams.wait().await;
+        }
+    };
+    tokio::join!(connections.wait(), cut_stalled);
 }
 
-/// Whether a response is a stream of events, which ends with the shutdown.
-fn is_stream(response: &Response) -> bool {
-    response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"text/event-stream")
+/// A connection with a limit on the time of a write.
+type Socket = Pin<Box<TimeoutStream<TcpStream>>>;
+
+struct Connection {
+    socket: Socket,
+    peer: SocketAddr,
+    /// Cancelled when the connection has to end after its current request.
+    closing: CancellationToken,
 }
 
-/// Resolves when the shutdown finds a stream that its client has stopped reading. Requests that are not streams are completed.
-async fn is_stalled(shutdown: &Shutdown, streams: &AtomicBool) {
-    shutdown.closing().await;
-    tokio::time::sleep(STREAM_SETTLE).await;
-    if !streams.load(Ordering::Relaxed) {
-        std::future::pending::<()>().await;
+impl Connection {
+    /// Serves requests until the connection ends, or one is answered with an event stream, which is returned.
+    async fn serve(self, http: &http1::Builder, app: Router) -> hyper::Result<Option<(Socket, Body)>> {
+        let (peer, handover) = (self.peer, Handover::default());
+        let socket = TokioIo::new(handover.watch(self.socket));
+        let service = service_fn(|mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            let streams = request.method() == Method::GET && request.version() == Version::HTTP_11;
+            let answered = app.clone().oneshot(request.map(Body::new));
+            let handover = handover.clone();
+            async move {
+                let response = answered.await?;
+                Ok::<_, Infallible>(if streams { handover.keep_events(response) } else { response })
+            }
+        });
+        let mut connection = http.serve_connection(socket, service);
+        let (mut closing, mut closes) = (pin!(self.closing.cancelled()), false);
+        let events = poll_fn(|cx| {
+            if !closes && closing.as_mut().poll(cx).is_ready() {
+                closes = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            match Pin::new(&mut connection).poll(cx) {
+                Poll::Ready(ended) => Poll::Ready(ended.map(|()| None)),
+                Poll::Pending => handover.take_events().map_or(Poll::Pending, |events| Poll::Ready(Ok(Some(events)))),
+            }
+        });
+        let events = events.await?;
+        Ok(events.map(|events| (connection.into_parts().io.into_inner().socket, events)))
     }
 }
 
