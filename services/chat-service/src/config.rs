@@ -20,6 +20,8 @@ pub struct Config {
     pub keep_alive: Duration,
     /// Limit on the open streams of one user at one replica.
     pub streams_per_user: u64,
+    /// Limit on the memory of the newest events of all rooms with open streams.
+    pub stream_window_bytes: u64,
     /// How long nobody can add a user again who left a group by themselves.
     pub leave_period: LeavePeriod,
     /// How long messages are kept; `None` keeps them for ever.
@@ -50,6 +52,7 @@ impl Config {
             friend_service_url: platform::config::service_url(env, "FRIEND_SERVICE_URL", "http://localhost:8003")?,
             user_cache_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=86_400)?,
             keep_alive: env.seconds("SSE_KEEPALIVE_SECONDS", 30, 1..=300)?,
+            stream_window_bytes: env.number("STREAM_WINDOW_BYTES", 64 << 20, 1..=1 << 36)?,
             streams_per_user: env.number("STREAMS_PER_USER", 20, 1..=100_000)?,
             leave_period: LeavePeriod(env.number("GROUP_LEAVE_DAYS", 30, 0..=3_650)?),
             retention: match env.number("HISTORY_RETENTION_DAYS", 0, 0..=36_500)? {

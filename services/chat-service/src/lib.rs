@@ -133,7 +133,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let (log, messages) = (Log::new(&mongo), Messages::new(&mongo));
     let rooms = Rooms::new(pool.clone(), outbox.clone(), config.leave_period, config.room_limit);
     let (markers, snapshots) = (ReadMarkers::new(&mongo), Snapshots::new(&mongo));
-    let hub = Hub::new(log.clone(), messages.clone(), metrics.delivery.clone());
+    let hub = Hub::new(log.clone(), messages.clone(), metrics.delivery.clone(), config.stream_window_bytes);
     let subscribers =
         Subscribers::new(config.streams_per_user, metrics.sse_connections.clone(), shutdown.draining_token());
     let (activity, write_activity) = RoomActivity::new(rooms.clone());

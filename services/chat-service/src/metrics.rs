@@ -47,7 +47,10 @@ impl Metrics {
 
 /// Registers the gauges that are computed at each scrape.
 pub fn register_gauges(metrics: &telemetry::Metrics, writer: &Writer, hub: &Hub) -> Result<(), prometheus::Error> {
-    let hub = hub.clone();
+    let (hub, windows) = (hub.clone(), hub.clone());
     metrics.gauge_of("message_queue_length", "Requests in the queue of the writer", writer.queue_length())?;
+    metrics.gauge_of("stream_window_bytes", "Memory of the newest events of rooms with open streams", move || {
+        windows.window_bytes() as i64
+    })?;
     metrics.gauge_of("active_chat_rooms", "Rooms with open streams on this replica", move || hub.room_count() as i64)
 }

@@ -14,7 +14,7 @@ use futures_util::Stream;
 use super::cursor::Cursor;
 use super::hub::Hub;
 use super::mailbox::{MembershipChange, Notifications};
-use super::room_subscription::{RoomSubscription, Step};
+use super::room_subscription::{RoomSubscription, RoomSubscriptions, Step};
 use super::subscribers::Subscription;
 use crate::store::{Epoch, Joined, OwnRoom, Positions, Snapshots};
 use crate::wire::{Frame, frame};
@@ -24,19 +24,11 @@ pub struct AllRoomsReader {
     subscription: Subscription,
     cursor: Cursor,
     epoch: Epoch,
-    rooms: HashMap<RoomId, RoomState>,
+    rooms: RoomSubscriptions,
     /// Rooms that may have frames at hand, without a notification.
     ready: BTreeSet<RoomId>,
     /// The client's id names no cursor of the reader. The reader starts at the live edge of every room.
     pub needs_resync: bool,
-}
-
-struct RoomState {
-    subscription: RoomSubscription,
-    /// The position of the reader's last join, 0 for a member since the creation of the room.
-    joined: i64,
-    /// The reader is not a member at the current position of the log.
-    absent: bool,
 }
 
 impl AllRoomsReader {
@@ -53,7 +45,7 @@ impl AllRoomsReader {
         let user = subscription.user;
         subscription.watch(own.iter().filter_map(|own| own.room.kind.pair().map(|pair| pair.other(user))));
         let ids: Vec<RoomId> = own.iter().map(|own| own.room.id).collect();
-        let mut rooms = RoomSubscription::start(hub, &ids, &subscription).await?;
+        let mut rooms = RoomSubscriptions::start(hub, &subscription, &ids).await?;
         let stored = match last_event_id.and_then(|id| epoch.of_id(id)) {
             Some(id) => Cursor::read(snapshots, user, id).await?,
             None => None,
@@ -67,14 +59,11 @@ impl AllRoomsReader {
             Some(cursor) => cursor,
             None => Cursor::at(snapshots, user, positions_of(&rooms)).await?,
         };
-        let joins: HashMap<RoomId, i64> =
-            own.iter().map(|own| (own.room.id, before_join(Some(&own.joined)) + 1)).collect();
-        let state = |subscription: RoomSubscription| {
-            let (room, absent) = (subscription.room(), false);
-            (room, RoomState { subscription, joined: joins.get(&room).copied().unwrap_or(0), absent })
-        };
-        let rooms: HashMap<RoomId, RoomState> = rooms.into_iter().map(state).collect();
-        let ready = rooms.keys().copied().collect();
+        let joined: HashMap<RoomId, Joined> = own.iter().map(|own| (own.room.id, own.joined)).collect();
+        for room in rooms.iter_mut() {
+            room.joined = before_join(joined.get(&room.room())) + 1;
+        }
+        let ready = rooms.iter().map(RoomSubscription::room).collect();
         Ok(Self { hub: hub.clone(), subscription, cursor, epoch, rooms, ready, needs_resync })
     }
 
@@ -97,13 +86,13 @@ impl AllRoomsReader {
                 }
                 self.ready.extend(advanced);
                 for room in std::mem::take(&mut self.ready) {
-                    let Some(state) = self.rooms.get_mut(&room) else { continue };
-                    let frames = match state.subscription.next().await? {
+                    let Some(subscription) = self.rooms.get_mut(room) else { continue };
+                    let frames = match subscription.next().await? {
                         Step::Frames(frames) => frames,
                         Step::Gap => {
                             // The lost entries may have been a return. The membership in MySQL decides.
-                            state.absent = false;
-                            let position = state.subscription.position();
+                            subscription.absent = false;
+                            let position = subscription.position();
                             self.cursor.prepare().await?;
                             if !self.subscription.has_left(room) {
                                 let id = self.epoch.id(self.cursor.advance(room, position));
@@ -121,7 +110,7 @@ impl AllRoomsReader {
                         // stored. Nothing waits between this check and the event.
                         if self.subscription.has_left(room) {
                             // A return before the next `take` starts after the last frame that was sent.
-                            self.rooms.remove(&room);
+                            self.rooms.remove(room);
                             break;
                         }
                         if self.is_visible(room, &frame) {
@@ -133,7 +122,7 @@ impl AllRoomsReader {
                 for (room, event) in events {
                     // Events that arrived after a leave are still in the mailbox.
                     let of_member =
-                        |room: RoomId| self.rooms.contains_key(&room) && !self.subscription.has_left(room);
+                        |room: RoomId| self.rooms.contains(room) && !self.subscription.has_left(room);
                     if room.is_none_or(of_member) {
                         yield event;
                     }
@@ -149,19 +138,15 @@ impl AllRoomsReader {
     async fn apply(&mut self, room: RoomId, change: MembershipChange) -> Result<Option<Event>> {
         match change {
             MembershipChange::Left(left) => {
-                self.rooms.remove(&room);
+                self.rooms.remove(room);
                 Ok(Some(left))
             }
-            MembershipChange::Joined { .. } if self.rooms.contains_key(&room) => Ok(None),
+            MembershipChange::Joined { .. } if self.rooms.contains(room) => Ok(None),
             MembershipChange::Joined { after, created } => {
-                if let Some(mut subscription) =
-                    RoomSubscription::start(&self.hub, &[room], &self.subscription).await?.pop()
-                {
-                    // A returning member continues at their last position. The log hides the entries of their absence.
-                    subscription.seek(self.cursor.position(room).unwrap_or(after));
-                    self.rooms.insert(room, RoomState { subscription, joined: after + 1, absent: false });
-                    self.ready.insert(room);
-                }
+                // A returning member continues at their last position. The log hides the entries of their absence.
+                let position = self.cursor.position(room).unwrap_or(after);
+                self.rooms.add(&self.hub, room, position, after + 1).await?;
+                self.ready.insert(room);
                 Ok(created)
             }
         }
@@ -169,20 +154,20 @@ impl AllRoomsReader {
 
     fn is_visible(&mut self, room: RoomId, frame: &Frame) -> bool {
         let user = self.subscription.user;
-        let Some(state) = self.rooms.get_mut(&room) else { return false };
+        let Some(subscription) = self.rooms.get_mut(room) else { return false };
         if let Some(joined) = frame.roster_change.as_ref().and_then(|change| change.joined(user)) {
-            state.absent = !joined;
-        } else if frame.position == state.joined {
+            subscription.absent = !joined;
+        } else if frame.position == subscription.joined {
             // An operator removed the system message of the join.
-            state.absent = false;
+            subscription.absent = false;
         }
-        !state.absent
+        !subscription.absent
     }
 }
 
 /// Moves every room to its position in the cursor; `None` if the cursor names a position that a room does not have, or after which
 /// a part of its history was removed.
-async fn resume(hub: &Hub, cursor: Cursor, own: &[OwnRoom], rooms: &mut [RoomSubscription]) -> Result<Option<Cursor>> {
+async fn resume(hub: &Hub, cursor: Cursor, own: &[OwnRoom], rooms: &mut RoomSubscriptions) -> Result<Option<Cursor>> {
     let joined: HashMap<RoomId, Joined> = own.iter().map(|own| (own.room.id, own.joined)).collect();
     let stored = cursor.positions();
     let start_of = |room: &RoomSubscription| {
@@ -203,7 +188,7 @@ async fn resume(hub: &Hub, cursor: Cursor, own: &[OwnRoom], rooms: &mut [RoomSub
         }
         room.hint(newest);
     }
-    for room in rooms {
+    for room in rooms.iter_mut() {
         room.seek(start_of(room));
     }
     Ok(Some(cursor))
@@ -217,6 +202,6 @@ fn before_join(joined: Option<&Joined>) -> i64 {
     }
 }
 
-fn positions_of(rooms: &[RoomSubscription]) -> Positions {
+fn positions_of(rooms: &RoomSubscriptions) -> Positions {
     Positions(rooms.iter().map(|room| (room.room(), room.position())).collect())
 }

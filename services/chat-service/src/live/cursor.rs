@@ -8,7 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use common::error::Result;
 use common::id::{RoomId, UserId};
 
-use crate::store::{Positions, SnapshotId, Snapshots};
+use crate::store::{PackedPositions, Positions, SnapshotId, Snapshots};
 
 /// Interval at which the lifetime of a snapshot in use is renewed.
 const RENEW_INTERVAL: Duration = Duration::from_secs(3_600);
@@ -18,7 +18,7 @@ pub struct Cursor {
     user: UserId,
     snapshot: SnapshotId,
     renewed: Instant,
-    at_snapshot: Positions,
+    at_snapshot: PackedPositions,
     since_snapshot: Positions,
 }
 
@@ -31,7 +31,7 @@ impl Cursor {
             user,
             snapshot,
             renewed: Instant::now(),
-            at_snapshot: positions,
+            at_snapshot: positions.pack(),
             since_snapshot: Positions::default(),
         })
     }
@@ -40,13 +40,13 @@ impl Cursor {
     pub async fn read(snapshots: &Snapshots, user: UserId, id: &str) -> Result<Option<Self>> {
         let Some((snapshot, since_snapshot)) = decode(id) else { return Ok(None) };
         let Some(at_snapshot) = snapshots.get(snapshot, user).await? else { return Ok(None) };
-        let (snapshots, renewed) = (snapshots.clone(), Instant::now());
+        let (snapshots, renewed, at_snapshot) = (snapshots.clone(), Instant::now(), at_snapshot.pack());
         Ok(Some(Self { snapshots, user, snapshot, renewed, at_snapshot, since_snapshot }))
     }
 
     /// The position in a room, if the stream has read it.
     pub fn position(&self, room: RoomId) -> Option<i64> {
-        self.since_snapshot.0.get(&room).or_else(|| self.at_snapshot.0.get(&room)).copied()
+        self.since_snapshot.0.get(&room).copied().or_else(|| self.at_snapshot.unpack().0.get(&room).copied())
     }
 
     /// Makes the id short enough to advance in one more room, and renews the snapshot now and then.
@@ -55,7 +55,7 @@ impl Cursor {
         if self.since_snapshot.encode().len() > longest {
             let positions = Positions(self.positions());
             self.snapshot = self.snapshots.insert(self.user, &positions).await?;
-            (self.at_snapshot, self.since_snapshot) = (positions, Positions::default());
+            (self.at_snapshot, self.since_snapshot) = (positions.pack(), Positions::default());
             self.renewed = Instant::now();
         } else if self.renewed.elapsed() > RENEW_INTERVAL {
             self.snapshots.renew(self.snapshot).await?;
@@ -77,7 +77,7 @@ impl Cursor {
 
     /// The positions in all rooms.
     pub fn positions(&self) -> BTreeMap<RoomId, i64> {
-        let mut positions = self.at_snapshot.0.clone();
+        let mut positions = self.at_snapshot.unpack().0;
         positions.extend(&self.since_snapshot.0);
         positions
     }

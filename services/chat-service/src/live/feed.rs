@@ -1,6 +1,6 @@
-//! The feed of one room: its window and the mailboxes of its subscribers.
+//! The feed of one room: its window and the mailboxes of its subscribers. And what all feeds of this replica share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -11,13 +11,14 @@ use common::error::Result;
 use common::id::RoomId;
 use parking_lot::{Mutex, MutexGuard};
 use prometheus::Histogram;
-use tokio::sync::OnceCell;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::history::{History, Replay};
 use super::mailbox::Mailbox;
 use super::recent_events::RecentEvents;
 use super::window::Window;
+use super::window_memory::WindowMemory;
 use crate::wire::Frame;
 
 /// An entry that another replica has just committed usually arrives within this time.
@@ -26,84 +27,148 @@ const GRACE: Duration = Duration::from_millis(50);
 /// Number of recent events without a position whose repeats are recognized: twice the reads of a second in a group of 500.
 const RECENT_EVENTS: usize = 1_024;
 
+/// The time after the start of a feed in which its head is read again, for changes that the read at its start and the
+/// changes of heads both lack: a new primary may answer from a state that is older than what the old one announced.
+const SETTLING: Duration = Duration::from_secs(10);
+
 /// The feeds of this replica. A feed lives as long as a subscription holds it.
-#[derive(Default)]
 pub struct Feeds {
     by_room: Mutex<HashMap<RoomId, Weak<Feed>>>,
+    /// The feeds whose heads are read again, and until when.
+    unsettled: Mutex<HashMap<RoomId, Instant>>,
+    /// The feeds whose last repair left entries missing.
+    behind: Mutex<HashSet<RoomId>>,
+    pub memory: WindowMemory,
+    pub history: History,
+    /// The time from the arrival of a message until subscribers can read it.
+    pub delays: Histogram,
 }
 
-/// The live events of one room.
+/// The live events of one room. A replica holds one for each room of its streams, so an idle one is small.
 pub struct Feed {
     pub room: RoomId,
+    feeds: Arc<Feeds>,
     window: Mutex<Window>,
-    started: OnceCell<()>,
     repairing: AtomicBool,
-    /// The mailboxes of the subscribers, by their ids.
-    mailboxes: Mutex<HashMap<u64, Arc<Mailbox>>>,
+    /// The mailboxes of the subscribers, in the order of their ids.
+    mailboxes: Mutex<Vec<Arc<Mailbox>>>,
     /// The ids of recent events without a position.
     recent: Mutex<RecentEvents>,
-    delays: Histogram,
-    history: History,
-    feeds: Weak<Feeds>,
 }
 
 impl Feeds {
+    pub fn new(history: History, delays: Histogram, memory: WindowMemory) -> Self {
+        let by_room = Mutex::default();
+        Self { by_room, unsettled: Mutex::default(), behind: Mutex::default(), memory, history, delays }
+    }
+
     /// The feed of a room, if the room has subscribers.
     pub fn get(&self, room: RoomId) -> Option<Arc<Feed>> {
         self.by_room.lock().get(&room)?.upgrade()
     }
 
     /// The feed of a room, created if the room has no subscribers.
-    pub fn get_or_create(self: &Arc<Self>, room: RoomId, history: &History, delays: &Histogram) -> Arc<Feed> {
+    pub fn get_or_create(self: &Arc<Self>, room: RoomId) -> Arc<Feed> {
         let mut by_room = self.by_room.lock();
         if let Some(feed) = by_room.get(&room).and_then(Weak::upgrade) {
             return feed;
         }
-        let feed = Arc::new(Feed {
-            room,
-            window: Mutex::default(),
-            started: OnceCell::new(),
-            repairing: AtomicBool::new(false),
-            mailboxes: Mutex::default(),
-            recent: Mutex::new(RecentEvents::new(RECENT_EVENTS)),
-            delays: delays.clone(),
-            history: history.clone(),
-            feeds: Arc::downgrade(self),
-        });
+        let feed = Arc::new(Feed::new(room, self.clone()));
         by_room.insert(room, Arc::downgrade(&feed));
+        self.unsettled.lock().insert(room, Instant::now() + SETTLING);
         feed
     }
 
     /// Forgets all feeds. New subscriptions create new ones; the feeds of open subscriptions receive nothing more.
     pub fn clear(&self) {
-        self.by_room.lock().clear();
+        self.by_room.lock().drain().for_each(|(room, _)| self.memory.release(room));
     }
 
     /// The rooms with subscribers.
     pub fn rooms(&self) -> Vec<RoomId> {
-        let by_room = self.by_room.lock();
-        by_room.iter().filter(|(_, feed)| feed.strong_count() > 0).map(|(room, _)| *room).collect()
+        self.by_room.lock().keys().copied().collect()
+    }
+
+    /// Forgets a feed that has no subscription any more.
+    pub fn remove(&self, room: RoomId) {
+        let mut by_room = self.by_room.lock();
+        // A new feed of the room may have taken the place.
+        if by_room.get(&room).is_none_or(|feed| feed.strong_count() == 0) {
+            by_room.remove(&room);
+            self.memory.release(room);
+        }
+    }
+
+    /// The number of rooms with subscribers.
+    pub fn room_count(&self) -> usize {
+        self.by_room.lock().len()
+    }
+
+    /// The heads of all rooms have to be read again.
+    pub fn unsettle_all(&self) {
+        let (by_room, until) = (self.by_room.lock(), Instant::now() + SETTLING);
+        self.unsettled.lock().extend(by_room.keys().map(|room| (*room, until)));
+    }
+
+    /// The rooms whose heads have to be read again. Each is returned until its time has passed, and once after it.
+    pub fn unsettled(&self) -> Vec<RoomId> {
+        let mut unsettled = self.unsettled.lock();
+        let (rooms, now) = (unsettled.keys().copied().collect(), Instant::now());
+        unsettled.retain(|_, until| *until > now);
+        unsettled.shrink_to_fit();
+        rooms
+    }
+
+    /// Remembers a feed that misses entries.
+    pub fn repair_later(&self, room: RoomId) {
+        self.behind.lock().insert(room);
+    }
+
+    /// Repairs the feeds that miss entries.
+    pub fn retry_repairs(&self) {
+        let behind = std::mem::take(&mut *self.behind.lock());
+        behind.into_iter().filter_map(|room| self.get(room)).for_each(|feed| feed.repair_if_behind());
+    }
+
+    /// Drops the frames of the rooms that were not used for the longest time, while all frames take more than the limit.
+    pub fn forget_unused(&self) {
+        self.memory.surplus().into_iter().filter_map(|room| self.get(room)).for_each(|feed| feed.forget());
     }
 }
 
 impl Feed {
+    fn new(room: RoomId, feeds: Arc<Feeds>) -> Self {
+        let (repairing, recent) = (AtomicBool::new(false), Mutex::new(RecentEvents::new(RECENT_EVENTS)));
+        Self { room, feeds, window: Mutex::default(), repairing, mailboxes: Mutex::default(), recent }
+    }
+
     /// Whether the room's position is known, so that the window has an edge.
     pub fn is_started(&self) -> bool {
-        self.started.initialized()
+        self.window().edge().is_some()
     }
 
     /// Sets the room's position, once.
-    pub async fn start(&self, position: i64) {
-        self.started.get_or_init(|| async { self.update(|window| window.start(position)) }).await;
+    pub fn start(&self, position: i64) {
+        self.update(|window| window.start(position));
     }
 
     /// Adds a mailbox: it is notified of every advance and receives every broadcast from now on.
     pub fn subscribe(&self, mailbox: &Arc<Mailbox>) {
-        self.mailboxes.lock().insert(mailbox.id, mailbox.clone());
+        let mut mailboxes = self.mailboxes.lock();
+        if let Err(place) = mailboxes.binary_search_by_key(&mailbox.id, |other| other.id) {
+            mailboxes.insert(place, mailbox.clone());
+        }
     }
 
     pub fn unsubscribe(&self, mailbox: &Mailbox) {
-        self.mailboxes.lock().remove(&mailbox.id);
+        let mut mailboxes = self.mailboxes.lock();
+        if let Ok(place) = mailboxes.binary_search_by_key(&mailbox.id, |other| other.id) {
+            mailboxes.remove(place);
+        }
+    }
+
+    pub fn history(&self) -> &History {
+        &self.feeds.history
     }
 
     pub fn window(&self) -> MutexGuard<'_, Window> {
@@ -117,12 +182,22 @@ impl Feed {
             return;
         }
         let event = event();
-        mailboxes.values().for_each(|mailbox| mailbox.push(Some(self.room), event.clone()));
+        mailboxes.iter().for_each(|mailbox| mailbox.push(Some(self.room), event.clone()));
     }
 
     /// Whether an event without a position is none of the recent ones.
     pub fn is_new(&self, event_id: Option<Uuid>) -> bool {
-        self.recent.lock().insert(event_id)
+        let is_new = {
+            let mut recent = self.recent.lock();
+            let is_new = recent.insert(event_id);
+            if is_new && event_id.is_some() {
+                let window = self.window();
+                self.feeds.memory.use_by(self.room, window.bytes() + recent.bytes());
+            }
+            is_new
+        };
+        self.feeds.forget_unused();
+        is_new
     }
 
     /// Takes a frame; frames may arrive in any order and repeatedly.
@@ -142,18 +217,33 @@ impl Feed {
     /// The lock on the window is released before the mailboxes are notified. A subscriber that reads in between sees the new
     /// edge and gets one notification too many; none can get one too few.
     fn update(&self, update: impl FnOnce(&mut Window)) {
-        let advanced = {
+        let (advanced, used) = {
+            let recent = self.recent.lock();
             let mut window = self.window();
-            let before = window.edge();
+            let (before, bytes) = (window.edge(), window.bytes());
             update(&mut window);
             if let Some(before) = before {
                 self.measure(&window, before);
             }
-            window.edge() != before
+            let advanced = window.edge() != before;
+            let used = window.bytes() != bytes || (advanced && bytes > 0);
+            if used {
+                self.feeds.memory.use_by(self.room, window.bytes() + recent.bytes());
+            }
+            (advanced, used)
         };
         if advanced {
-            self.mailboxes.lock().values().for_each(|mailbox| mailbox.notify(self.room));
+            self.mailboxes.lock().iter().for_each(|mailbox| mailbox.notify(self.room));
         }
+        if used {
+            self.feeds.forget_unused();
+        }
+    }
+
+    /// Drops the frames and the ids of recent events.
+    pub fn forget(&self) {
+        self.window().forget();
+        *self.recent.lock() = RecentEvents::new(RECENT_EVENTS);
     }
 
     /// Observes the time from the arrival of messages until subscribers can read them.
@@ -161,12 +251,12 @@ impl Feed {
         for sent_at in window.since(before).filter_map(|frame| frame.sent_at) {
             let delay = Utc::now().signed_duration_since(sent_at);
             // The clocks of two machines may differ, so the difference may be negative.
-            self.delays.observe(delay.to_std().unwrap_or_default().as_secs_f64());
+            self.feeds.delays.observe(delay.to_std().unwrap_or_default().as_secs_f64());
         }
     }
 
     /// Reads missing entries from the log after a grace period, once for all subscribers.
-    fn repair_if_behind(self: &Arc<Self>) {
+    pub fn repair_if_behind(self: &Arc<Self>) {
         if self.window().missing().is_none() || self.repairing.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -174,22 +264,25 @@ impl Feed {
         tokio::spawn(async move {
             tokio::time::sleep(GRACE).await;
             if let Err(e) = feed.repair().await {
-                // The next look at the heads repeats the repair.
                 tracing::warn!(error = %e, room = %feed.room, "cannot read the room's log");
             }
             feed.repairing.store(false, Ordering::Release);
+            // The read failed or found less than there is, or a position became known when it had ended.
+            if feed.window().missing().is_some() {
+                feed.feeds.repair_later(feed.room);
+            }
         });
     }
 
     async fn repair(&self) -> Result<()> {
         loop {
             let Some((edge, newest)) = self.window().missing() else { return Ok(()) };
-            match self.history.replay(self.room, edge, newest).await? {
+            match self.history().replay(self.room, edge, newest).await? {
                 Replay::Frames(frames) => {
                     self.update(|window| frames.into_iter().for_each(|frame| window.offer(frame)));
                 }
                 Replay::Gap => {
-                    let head = self.history.position(self.room).await?;
+                    let head = self.history().position(self.room).await?;
                     self.update(|window| window.skip_to(head));
                 }
             }
@@ -199,11 +292,6 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        let Some(feeds) = self.feeds.upgrade() else { return };
-        let mut by_room = feeds.by_room.lock();
-        // A new feed of the room may have taken the place.
-        if by_room.get(&self.room).is_some_and(|feed| feed.strong_count() == 0) {
-            by_room.remove(&self.room);
-        }
+        self.feeds.remove(self.room);
     }
 }

@@ -7,7 +7,7 @@ use common::error::Result;
 use common::id::RoomId;
 use platform::task::run_detached;
 
-use crate::store::{Entry, Log, Messages};
+use crate::store::{Entry, HeadChanges, Log, Messages};
 use crate::wire::Frame;
 
 /// Limit on the heads that one query reads.
@@ -49,6 +49,11 @@ impl History {
             positions.extend(run_detached(async move { log.positions(&rooms).await }).await?);
         }
         Ok(positions)
+    }
+
+    /// The changes of all heads from now on.
+    pub async fn head_changes(&self) -> Result<HeadChanges> {
+        Ok(self.log.head_changes().await?)
     }
 
     /// The position of the newest entry of a room, 0 without entries.

@@ -19,11 +19,12 @@ use uuid::Uuid;
 use super::feed::{Feed, Feeds};
 use super::history::History;
 use super::read_frames::ReadFrames;
+use super::window_memory::WindowMemory;
 use crate::domain::{Message, MessageType};
-use crate::store::{Entry, Log, Messages};
+use crate::store::{Entry, HeadChanges, Log, Messages};
 use crate::wire::Frame;
 
-/// Interval at which the heads are read for positions that no event announced.
+/// Interval at which the changes of heads are read for positions that no event announced.
 const HEADS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A handle on the hub.
@@ -31,23 +32,29 @@ const HEADS_INTERVAL: Duration = Duration::from_secs(2);
 pub struct Hub {
     feeds: Arc<Feeds>,
     read_frames: Arc<ReadFrames>,
-    history: History,
-    /// The time from the arrival of a message until subscribers can read it.
-    delays: Histogram,
 }
 
 impl Hub {
-    pub fn new(log: Log, messages: Messages, delays: Histogram) -> Self {
-        Self { feeds: Arc::default(), read_frames: Arc::default(), history: History::new(log, messages), delays }
+    /// `delays` observes the time from the arrival of a message until subscribers can read it.
+    /// `window_bytes` bounds the memory of all windows.
+    pub fn new(log: Log, messages: Messages, delays: Histogram, window_bytes: u64) -> Self {
+        let memory = WindowMemory::new(usize::try_from(window_bytes).unwrap_or(usize::MAX));
+        let feeds = Arc::new(Feeds::new(History::new(log, messages), delays, memory));
+        Self { feeds, read_frames: Arc::default() }
     }
 
     /// The number of rooms with subscribers.
     pub fn room_count(&self) -> usize {
-        self.feeds.rooms().len()
+        self.feeds.room_count()
+    }
+
+    /// The memory of all windows in bytes.
+    pub fn window_bytes(&self) -> usize {
+        self.feeds.memory.total()
     }
 
     pub fn history(&self) -> &History {
-        &self.history
+        &self.feeds.history
     }
 
     /// Forgets all feeds, whose windows show an older state of the store.
@@ -57,13 +64,12 @@ impl Hub {
 
     /// The started feeds of rooms. Takes one round trip, and none for rooms with subscribers.
     pub async fn feeds(&self, rooms: &[RoomId]) -> Result<Vec<Arc<Feed>>> {
-        let feed = |room: &RoomId| self.feeds.get_or_create(*room, &self.history, &self.delays);
-        let feeds: Vec<Arc<Feed>> = rooms.iter().map(feed).collect();
+        let feeds: Vec<Arc<Feed>> = rooms.iter().map(|room| self.feeds.get_or_create(*room)).collect();
         let new: Vec<RoomId> = feeds.iter().filter(|feed| !feed.is_started()).map(|feed| feed.room).collect();
         // New feeds take frames already, so no frame is lost between the read of the head and the start.
-        let positions = self.history.positions(&new).await?;
-        for feed in &feeds {
-            feed.start(positions.get(&feed.room).copied().unwrap_or(0)).await;
+        let positions = self.history().positions(&new).await?;
+        for feed in feeds.iter().filter(|feed| !feed.is_started()) {
+            feed.start(positions.get(&feed.room).copied().unwrap_or(0));
         }
         Ok(feeds)
     }
@@ -101,14 +107,32 @@ impl Hub {
         }
     }
 
-    /// Reads the heads of all rooms with subscribers until the shutdown. Without Kafka, streams advance by this alone.
-    pub async fn watch_heads(mut self, stopping: CancellationToken) {
-        every(HEADS_INTERVAL, "heads", &stopping, &mut self, Self::read_heads).await;
+    /// Follows the changes of heads until the shutdown. Without Kafka, streams advance by this alone.
+    pub async fn watch_heads(self, stopping: CancellationToken) {
+        every(HEADS_INTERVAL, "heads", &stopping, &mut (self, None), async |(hub, changes)| {
+            hub.read_heads(changes).await
+        })
+        .await;
     }
 
-    async fn read_heads(&mut self) -> Result<()> {
-        let positions = self.history.positions(&self.feeds.rooms()).await?;
+    /// Learns the positions that were taken since the last call. Reads the heads of all rooms with subscribers only if the
+    /// changes cannot be followed, and those of new feeds.
+    async fn read_heads(&self, changes: &mut Option<HeadChanges>) -> Result<()> {
+        self.feeds.retry_repairs();
+        // Taken out, so that an error leaves none behind.
+        let mut following = match changes.take() {
+            Some(following) => following,
+            None => {
+                let following = self.history().head_changes().await?;
+                self.feeds.unsettle_all();
+                following
+            }
+        };
+        let positions = following.since_last().await?;
         positions.into_iter().for_each(|(room, position)| self.hint(room, position));
+        let positions = self.history().positions(&self.feeds.unsettled()).await?;
+        positions.into_iter().for_each(|(room, position)| self.hint(room, position));
+        *changes = Some(following);
         Ok(())
     }
 

@@ -7,17 +7,22 @@
 //!   the log up to the live edge and then follows the room's [`Feed`](feed::Feed).
 //! - The [`Hub`] has one feed for each room with subscribers on this replica. The feed's [`Window`](window::Window) keeps the
 //!   newest positions in order. Entries of this replica enter it after their commit, entries of other replicas through Kafka.
-//! - A feed reads entries that are missing in its window from the log, once per room. If Kafka is unavailable, the hub reads
-//!   the heads of all rooms with subscribers every two seconds.
+//! - A feed reads entries that are missing in its window from the log, once per room. Every two seconds the hub reads which
+//!   heads have changed, from a change stream of MongoDB. So a position that no event announced is found, also without Kafka,
+//!   and an idle room costs nothing.
 //! - The ids of events name the [`Epochs`] of the store. A restore of the store ends all streams.
+//! - All windows together have a limit in bytes. Beyond it, the rooms whose newest frames are the oldest lose theirs, and a
+//!   reader who lags there reads the log.
 //! - Each stream has a [`Mailbox`](mailbox::Mailbox), which holds a bounded number of notifications however slowly the client
 //!   reads. The registry [`Subscribers`] holds the mailboxes of this replica.
 //!
 //! # Locks
 //!
 //! A feed has one lock for its window, one for its set of mailboxes and one for the ids of recent events. A mailbox has one
-//! lock, the registry has one lock, and so has the map of feeds. No lock is held across an `await`. Locks nest in one order
-//! only, so no deadlock is possible: recent ids, set of mailboxes, mailbox.
+//! lock, and so have the registry and the frames of reads. The feeds have one lock for their map, one for each of two lists of
+//! rooms and one for the memory of windows. No lock is held across an `await`. Locks nest in three orders only, so no deadlock
+//! is possible: set of mailboxes, mailbox; recent ids, window, memory of windows; and map of feeds, list of rooms or memory of
+//! windows.
 
 mod all_rooms;
 mod cursor;
@@ -32,6 +37,7 @@ mod room_reader;
 mod room_subscription;
 mod subscribers;
 mod window;
+mod window_memory;
 
 pub use all_rooms::AllRoomsReader;
 #[cfg(feature = "fuzzing")]

@@ -29,6 +29,11 @@ impl RecentEvents {
         self.ids.push_back(id);
         true
     }
+
+    /// The memory of the ids.
+    pub fn bytes(&self) -> usize {
+        self.ids.capacity() * size_of::<Uuid>()
+    }
 }
 
 #[cfg(test)]

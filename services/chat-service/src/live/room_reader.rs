@@ -1,7 +1,7 @@
 //! The reader of one room's stream.
 
 use axum::response::sse::Event;
-use common::error::{Error, Result};
+use common::error::Result;
 use common::id::RoomId;
 use futures_util::Stream;
 
@@ -31,17 +31,17 @@ impl RoomReader {
         epoch: Epoch,
         last_event_id: Option<&str>,
     ) -> Result<Self> {
-        let started = RoomSubscription::start(hub, &[room], &subscription).await?.pop();
-        let mut room = started.ok_or_else(|| Error::internal("the hub returned no feed"))?;
+        let room = RoomSubscription::start(hub, &subscription, room).await?;
         let live_from = room.position();
-        let Some(id) = last_event_id else {
-            return Ok(Self { subscription, room, live_from, epoch, needs_resync: false });
-        };
-        let position = existing_position(hub, &room, epoch, id).await?;
-        if let Some(position) = position {
-            room.seek(position);
+        let mut reader = Self { subscription, room, live_from, epoch, needs_resync: false };
+        if let Some(id) = last_event_id {
+            let position = existing_position(hub, &reader.room, epoch, id).await?;
+            if let Some(position) = position {
+                reader.room.seek(position);
+            }
+            reader.needs_resync = position.is_none();
         }
-        Ok(Self { subscription, room, live_from, epoch, needs_resync: position.is_none() })
+        Ok(reader)
     }
 
     /// The id of the position at which the stream starts.
@@ -83,6 +83,12 @@ impl RoomReader {
                 }
             }
         }
+    }
+}
+
+impl Drop for RoomReader {
+    fn drop(&mut self) {
+        self.room.end(&self.subscription);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The registry of the open streams of this replica.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,16 +39,17 @@ pub struct Subscribers {
 struct Registry {
     last_id: u64,
     streams: HashMap<u64, Stream>,
-    by_user: HashMap<UserId, HashSet<u64>>,
+    /// In ascending order, as are all lists here: a list takes a third of the memory of a hash set.
+    by_user: HashMap<UserId, Vec<u64>>,
     /// The streams that receive the presence of a user, by that user.
-    watchers: HashMap<UserId, HashSet<u64>>,
+    watchers: HashMap<UserId, Vec<u64>>,
 }
 
 struct Stream {
     mailbox: Arc<Mailbox>,
     session: Arc<str>,
     ended: CancellationToken,
-    watched: HashSet<UserId>,
+    watched: Vec<UserId>,
 }
 
 /// The registration of one stream, which ends when this value is dropped.
@@ -163,9 +164,9 @@ impl Registry {
     fn insert(&mut self, user: UserId, session: Arc<str>, scope: Scope, ended: CancellationToken) -> Arc<Mailbox> {
         self.last_id += 1;
         let mailbox = Arc::new(Mailbox::new(self.last_id, user, scope));
-        let stream = Stream { mailbox: mailbox.clone(), session, ended, watched: HashSet::new() };
+        let stream = Stream { mailbox: mailbox.clone(), session, ended, watched: Vec::new() };
         self.streams.insert(self.last_id, stream);
-        self.by_user.entry(user).or_default().insert(self.last_id);
+        self.by_user.entry(user).or_default().push(self.last_id);
         mailbox
     }
 
@@ -179,8 +180,8 @@ impl Registry {
 
     fn watch(&mut self, id: u64, watched: UserId) {
         if let Some(stream) = self.streams.get_mut(&id) {
-            stream.watched.insert(watched);
-            self.watchers.entry(watched).or_default().insert(id);
+            insert(&mut stream.watched, watched);
+            insert(self.watchers.entry(watched).or_default(), id);
         }
     }
 
@@ -192,7 +193,7 @@ impl Registry {
         self.mailboxes(self.watchers.get(&user))
     }
 
-    fn mailboxes(&self, ids: Option<&HashSet<u64>>) -> Vec<Arc<Mailbox>> {
+    fn mailboxes(&self, ids: Option<&Vec<u64>>) -> Vec<Arc<Mailbox>> {
         let streams = ids.into_iter().flatten().filter_map(|id| self.streams.get(id));
         streams.map(|stream| stream.mailbox.clone()).collect()
     }
@@ -203,9 +204,18 @@ impl Registry {
     }
 }
 
-fn remove_id(ids: &mut HashMap<UserId, HashSet<u64>>, user: UserId, id: u64) {
+/// Inserts a value into an ascending list, once.
+fn insert<T: Ord>(list: &mut Vec<T>, value: T) {
+    if let Err(place) = list.binary_search(&value) {
+        list.insert(place, value);
+    }
+}
+
+fn remove_id(ids: &mut HashMap<UserId, Vec<u64>>, user: UserId, id: u64) {
     if let Some(of_user) = ids.get_mut(&user) {
-        of_user.remove(&id);
+        if let Ok(place) = of_user.binary_search(&id) {
+            of_user.remove(place);
+        }
         if of_user.is_empty() {
             ids.remove(&user);
         }

@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use crate::wire::Frame;
 
-/// Limit on readable frames; readers that lag further behind read the store. With 300 code points in each frame they take at
-/// most half a megabyte.
+/// Limit on readable frames; readers that lag further behind read the store.
 const MAX_FRAMES: usize = 256;
 
 /// Limit on early frames. Beyond it, reading the store is cheaper.
@@ -20,10 +19,18 @@ const MAX_EARLY: usize = 256;
 pub struct Window {
     /// `None` until the room's position is known.
     edge: Option<i64>,
-    frames: VecDeque<Arc<Frame>>,
-    early: BTreeMap<i64, Arc<Frame>>,
     /// The highest position that is known to exist.
     newest: i64,
+    /// `None` while there are no frames, as in most rooms of a replica.
+    kept: Option<Box<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    frames: VecDeque<Arc<Frame>>,
+    early: BTreeMap<i64, Arc<Frame>>,
+    /// The memory of all frames.
+    bytes: usize,
 }
 
 /// The frames after a reader's position.
@@ -40,9 +47,7 @@ impl Window {
     /// Sets the edge to the room's position. Early frames after it remain.
     pub fn start(&mut self, position: i64) {
         if self.edge.is_none() {
-            self.edge = Some(position);
-            self.early = self.early.split_off(&(position + 1));
-            self.advance();
+            self.continue_at(position);
         }
     }
 
@@ -50,19 +55,37 @@ impl Window {
         self.edge
     }
 
+    /// The memory of all frames.
+    pub fn bytes(&self) -> usize {
+        self.kept.as_ref().map_or(0, |kept| kept.bytes)
+    }
+
+    /// Drops all frames. Readers before the edge read the store, and the room's log has the early frames.
+    pub fn forget(&mut self) {
+        self.kept = None;
+    }
+
     /// Takes a frame; frames may arrive in any order and repeatedly.
     pub fn offer(&mut self, frame: Frame) {
         self.newest = self.newest.max(frame.position);
-        let new = self.edge.is_none_or(|edge| frame.position > edge);
-        if new && (self.early.len() < MAX_EARLY || self.edge.is_some_and(|edge| frame.position == edge + 1)) {
-            self.early.insert(frame.position, Arc::new(frame));
+        let is_next = self.edge.is_some_and(|edge| frame.position == edge + 1);
+        if self.edge.is_some_and(|edge| frame.position <= edge) {
+            return;
+        }
+        let kept = self.kept.get_or_insert_default();
+        if is_next || kept.early.len() < MAX_EARLY {
+            kept.bytes += frame.bytes;
+            if let Some(repeated) = kept.early.insert(frame.position, Arc::new(frame)) {
+                kept.bytes -= repeated.bytes;
+            }
             self.advance();
         }
     }
 
     /// The readable frames after a position, newest first.
     pub fn since(&self, position: i64) -> impl Iterator<Item = &Arc<Frame>> {
-        self.frames.iter().rev().take_while(move |frame| frame.position > position)
+        let frames = self.kept.iter().flat_map(|kept| kept.frames.iter().rev());
+        frames.take_while(move |frame| frame.position > position)
     }
 
     /// Learns that a position exists.
@@ -79,25 +102,32 @@ impl Window {
     /// position, which the store does not have.
     pub fn skip_to(&mut self, position: i64) {
         let Some(edge) = self.edge else { return };
-        if position > edge {
-            self.frames.clear();
-            self.edge = Some(position);
-            self.early = self.early.split_off(&(position + 1));
-        }
         self.newest = position.max(edge);
+        if position > edge {
+            self.continue_at(position);
+        }
+    }
+
+    /// Moves the edge. Only early frames after it remain.
+    fn continue_at(&mut self, position: i64) {
+        self.edge = Some(position);
+        if let Some(kept) = &mut self.kept {
+            kept.frames.clear();
+            kept.early = kept.early.split_off(&(position + 1));
+            kept.bytes = kept.early.values().map(|frame| frame.bytes).sum();
+        }
         self.advance();
     }
 
     fn advance(&mut self) {
-        let Some(mut edge) = self.edge else { return };
-        while let Some(next) = self.early.remove(&(edge + 1)) {
-            self.frames.push_back(next);
-            edge += 1;
+        let (Some(edge), Some(kept)) = (&mut self.edge, &mut self.kept) else { return };
+        while let Some(next) = kept.early.remove(&(*edge + 1)) {
+            kept.frames.push_back(next);
+            *edge += 1;
         }
-        self.edge = Some(edge);
-        self.newest = self.newest.max(edge);
-        let surplus = self.frames.len().saturating_sub(MAX_FRAMES);
-        self.frames.drain(..surplus);
+        self.newest = self.newest.max(*edge);
+        let surplus = kept.frames.len().saturating_sub(MAX_FRAMES);
+        kept.bytes -= kept.frames.drain(..surplus).map(|frame| frame.bytes).sum::<usize>();
     }
 
     /// At most `limit` frames after a reader's position.
@@ -106,12 +136,13 @@ impl Window {
         if position >= edge {
             return Next::Nothing;
         }
-        let first = self.frames.front().map_or(edge + 1, |frame| frame.position);
+        let Some(kept) = &self.kept else { return Next::InStore };
+        let first = kept.frames.front().map_or(edge + 1, |frame| frame.position);
         if position + 1 < first {
             return Next::InStore;
         }
         let skipped = usize::try_from(position + 1 - first).unwrap_or(usize::MAX);
-        Next::Frames(self.frames.iter().skip(skipped).take(limit).cloned().collect())
+        Next::Frames(kept.frames.iter().skip(skipped).take(limit).cloned().collect())
     }
 }
 
@@ -122,7 +153,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn frame(position: i64) -> Frame {
-        Frame { position, event: Event::default(), sent_at: None, roster_change: None }
+        Frame { position, event: Event::default(), bytes: 10, sent_at: None, roster_change: None }
     }
 
     fn read_all(window: &Window, mut position: i64) -> Vec<i64> {
@@ -175,6 +206,19 @@ mod tests {
         assert_eq!(read_all(&window, 6), [7, 8]);
     }
 
+    #[test]
+    fn a_window_that_was_forgotten_continues_at_its_edge() {
+        let mut window = Window::default();
+        window.start(0);
+        [1, 2, 4].into_iter().for_each(|position| window.offer(frame(position)));
+        assert_eq!(window.bytes(), 30);
+        window.forget();
+        assert!(matches!(window.after(1, 1), Next::InStore) && window.missing() == Some((2, 4)));
+        assert_eq!((window.bytes(), window.edge()), (0, Some(2)));
+        [3, 4].into_iter().for_each(|position| window.offer(frame(position)));
+        assert_eq!(read_all(&window, 2), [3, 4]);
+    }
+
     proptest! {
         #[test]
         fn frames_in_any_order_with_repeats_are_read_once_and_in_order(
@@ -186,6 +230,7 @@ mod tests {
             arrivals.extend(start + 1..60);
             arrivals.into_iter().for_each(|position| window.offer(frame(position)));
             prop_assert_eq!(read_all(&window, start), (start + 1..60).collect::<Vec<_>>());
+            prop_assert_eq!(window.bytes(), 10 * (59 - start as usize));
         }
     }
 }

@@ -17,6 +17,7 @@ use mongodb::{ClientSession, Collection, Database};
 use serde::{Deserialize, Serialize};
 use serde_with::serde_as;
 
+use super::head_changes::HeadChanges;
 use super::outbox_collection::OutboxEvent;
 use super::schema::{HEADS, LOG};
 use crate::domain::{EntryKind, Message, MessageType, ReactionChange};
@@ -185,6 +186,11 @@ impl Log {
     /// A session, whose reads are causally consistent.
     pub async fn session(&self) -> Result<ClientSession> {
         Ok(self.database.client().start_session().causal_consistency(true).await?)
+    }
+
+    /// The changes of all heads from now on.
+    pub async fn head_changes(&self) -> Result<HeadChanges> {
+        HeadChanges::start(self.heads.clone_with_type()).await
     }
 
     /// The entries of a room after a position, in order, at most `limit`, without their events.

@@ -1,6 +1,7 @@
 //! MySQL holds the rooms, MongoDB everything that happens in them.
 
 mod epoch;
+mod head_changes;
 mod leavers;
 mod legacy;
 mod legacy_backfill;
@@ -21,6 +22,7 @@ mod schema;
 mod snapshots;
 
 pub use epoch::{Beat, Epoch, EpochStore};
+pub use head_changes::HeadChanges;
 pub use leavers::LeavePeriod;
 pub use legacy_backfill::LegacyBackfill;
 pub use legacy_deletions::DELETION_LOGGED;
@@ -28,7 +30,7 @@ pub use log::{Entry, Head, LastMessage, Log, LogPosition};
 pub use membership_log::{MembershipEvent, MembershipLog, MembershipRecord};
 pub use messages::{ListCursor, Messages};
 pub use outbox_collection::{OutboxCollection, OutboxEntry, OutboxEvent};
-pub use positions::Positions;
+pub use positions::{PackedPositions, Positions};
 pub use read_markers::{Extent, Read, ReadMarkers, ReadRequest, Written};
 pub use retention::Retention;
 pub use room_limit::RoomLimit;

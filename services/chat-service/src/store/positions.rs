@@ -29,6 +29,10 @@ impl Positions {
         bytes
     }
 
+    pub fn pack(&self) -> PackedPositions {
+        PackedPositions(self.encode().into())
+    }
+
     /// Reads what [`encode`](Self::encode) writes; `None` for other bytes.
     pub fn decode(mut bytes: &[u8]) -> Option<Self> {
         let (mut positions, mut room) = (BTreeMap::new(), 0_i64);
@@ -40,6 +44,15 @@ impl Positions {
             }
         }
         Some(Self(positions))
+    }
+}
+
+/// Positions in the binary form, which takes a fraction of the memory. Each all-rooms stream holds one.
+pub struct PackedPositions(Box<[u8]>);
+
+impl PackedPositions {
+    pub fn unpack(&self) -> Positions {
+        Positions::decode(&self.0).unwrap_or_default()
     }
 }
 

@@ -14,10 +14,12 @@ use crate::domain::{EntryKind, Message, Reaction, RoomSettings, RosterChange};
 use crate::store::{Entry, LogPosition};
 
 /// The event of one position in a room's log. Each stream adds the id in its own format.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Frame {
     pub position: i64,
     pub event: Event,
+    /// The memory that the event takes.
+    pub bytes: usize,
     /// The time of the message, for a `new_message` only.
     pub sent_at: Option<DateTime<Utc>>,
     /// The change of members that a system message announces.
@@ -63,10 +65,10 @@ impl Frame {
         let id = message.id.to_hex();
         // The content of a deleted message is not shown, even in the frame of its send.
         let content = if message.is_deleted { "" } else { &message.content };
-        let event = match entry.kind {
-            EntryKind::Sent => json(
+        let (name, data) = match entry.kind {
+            EntryKind::Sent => (
                 "new_message",
-                &NewMessage {
+                text(&NewMessage {
                     id: &id,
                     user_id: message.user_id,
                     username: message.username.as_deref().unwrap_or(UNKNOWN_USERNAME),
@@ -78,25 +80,25 @@ impl Frame {
                     seq: entry.id.position,
                     client_message_id: message.client_message_id.as_deref(),
                     reply_to: message.reply_to.as_deref(),
-                },
+                }),
             ),
-            EntryKind::Edited => json("message_edited", &MessageBody::of(message)),
+            EntryKind::Edited => ("message_edited", text(&MessageBody::of(message))),
             EntryKind::Deleted => {
                 let timestamp = message.deleted_at.unwrap_or(message.updated_at);
                 let (message_id, room_id, deleted_by) = (&*id, message.room_id, entry.by);
-                json("message_deleted", &MessageDeleted { message_id, room_id, deleted_by, timestamp })
+                ("message_deleted", text(&MessageDeleted { message_id, room_id, deleted_by, timestamp }))
             }
             EntryKind::Reacted => {
                 let reaction = entry.reaction.as_ref();
                 let (emoji, added) = reaction.map_or(("", false), |reaction| (&*reaction.emoji, reaction.added));
                 let (message_id, room_id, user_id, reactions) = (&*id, message.room_id, entry.by, &*message.reactions);
-                json("reaction_changed", &ReactionChanged { message_id, room_id, user_id, emoji, added, reactions })
+                ("reaction_changed", text(&ReactionChanged { message_id, room_id, user_id, emoji, added, reactions }))
             }
         };
         let sent = entry.kind == EntryKind::Sent;
         let sent_at = sent.then_some(message.created_at);
         let roster_change = message.roster_change.clone().filter(|_| sent);
-        Self { position: entry.id.position, event, sent_at, roster_change }
+        Self::new(entry.id.position, name, &data, sent_at, roster_change)
     }
 
     /// The frame of a log entry whose message an operator removed from the store. The message is told as deleted.
@@ -107,23 +109,32 @@ impl Frame {
 
     /// The frame of a message that another replica committed. Its event contains all fields.
     pub fn of_event(sent: &MessageSent, at: DateTime<Utc>) -> Self {
-        let event = json(
-            "new_message",
-            &NewMessage {
-                id: &sent.message_id,
-                user_id: sent.user_id,
-                username: &sent.username,
-                room_id: sent.room_id,
-                content: &sent.content,
-                message_type: &sent.message_type,
-                created_at: at,
-                is_deleted: false,
-                seq: sent.seq,
-                client_message_id: sent.client_message_id.as_deref(),
-                reply_to: sent.reply_to.as_deref(),
-            },
-        );
-        Self { position: sent.position, event, sent_at: Some(at), roster_change: None }
+        let data = text(&NewMessage {
+            id: &sent.message_id,
+            user_id: sent.user_id,
+            username: &sent.username,
+            room_id: sent.room_id,
+            content: &sent.content,
+            message_type: &sent.message_type,
+            created_at: at,
+            is_deleted: false,
+            seq: sent.seq,
+            client_message_id: sent.client_message_id.as_deref(),
+            reply_to: sent.reply_to.as_deref(),
+        });
+        Self::new(sent.position, "new_message", &data, Some(at), None)
+    }
+
+    fn new(
+        position: i64,
+        name: &str,
+        data: &str,
+        sent_at: Option<DateTime<Utc>>,
+        roster_change: Option<RosterChange>,
+    ) -> Self {
+        // The buffer of an event grows by doubling; a copy of it has no spare capacity.
+        let event = Event::default().event(name).data(data).clone();
+        Self { position, event, bytes: size_of::<Self>() + data.len(), sent_at, roster_change }
     }
 }
 
@@ -194,8 +205,12 @@ pub fn messages_read(read: &MessagesRead, timestamp: DateTime<Utc>) -> Event {
 }
 
 fn json<T: Serialize>(name: &'static str, data: &T) -> Event {
+    Event::default().event(name).data(text(data))
+}
+
+fn text<T: Serialize>(data: &T) -> String {
     // Serialization fails only for maps whose keys are not strings; these types have none.
-    Event::default().event(name).json_data(data).unwrap_or_else(|_| Event::default().event("error"))
+    serde_json::to_string(data).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod fakes;
 mod gaps;
 mod groups;
 mod large_group;
+mod many_streams;
 mod messages;
 mod model;
 mod original_returns;
