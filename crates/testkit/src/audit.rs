@@ -1,15 +1,19 @@
 //! The audit log of the services that a test runs.
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use parking_lot::Mutex;
 use platform::telemetry::audit::TARGET;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
-use tracing::{Event, Subscriber};
+use tracing::{Dispatch, Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+/// A second subscriber, which gets nothing. While there is only one, `tracing` asks the thread that reaches an event first
+/// whether it listens, and remembers its no for the threads of all tests.
+static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
 
 /// Reads the lines that services on this thread write. The test needs a runtime of one thread, and starts its services
 /// on it.
@@ -24,6 +28,7 @@ struct Lines(Arc<Mutex<Vec<Value>>>);
 impl AuditLog {
     /// Records lines from now on.
     pub fn record() -> Self {
+        LazyLock::force(&ANOTHER);
         let lines = Lines::default();
         let subscriber = tracing_subscriber::registry().with(lines.clone());
         Self { lines, _subscribed: tracing::subscriber::set_default(subscriber) }
