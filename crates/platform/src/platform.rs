@@ -9,7 +9,7 @@ use crate::identity::Service;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Metrics;
 
-/// A shared handle to the [`Parts`]. A clone is cheap: several layers take one for every request.
+/// A shared handle to the parts of a process. A clone is cheap: several layers take one for every request.
 #[derive(Clone)]
 pub struct Platform(Arc<Parts>);
 
