@@ -173,7 +173,7 @@ async fn an_unsafe_request_id_is_replaced() {
     }
 }
 
-/// What the gateway sends until it closes the connection.
+/// The bytes that the gateway sends until it closes the connection.
 async fn exchange(gateway: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(gateway.strip_prefix("http://").unwrap()).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -118,7 +118,7 @@ async fn a_body_with_a_content_encoding_is_answered_with_415() {
     }
 }
 
-/// What the server sends after a header without a body, until it closes the connection.
+/// The bytes that the server sends after a header without a body, until it closes the connection.
 async fn answer_to_header(to: SocketAddr, header: &str) -> String {
     let mut stream = TcpStream::connect(to).await.unwrap();
     stream.write_all(format!("POST /body HTTP/1.1\r\nhost: x\r\n{header}\r\n").as_bytes()).await.unwrap();

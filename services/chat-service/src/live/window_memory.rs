@@ -4,7 +4,7 @@ use common::id::RoomId;
 use hashlink::LinkedHashMap;
 use parking_lot::Mutex;
 
-/// What a room takes in addition to its frames and the ids of its recent events: collections.
+/// The memory of a room besides its frames and the ids of its recent events: collections.
 const ROOM_BYTES: usize = 1_024;
 
 /// Counts the memory of all windows, and tells which rooms have to give theirs back.

@@ -1,4 +1,4 @@
-//! What many streams and rooms cost.
+//! The cost of many streams and rooms.
 
 use std::time::Duration;
 
