@@ -92,10 +92,10 @@ impl Redis {
         })
     }
 
-    /// Makes `redis` ready while it answers.
+    /// Watches whether `redis` answers.
     pub fn watch(&self, health: &Health) {
         let redis = self.clone();
-        health.require("redis", move || {
+        health.watch("redis", move || {
             let redis = redis.clone();
             async move { redis.ping().await }
         });

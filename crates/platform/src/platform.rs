@@ -21,7 +21,7 @@ pub struct Parts {
     pub config: Arc<Base>,
     /// The metrics that `/metrics` renders.
     pub metrics: Metrics,
-    /// The checks of `/health/ready`.
+    /// The dependencies, as `/health/ready` reports them.
     pub health: Health,
     /// The shutdown of the process.
     pub shutdown: Shutdown,
@@ -35,7 +35,7 @@ impl Platform {
     pub fn new(service: Service, config: Base) -> Result<Self, prometheus::Error> {
         let shutdown = Shutdown::new();
         let metrics = Metrics::new(service.name, &config.version)?;
-        let health = Health::new(shutdown.clone());
+        let health = Health::new(shutdown.clone(), &metrics)?;
         Ok(Self(Arc::new(Parts { service, config: Arc::new(config), metrics, health, shutdown })))
     }
 }

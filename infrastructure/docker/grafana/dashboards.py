@@ -221,6 +221,8 @@ def service_board(uid, title, service, description, add_panels, consumes):
                 (f'sum by (cache) (rate(cache_requests_total{{{matchers}, outcome="hit"}}[{RATE}])) '
                  f"/ (sum by (cache) (rate(cache_requests_total{{{matchers}}}[{RATE}])) > 0)", "{{cache}}"),
                 unit="percentunit", maximum=1)
+    board.graph("Dependencies", "1 while a dependency answers the replica's check, every five seconds.",
+                (f"dependency_up{{{matchers}}}", "{{dependency}} {{instance}}"), steps=[(0, RED), (1, GREEN)], maximum=1)
     board.graph("Authentication without Redis",
                 "1 while revoked sessions cannot be looked up, so tokens are checked only by signature and expiry.",
                 (f"auth_degraded{{{matchers}}}", "{{instance}}"), steps=[(1, RED)], maximum=1)

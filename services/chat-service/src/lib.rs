@@ -115,7 +115,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let database = |pool| mongo::database(&config.mongo_url, &config.mongo_database, pool, &platform.metrics);
     // The writer has connections of its own, because a batch needs six round trips and must not queue behind reads.
     let (mongo, writer_mongo) = (database("mongodb").await?, database("mongodb_writer").await?);
-    store::prepare(&mongo, &platform.health);
+    store::prepare(&mongo, database("mongodb_probe").await?, &platform.health);
 
     let presence = Presence::new(redis.clone(), base.online_ttl);
     let role = TokenRole::Verifier { user_service_url: config.user_service_url.clone() };
@@ -123,6 +123,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let users =
         UserClient::new(config.user_service_url, base.http_timeout, config.user_cache_ttl, &auth, &platform.metrics)?;
     let producer = Producer::new(&base.kafka, platform.metrics.registry())?;
+    producer.watch(&platform.health, &base.kafka.topics.user_events);
     let outbox = Outbox::new(pool.clone(), "chat", producer.clone(), base.kafka.topics.clone(), &platform.metrics);
     let relay = |collection| {
         let outbox = OutboxCollection::new(&writer_mongo, collection);

@@ -70,6 +70,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         UserClient::new(config.user_service_url, base.http_timeout, config.profile_ttl, &auth, &platform.metrics)?
             .with_existence_ttl(config.existence_ttl);
     let producer = Producer::new(&base.kafka, registry)?;
+    producer.watch(&platform.health, &base.kafka.topics.user_events);
     let outbox = Outbox::new(pool.clone(), "friend", producer.clone(), base.kafka.topics.clone(), &platform.metrics);
 
     let names = Names::new(pool.clone());

@@ -99,6 +99,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
 
     let presence = Presence::new(redis.clone(), base.online_ttl);
     let producer = Producer::new(&base.kafka, platform.metrics.registry())?;
+    producer.watch(&platform.health, &base.kafka.topics.user_events);
     let topics = base.kafka.topics.clone();
     let outbox = Outbox::new(pool.clone(), "user", producer.clone(), topics, &platform.metrics);
 

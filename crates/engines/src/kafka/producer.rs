@@ -7,6 +7,7 @@ use std::time::Duration;
 use common::error::Error as CommonError;
 use parking_lot::RwLock;
 use platform::config::KafkaConfig;
+use platform::health::Health;
 use platform::telemetry::trace;
 use prometheus::Registry;
 use rdkafka::config::ClientConfig;
@@ -24,6 +25,9 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The wait for further records of a batch.
 const LINGER: Duration = Duration::from_millis(1);
+
+/// A watched broker that does not answer within this time is degraded. The question occupies a thread for as long.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The capacity of the queue, in records and in KiB. Sending to a full queue fails at once.
 const QUEUE_RECORDS: u32 = 20_000;
@@ -106,6 +110,18 @@ impl Producer {
             );
             producer.send(record.undeliverable(&reason))?.await
         })
+    }
+
+    /// Watches whether a broker of `kafka` answers with the place of a topic.
+    pub fn watch(&self, health: &Health, topic: &str) {
+        let (producer, topic): (_, Arc<str>) = (self.clone(), topic.into());
+        health.watch("kafka", move || {
+            let (current, topic) = (producer.shared.current(), topic.clone());
+            async move {
+                let asked = move || current.client().fetch_metadata(Some(&topic), METADATA_TIMEOUT).map(drop);
+                tokio::task::spawn_blocking(asked).await.map_err(CommonError::internal)?.map_err(Error::from)
+            }
+        });
     }
 
     /// Waits until all queued records have their reports, but no longer than `within`.

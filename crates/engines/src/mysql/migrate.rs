@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, MySqlPool
 
 use crate::error::{Error, Result};
 use crate::mysql::error::{NO_SUCH_TABLE, number};
+use crate::mysql::probe::Probe;
 
 /// How long a replica waits for another one that migrates.
 const MIGRATION_LOCK_SECONDS: i64 = 60;
@@ -15,18 +16,14 @@ const MIGRATION_LOCK_SECONDS: i64 = 60;
 /// longer.
 const ALREADY_DONE: [u16; 6] = [1050, 1060, 1061, 1068, 1091, 1826];
 
-/// Migrates as soon as the server is available. From then on, `mysql` is ready while it answers.
+/// Migrates as soon as the server is available. From then on, `mysql` is ready while it answers on a connection of its own.
 pub fn prepare(pool: &MySqlPool, health: &Health, service: &'static str, migrations: fn() -> Migrator) {
-    let (migrated, checked) = (pool.clone(), pool.clone());
+    let (migrated, probe) = (pool.clone(), Probe::new(pool));
     let migrate = move || {
         let pool = migrated.clone();
         async move { migrate(&pool, service, migrations()).await }
     };
-    let check = move || {
-        let pool = checked.clone();
-        async move { sqlx::query("SELECT 1").execute(&pool).await.map(drop) }
-    };
-    health.prepare("mysql", migrate, check);
+    health.prepare("mysql", migrate, move || probe.clone().ping());
 }
 
 /// Brings a service's tables up to date, one replica at a time. The list of migrations is the table
@@ -41,8 +38,13 @@ pub async fn migrate(pool: &MySqlPool, service: &'static str, mut migrations: Mi
     // A connection of its own: the lock belongs to the session and ends with it, whatever happens here.
     let mut connection = pool.connect_options().connect().await?;
     lock(&mut connection, service).await?;
-    finish_interrupted(&mut connection, service, &migrations).await?;
+    if !finish_interrupted(&mut connection, service, &migrations).await? {
+        tracing::warn!("a newer release was interrupted in a migration, it is left to that release");
+        return Ok(connection.close().await?);
+    }
     migrations.set_locking(false);
+    // A newer release may have migrated already: this one runs beside it, or after it in a rollback.
+    migrations.set_ignore_missing(true);
     migrations.dangerous_set_table_name(format!("{service}_migrations"));
     migrations.run_direct(None, &mut connection, false).await.map_err(|e| failed(service, e))?;
     Ok(connection.close().await?)
@@ -61,14 +63,16 @@ fn failed(service: &str, e: MigrateError) -> Error {
 /// MySQL commits every statement that changes a table, so only the begin of the migration is recorded. Each statement
 /// of the migrations takes effect wholly or not at all, and a repetition is harmless or fails with one of
 /// [`ALREADY_DONE`]: the whole migration is run again, statement by statement.
-async fn finish_interrupted(connection: &mut MySqlConnection, service: &str, migrations: &Migrator) -> Result<()> {
+///
+/// Returns false if the migration is one of a newer release, which ran all migrations of this one before it.
+async fn finish_interrupted(connection: &mut MySqlConnection, service: &str, migrations: &Migrator) -> Result<bool> {
     let begun = format!("SELECT version FROM {service}_migrations WHERE success = FALSE ORDER BY version LIMIT 1");
-    let begun = match sqlx::query_scalar(AssertSqlSafe(begun)).fetch_optional(&mut *connection).await {
+    let begun: Option<i64> = match sqlx::query_scalar(AssertSqlSafe(begun)).fetch_optional(&mut *connection).await {
         Err(e) if number(&e) == Some(NO_SUCH_TABLE) => None,
         found => found?,
     };
-    let interrupted = begun.and_then(|version: i64| migrations.iter().find(|migration| migration.version == version));
-    let Some(migration) = interrupted else { return Ok(()) };
+    let Some(version) = begun else { return Ok(true) };
+    let Some(migration) = migrations.iter().find(|migration| migration.version == version) else { return Ok(false) };
     for statement in statements(migration.sql.as_str()) {
         let done = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await;
         if let Err(e) = done
@@ -80,7 +84,7 @@ async fn finish_interrupted(connection: &mut MySqlConnection, service: &str, mig
     let finished = format!("UPDATE {service}_migrations SET success = TRUE WHERE version = ?");
     sqlx::query(AssertSqlSafe(finished)).bind(migration.version).execute(connection).await?;
     tracing::warn!(version = migration.version, "finished an interrupted migration");
-    Ok(())
+    Ok(true)
 }
 
 /// The statements of a migration, without its comments, which may contain semicolons.

@@ -3,6 +3,7 @@
 mod error;
 mod migrate;
 mod pool;
+mod probe;
 mod transaction;
 
 pub use error::OnDuplicate;

@@ -1,4 +1,5 @@
-//! The next start finishes a migration during which a process was killed, after any of its statements.
+//! The next start finishes a migration during which a process was killed, after any of its statements. An older release starts
+//! on the tables of a newer one.
 
 use std::path::Path;
 
@@ -77,4 +78,23 @@ async fn an_interrupted_migration_is_finished() {
         }
     }
     assert!(cuts > 30, "{cuts}");
+}
+
+#[tokio::test]
+async fn an_older_release_starts_on_the_tables_of_a_newer_one() {
+    for service in ["user", "friend", "chat"] {
+        let all = migrations_of(service).await;
+        let older = || Migrator::with_migrations(all[..all.len() - 1].to_vec());
+
+        let migrated = Schema::empty().await;
+        migrate(&migrated.pool, service, Migrator::with_migrations(all.clone())).await.unwrap();
+        migrate(&migrated.pool, service, older()).await.unwrap();
+        migrated.end().await;
+
+        // A rollout that was rolled back after the first pod was killed in its migration.
+        let killed = interrupted(service, &all, all.len() - 1, 0).await;
+        migrate(&killed.pool, service, older()).await.unwrap();
+        migrate(&killed.pool, service, Migrator::with_migrations(all.clone())).await.unwrap();
+        killed.end().await;
+    }
 }

@@ -86,7 +86,7 @@ async fn alive(State(platform): State<Platform>) -> Json<Alive> {
 }
 
 async fn ready(State(platform): State<Platform>) -> Response {
-    let report = platform.health.report().await;
+    let report = platform.health.report();
     let status = if report.ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(report)).into_response()
 }

@@ -41,9 +41,10 @@ const SNAPSHOT_LIFETIME: Duration = Duration::from_secs((7 * 24 + 1) * 3_600);
 /// With a longer lifetime, the rooms of a killed replica's last batch block writes for too long.
 const MAX_TRANSACTION_LIFETIME_SECONDS: i64 = 10;
 
-/// Creates collections and indexes as soon as the server is reachable. The dependency `mongodb` is ready from then on.
-pub fn prepare(database: &Database, health: &Health) {
-    let (prepared, pinged) = (database.clone(), database.clone());
+/// Creates collections and indexes as soon as the server is reachable. From then on, `mongodb` is ready while it answers on
+/// `probe`, whose pool nothing else uses.
+pub fn prepare(database: &Database, probe: Database, health: &Health) {
+    let prepared = database.clone();
     let create = move || {
         let database = prepared.clone();
         async move {
@@ -53,8 +54,8 @@ pub fn prepare(database: &Database, health: &Health) {
         }
     };
     let ping = move || {
-        let database = pinged.clone();
-        async move { mongo::ping(&database).await }
+        let probe = probe.clone();
+        async move { mongo::ping(&probe).await }
     };
     health.prepare("mongodb", create, ping);
 }

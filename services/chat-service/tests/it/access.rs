@@ -134,7 +134,7 @@ async fn the_service_answers_its_health_metrics_and_documentation() {
     assert_eq!(client.get("/").await.expect(200)["status"], "running");
     let ready = client.get("/health/ready").await.expect(200);
     let dependencies = ready["dependencies"].as_array().unwrap();
-    assert_eq!(pluck(dependencies, "name"), ["redis", "mysql", "mongodb"]);
+    assert_eq!(pluck(dependencies, "name"), ["redis", "mysql", "mongodb", "kafka"]);
     let document = client.get("/openapi.json").await.expect(200);
     assert_eq!(
         operations(&document),

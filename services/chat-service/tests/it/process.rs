@@ -3,14 +3,15 @@
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::{Client, Space, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
+use tokio::task::{AbortHandle, JoinSet};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_chat-service");
 
@@ -230,20 +231,23 @@ impl UnavailableStore {
         Self { url: format!("{login}127.0.0.1:{port}{rest}"), socket, store: format!("127.0.0.1:{store}") }
     }
 
-    /// Forwards connections to the store from now on.
-    async fn become_available(self) {
+    /// Forwards connections to the store until the returned task is aborted.
+    fn become_available(self) -> AbortHandle {
         let (listener, address) = (self.socket.listen(64).unwrap(), self.store);
-        tokio::spawn(async move {
+        let forward = async move {
+            // Ends the connections with this task.
+            let mut connections = JoinSet::new();
             while let Ok((mut client, _)) = listener.accept().await {
                 let mut store = TcpStream::connect(&address).await.unwrap();
-                tokio::spawn(async move { copy_bidirectional(&mut client, &mut store).await });
+                connections.spawn(async move { copy_bidirectional(&mut client, &mut store).await });
             }
-        });
+        };
+        tokio::spawn(forward).abort_handle()
     }
 }
 
 #[tokio::test]
-async fn a_process_becomes_ready_when_its_stores_become_available() {
+async fn a_process_is_ready_when_its_stores_were_available_once_and_tells_when_they_go_away() {
     let space = Space::new();
     let schema = space.schema("chat").await;
     let redis = std::env::var("REDIS_URL").unwrap();
@@ -252,13 +256,33 @@ async fn a_process_becomes_ready_when_its_stores_become_available() {
     let process = Process::start(&space, &mysql.url, &settings).listening().await;
     process.client("").get("/health/ready").await.expect(503);
 
-    for store in [mysql, mongo, redis] {
-        store.become_available().await;
-    }
+    let stores = [mysql, mongo, redis].map(UnavailableStore::become_available);
 
     let process = process.ready().await;
     let rooms = process.client(&space.token(1, "ann")).get("/chat-rooms").await.expect(200);
     assert_eq!(rooms, json!([]));
+
+    stores.iter().for_each(AbortHandle::abort);
+
+    let client = process.client("");
+    let expected = json!({"redis": "degraded", "mysql": "degraded", "mongodb": "degraded", "kafka": "ready"});
+    eventually("the report names the lost stores", || async {
+        let report = client.get("/health/ready").await.expect(200);
+        (statuses(&report) == expected).then_some(())
+    })
+    .await;
+    let asked = Instant::now();
+    assert_eq!(client.get("/health/ready").await.expect(200)["status"], "degraded");
+    // Three times the 100 ms of a probe.
+    assert!(asked.elapsed() < Duration::from_millis(300), "{:?}", asked.elapsed());
+    let metrics = client.get("/metrics").await.text;
+    assert!(metrics.contains(r#"dependency_up{dependency="mysql",service="chat-service"} 0"#), "{metrics}");
+}
+
+/// The status of each dependency of a report.
+fn statuses(report: &Value) -> Value {
+    let dependencies = report["dependencies"].as_array().unwrap().iter();
+    dependencies.map(|each| (each["name"].as_str().unwrap().to_owned(), each["status"].clone())).collect()
 }
 
 #[tokio::test]
