@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+mod answer;
 pub mod auth;
 pub mod blocks;
 pub mod budget;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::config::{ConfigError, Env};
 
-use crate::domain::RequestLimits;
+use crate::domain::{RelationLimits, RequestLimits};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -14,6 +14,7 @@ pub struct Config {
     /// Lifetime of a cached confirmation that a user exists.
     pub existence_ttl: Duration,
     pub request_limits: RequestLimits,
+    pub relation_limits: RelationLimits,
     /// The writes of a user in a minute; 0 is no limit.
     pub write_limit: u64,
 }
@@ -27,6 +28,10 @@ impl Config {
             request_limits: RequestLimits {
                 pending: env.number("FRIEND_REQUEST_LIMIT_PENDING", 200, 0..=1_000_000)?,
                 ended: env.number("FRIEND_REQUEST_LIMIT_ENDED", 4, 0..=1_000_000)?,
+            },
+            relation_limits: RelationLimits {
+                friends: env.number("FRIENDS_PER_USER", 5_000, 1..=100_000)?,
+                blocked: env.number("BLOCKS_PER_USER", 2_000, 1..=100_000)?,
             },
             write_limit: env.number("WRITE_LIMIT_FRIENDS", 120, 0..=1_000_000)?,
         })

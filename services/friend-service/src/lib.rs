@@ -84,8 +84,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
 
     let budgets = WriteBudgets::register(redis, SERVICE.name, &platform.metrics)?;
     let pairs = Pairs::new(pool.clone(), outbox);
-    let friendships = Friendships::new(pool.clone(), pairs.clone(), config.request_limits);
-    let blocks = Blocks::new(pool, pairs);
+    let friendships = Friendships::new(pool.clone(), pairs.clone(), config.request_limits, config.relation_limits);
+    let blocks = Blocks::new(pool, pairs, config.relation_limits);
     let audit = Audit::register(&platform.metrics, &AUDITED)?;
     let requests = request_counter(&platform)?;
     let budget = budgets.per_minute("friends", config.write_limit);

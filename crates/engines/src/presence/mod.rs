@@ -28,6 +28,9 @@ const WRITE_INTERVAL: Duration = Duration::from_secs(15);
 /// Sessions whose last write is remembered. An entry takes about 150 bytes.
 const MAX_REMEMBERED: u64 = 100_000;
 
+/// The users that one command reads: a command with many keys blocks Redis for all its clients.
+const CHUNK: usize = 1_000;
+
 /// Removes the entry of a user unless a sign of life has moved it.
 const REMOVE_UNMOVED: &str =
     "if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('ZREM', KEYS[1], ARGV[1]) end";
@@ -138,20 +141,21 @@ impl Presence {
         Ok(end.invoke_async(&mut self.redis.connection()).await?)
     }
 
-    /// Whether each of these users is online, in their order, in one round trip.
+    /// Whether each of these users is online, in their order, in one round trip for each thousand.
     ///
     /// # Errors
     /// Returns an unavailable error if Redis does not answer.
     pub async fn try_online(&self, users: &[UserId]) -> Result<Vec<bool>> {
-        if users.is_empty() {
-            return Ok(Vec::new());
+        let mut online = Vec::with_capacity(users.len());
+        for users in users.chunks(CHUNK) {
+            let keys: Vec<String> = users.iter().map(|user| self.key(*user)).collect();
+            let found: Vec<Option<String>> = self.redis.connection().mget(keys).await?;
+            online.extend(found.iter().map(Option::is_some));
         }
-        let keys: Vec<String> = users.iter().map(|user| self.key(*user)).collect();
-        let found: Vec<Option<String>> = self.redis.connection().mget(keys).await?;
-        Ok(found.iter().map(Option::is_some).collect())
+        Ok(online)
     }
 
-    /// Whether each of these users is online, in their order, in one round trip. Without Redis, nobody is.
+    /// Whether each of these users is online, in their order. Without Redis, nobody is.
     pub async fn online(&self, users: &[UserId]) -> Vec<bool> {
         self.try_online(users).await.unwrap_or_else(|e| {
             tracing::warn!(error = %e, "presence cannot be read");

@@ -11,6 +11,8 @@ use reqwest::redirect::Policy;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::answer;
+
 const DEPENDENCY: &str = "user-service";
 
 /// The path at which user-service publishes its keys.
@@ -93,14 +95,8 @@ impl PublicKeyLoader {
     }
 
     async fn fetch(&self) -> Result<PublicKeys, BoxError> {
-        let mut response = self.http.get(&self.url).send().await?.error_for_status()?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err("its key set is too long".into());
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let response = self.http.get(&self.url).send().await?.error_for_status()?;
+        let body = answer::body(response, MAX_ANSWER_BYTES).await?.ok_or("its key set is too long")?;
         Ok(PublicKeys::from_json(&body).map_err(|e| format!("the answer {e}"))?)
     }
 }

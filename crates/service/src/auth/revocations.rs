@@ -42,6 +42,9 @@ const COPY_SECONDS: u64 = 3600;
 /// after its session was stored.
 const MARGIN: Duration = Duration::from_secs(2 * CLOCK_SKEW.as_secs());
 
+/// The sessions that one round trip reads or writes: a command with many keys blocks Redis for all its clients.
+const CHUNK: usize = 1_000;
+
 /// Looks up in MySQL whether a session or the account of its user is revoked.
 pub type RevocationSource = Arc<dyn Fn(Arc<str>, UserId) -> BoxFuture<'static, Result<bool>> + Send + Sync>;
 
@@ -145,15 +148,16 @@ impl Revocations {
         self.read(&[(session, user)]).await
     }
 
-    /// Whether each of these sessions is revoked, in their order, in one round trip and without the cache.
+    /// Whether each of these sessions is revoked, in their order, in one round trip for each thousand and without the cache.
     ///
     /// # Errors
     /// Returns an unavailable error if Redis does not answer or has lost the copy.
     pub async fn fetch(&self, sessions: &[(&str, UserId)]) -> Result<Vec<bool>> {
-        if sessions.is_empty() {
-            return Ok(Vec::new());
+        let mut revoked = Vec::with_capacity(sessions.len());
+        for sessions in sessions.chunks(CHUNK) {
+            revoked.extend(self.read(sessions).await?.ok_or_else(copy_lost)?);
         }
-        Ok(self.read(sessions).await?.ok_or_else(copy_lost)?)
+        Ok(revoked)
     }
 
     /// None if Redis has lost the copy.
@@ -170,21 +174,20 @@ impl Revocations {
         Ok(Some(marks.chunks(2).map(|pair| pair.iter().any(Option::is_some)).collect()))
     }
 
-    /// Revokes sessions in all services, in one round trip, each for the remaining life of its tokens.
+    /// Revokes sessions in all services, in one round trip for each thousand, each for the remaining life of its tokens.
     ///
     /// # Errors
     /// Returns an unavailable error if Redis does not answer.
     pub async fn revoke(&self, sessions: &[(String, Duration)]) -> Result<()> {
-        if sessions.is_empty() {
-            return Ok(());
-        }
-        let mut pipe = redis::pipe();
-        for (session, for_at_least) in sessions {
-            pipe.set_ex(self.session_key(session), "1", (*for_at_least + MARGIN).as_secs()).ignore();
-        }
-        pipe.query_async::<()>(&mut self.redis.connection()).await?;
-        for (session, _) in sessions {
-            self.cached.insert(session.as_str().into(), true).await;
+        for sessions in sessions.chunks(CHUNK) {
+            let mut pipe = redis::pipe();
+            for (session, for_at_least) in sessions {
+                pipe.set_ex(self.session_key(session), "1", (*for_at_least + MARGIN).as_secs()).ignore();
+            }
+            pipe.query_async::<()>(&mut self.redis.connection()).await?;
+            for (session, _) in sessions {
+                self.cached.insert(session.as_str().into(), true).await;
+            }
         }
         Ok(())
     }

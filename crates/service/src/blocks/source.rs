@@ -3,17 +3,21 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use common::error::BoxError;
+use common::error::{BoxError, json_problem};
 use common::id::UserId;
 use common::jwt::ServiceTokens;
 use reqwest::StatusCode;
 use reqwest::redirect::Policy;
 use serde::Deserialize;
 
+use crate::answer;
 use crate::auth::Auth;
 
 /// The page size, which is friend-service's limit.
 const PAGE: usize = 1_000;
+
+/// A longer answer is rejected. A page has under 100 KB.
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// The pauses while friend-service cannot be reached or fails.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -43,6 +47,24 @@ pub(super) struct Block {
     pub id: i64,
     pub user_id: UserId,
     pub blocked_user_id: UserId,
+}
+
+/// The reason for which a page of blocks was not loaded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    #[error(transparent)]
+    Call(#[from] reqwest::Error),
+    #[error("friend-service answered with more than {MAX_ANSWER_BYTES} bytes")]
+    TooLong,
+    #[error("friend-service answered with an invalid body: {0}")]
+    InvalidBody(String),
+}
+
+impl LoadError {
+    /// Whether friend-service has no blocks, as the original's.
+    fn is_absent(&self) -> bool {
+        matches!(self, Self::Call(error) if error.status() == Some(StatusCode::NOT_FOUND))
+    }
 }
 
 impl Block {
@@ -77,7 +99,7 @@ impl BlockSource {
         let pauses = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_delay(LONGEST_PAUSE);
         let loaded = (|| self.blocks_after(0))
             .retry(pauses.with_jitter().without_max_times())
-            .when(|e| e.status() != Some(StatusCode::NOT_FOUND))
+            .when(|error| !error.is_absent())
             .notify(|error, _| tracing::debug!(%error, "cannot load blocks, retrying"))
             .await;
         loaded.ok()
@@ -90,7 +112,7 @@ impl BlockSource {
     }
 
     /// The blocks after an id, in the order of their ids.
-    pub(super) async fn blocks_after(&self, id: i64) -> Result<Vec<Block>, reqwest::Error> {
+    pub(super) async fn blocks_after(&self, id: i64) -> Result<Vec<Block>, LoadError> {
         let mut all = Vec::new();
         let mut since = Some(id);
         while let Some(id) = since {
@@ -101,11 +123,43 @@ impl BlockSource {
         Ok(all)
     }
 
-    async fn page(&self, since_id: i64) -> Result<BlocksPage, reqwest::Error> {
+    async fn page(&self, since_id: i64) -> Result<BlocksPage, LoadError> {
         let mut request = self.http.get(&self.url).query(&[("since_id", since_id), ("limit", PAGE as i64)]);
         if let Some(tokens) = &self.tokens {
             request = request.bearer_auth(tokens.issue("friend-service").unwrap_or_default());
         }
-        request.send().await?.error_for_status()?.json().await
+        let response = request.send().await?.error_for_status()?;
+        let body = answer::body(response, MAX_ANSWER_BYTES).await?.ok_or(LoadError::TooLong)?;
+        serde_json::from_slice(&body).map_err(|error| LoadError::InvalidBody(json_problem(&error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Json;
+    use axum::routing::get;
+    use serde_json::{Value, json};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// The source at a friend-service that answers with one page of so many blocks.
+    async fn source(blocks: usize) -> BlockSource {
+        let page = async move || -> Json<Value> {
+            let blocks: Vec<_> =
+                (1..=blocks).map(|id| json!({"id": id, "user_id": 1, "blocked_user_id": id + 1})).collect();
+            Json(json!({"blocks": blocks, "next_since_id": null}))
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, axum::Router::new().route("/", get(page))).await.unwrap() });
+        BlockSource { http: reqwest::Client::new(), url, tokens: None }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_long_is_rejected() {
+        assert_eq!(source(PAGE).await.blocks_after(0).await.unwrap().len(), PAGE);
+        let long = source(30_000).await.blocks_after(0).await;
+        assert!(matches!(long, Err(LoadError::TooLong)), "{:?}", long.map(|blocks| blocks.len()));
     }
 }

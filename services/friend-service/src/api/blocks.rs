@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use deserr::Deserr;
 use serde::Serialize;
@@ -14,8 +15,9 @@ use common::input::{Input, Int, Invalid};
 use platform::http::{Path, Query};
 use service::auth::{CurrentUser, ServiceCaller};
 
+use crate::api::page::Page;
 use crate::api::requests::Message;
-use crate::api::responses::{BudgetUsedUp, TargetErrors};
+use crate::api::responses::{BudgetUsedUp, InvalidInput, TargetErrors};
 use crate::api::users::ProfileViews;
 use crate::domain::{Pair, Relation, Status, refusal};
 use crate::state::AppState;
@@ -35,6 +37,7 @@ pub fn router() -> OpenApiRouter<AppState> {
     responses(
         (status = 200, description = "The user is blocked", body = Message),
         (status = 400, description = "The user is the caller", body = ErrorBody),
+        (status = 403, description = "`TOO_MANY_BLOCKED`: the caller blocks as many users as one may block", body = ErrorBody),
         BudgetUsedUp,
         TargetErrors,
     ),
@@ -96,10 +99,20 @@ struct BlockedUser {
     path = "/friends/blocked",
     tag = "blocks",
     security(("bearer" = [])),
-    responses((status = 200, description = "The users, latest block first", body = [BlockedUser])),
+    params(Page),
+    responses(
+        (
+            status = 200,
+            description = "The users, latest block first",
+            body = [BlockedUser],
+            headers(("X-Next-Cursor" = i64, description = "The cursor of the next page; absent on the last page")),
+        ),
+        InvalidInput,
+    ),
 )]
-async fn blocked(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Vec<BlockedUser>>> {
-    let blocked = app.blocks.of(me.id).await?;
+async fn blocked(State(app): State<AppState>, me: CurrentUser, Query(page): Query<Page>) -> Result<impl IntoResponse> {
+    let mut blocked = app.blocks.of(me.id, page.before(), page.limit_and_one()).await?;
+    let next = page.cut(&mut blocked, |blocked| blocked.id);
     let users: Vec<_> = blocked.iter().map(|blocked| blocked.user_id).collect();
     let profiles = ProfileViews::of(&app, &users).await?;
     let bodies = blocked.into_iter().map(|blocked| BlockedUser {
@@ -107,7 +120,7 @@ async fn blocked(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Ve
         username: profiles.username(blocked.user_id),
         blocked_at: blocked.blocked_at,
     });
-    Ok(Json(bodies.collect()))
+    Ok((next, Json(bodies.collect::<Vec<_>>())))
 }
 
 #[derive(Debug, Deserr, IntoParams)]

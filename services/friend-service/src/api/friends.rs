@@ -4,17 +4,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
-use deserr::Deserr;
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use common::error::{ErrorBody, Result};
 use common::id::UserId;
-use common::input::{Input, Int, Invalid};
 use platform::http::{Path, Query};
 use service::auth::CurrentUser;
 
+use crate::api::page::Page;
 use crate::api::requests::Message;
 use crate::api::responses::BudgetUsedUp;
 use crate::api::users::ProfileViews;
@@ -25,22 +24,6 @@ use crate::store;
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(list_at_root)).routes(routes!(unfriend))
 }
-
-#[derive(Debug, Deserr, IntoParams)]
-#[deserr(error = Invalid)]
-#[into_params(parameter_in = Query)]
-struct Page {
-    /// Without a limit, the answer contains the whole list, as clients of the original expect.
-    #[deserr(default)]
-    #[param(inline)]
-    limit: Option<Int<1, 100>>,
-    /// The `X-Next-Cursor` of the previous page.
-    #[deserr(default)]
-    #[param(inline)]
-    cursor: Option<Int<0, { i64::MAX }>>,
-}
-
-impl Input for Page {}
 
 /// A friend, with their current profile.
 #[derive(Debug, Serialize, ToSchema)]
@@ -71,11 +54,12 @@ struct Friend {
     )),
 )]
 async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<Page>) -> Result<impl IntoResponse> {
-    let (friends, next) = page.of(&app, me.id).await?;
+    let mut friends = app.friendships.friends_of(me.id, page.after(), page.limit_and_one()).await?;
+    let next = page.cut(&mut friends, |friend| friend.friendship_id);
     let users: Vec<_> = friends.iter().map(|friend| friend.user_id).collect();
     let profiles = ProfileViews::of(&app, &users).await?;
     let bodies: Vec<_> = friends.into_iter().map(|friend| Friend::of(friend, &profiles)).collect();
-    Ok((next.map(|cursor| [("x-next-cursor", cursor.to_string())]), Json(bodies)))
+    Ok((next, Json(bodies)))
 }
 
 /// List the friends of the caller, under a shorter path.
@@ -89,22 +73,6 @@ async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<P
 )]
 async fn list_at_root(app: State<AppState>, me: CurrentUser, page: Query<Page>) -> Result<impl IntoResponse> {
     list(app, me, page).await
-}
-
-impl Page {
-    /// The friends on this page, and the cursor of the next page if there is one.
-    async fn of(&self, app: &AppState, user: UserId) -> Result<(Vec<store::Friend>, Option<i64>)> {
-        let after = self.cursor.map_or(0, |cursor| cursor.0);
-        let Some(Int(limit)) = self.limit else {
-            return Ok((app.friendships.friends_of(user, after, i64::MAX).await?, None));
-        };
-        // One friend more than the limit shows whether there is a next page.
-        let mut friends = app.friendships.friends_of(user, after, limit + 1).await?;
-        let more = friends.len() > limit as usize;
-        friends.truncate(limit as usize);
-        let next = friends.last().filter(|_| more).map(|last| last.friendship_id);
-        Ok((friends, next))
-    }
 }
 
 impl Friend {

@@ -11,8 +11,9 @@ use common::input::Int;
 use platform::http::{Path, Query};
 use service::auth::CurrentUser;
 
-use crate::api::requests::{self, Friendship, Message, Page, Request};
-use crate::api::responses::{BudgetUsedUp, NothingPending};
+use crate::api::page::Page;
+use crate::api::requests::{self, Friendship, Message, Request, shown};
+use crate::api::responses::{BudgetUsedUp, NothingPending, TooManyFriends};
 use crate::domain::refusal;
 use crate::state::AppState;
 
@@ -38,9 +39,9 @@ type RequestId = Int<1, { i64::MAX }>;
     )),
 )]
 async fn pending(State(app): State<AppState>, me: CurrentUser, Query(page): Query<Page>) -> Result<impl IntoResponse> {
-    let found = app.friendships.requests_to(me.id, page.cursor.0, page.limit_and_one()).await?;
-    let (requests, next) = page.shown(&app, found).await?;
-    Ok((next, Json(requests)))
+    let mut found = app.friendships.requests_to(me.id, page.after(), page.limit_and_one()).await?;
+    let next = page.cut(&mut found, |request| request.friendship_id);
+    Ok((next, Json(shown(&app, found).await?)))
 }
 
 /// Accept a request by its id.
@@ -52,6 +53,7 @@ async fn pending(State(app): State<AppState>, me: CurrentUser, Query(page): Quer
     params(("id" = inline(RequestId), Path, description = "The id of the request")),
     responses(
         (status = 200, description = "The friendship", body = Friendship),
+        TooManyFriends,
         BudgetUsedUp,
         NothingPending,
     ),

@@ -5,6 +5,7 @@
 mod blocks;
 mod friends;
 mod legacy;
+mod page;
 mod requests;
 mod responses;
 mod users;

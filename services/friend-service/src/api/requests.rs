@@ -7,17 +7,18 @@ use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use deserr::Deserr;
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use common::error::{ErrorBody, Result};
 use common::id::UserId;
-use common::input::{Input, Int, Invalid, Text};
+use common::input::{Input, Invalid, Text};
 use common::text::is_blank;
 use platform::http::{Path, Query, Valid};
 use service::auth::CurrentUser;
 
-use crate::api::responses::{BudgetUsedUp, InvalidInput, NothingPending, TargetErrors};
+use crate::api::page::Page;
+use crate::api::responses::{BudgetUsedUp, InvalidInput, NothingPending, TargetErrors, TooManyFriends};
 use crate::api::users::{ProfileViews, party_names};
 use crate::domain::{Pair, refusal};
 use crate::state::AppState;
@@ -75,7 +76,7 @@ struct Sent {
         (status = 400, description = "The addressee is the caller, or the two users are related", body = ErrorBody),
         (
             status = 403,
-            description = "`BLOCKED`: one of the two users has blocked the other. `TOO_MANY_PENDING`: too many requests of the caller wait for an answer",
+            description = "`BLOCKED`: one of the two users has blocked the other. `TOO_MANY_PENDING`: too many requests of the caller wait for an answer. `TOO_MANY_FRIENDS`: the caller has as many friends as a user may have",
             body = ErrorBody
         ),
         (
@@ -143,6 +144,7 @@ pub(super) enum Answered {
     responses(
         (status = 200, description = "The friendship, or a message", body = Answered),
         (status = 400, description = "There is no such pending request, or no such action", body = ErrorBody),
+        TooManyFriends,
         BudgetUsedUp,
         InvalidInput,
     ),
@@ -220,22 +222,6 @@ async fn cancel(State(app): State<AppState>, me: CurrentUser, Path(target): Path
     Ok(Json(Cancelled { message: "Friend request cancelled successfully", target_user_id: target }))
 }
 
-#[derive(Debug, Deserr, IntoParams)]
-#[deserr(error = Invalid)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Page {
-    /// The maximum number of requests in the answer; 1,000 by default.
-    #[deserr(default = Int(1_000))]
-    #[param(inline, required = false)]
-    limit: Int<1, 1_000>,
-    /// The `X-Next-Cursor` of the previous page.
-    #[deserr(default = Int(0))]
-    #[param(inline, required = false)]
-    pub(super) cursor: Int<0, { i64::MAX }>,
-}
-
-impl Input for Page {}
-
 /// The pending requests of the caller.
 #[derive(Debug, Serialize, ToSchema)]
 struct Waiting {
@@ -278,46 +264,30 @@ pub(super) struct Request {
     ),
 )]
 async fn pending(State(app): State<AppState>, me: CurrentUser, Query(page): Query<Page>) -> Result<impl IntoResponse> {
-    let found = app.friendships.requests_of(me.id, page.cursor.0, page.limit_and_one()).await?;
-    let (requests, next) = page.shown(&app, found).await?;
-    let (received_requests, sent_requests) = requests.into_iter().partition(|request| request.request_type == RECEIVED);
+    let mut found = app.friendships.requests_of(me.id, page.after(), page.limit_and_one()).await?;
+    let next = page.cut(&mut found, |request| request.friendship_id);
+    let requests = shown(&app, found).await?.into_iter();
+    let (received_requests, sent_requests) = requests.partition(|request| request.request_type == RECEIVED);
     Ok((next, Json(Waiting { received_requests, sent_requests })))
 }
 
 const RECEIVED: &str = "received";
 
-/// The header `X-Next-Cursor` of a page that is not the last one.
-pub(super) type NextCursor = Option<[(&'static str, String); 1]>;
-
-impl Page {
-    /// One request more than the limit shows whether there is a next page.
-    pub(super) fn limit_and_one(&self) -> i64 {
-        self.limit.0 + 1
-    }
-
-    /// The requests as clients read them, without the one beyond the limit, and the header with the next cursor.
-    pub(super) async fn shown(
-        &self,
-        app: &AppState,
-        mut requests: Vec<store::Request>,
-    ) -> Result<(Vec<Request>, NextCursor)> {
-        let more = requests.len() > self.limit.0 as usize;
-        requests.truncate(self.limit.0 as usize);
-        let next = requests.last().filter(|_| more).map(|last| [("x-next-cursor", last.friendship_id.to_string())]);
-        let users: Vec<_> = requests.iter().map(|request| request.user_id).collect();
-        let profiles = ProfileViews::of(app, &users).await?;
-        let bodies = requests.into_iter().map(|request| Request {
-            friendship_id: request.friendship_id,
-            user_id: request.user_id,
-            username: profiles.username(request.user_id),
-            email: "",
-            status: "pending",
-            created_at: request.created_at,
-            request_type: if request.sent { "sent" } else { RECEIVED },
-            message: request.message,
-        });
-        Ok((bodies.collect(), next))
-    }
+/// The requests as clients read them.
+pub(super) async fn shown(app: &AppState, requests: Vec<store::Request>) -> Result<Vec<Request>> {
+    let users: Vec<_> = requests.iter().map(|request| request.user_id).collect();
+    let profiles = ProfileViews::of(app, &users).await?;
+    let bodies = requests.into_iter().map(|request| Request {
+        friendship_id: request.friendship_id,
+        user_id: request.user_id,
+        username: profiles.username(request.user_id),
+        email: "",
+        status: "pending",
+        created_at: request.created_at,
+        request_type: if request.sent { "sent" } else { RECEIVED },
+        message: request.message,
+    });
+    Ok(bodies.collect())
 }
 
 impl From<store::Friendship> for Friendship {

@@ -18,6 +18,13 @@ pub enum TargetErrors {
     Unverified(ErrorBody),
 }
 
+#[derive(IntoResponses)]
+#[response(
+    status = 403,
+    description = "`TOO_MANY_FRIENDS`: the caller or the requester has as many friends as a user may have"
+)]
+pub struct TooManyFriends(ErrorBody);
+
 /// The caller writes too much.
 #[derive(IntoResponses)]
 #[response(status = 429, description = "The caller's budget of changes in a minute is used up; nothing was changed")]

@@ -1,4 +1,4 @@
-//! The limits on the requests that a user sends.
+//! The limits on the requests that a user sends, on friends and on blocks.
 
 use std::time::Duration;
 
@@ -40,6 +40,33 @@ impl RequestLimits {
     }
 }
 
+/// How many friends a user may have, and how many other users one may block.
+///
+/// Every replica of user-service and of chat-service holds all blocks, and a list of friends is read as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct RelationLimits {
+    pub friends: u64,
+    pub blocked: u64,
+}
+
+impl RelationLimits {
+    /// `friends` is the number of friends that one of the two users has, counted up to the limit.
+    ///
+    /// # Errors
+    /// Refuses a further friend at the limit.
+    pub fn allow_friend(&self, friends: u64) -> Result<()> {
+        if friends >= self.friends { Err(refusal::too_many_friends(self.friends)) } else { Ok(()) }
+    }
+
+    /// `blocked` is the number of users whom a user blocks, counted up to the limit.
+    ///
+    /// # Errors
+    /// Refuses a further block at the limit.
+    pub fn allow_block(&self, blocked: u64) -> Result<()> {
+        if blocked >= self.blocked { Err(refusal::too_many_blocked(self.blocked)) } else { Ok(()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +81,14 @@ mod tests {
         assert_eq!(code(limits, 199, 3), None);
         assert_eq!(code(limits, 200, 0), Some("TOO_MANY_PENDING"));
         assert_eq!(code(limits, 0, 4), Some("rate_limit_exceeded"));
+    }
+
+    #[test]
+    fn a_further_friend_or_block_is_refused_at_its_limit() {
+        let limits = RelationLimits { friends: 5, blocked: 2 };
+        assert!(limits.allow_friend(4).is_ok() && limits.allow_block(1).is_ok());
+        assert_eq!(limits.allow_friend(5).unwrap_err().code(), "TOO_MANY_FRIENDS");
+        assert_eq!(limits.allow_block(2).unwrap_err().code(), "TOO_MANY_BLOCKED");
     }
 
     #[test]

@@ -5,6 +5,6 @@ mod pair;
 pub mod refusal;
 mod relationship;
 
-pub use limits::{RequestLimits, SentRequests};
+pub use limits::{RelationLimits, RequestLimits, SentRequests};
 pub use pair::Pair;
 pub use relationship::{Relation, Relationship, Status};

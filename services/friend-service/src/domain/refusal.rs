@@ -30,6 +30,17 @@ pub fn too_many_pending(limit: u64) -> Error {
     Error::refused(StatusCode::FORBIDDEN, "TOO_MANY_PENDING", message)
 }
 
+/// Does not reveal which of the two users has so many friends.
+pub fn too_many_friends(limit: u64) -> Error {
+    let message = format!("A user may have at most {limit} friends");
+    Error::refused(StatusCode::FORBIDDEN, "TOO_MANY_FRIENDS", message)
+}
+
+pub fn too_many_blocked(limit: u64) -> Error {
+    let message = format!("At most {limit} users may be blocked");
+    Error::refused(StatusCode::FORBIDDEN, "TOO_MANY_BLOCKED", message)
+}
+
 pub fn nothing_pending() -> Error {
     Error::business("Friend request not found or already processed")
 }

@@ -12,19 +12,23 @@ use common::id::UserId;
 use engines::error::Result;
 use engines::mysql::retry_on_deadlock;
 
-use crate::domain::{Pair, Relation, Status, refusal};
+use crate::domain::{Pair, Relation, RelationLimits, Status, refusal};
 use crate::store::pairs::{PairTransaction, Pairs};
+use crate::store::senders;
 
 /// The table `block_users`.
 #[derive(Clone)]
 pub struct Blocks {
     pool: MySqlPool,
     pairs: Pairs,
+    limits: RelationLimits,
 }
 
 /// A user whom another one blocked.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Blocked {
+    /// The id of the block.
+    pub id: i64,
     pub user_id: UserId,
     pub blocked_at: DateTime<Utc>,
 }
@@ -38,15 +42,22 @@ pub struct Block {
 }
 
 impl Blocks {
-    pub fn new(pool: MySqlPool, pairs: Pairs) -> Self {
-        Self { pool, pairs }
+    pub fn new(pool: MySqlPool, pairs: Pairs, limits: RelationLimits) -> Self {
+        Self { pool, pairs, limits }
     }
 
     /// Inserts a block and ends the relation of the pair in one transaction. Returns the relation. A repeat changes nothing.
+    ///
+    /// # Errors
+    /// Refuses at the limit on the users whom one blocks.
     pub async fn block(&self, pair: Pair, by: UserId, other: UserId) -> Result<Option<Relation>> {
         retry_on_deadlock(|| async {
             let mut tx = self.pairs.begin(pair).await?;
             let is_new = insert(tx.connection(), by, other).await?;
+            if is_new {
+                let blocked = senders::lock_and_count_blocked(tx.connection(), by, other, self.limits.blocked).await?;
+                self.limits.allow_block(blocked)?;
+            }
             let ended = end_relation(&mut tx, by, other).await?;
             if is_new {
                 tx.append(&UserBlocked { user_id: by, blocked_user_id: other }).await?;
@@ -73,13 +84,13 @@ impl Blocks {
         .await
     }
 
-    /// The users whom a user blocked, latest first.
-    pub async fn of(&self, user: UserId) -> Result<Vec<Blocked>> {
+    /// The users whom a user blocked, latest first: those before the block `before`, at most `limit`.
+    pub async fn of(&self, user: UserId, before: i64, limit: i64) -> Result<Vec<Blocked>> {
         let blocked = sqlx::query_as(
-            "SELECT blocked_user_id AS user_id, created_at AS blocked_at FROM block_users
-             WHERE user_id = ? ORDER BY id DESC",
+            "SELECT id, blocked_user_id AS user_id, created_at AS blocked_at FROM block_users
+             WHERE user_id = ? AND id < ? ORDER BY id DESC LIMIT ?",
         );
-        Ok(blocked.bind(user).fetch_all(&self.pool).await?)
+        Ok(blocked.bind(user).bind(before).bind(limit).fetch_all(&self.pool).await?)
     }
 
     /// All blocks after an id, in the order of their ids, at most `limit`.

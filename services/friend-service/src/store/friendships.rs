@@ -13,7 +13,7 @@ use common::id::UserId;
 use engines::error::Result;
 use engines::mysql::{OnDuplicate, retry_on_deadlock};
 
-use crate::domain::{Pair, Relation, RequestLimits, refusal};
+use crate::domain::{Pair, Relation, RelationLimits, RequestLimits, refusal};
 use crate::store::pairs::Pairs;
 use crate::store::senders;
 
@@ -23,6 +23,7 @@ pub struct Friendships {
     pool: MySqlPool,
     pairs: Pairs,
     limits: RequestLimits,
+    relation_limits: RelationLimits,
 }
 
 /// A row. `user_id_1` is the requester. Times come from the database's clock, in microseconds.
@@ -64,15 +65,15 @@ pub struct PartyNames {
 }
 
 impl Friendships {
-    pub fn new(pool: MySqlPool, pairs: Pairs, limits: RequestLimits) -> Self {
-        Self { pool, pairs, limits }
+    pub fn new(pool: MySqlPool, pairs: Pairs, limits: RequestLimits, relation_limits: RelationLimits) -> Self {
+        Self { pool, pairs, limits, relation_limits }
     }
 
     /// Inserts a request and its event.
     ///
     /// # Errors
-    /// Refuses if the two are related or one has blocked the other, and at the limits on what a user sends. The unique key
-    /// decides, because services of the original do not lock pairs.
+    /// Refuses if the two are related or one has blocked the other, at the limits on what a user sends, and if the sender
+    /// has as many friends as a user may have. The unique key decides, because services of the original do not lock pairs.
     pub async fn request(
         &self,
         pair: Pair,
@@ -85,6 +86,8 @@ impl Friendships {
             let mut tx = self.pairs.begin(pair).await?;
             tx.relationship.allow_request()?;
             self.limits.allow(senders::lock_and_count(tx.connection(), from, to, self.limits).await?)?;
+            let friends = senders::friends(tx.connection(), from, self.relation_limits.friends).await?;
+            self.relation_limits.allow_friend(friends)?;
             let id = insert(tx.connection(), from, to, message).await?;
             tx.append(&FriendRequestSent {
                 friendship_id: id,
@@ -101,10 +104,16 @@ impl Friendships {
     }
 
     /// Accepts the pending request of `from`.
+    ///
+    /// # Errors
+    /// Refuses if there is none, and if one of the two has as many friends as a user may have.
     pub async fn accept(&self, pair: Pair, from: UserId, names: &PartyNames) -> Result<Friendship> {
         retry_on_deadlock(|| async {
             let mut tx = self.pairs.begin_on_existing(pair).await?;
             let request = tx.relationship.pending_from(from)?;
+            let limit = self.relation_limits.friends;
+            let friends = senders::lock_and_count_friends(tx.connection(), pair, limit).await?;
+            self.relation_limits.allow_friend(friends)?;
             let accept =
                 sqlx::query("UPDATE friendships SET status = 'accepted', updated_at = UTC_TIMESTAMP(6) WHERE id = ?");
             accept.bind(request.id).execute(tx.connection()).await?;

@@ -7,6 +7,9 @@ use sqlx::{MySql, MySqlPool, QueryBuilder};
 use common::id::UserId;
 use engines::error::Result;
 
+/// The greatest number of users in a statement.
+const CHUNK: usize = 1_000;
+
 /// The table `friend_names`.
 #[derive(Clone)]
 pub struct Names {
@@ -29,16 +32,17 @@ impl Names {
 
     /// The known names of users.
     pub async fn of(&self, users: &[UserId]) -> Result<HashMap<UserId, String>> {
-        if users.is_empty() {
-            return Ok(HashMap::new());
+        let mut all = HashMap::new();
+        for users in users.chunks(CHUNK) {
+            let mut query = QueryBuilder::<MySql>::new("SELECT user_id, username FROM friend_names WHERE user_id IN (");
+            let mut ids = query.separated(", ");
+            users.iter().for_each(|id| _ = ids.push_bind(*id));
+            query.push(")");
+            // The list has another length each time, so the statement is not worth caching.
+            let names: Vec<(UserId, String)> = query.build_query_as().persistent(false).fetch_all(&self.pool).await?;
+            all.extend(names);
         }
-        let mut query = QueryBuilder::<MySql>::new("SELECT user_id, username FROM friend_names WHERE user_id IN (");
-        let mut ids = query.separated(", ");
-        users.iter().for_each(|id| _ = ids.push_bind(*id));
-        query.push(")");
-        // The list has another length each time, so the statement is not worth caching.
-        let names: Vec<(UserId, String)> = query.build_query_as().persistent(false).fetch_all(&self.pool).await?;
-        Ok(names.into_iter().collect())
+        Ok(all)
     }
 
     /// Inserts or updates names, those of one user in order. Repeats and older versions change nothing.

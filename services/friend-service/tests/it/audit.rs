@@ -1,6 +1,6 @@
 //! The audit log: one line for each act, with ids only.
 
-use testkit::AuditLog;
+use testkit::{AuditLog, early_in_a_minute};
 
 use crate::app::TestApp;
 
@@ -47,6 +47,38 @@ async fn every_change_of_a_relationship_is_in_the_audit_log_with_its_outcome() {
     );
     assert_eq!(app.metric("audit_events_total{action=\"request_send\",outcome=\"refused\"}").await, 2.0);
     assert_eq!(app.metric("audit_events_total{action=\"user_block\",outcome=\"success\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_refusal_by_the_budget_of_writes_is_in_the_audit_log() {
+    let app = TestApp::start_with(&[("WRITE_LIMIT_FRIENDS", "1")]).await;
+    let (ann, bob) = app.ann_and_bob();
+    early_in_a_minute().await;
+    ann.request(2).await.expect(201);
+    bob.block(3).await.expect(404);
+    let log = AuditLog::record();
+
+    ann.request(2).await.expect(429);
+    ann.cancel(2).await.expect(429);
+    bob.answer(1, "accept").await.expect(429);
+    bob.answer(1, "reject").await.expect(429);
+    ann.unfriend(2).await.expect(429);
+    ann.block(2).await.expect(429);
+    ann.unblock(2).await.expect(429);
+
+    let acts: Vec<_> = log.take().iter().map(AuditLog::act).collect();
+    assert_eq!(
+        acts,
+        [
+            "request_send refused rate_limit_exceeded 1 2",
+            "request_cancel refused rate_limit_exceeded 1 2",
+            "request_accept refused rate_limit_exceeded 2 1",
+            "request_reject refused rate_limit_exceeded 2 1",
+            "friend_remove refused rate_limit_exceeded 1 2",
+            "user_block refused rate_limit_exceeded 1 2",
+            "user_unblock refused rate_limit_exceeded 1 2",
+        ]
+    );
 }
 
 #[tokio::test]

@@ -10,12 +10,13 @@ use common::jwt::ServiceTokens;
 use platform::telemetry::{Metrics, Trace, trace};
 use prometheus::{HistogramVec, IntCounterVec, IntGauge};
 use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tracing::Span;
 
+use crate::answer;
 use crate::clients::user::breaker::{CircuitBreaker, FAILURES_TO_OPEN, Transition};
 use crate::clients::user::profile::UserProfile;
 
@@ -255,19 +256,9 @@ async fn ask<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, CallErro
     if response.status() != StatusCode::OK {
         return Err(CallError::Status(response.status()));
     }
-    let body = body(response).await?;
+    let body = answer::body(response, MAX_ANSWER_BYTES).await?;
+    let body = body.ok_or_else(|| CallError::InvalidBody("it is too long".into()))?;
     serde_json::from_slice(&body).map_err(|e| CallError::InvalidBody(json_problem(&e).into()))
-}
-
-async fn body(mut response: Response) -> Result<Vec<u8>, CallError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err(CallError::InvalidBody("it is too long".into()));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 fn pauses() -> ExponentialBuilder {
