@@ -89,7 +89,7 @@ pub struct LimitConfig {
     pub password_failures: u64,
     /// Registrations from one network.
     pub registrations: u64,
-    /// Refreshes of one session.
+    /// Refreshes of one session, repeated exchanges of a predecessor included.
     pub refreshes: u64,
 }
 

@@ -21,8 +21,12 @@ const KEYS: u32 = 1024;
 /// The bytes of a signature that choose the key. Signatures are random, so a few suffice.
 const SIGNATURE_BYTES: usize = 16;
 
-/// The paths of requests that are counted by network even if they have a token: they hash passwords.
-const WITHOUT_KEY: [&str; 2] = ["/api/auth/login", "/api/auth/register"];
+/// The beginnings of the paths of the services.
+const OF_SERVICES: [&str; 6] =
+    ["/api/auth/", "/api/profile/", "/api/users", "/api/friends", "/api/chat-rooms", "/api/messages"];
+
+/// Among them, those of operations that verify no token, and of streams, which a ticket opens.
+const WITHOUT_TOKEN: [&str; 4] = ["/api/auth/login", "/api/auth/register", "/api/auth/refresh", "/api/messages/stream"];
 
 pub struct RateLimits {
     counted: Counted,
@@ -56,10 +60,12 @@ impl LimitKey {
     /// The key of a request by this client. The function in kong.yml computes the same.
     ///
     /// A token is not verified here, so its claims choose nothing: an attacker could count requests for another user. The
-    /// signature is known to nobody but the user, and an invented one gets one of the same [`KEYS`] of its network.
+    /// signature is known to nobody but the user, and an invented one gets one of the same [`KEYS`] of its network. A request
+    /// whose token no service verifies counts for the network.
     pub fn of(client: IpAddr, path: &str, headers: &HeaderMap) -> Self {
         let signature = headers.get(AUTHORIZATION).and_then(|it| signature_of(it.as_bytes()));
-        let signature = signature.filter(|_| !WITHOUT_KEY.iter().any(|prefix| path.starts_with(prefix)));
+        let is_under = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
+        let signature = signature.filter(|_| is_under(&OF_SERVICES) && !is_under(&WITHOUT_TOKEN));
         let key = |signature: &[u8]| {
             let bytes = signature.iter().take(SIGNATURE_BYTES);
             bytes.fold(0, |key, byte| (key * 31 + u32::from(*byte)) % KEYS)
@@ -203,16 +209,40 @@ mod tests {
         ] {
             assert_eq!(key(ANN, "/api/users/1", authorization).key, expected, "{authorization}");
         }
-        assert_ne!(key(ANN, "/", "Bearer a.b.c"), key(BOB, "/", "Bearer a.b.c"));
-        for path in ["/api/auth/login", "/api/auth/login/json", "/api/auth/register"] {
+        assert_ne!(key(ANN, "/api/users/1", "Bearer a.b.c"), key(BOB, "/api/users/1", "Bearer a.b.c"));
+    }
+
+    /// A test of the deployment files expects the same of the function in kong.yml.
+    #[test]
+    fn requests_that_verify_no_token_are_counted_by_network() {
+        for path in [
+            "/",
+            "/app.js",
+            "/docs",
+            "/health",
+            "/.well-known/jwks.json",
+            "/api",
+            "/api/nothing",
+            "/api/auth/login",
+            "/api/auth/login/",
+            "/api/auth/login/json",
+            "/api/auth/register",
+            "/api/auth/refresh",
+            "/api/messages/stream",
+            "/api/messages/stream/7",
+        ] {
             assert_eq!(key(ANN, path, "Bearer a.b.c"), at(ANN), "{path}");
+        }
+        for path in ["/api/auth/logout", "/api/profile/me", "/api/users", "/api/friends", "/api/messages/7"] {
+            assert_ne!(key(ANN, path, "Bearer a.b.c"), at(ANN), "{path}");
         }
     }
 
     #[test]
     fn users_of_one_network_have_limits_of_their_own_and_invented_tokens_a_common_bound() {
         let limits = limits(1, 100);
-        let check = |signature: &str| limits.check(key(ANN, "/", &format!("Bearer a.b.{signature}"))).allowed;
+        let check =
+            |signature: &str| limits.check(key(ANN, "/api/users/1", &format!("Bearer a.b.{signature}"))).allowed;
         assert!(limits.check(at(ANN)).allowed && check("ann") && check("bob"));
         assert!(!limits.check(at(ANN)).allowed && !check("ann"));
         let allowed = (0..20_000).filter(|n| check(&format!("{n:x}"))).count();

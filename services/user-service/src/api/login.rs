@@ -172,8 +172,9 @@ async fn refresh(
         app.limits.count(&[&budget]).await?;
         return Err(Error::unauthenticated("Invalid refresh token"));
     };
-    // Only for the current token: theft is noticed even if the thief has used up the budget.
-    if holder.is_current {
+    // Not for an older token: theft is noticed even if the thief has used up the budget. It ends the session, so each
+    // session has it once.
+    if holder.is_exchangeable {
         app.limits.count(&[&app.limits.refreshes(&holder.sid)]).await?;
     }
     let refused = Err(Error::unauthenticated("Invalid refresh token"));

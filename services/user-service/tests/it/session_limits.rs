@@ -73,6 +73,26 @@ async fn refreshes_of_one_session_are_limited_and_theft_is_still_noticed() {
 }
 
 #[tokio::test]
+async fn repeated_exchanges_of_a_predecessor_count_as_refreshes_of_the_session() {
+    let app = TestApp::start_with(&[("LOGIN_LIMIT_REFRESHES", "3")]).await;
+    let ann = app.person("ann").await;
+    let second = refresh(&app, &ann.token).await.expect(200);
+    refresh(&app, &ann.token).await.expect(200);
+    refresh(&app, &ann.token).await.expect(200);
+
+    let answer = refresh(&app, &ann.token).await;
+
+    assert!(answer.header("retry-after").is_some());
+    answer.expect(429);
+    refresh(&app, &second).await.expect(429);
+    ann.client.get("/profile/me").await.expect(200);
+    // From now on the first token is that of a thief or of its victim.
+    app.execute("UPDATE user_sessions SET last_used_at = last_used_at - INTERVAL 31 SECOND").await;
+    refresh(&app, &ann.token).await.expect(401);
+    ann.client.get("/profile/me").await.expect(401);
+}
+
+#[tokio::test]
 async fn all_expired_rows_are_deleted() {
     let app = TestApp::start().await;
     let digits =

@@ -15,12 +15,12 @@ use crate::store::accounts::lock_account;
 use crate::store::revocations::set_revoked;
 
 /// The session of a presented refresh token.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug)]
 pub struct TokenHolder {
     pub sid: String,
     pub user_id: UserId,
-    /// Whether the token is the current one and not one that was exchanged before.
-    pub is_current: bool,
+    /// Whether the token is exchanged: it is the current one or its immediate predecessor. An older one ends the session.
+    pub is_exchangeable: bool,
 }
 
 /// The outcome of presenting a refresh token.
@@ -35,11 +35,26 @@ pub enum RefreshOutcome {
 }
 
 #[derive(sqlx::FromRow)]
-struct RefreshableSession {
+struct HolderRow {
+    sid: String,
+    user_id: UserId,
+    #[sqlx(flatten)]
+    family: FamilyRow,
+}
+
+/// The columns of a [`RefreshFamily`].
+#[derive(sqlx::FromRow)]
+struct FamilyRow {
     refresh_hash: Vec<u8>,
     successor_salt: Option<Vec<u8>>,
-    created_at: DateTime<Utc>,
     last_used_at: DateTime<Utc>,
+}
+
+#[derive(sqlx::FromRow)]
+struct RefreshableSession {
+    #[sqlx(flatten)]
+    family: FamilyRow,
+    created_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     revoked_at: Option<DateTime<Utc>>,
 }
@@ -49,12 +64,18 @@ impl Sessions {
     pub async fn holder(&self, token: &str) -> Result<Option<TokenHolder>> {
         let presented = RefreshTokenHash::of(token);
         let holder = sqlx::query_as(
-            "SELECT sid, user_id, TRUE AS is_current FROM user_sessions WHERE refresh_hash = ?
-             UNION ALL SELECT s.sid, s.user_id, FALSE FROM user_used_refresh_tokens u
+            "SELECT sid, user_id, refresh_hash, successor_salt, last_used_at FROM user_sessions WHERE refresh_hash = ?
+             UNION ALL
+             SELECT s.sid, s.user_id, s.refresh_hash, s.successor_salt, s.last_used_at FROM user_used_refresh_tokens u
              JOIN user_sessions s ON s.sid = u.sid WHERE u.refresh_hash = ? LIMIT 1",
         );
         let hash = presented.0.as_slice();
-        Ok(holder.bind(hash).bind(hash).fetch_optional(&self.pool).await?)
+        let holder: Option<HolderRow> = holder.bind(hash).bind(hash).fetch_optional(&self.pool).await?;
+        let holder = holder.map(|HolderRow { sid, user_id, family }| {
+            let is_exchangeable = !matches!(family.read()?.classify(token, Utc::now()), Presented::Older);
+            Ok(TokenHolder { sid, user_id, is_exchangeable })
+        });
+        holder.transpose()
     }
 
     /// Exchanges a refresh token for its successor.
@@ -88,7 +109,7 @@ impl Sessions {
             return Ok(RefreshOutcome::Refused);
         }
         let mut grant = self.grant(sid.parse().map_err(Error::internal)?, &account, rest);
-        match session.family()?.classify(token, now) {
+        match session.family.read()?.classify(token, now) {
             Presented::Current => {
                 let salt = SuccessorSalt::generate();
                 grant.refresh_token = RefreshToken::successor(token, &salt);
@@ -164,8 +185,10 @@ impl RefreshableSession {
     fn is_live(&self, now: DateTime<Utc>) -> bool {
         self.revoked_at.is_none() && self.expires_at > now
     }
+}
 
-    fn family(&self) -> Result<RefreshFamily> {
+impl FamilyRow {
+    fn read(&self) -> Result<RefreshFamily> {
         let bytes = |column: &[u8]| <[u8; 32]>::try_from(column).map_err(Error::internal);
         Ok(RefreshFamily {
             current: RefreshTokenHash(bytes(&self.refresh_hash)?),
