@@ -89,6 +89,8 @@ pub struct LimitConfig {
     pub password_failures: u64,
     /// Registrations from one network.
     pub registrations: u64,
+    /// Successful logins of one account in an hour.
+    pub logins: u64,
     /// Refreshes of one session, repeated exchanges of a predecessor included.
     pub refreshes: u64,
 }
@@ -192,6 +194,7 @@ impl LimitConfig {
             known_network_days: env.number("LOGIN_LIMIT_KNOWN_NETWORK_DAYS", 30, 1..=365)? as i64,
             password_failures: env.number("LOGIN_LIMIT_PASSWORD_FAILURES", 10, 0..=1_000_000)?,
             registrations: env.number("LOGIN_LIMIT_REGISTRATIONS", 1_000, 0..=1_000_000)?,
+            logins: env.number("LOGIN_LIMIT_SUCCESSES", 300, 0..=1_000_000)?,
             refreshes: env.number("LOGIN_LIMIT_REFRESHES", 100, 0..=1_000_000)?,
         })
     }

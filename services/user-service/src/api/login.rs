@@ -294,6 +294,8 @@ async fn authenticate(
         require_code(app, client, account.id, given.mfa_code.as_ref(), &budgets.all()).await?;
         progress.proven = id;
     }
+    // Last, so that only a caller with all proofs uses it up. If the stored hash changes in between, a login counts twice.
+    app.limits.count(&[&app.limits.successful_logins(account.id)]).await?;
     if verdict == Verdict::Outdated {
         rehash(app, &mut account, password).await;
     }

@@ -1,10 +1,12 @@
-//! Rate limits on failed logins, failed refreshes and registrations: counters in Redis.
+//! Rate limits on logins, failed refreshes and registrations: counters in Redis.
 //!
-//! Logins and refreshes count only when they fail, so many honest users behind one address never reach a limit. A
+//! For a network, logins and refreshes count only when they fail, so many honest users behind one address never reach a
+//! limit. A
 //! password attempt is checked before *and* after its hash is compared: of concurrent attempts, no more learn whether
 //! the password was right than the limit allows. Without Redis there is no limit; the queue for password hashing still
 //! bounds the number of attempts.
 
+use std::fmt::Arguments;
 use std::time::Duration;
 
 use redis::AsyncCommands;
@@ -18,6 +20,9 @@ use engines::redis::Redis;
 use crate::config::LimitConfig;
 use crate::domain::{CanonicalEmail, Network};
 
+/// The time in which the successful logins of an account are counted.
+const LOGIN_WINDOW: Duration = Duration::from_secs(3600);
+
 #[derive(Clone)]
 pub struct RateLimits {
     redis: Redis,
@@ -29,6 +34,8 @@ pub struct RateLimits {
 pub struct Budget {
     key: String,
     limit: u64,
+    /// The time from the first attempt on after which the counter starts anew.
+    window: Duration,
 }
 
 /// The budgets of a login.
@@ -55,8 +62,7 @@ impl RateLimits {
 
     /// The budget for failures from a network.
     pub fn network(&self, network: Option<Network>) -> Budget {
-        let key = self.redis.key(format_args!("rate_limit:{}", name(network)));
-        Budget { key, limit: self.config.address_failures }
+        self.budget(format_args!("rate_limit:{}", name(network)), self.config.address_failures)
     }
 
     /// The budgets of a login to an account, or with an e-mail address that has none. Guesses from new networks do not
@@ -74,10 +80,8 @@ impl RateLimits {
             None => hex::encode(&Sha256::digest(email.as_str().as_bytes())[..16]),
         };
         let networks = if is_known { "known" } else { "new" };
-        let of_account = |networks: &str, limit| Budget {
-            key: self.redis.key(format_args!("rate_limit:account:{account}:{networks}")),
-            limit,
-        };
+        let of_account =
+            |networks: &str, limit| self.budget(format_args!("rate_limit:account:{account}:{networks}"), limit);
         LoginBudgets {
             network: self.network(network),
             account_in_network: of_account(&name(network), self.config.account_failures),
@@ -87,26 +91,33 @@ impl RateLimits {
 
     /// The budget for wrong current passwords in changes of a password. Guesses at logins do not use it up.
     pub fn password_change(&self, user: UserId) -> Budget {
-        let key = self.redis.key(format_args!("rate_limit:password:{user}"));
-        Budget { key, limit: self.config.password_failures }
+        self.budget(format_args!("rate_limit:password:{user}"), self.config.password_failures)
     }
 
     /// The budget for codes of a user's second factor, of the size of that for passwords. Only a caller with the password
     /// or a token reaches it.
     pub fn second_factor(&self, user: UserId) -> Budget {
-        let key = self.redis.key(format_args!("rate_limit:second_factor:{user}"));
-        Budget { key, limit: self.config.password_failures }
+        self.budget(format_args!("rate_limit:second_factor:{user}"), self.config.password_failures)
     }
 
     /// The budget for registrations from a network.
     pub fn registrations(&self, network: Option<Network>) -> Budget {
-        let Budget { key, .. } = self.network(network);
-        Budget { key: format!("{key}:register"), limit: self.config.registrations }
+        self.budget(format_args!("rate_limit:{}:register", name(network)), self.config.registrations)
+    }
+
+    /// The budget for successful logins of a user in an hour.
+    pub fn successful_logins(&self, user: UserId) -> Budget {
+        let budget = self.budget(format_args!("rate_limit:logins:{user}"), self.config.logins);
+        Budget { window: LOGIN_WINDOW, ..budget }
     }
 
     /// The budget for refreshes of a session.
     pub fn refreshes(&self, sid: &str) -> Budget {
-        Budget { key: self.redis.key(format_args!("rate_limit:session:{sid}")), limit: self.config.refreshes }
+        self.budget(format_args!("rate_limit:session:{sid}"), self.config.refreshes)
+    }
+
+    fn budget(&self, key: Arguments<'_>, limit: u64) -> Budget {
+        Budget { key: self.redis.key(key), limit, window: self.config.window }
     }
 
     /// Checks that each budget allows one more attempt.
@@ -129,7 +140,7 @@ impl RateLimits {
         let mut pipe = redis::pipe();
         for budget in budgets {
             pipe.cmd("INCR").arg(&budget.key);
-            pipe.cmd("EXPIRE").arg(&budget.key).arg(self.config.window.as_secs()).arg("NX").ignore();
+            pipe.cmd("EXPIRE").arg(&budget.key).arg(budget.window.as_secs()).arg("NX").ignore();
             pipe.cmd("PTTL").arg(&budget.key);
         }
         self.enforce(budgets, pipe, 0).await
