@@ -61,8 +61,8 @@ use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::state::{AppState, Parts};
 use crate::store::{
-    Accounts, ComparedForms, Deactivations, Directory, Emails, ExistingAccounts, LoginNetworks, OnlineStatus,
-    ProfileCache, Profiles, RateLimits, SecondFactors, SessionBounds, Sessions,
+    Accounts, CodeLimit, ComparedForms, Deactivations, Directory, Emails, ExistingAccounts, LoginNetworks,
+    OnlineStatus, ProfileCache, Profiles, RateLimits, SecondFactors, SessionBounds, Sessions,
 };
 use crate::tasks::{ComparedFormBackfill, PresenceSweeper, RevocationSync, SessionPruning};
 use crate::vault::Vault;
@@ -121,7 +121,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let directory = Directory::new(pool.clone());
     let emails = Emails::new(pool.clone());
     let vault = config.mfa_secret_key.as_ref().map(|key| Vault::new(key, config.mfa_secret_key_previous.as_ref()));
-    let second_factors = SecondFactors::new(pool.clone(), outbox.clone(), vault);
+    let code_limit = CodeLimit { failures: config.limits.password_failures, window: config.limits.window };
+    let second_factors = SecondFactors::new(pool.clone(), outbox.clone(), vault, code_limit);
     let compared_forms = ComparedForms::new(pool.clone());
     let deactivations = Deactivations::new(pool.clone());
     let status = OnlineStatus::new(pool, outbox.clone(), presence.clone(), cache);

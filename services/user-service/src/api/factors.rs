@@ -2,7 +2,6 @@
 
 use axum::http::StatusCode;
 use common::error::{Error, Result};
-use common::id::UserId;
 use common::input::Text;
 use service::auth::CurrentUser;
 
@@ -61,31 +60,13 @@ pub(super) async fn require_second_factor(
     }
     let missing = || Error::refused(StatusCode::FORBIDDEN, "MFA_REQUIRED", "A code of the second factor is required");
     let code = EnteredCode::read(&code.ok_or_else(missing)?.0);
-    with_code(app, me, app.second_factors.verify(me.id, &code, client)).await
+    with_code(app.second_factors.verify(me.id, &code, client)).await
 }
 
-/// Awaits the use of a code within the budget of codes.
-pub(super) async fn with_code<T>(
-    app: &AppState,
-    me: &CurrentUser,
-    used: impl Future<Output = engines::error::Result<Option<T>>>,
-) -> Result<T> {
-    let outcome = within_budget(app, me.id, used).await?;
-    outcome.ok_or_else(|| Error::refused(StatusCode::BAD_REQUEST, "MFA_INVALID", WRONG_CODE))
-}
-
-/// Awaits the use of a code, whose result is empty for a wrong code. Each attempt counts before the code is compared, so
-/// that concurrent ones are not more than the budget allows; a right code restores it.
-pub(super) async fn within_budget<T>(
-    app: &AppState,
-    user: UserId,
-    used: impl Future<Output = engines::error::Result<Option<T>>>,
-) -> Result<Option<T>> {
-    let budget = app.limits.second_factor(user);
-    app.limits.count(&[&budget]).await?;
-    let outcome = used.await?;
-    if outcome.is_some() {
-        app.limits.reset(&budget).await;
-    }
-    Ok(outcome)
+/// Awaits the use of a code.
+///
+/// # Errors
+/// Returns a 400 error for a wrong code, and a 429 error after too many.
+pub(super) async fn with_code<T>(used: impl Future<Output = engines::error::Result<Option<T>>>) -> Result<T> {
+    used.await?.ok_or_else(|| Error::refused(StatusCode::BAD_REQUEST, "MFA_INVALID", WRONG_CODE))
 }

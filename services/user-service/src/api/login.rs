@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::caller::ExistingUser;
-use super::factors::{GivenCode, GivenPassword, PASSWORD_ATTEMPTS, WRONG_CODE, within_budget};
+use super::factors::{GivenCode, GivenPassword, PASSWORD_ATTEMPTS, WRONG_CODE};
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, LoginErrors, RateLimited};
 use crate::domain::{Email, EnteredCode};
 use crate::passwords::Verdict;
@@ -314,7 +314,7 @@ async fn require_code(
     let refused = |code, message| Err(Error::refused(StatusCode::UNAUTHORIZED, code, message));
     let Some(code) = code else { return refused("MFA_REQUIRED", "A code of the second factor is required") };
     let code = EnteredCode::read(&code.0);
-    if within_budget(app, user, app.second_factors.verify(user, &code, client)).await?.is_some() {
+    if app.second_factors.verify(user, &code, client).await?.is_some() {
         return Ok(());
     }
     app.limits.count(budgets).await?;

@@ -166,7 +166,7 @@ async fn confirm(
 ) -> Result<Json<RecoveryCodes>> {
     let code = EnteredCode::read(&code.0);
     let origin = client.origin(me.sid);
-    let confirmed = with_code(&app, &me, app.second_factors.confirm(me.id, &code, &origin)).await;
+    let confirmed = with_code(app.second_factors.confirm(me.id, &code, &origin)).await;
     app.audit.record("second_factor_enable", Some(me.id), "", &confirmed);
     Ok(shown(confirmed?))
 }
@@ -241,7 +241,7 @@ async fn with_both_factors<T>(
     used: impl Future<Output = engines::error::Result<Option<T>>>,
 ) -> Result<T> {
     require_password(app, me, password).await?;
-    with_code(app, me, used).await
+    with_code(used).await
 }
 
 fn shown(codes: Vec<RecoveryCode>) -> Json<RecoveryCodes> {

@@ -94,12 +94,6 @@ impl RateLimits {
         self.budget(format_args!("rate_limit:password:{user}"), self.config.password_failures)
     }
 
-    /// The budget for codes of a user's second factor, of the size of that for passwords. Only a caller with the password
-    /// or a token reaches it.
-    pub fn second_factor(&self, user: UserId) -> Budget {
-        self.budget(format_args!("rate_limit:second_factor:{user}"), self.config.password_failures)
-    }
-
     /// The budget for registrations from a network.
     pub fn registrations(&self, network: Option<Network>) -> Budget {
         self.budget(format_args!("rate_limit:{}:register", name(network)), self.config.registrations)

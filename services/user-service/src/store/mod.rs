@@ -29,7 +29,7 @@ pub use login_networks::LoginNetworks;
 pub use online_status::OnlineStatus;
 pub use profile::{Profile, ProfileView};
 pub use profiles::Profiles;
-pub use second_factors::SecondFactors;
+pub use second_factors::{CodeLimit, SecondFactors};
 pub use sessions::{ClientInfo, RefreshOutcome, Session, SessionBounds, SessionGrant, Sessions};
 
 use sqlx::{MySql, MySqlConnection, QueryBuilder};

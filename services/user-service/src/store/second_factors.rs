@@ -1,6 +1,8 @@
 //! Second factors in MySQL.
 
-use chrono::Utc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use sqlx::{MySql, MySqlConnection, MySqlPool, Transaction};
 
 use common::error::Error;
@@ -23,6 +25,16 @@ pub struct SecondFactors {
     outbox: Outbox,
     /// None without `MFA_SECRET_KEY`.
     vault: Option<Vault>,
+    limit: CodeLimit,
+}
+
+/// The wrong codes of a user that are allowed in a window of time; 0 is no limit.
+///
+/// They are counted in MySQL and not with the other limits in Redis, so that the limit holds without Redis.
+#[derive(Clone, Copy, Debug)]
+pub struct CodeLimit {
+    pub failures: u64,
+    pub window: Duration,
 }
 
 /// The state of a second factor, for its user.
@@ -35,11 +47,14 @@ pub struct SecondFactorStatus {
 struct SecondFactor {
     secret: Vec<u8>,
     confirmed: bool,
+    failed_codes: u32,
+    /// When the first of the wrong codes was entered.
+    failed_since: Option<DateTime<Utc>>,
 }
 
 impl SecondFactors {
-    pub fn new(pool: MySqlPool, outbox: Outbox, vault: Option<Vault>) -> Self {
-        Self { pool, outbox, vault }
+    pub fn new(pool: MySqlPool, outbox: Outbox, vault: Option<Vault>, limit: CodeLimit) -> Self {
+        Self { pool, outbox, vault, limit }
     }
 
     pub async fn status(&self, user: UserId) -> Result<SecondFactorStatus> {
@@ -82,7 +97,8 @@ impl SecondFactors {
     /// code.
     ///
     /// # Errors
-    /// Returns a conflict if a second factor is in effect, and a not-found error without a stored secret.
+    /// Returns a conflict if a second factor is in effect, a not-found error without a stored secret, and a 429 error after
+    /// too many wrong codes.
     pub async fn confirm(
         &self,
         user: UserId,
@@ -97,7 +113,11 @@ impl SecondFactors {
         if factor.confirmed {
             return Err(Error::conflict("A second factor is already enabled").into());
         }
-        if !self.use_totp(&mut tx, user, &factor, code).await? {
+        self.limit.allow(&factor)?;
+        let is_right = self.use_totp(&mut tx, user, &factor, code).await?;
+        self.count(&mut tx, user, &factor, is_right).await?;
+        if !is_right {
+            tx.commit().await?;
             return Ok(None);
         }
         sqlx::query("UPDATE user_second_factors SET confirmed_at = ? WHERE user_id = ?")
@@ -114,6 +134,9 @@ impl SecondFactors {
 
     /// Uses up a code for a login, a recovery code with a notice; none for a wrong or used one, or if no second factor is
     /// in effect.
+    ///
+    /// # Errors
+    /// Returns a 429 error after too many wrong codes, as every method that takes a code.
     pub async fn verify(&self, user: UserId, code: &EnteredCode, client: &ClientInfo) -> Result<Option<()>> {
         let Some(mut tx) = self.begin_with_code(user, code).await? else { return Ok(None) };
         if code.is_recovery_code() {
@@ -159,22 +182,42 @@ impl SecondFactors {
         Ok(Some(codes))
     }
 
-    /// Begins a transaction that has locked the account and used up the code; none for a wrong code.
+    /// Begins a transaction that has locked the account and used up the code; none for a wrong code, which is counted, or if
+    /// no second factor is in effect.
+    ///
+    /// The lock of the account orders concurrent codes, so no more of them are compared than the limit allows.
     async fn begin_with_code(&self, user: UserId, code: &EnteredCode) -> Result<Option<Transaction<'static, MySql>>> {
         let mut tx = mysql::begin(&self.pool).await?;
         lock_user(&mut tx, user).await?;
-        Ok(self.use_code(&mut tx, user, code).await?.then_some(tx))
+        let Some(factor) = factor(&mut tx, user).await?.filter(|factor| factor.confirmed) else { return Ok(None) };
+        self.limit.allow(&factor)?;
+        let is_right = match code {
+            EnteredCode::Recovery(hash) => use_recovery_code(&mut tx, user, *hash).await?,
+            EnteredCode::Totp(_) => self.use_totp(&mut tx, user, &factor, code).await?,
+        };
+        self.count(&mut tx, user, &factor, is_right).await?;
+        if !is_right {
+            tx.commit().await?;
+            return Ok(None);
+        }
+        Ok(Some(tx))
     }
 
-    /// Uses up a code of a factor in effect, under the lock of the account.
-    async fn use_code(&self, tx: &mut MySqlConnection, user: UserId, code: &EnteredCode) -> Result<bool> {
-        match factor(tx, user).await?.filter(|factor| factor.confirmed) {
-            None => Ok(false),
-            Some(factor) => match code {
-                EnteredCode::Recovery(hash) => use_recovery_code(tx, user, *hash).await,
-                EnteredCode::Totp(_) => self.use_totp(tx, user, &factor, code).await,
-            },
-        }
+    /// Counts a wrong code, or sets the count back after a right one.
+    async fn count(&self, tx: &mut MySqlConnection, user: UserId, factor: &SecondFactor, is_right: bool) -> Result<()> {
+        let now = Utc::now();
+        let (failed_codes, failed_since) = match self.limit.since(factor, now) {
+            _ if is_right => (0, None),
+            Some(since) => (factor.failed_codes.saturating_add(1), Some(since)),
+            None => (1, Some(now)),
+        };
+        sqlx::query("UPDATE user_second_factors SET failed_codes = ?, failed_since = ? WHERE user_id = ?")
+            .bind(failed_codes)
+            .bind(failed_since)
+            .bind(user)
+            .execute(tx)
+            .await?;
+        Ok(())
     }
 
     /// Uses up a code of the authenticator app: its time step and all earlier ones are refused from then on.
@@ -203,9 +246,30 @@ impl SecondFactors {
     }
 }
 
+impl CodeLimit {
+    /// The beginning of the window that has not passed yet.
+    fn since(&self, factor: &SecondFactor, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        factor.failed_since.filter(|since| now < *since + self.window)
+    }
+
+    /// # Errors
+    /// Returns a 429 error if the window has as many wrong codes as the limit.
+    fn allow(&self, factor: &SecondFactor) -> Result<()> {
+        let now = Utc::now();
+        match self.since(factor, now) {
+            Some(since) if self.failures > 0 && u64::from(factor.failed_codes) >= self.failures => {
+                let retry_after = (since + self.window - now).to_std().unwrap_or_default();
+                Err(Error::TooMany { retry_after }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 async fn factor(tx: &mut MySqlConnection, user: UserId) -> Result<Option<SecondFactor>> {
     let query = sqlx::query_as(
-        "SELECT secret, confirmed_at IS NOT NULL AS confirmed FROM user_second_factors WHERE user_id = ?",
+        "SELECT secret, confirmed_at IS NOT NULL AS confirmed, failed_codes, failed_since
+         FROM user_second_factors WHERE user_id = ?",
     );
     Ok(query.bind(user).fetch_optional(tx).await?)
 }

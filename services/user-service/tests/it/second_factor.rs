@@ -4,7 +4,7 @@ use chrono::Utc;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::Client;
+use testkit::{Client, redis_link};
 use totp_rs::{Builder, Secret};
 
 use crate::app::{PASSWORD, Person, TestApp};
@@ -129,6 +129,42 @@ async fn concurrent_codes_are_not_more_than_the_budget_allows() {
 
     let of_status = |status| answers.iter().filter(|(answered, _)| *answered == status).count();
     assert_eq!((of_status(401), of_status(429)), (3, 27), "{answers:?}");
+}
+
+#[tokio::test]
+async fn codes_are_limited_without_redis_until_the_window_has_passed() {
+    let (link, through_link) = redis_link().await;
+    let [(name, url)] = &through_link;
+    let app = TestApp::start_with(&[("LOGIN_LIMIT_PASSWORD_FAILURES", "3"), (name, url)]).await;
+    let ann = app.person("ann").await;
+    let (secret, recovery) = enable(&ann).await;
+    link.set_faulty(true);
+    let (anonymous, wrong) = (app.anonymous(), wrong_code(&secret));
+
+    let answers = join_all((0..20).map(|_| try_login(&anonymous, Some(&wrong)))).await;
+
+    let of_status = |status| answers.iter().filter(|(answered, _)| *answered == status).count();
+    assert_eq!((of_status(401), of_status(429)), (3, 17), "{answers:?}");
+    let refused = anonymous.post("/auth/login/json", login(Some(&recovery[0]))).await;
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((600..=900).contains(&wait), "{wait}");
+    refused.expect(429);
+    let both = json!({"current_password": PASSWORD, "code": recovery[0]});
+    ann.client.post("/auth/mfa/disable", both).await.expect(429);
+
+    app.execute("UPDATE user_second_factors SET failed_since = failed_since - INTERVAL 15 MINUTE").await;
+    assert_eq!(try_login(&anonymous, Some(&recovery[0])).await.0, 200);
+    assert_eq!(try_login(&anonymous, Some(&wrong)).await.0, 401);
+}
+
+#[tokio::test]
+async fn a_right_code_restores_the_budget_of_codes() {
+    let app = TestApp::start_with(&[("LOGIN_LIMIT_PASSWORD_FAILURES", "2")]).await;
+    let (secret, recovery) = enable(&app.person("ann").await).await;
+    for code in &recovery[..3] {
+        assert_eq!(try_login(&app.anonymous(), Some(&wrong_code(&secret))).await.0, 401);
+        assert_eq!(try_login(&app.anonymous(), Some(code)).await.0, 200);
+    }
 }
 
 #[tokio::test]
