@@ -1,7 +1,7 @@
 //! The layers around every request: its id, log line, metrics, span, error body and path.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
@@ -33,6 +33,9 @@ pub(super) const MAX_HEADER_BYTES: usize = 32 * 1024;
 
 /// How long browsers use HTTPS only, after an answer over HTTPS: a year, in seconds.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// Limits the warning about hidden clients to one of a process.
+static HIDDEN_CLIENT: Once = Once::new();
 
 /// Completes a request, even if its client disconnects meanwhile.
 pub(super) async fn complete(request: Request, next: Next) -> Response {
@@ -66,6 +69,13 @@ pub(super) async fn observe(State(platform): State<Platform>, mut request: Reque
         user = Empty,
     );
     let connection = Connection::of(&request, &platform);
+    if connection.is_hidden {
+        HIDDEN_CLIENT.call_once(|| {
+            tracing::warn!(
+                "the address of a client is that of a trusted proxy: a load balancer hides clients, who share their limits"
+            );
+        });
+    }
     request.extensions_mut().insert(ClientAddress(connection.client));
     request.extensions_mut().insert(BodyTimeout(platform.config.connections.body));
 
@@ -172,6 +182,8 @@ pub struct ClientAddress(pub Option<IpAddr>);
 /// The connection of the client, which may end at a proxy.
 struct Connection {
     client: Option<IpAddr>,
+    /// Whether a proxy reports another proxy as the client: a load balancer before them translates the addresses of clients.
+    is_hidden: bool,
     /// Whether a trusted proxy reports HTTPS. The services themselves speak HTTP only.
     https: bool,
 }
@@ -184,9 +196,15 @@ impl Connection {
         let lines = request.headers().get_all("x-forwarded-for").iter();
         let lines: Vec<&str> = lines.map(|line| line.to_str().unwrap_or_default()).collect();
         let client = peer.map(|peer| nearest_untrusted(peer, &lines.join(","), trusted));
+        let is_hidden = is_hidden(client, &lines, trusted);
         let https = request.headers().get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
-        Self { client, https: https && peer.is_some_and(|peer| trusted(&peer)) }
+        Self { client, is_hidden, https: https && peer.is_some_and(|peer| trusted(&peer)) }
     }
+}
+
+/// Whether the client is a trusted proxy although a proxy reports hops. Services and probes call without the header.
+fn is_hidden(client: Option<IpAddr>, forwarded: &[&str], trusted: impl Fn(&IpAddr) -> bool) -> bool {
+    !forwarded.is_empty() && client.is_some_and(|client| trusted(&client))
 }
 
 /// Follows the hops of `X-Forwarded-For` from the peer towards the client while they are trusted proxies. A hop that is
@@ -264,6 +282,18 @@ mod tests {
         assert_eq!(client("203.0.113.9, unknown, 10.0.0.2"), "10.0.0.2");
         assert_eq!(client("203.0.113.9, , 10.0.0.2"), "10.0.0.2");
         assert_eq!(client("203.0.113.9, 10.0.0.2, x"), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_client_behind_a_load_balancer_that_translates_addresses_is_hidden() {
+        let trusted = |ip: &IpAddr| ip.to_string().starts_with("10.");
+        let hidden = |forwarded: &str| {
+            let client = nearest_untrusted("10.0.0.1".parse().unwrap(), forwarded, trusted);
+            is_hidden(Some(client), &[forwarded], trusted)
+        };
+        assert!(hidden("10.0.0.9") && hidden("10.0.0.9, 10.0.0.2") && hidden("203.0.113.9, unknown, 10.0.0.2"));
+        assert!(!hidden("203.0.113.9") && !hidden("10.7.7.7, 203.0.113.9, 10.0.0.2"));
+        assert!(!is_hidden("10.0.0.1".parse().ok(), &[], trusted), "a call of another service");
     }
 
     fn normalized(uri: &str) -> String {
