@@ -63,8 +63,11 @@ async fn add(
     Path(room): Path<RoomId>,
     Valid(NewMembers { user_ids }): Valid<NewMembers>,
 ) -> Result<Json<RoomBody>> {
-    app.budgets.rooms.spend(me.id).await?;
-    let added = add_all(&app, &me, room, &user_ids.0).await;
+    let added = async {
+        app.budgets.rooms.spend(me.id).await?;
+        add_all(&app, &me, room, &user_ids.0).await
+    };
+    let added = added.await;
     match &added {
         Ok(None) => {}
         Ok(Some(record)) => {
@@ -126,8 +129,8 @@ async fn remove(
     me: CurrentUser,
     Path(MemberPath { room_id: room, user_id: user }): Path<MemberPath>,
 ) -> Result<Response> {
-    app.budgets.rooms.spend(me.id).await?;
     let removed = async {
+        app.budgets.rooms.spend(me.id).await?;
         app.rooms.for_member_uncached(room, me.id).await?.may_remove(me.id, user)?;
         let profiles = app.users.available_profiles(&[user]).await;
         let name = profiles.get(&user).map(|profile| profile.username.clone());

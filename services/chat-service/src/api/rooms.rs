@@ -146,8 +146,8 @@ async fn direct_room(app: &AppState, me: &CurrentUser, other: UserId) -> Result<
     if let Some(room) = app.rooms.direct(pair).await? {
         return Ok((room, false));
     }
-    app.budgets.rooms.spend(me.id).await?;
     let opened = async {
+        app.budgets.rooms.spend(me.id).await?;
         if !app.users.exists(other).await? {
             return Err(no_such_user());
         }
@@ -212,8 +212,8 @@ async fn open(
 
 async fn group(app: &AppState, me: &CurrentUser, name: Option<Text<0, 100>>, others: &[UserId]) -> Result<Room> {
     let name = name.as_ref().map_or(Ok(None), |Text(name)| group_name(name))?;
-    app.budgets.rooms.spend(me.id).await?;
     let opened = async {
+        app.budgets.rooms.spend(me.id).await?;
         existing_users(app, others).await?;
         allow_invitation(&app.blocks, me.id, others)?;
         Ok(app.rooms.create_group(me.id, name, others).await?)

@@ -1,18 +1,22 @@
 //! The audit log: one line for each change of a membership, with ids only.
 
 use serde_json::json;
-use testkit::{AuditLog, eventually};
+use testkit::{AuditLog, early_in_a_minute, eventually};
 
 use crate::app::TestApp;
 use crate::fakes::UNKNOWN_USER;
 
-#[tokio::test]
-async fn every_change_of_a_membership_is_in_the_audit_log_with_its_outcome() {
-    let app = TestApp::start().await;
+async fn blocks_are_known(app: &TestApp) {
     eventually("the blocks are known", || async {
         app.anonymous().get("/metrics").await.text.contains("blocks_known{service=\"chat-service\"} 1").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn every_change_of_a_membership_is_in_the_audit_log_with_its_outcome() {
+    let app = TestApp::start().await;
+    blocks_are_known(&app).await;
     let [ann, bob, cara] = [1, 2, 3].map(|id| app.person(id).client);
     let log = AuditLog::record();
 
@@ -56,4 +60,35 @@ async fn every_change_of_a_membership_is_in_the_audit_log_with_its_outcome() {
     let metrics = app.anonymous().get("/metrics").await.text;
     let counted = "audit_events_total{action=\"member_add\",outcome=\"refused\",service=\"chat-service\"} 2";
     assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_refusal_by_the_budget_of_rooms_is_in_the_audit_log() {
+    let app = TestApp::start_with(&[("WRITE_LIMIT_ROOMS", "1".to_owned())]).await;
+    blocks_are_known(&app).await;
+    let ann = app.person(1).client;
+    early_in_a_minute().await;
+    let new = json!({"name": "a group", "participant_ids": [2, 3]});
+    let group = ann.post("/chat-rooms", new.clone()).await.expect(201)["id"].clone();
+    let members = format!("/chat-rooms/{group}/members");
+    let log = AuditLog::record();
+
+    ann.get("/chat-rooms/check/2").await.expect(429);
+    ann.post("/chat-rooms", new).await.expect(429);
+    ann.post(&members, json!({"user_ids": [4]})).await.expect(429);
+    ann.delete(&format!("{members}/2")).await.expect(429);
+    ann.delete(&format!("{members}/1")).await.expect(429);
+
+    let acts: Vec<_> = log.take().iter().map(AuditLog::act).collect();
+    let refused = "refused rate_limit_exceeded 1";
+    assert_eq!(
+        acts,
+        [
+            format!("room_create {refused} /2"),
+            format!("room_create {refused} "),
+            format!("member_add {refused} {group}"),
+            format!("member_remove {refused} {group}/2"),
+            format!("member_leave {refused} {group}/1"),
+        ]
+    );
 }

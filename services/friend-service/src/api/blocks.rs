@@ -43,8 +43,8 @@ pub fn router() -> OpenApiRouter<AppState> {
     ),
 )]
 async fn block(State(app): State<AppState>, me: CurrentUser, Path(other): Path<UserId>) -> Result<Json<Message>> {
-    app.budget.spend(me.id).await?;
     let blocked = async {
+        app.budget.spend(me.id).await?;
         let pair = Pair::of(me.id, other).ok_or_else(refusal::block_of_self)?;
         if !app.users.exists(other).await? {
             return Err(refusal::no_such_user());
@@ -75,8 +75,8 @@ async fn block(State(app): State<AppState>, me: CurrentUser, Path(other): Path<U
     ),
 )]
 async fn unblock(State(app): State<AppState>, me: CurrentUser, Path(other): Path<UserId>) -> Result<Json<Message>> {
-    app.budget.spend(me.id).await?;
     let unblocked = async {
+        app.budget.spend(me.id).await?;
         let pair = Pair::of(me.id, other).ok_or_else(refusal::block_of_self)?;
         Ok(app.blocks.unblock(pair, me.id, other).await?)
     };

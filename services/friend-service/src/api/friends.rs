@@ -105,8 +105,8 @@ impl Friend {
     ),
 )]
 async fn unfriend(State(app): State<AppState>, me: CurrentUser, Path(friend): Path<UserId>) -> Result<Json<Message>> {
-    app.budget.spend(me.id).await?;
     let removed = async {
+        app.budget.spend(me.id).await?;
         let pair = Pair::of(me.id, friend).ok_or_else(refusal::no_friendship)?;
         Ok(app.friendships.remove(pair, me.id, friend).await?)
     };

@@ -93,9 +93,9 @@ async fn send(
     me: CurrentUser,
     Valid(new): Valid<NewRequest>,
 ) -> Result<(StatusCode, Json<Sent>)> {
-    app.budget.spend(me.id).await?;
     let to = new.user_id_2;
     let sent = async {
+        app.budget.spend(me.id).await?;
         let pair = Pair::of(me.id, to).ok_or_else(refusal::request_to_self)?;
         let (exists, names) = tokio::join!(app.users.exists(to), party_names(&app, &me, me.id, to));
         if !exists? {
@@ -164,8 +164,8 @@ async fn answer(
 }
 
 pub(super) async fn accept(app: &AppState, me: &CurrentUser, requester: UserId) -> Result<Friendship> {
-    app.budget.spend(me.id).await?;
     let accepted = async {
+        app.budget.spend(me.id).await?;
         let pair = Pair::of(requester, me.id).ok_or_else(refusal::nothing_pending)?;
         let names = party_names(app, me, requester, me.id).await?;
         Ok(app.friendships.accept(pair, requester, &names).await?)
@@ -178,8 +178,8 @@ pub(super) async fn accept(app: &AppState, me: &CurrentUser, requester: UserId) 
 }
 
 pub(super) async fn reject(app: &AppState, me: &CurrentUser, requester: UserId) -> Result<Message> {
-    app.budget.spend(me.id).await?;
     let rejected = async {
+        app.budget.spend(me.id).await?;
         let pair = Pair::of(requester, me.id).ok_or_else(refusal::nothing_pending)?;
         Ok(app.friendships.reject(pair, requester).await?)
     };
@@ -210,8 +210,8 @@ struct Cancelled {
     ),
 )]
 async fn cancel(State(app): State<AppState>, me: CurrentUser, Path(target): Path<UserId>) -> Result<Json<Cancelled>> {
-    app.budget.spend(me.id).await?;
     let cancelled = async {
+        app.budget.spend(me.id).await?;
         let pair = Pair::of(me.id, target).ok_or_else(refusal::nothing_pending)?;
         Ok(app.friendships.cancel(pair, me.id).await?)
     };
