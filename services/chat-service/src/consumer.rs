@@ -51,8 +51,8 @@ impl EventConsumer {
             if !recent.insert(event.event_id) {
                 return Ok(());
             }
-            // The blocker's presence is hidden from the blocked user.
-            let may_see = |watcher| !self.blocks.has(change.user_id, watcher);
+            // The blocker's presence is hidden from the blocked user, and everybody's until the blocks are known.
+            let may_see = |watcher| !self.blocks.hides(change.user_id, watcher);
             self.subscribers.send_to_watchers(change.user_id, may_see, || frame::presence(&change, event.timestamp));
         } else if event.is::<FriendRequestSent>() {
             let sent: FriendRequestSent = event.decode()?;

@@ -5,7 +5,8 @@
 //! without Kafka too. An end of a block whose event is lost counts with the next whole load.
 //!
 //! Until the first load the standing of two users is unknown. The acts that a block forbids are refused with 503 for the first
-//! five seconds of the process, and then decided by what is known. A friend-service of the original has no blocks.
+//! five seconds of the process, and then decided by what is known. What a block hides stays hidden until the first load. A
+//! friend-service of the original has no blocks.
 
 mod source;
 
@@ -79,6 +80,13 @@ impl Blocks {
     /// Whether `user` has blocked `other`, as far as it is known.
     pub fn has(&self, user: UserId, other: UserId) -> bool {
         self.state.read().blocked.contains(&(user, other))
+    }
+
+    /// Whether the presence and the profile of `user` are hidden from `other`: `user` has blocked `other`, or no load has
+    /// shown yet that this is not so.
+    pub fn hides(&self, user: UserId, other: UserId) -> bool {
+        let state = self.state.read();
+        !state.is_known || state.blocked.contains(&(user, other))
     }
 
     /// Whether one of two users has blocked the other, for an act that a block forbids.
@@ -247,6 +255,16 @@ mod tests {
         assert!(!blocks.between(ANN, BOB).unwrap());
         blocks.apply((ANN, BOB), true, 9);
         assert!(blocks.has(ANN, BOB) && !blocks.has(BOB, ANN) && blocks.between(BOB, ANN).unwrap());
+    }
+
+    #[test]
+    fn everybody_is_hidden_until_the_blocks_are_known() {
+        let blocks = blocks();
+        assert!(blocks.hides(ANN, BOB) && !blocks.has(ANN, BOB));
+        blocks.set_known();
+        assert!(!blocks.hides(ANN, BOB));
+        blocks.apply((ANN, BOB), true, 1);
+        assert!(blocks.hides(ANN, BOB) && !blocks.hides(BOB, ANN));
     }
 
     #[test]

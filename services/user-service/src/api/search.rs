@@ -50,6 +50,8 @@ struct Found {
 }
 
 /// Search users by a part of a name.
+///
+/// Until the service knows the blocks, for a moment after its start, the users have only names.
 #[utoipa::path(
     get,
     path = "/users/search",
@@ -70,6 +72,7 @@ async fn search(State(app): State<AppState>, me: ExistingUser, Query(search): Qu
     let page: Vec<_> = matches.iter().skip(offset).take(limit).copied().collect();
     let profiles = app.profiles.many(&page).await?;
     // The index follows a deactivation within seconds. Until then the profile shows it.
-    let users = profiles.into_iter().filter(|view| view.profile.is_active).map(UserProfile::from).collect();
+    let active = profiles.into_iter().filter(|view| view.profile.is_active);
+    let users = active.map(|view| UserProfile::as_seen_by(Some(me.id), view, &app.blocks)).collect();
     Ok(Json(Found { users, total_count: matches.len() }))
 }

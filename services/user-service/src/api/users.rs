@@ -79,7 +79,8 @@ struct Existence {
 
 /// Get a user.
 ///
-/// A user who has blocked the caller has only names: no status message, no image, no presence.
+/// A user who has blocked the caller has only names: no status message, no image, no presence. So do all others for a
+/// moment after the start of the service, until it knows the blocks.
 #[utoipa::path(
     get,
     path = "/users/{user_id}",
@@ -97,7 +98,8 @@ async fn user(State(app): State<AppState>, me: ExistingUser, Path(id): Path<User
 
 /// Get a user, at an older path.
 ///
-/// A user who has blocked the caller has only names: no status message, no image, no presence.
+/// A user who has blocked the caller has only names: no status message, no image, no presence. So do all others for a
+/// moment after the start of the service, until it knows the blocks.
 #[utoipa::path(
     get,
     path = "/profile/{user_id}",
@@ -115,7 +117,8 @@ async fn profile(app: State<AppState>, me: ExistingUser, id: Path<UserId>) -> Re
 
 /// Get several users.
 ///
-/// A user who has blocked the caller has only names: no status message, no image, no presence.
+/// A user who has blocked the caller has only names: no status message, no image, no presence. So do all others for a
+/// moment after the start of the service, until it knows the blocks.
 #[utoipa::path(
     get,
     path = "/users",
@@ -201,10 +204,11 @@ fn parse_ids(text: &str) -> Result<Vec<UserId>> {
 impl UserProfile {
     /// The profile as a user sees it, or, without a viewer, as it is.
     ///
-    /// A user who is blocked by its owner sees the names only, because old conversations show them.
-    fn as_seen_by(viewer: Option<UserId>, view: ProfileView, blocks: &Blocks) -> Self {
+    /// A user who is blocked by its owner sees the names only, because old conversations show them. Until the blocks are
+    /// known, so does every other user.
+    pub fn as_seen_by(viewer: Option<UserId>, view: ProfileView, blocks: &Blocks) -> Self {
         let profile = Self::from(view);
-        if viewer.is_some_and(|viewer| blocks.has(profile.id, viewer)) {
+        if viewer.is_some_and(|viewer| viewer != profile.id && blocks.hides(profile.id, viewer)) {
             return Self {
                 status_message: None,
                 profile_image_url: None,

@@ -1,10 +1,12 @@
 //! The harness of the tests: a running user-service with stores of its own, and its users.
 
+use axum::Router;
 use common::config::Env;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sqlx::MySqlPool;
-use testkit::{Client, Events, Server, Space};
+use testkit::{Client, Events, Server, Space, eventually};
+use tokio::net::TcpListener;
 
 pub const PASSWORD: &str = "Passw0rd!";
 
@@ -158,11 +160,30 @@ pub fn registration(name: &str) -> Value {
 
 async fn serve(space: &Space, mysql_url: &str, settings: &Vec<(&'static str, String)>) -> Server {
     let mut env = space.env(mysql_url);
-    // Nothing listens there.
-    env.push(("FRIEND_SERVICE_URL", "http://127.0.0.1:1".to_owned()));
+    let has_friend_service = settings.iter().any(|(name, _)| *name == "FRIEND_SERVICE_URL");
+    if !has_friend_service {
+        // That of the original, which has no blocks.
+        env.push(("FRIEND_SERVICE_URL", friend_service(Router::new()).await));
+    }
     env.extend(settings.iter().cloned());
     let config = user_service::Config::read(&Env::of(env.iter().cloned())).unwrap();
     let platform = space.platform(user_service::SERVICE, env);
     let app = user_service::app(platform.clone(), config).await.unwrap();
-    Server::start(platform, app).await
+    let server = Server::start(platform, app).await;
+    if !has_friend_service {
+        eventually("the blocks are known", || async {
+            let metrics = server.client("").get("/metrics").await.text;
+            metrics.contains("blocks_known{service=\"user-service\"} 1").then_some(())
+        })
+        .await;
+    }
+    server
+}
+
+/// Starts a friend-service with this router and returns its URL.
+pub async fn friend_service(router: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    url
 }

@@ -11,18 +11,9 @@ use engines::kafka::producer::Producer;
 use engines::kafka::record::Record;
 use serde_json::{Value, json};
 use testkit::{Client, eventually};
-use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::app::{Person, TestApp};
-
-/// Starts a friend-service with this router and returns its URL.
-async fn friend_service(router: Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    url
-}
+use crate::app::{Person, TestApp, friend_service};
 
 /// The first registered user has blocked the second one.
 async fn blocks(headers: HeaderMap) -> Response {
@@ -82,6 +73,27 @@ async fn the_blocked_user_does_not_find_the_blocker_and_sees_names_only() {
     assert_eq!(names_found(&ann.client).await, (vec![json!("bob_lee")], json!(1)));
     assert_eq!(looked_up(&ann.client, bob.id).await["is_online"], true);
     assert_eq!(ann.client.get("/profile/me").await.expect(200)["status_message"], "in a meeting");
+}
+
+#[tokio::test]
+async fn until_the_blocks_are_known_users_see_names_only() {
+    let app = TestApp::start_with(&[("FRIEND_SERVICE_URL", "http://127.0.0.1:1")]).await;
+    let (ann, bob) = ann_and_bob(&app).await;
+
+    assert_eq!(
+        looked_up(&bob.client, ann.id).await,
+        json!({
+            "id": 1, "username": "ann_lee", "display_name": "Ann", "status_message": null, "profile_image_url": null,
+            "is_online": false, "last_seen_at": null
+        })
+    );
+    let found = bob.client.get("/users/search?query=ann").await.expect(200)["users"][0].clone();
+    assert_eq!((&found["username"], &found["is_online"]), (&json!("ann_lee"), &json!(false)));
+    assert_eq!(found["status_message"], Value::Null);
+    let own = looked_up(&ann.client, ann.id).await;
+    assert_eq!((&own["status_message"], &own["is_online"]), (&json!("in a meeting"), &json!(true)));
+    let service = app.server.client(&app.space.service_token("chat-service", "user-service"));
+    assert_eq!(service.post("/users/batch", json!({"user_ids": [1]})).await.expect(200), json!([own]));
 }
 
 async fn publish<E: Event>(app: &TestApp, event: &E, version: u64) {
