@@ -118,7 +118,7 @@ mod tests {
         let line = TestCommand::parse_from(["test", "--replicas", replicas]);
         let ports = Ports {
             mysql: 1,
-            mongodb: 2,
+            mongodb: vec![2],
             redis: 3,
             brokers: vec![],
             user: vec![11],
@@ -139,6 +139,16 @@ mod tests {
         assert_eq!(variables["GATEWAY_URL"], "http://127.0.0.1:8000");
         assert_eq!(variables["KAFKA_BOOTSTRAP_SERVERS"], "127.0.0.1:9");
         assert_eq!(variables["MYSQL_ADMIN_URL"], "mysql://root:rootpassword@127.0.0.1:1");
+    }
+
+    #[test]
+    fn the_url_of_mongodb_names_every_member_and_connects_directly_to_a_single_one() {
+        let mut plan = plan("");
+        assert_eq!(mongodb::url(&plan), "mongodb://127.0.0.1:2/?replicaSet=rs0&directConnection=true");
+        plan.ports.mongodb = vec![2, 3, 4];
+        let url = "mongodb://127.0.0.1:2,127.0.0.1:3,127.0.0.1:4/?replicaSet=rs0";
+        assert_eq!(client_variables(&plan, "")["MONGO_URL"], url);
+        assert_eq!(service_variables(&plan, "", Service::Chat)["MONGO_URL"], url);
     }
 
     #[test]

@@ -19,8 +19,12 @@ pub struct UpOptions {
     pub kafka: KafkaChoice,
 
     /// Number of Kafka brokers.
-    #[arg(long, default_value_t = 1, value_parser = broker_count)]
+    #[arg(long, default_value_t = 1, value_parser = one_or_three)]
     pub brokers: usize,
+
+    /// Members of MongoDB's replica set: 1, or 3 that elect another primary when theirs ends or steps down.
+    #[arg(long, default_value_t = 1, value_parser = one_or_three)]
+    pub mongo: usize,
 
     /// Replicas per service, such as `chat=3,user=2`; one each by default.
     #[arg(long, default_value = "")]
@@ -39,7 +43,7 @@ pub struct UpOptions {
     #[arg(long, value_enum, default_value_t)]
     pub service_ports: ServicePorts,
 
-    /// `free`: free ports. `default`: 3306, 27017, 6379, and 19092 and the following.
+    /// `free`: free ports. `default`: 3306, 27017, 6379 and 19092, and those that follow for more members and brokers.
     #[arg(long, value_enum, default_value_t)]
     pub engine_ports: EnginePorts,
 
@@ -63,8 +67,12 @@ pub struct TestOptions {
     pub kafka: KafkaChoice,
 
     /// Number of Kafka brokers; 1 by default, and 3 with --faults.
-    #[arg(long, value_parser = broker_count)]
+    #[arg(long, value_parser = one_or_three)]
     pub brokers: Option<usize>,
+
+    /// Members of MongoDB's replica set: 1 or 3.
+    #[arg(long, default_value_t = 1, value_parser = one_or_three)]
+    pub mongo: usize,
 
     /// Replicas per service, such as `chat=3`; one each by default, and `friend=2,chat=2` with --faults.
     #[arg(long)]
@@ -111,6 +119,7 @@ impl From<TestOptions> for UpOptions {
             release: false,
             kafka: test.kafka,
             brokers,
+            mongo: test.mongo,
             replicas,
             rate_limit: Switch::Off,
             gateway_port: 0,
@@ -244,7 +253,7 @@ impl FromStr for Replicas {
     }
 }
 
-fn broker_count(text: &str) -> Result<usize, String> {
+fn one_or_three(text: &str) -> Result<usize, String> {
     match text {
         "1" => Ok(1),
         "3" => Ok(3),
@@ -280,6 +289,17 @@ mod tests {
         for text in ["chats=3", "chat=0", "chat=10", "chat", "chat=x"] {
             assert!(text.parse::<Replicas>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn mongodb_has_one_member_unless_the_options_name_three() {
+        let members = |line: &[&str]| {
+            let command = TestCommand::try_parse_from([&["test"], line].concat()).ok()?;
+            Some(UpOptions::from(command.options).mongo)
+        };
+        assert_eq!(members(&[]), Some(1));
+        assert_eq!(members(&["--mongo", "3"]), Some(3));
+        assert_eq!(members(&["--mongo", "2"]), None, "two members cannot elect a primary without each other");
     }
 
     #[test]

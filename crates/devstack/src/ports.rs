@@ -15,7 +15,8 @@ const COUNT: u16 = 12_000;
 #[derive(Clone, Debug)]
 pub struct Ports {
     pub mysql: u16,
-    pub mongodb: u16,
+    /// One for each member of the replica set.
+    pub mongodb: Vec<u16>,
     pub redis: u16,
     pub brokers: Vec<BrokerPorts>,
     pub user: Vec<u16>,
@@ -50,7 +51,9 @@ impl Ports {
         let mut free = FreePorts::new(seed);
         Ok(Self {
             mysql: engine(options, &mut free, "mysql", 3306)?,
-            mongodb: engine(options, &mut free, "mongodb", 27_017)?,
+            mongodb: (0..options.mongo as u16)
+                .map(|n| engine(options, &mut free, "mongodb", 27_017 + n))
+                .collect::<Result<_>>()?,
             redis: engine(options, &mut free, "redis", 6379)?,
             brokers: (0..options.brokers).map(|n| broker(options, &mut free, n)).collect::<Result<_>>()?,
             user: replicas(options, &mut free, Service::User)?,

@@ -8,6 +8,7 @@ mod maven;
 pub mod mongodb;
 pub mod mysql;
 pub mod redis;
+mod replica_set;
 
 use anyhow::Result;
 use futures_util::future::try_join4;
