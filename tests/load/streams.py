@@ -1,7 +1,7 @@
 """Opens STREAMS streams of people who are in ROOMS rooms of MEMBERS members each, and reports their cost: streams.py KIND.
 
 KIND is `all` for the streams of all rooms, or `room` for streams of one room each. The environment has what
-`cargo stack env` prints, and the process ids CHAT_PID and MONGO_PID. SQL statements go through the command SQL.
+`cargo stack env` prints, and the process ids CHAT_PID, MONGO_PID, MYSQL_PID and REDIS_PID. SQL statements go through the command SQL.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from urllib.parse import urlparse
 STREAMS, ROOMS, MEMBERS = (int(os.environ[name]) for name in ("STREAMS", "ROOMS", "MEMBERS"))
 CUT, BACK, IDLE = (int(os.environ[name]) for name in ("CUT", "BACK_SECONDS", "IDLE_SECONDS"))
 KIND = sys.argv[1]
+PIDS = {name: int(os.environ[f"{name.upper()}_PID"]) for name in ("chat", "mongo", "mysql", "redis")}
 CHAT = urlparse(os.environ["CHAT_URL"])
-FIRST_USER = 1_000_000
 # Connections at once while streams open and while rooms get their first message.
 OPENING, WRITERS = 64, 50
 SENDS_PER_SECOND = 20
@@ -139,6 +139,17 @@ def cpu(pid):
         return sum(map(int, stat.read().rsplit(")", 1)[1].split()[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
+class Used:
+    """The CPU time of all processes since this value was made."""
+
+    def __init__(self):
+        self.before = {name: cpu(pid) for name, pid in PIDS.items()}
+
+    def each(self, number):
+        """The milliseconds of each process for one of a number of acts."""
+        return ", ".join(f"{name} {1000 * (cpu(pid) - self.before[name]) / number:.1f}" for name, pid in PIDS.items())
+
+
 async def reconnect(streams, first, number, tokens):
     """Cuts streams at once. They come back within BACK seconds, each at its own moment, while messages are sent."""
     connection = await asyncio.open_connection(CHAT.hostname, CHAT.port)
@@ -162,7 +173,7 @@ async def reconnect(streams, first, number, tokens):
     cut = streams[:CUT]
     sending = asyncio.create_task(sender())
     await asyncio.sleep(1)
-    started = time.monotonic()
+    started, used = time.monotonic(), Used()
     for stream in cut:
         stream.cut()
     # Clients wait for the `retry` of the stream. The spread is theirs.
@@ -175,13 +186,17 @@ async def reconnect(streams, first, number, tokens):
     late.sort()
     print(f"{len(cut)} streams cut at once: all back after {took:.1f} s, "
           f"opening one p50 {late[len(late) // 2] * 1000:.0f} ms, p99 {late[int(len(late) * .99)] * 1000:.0f} ms, "
-          f"resyncs {sum(stream.resyncs for stream in cut)}; "
+          f"resyncs {sum(stream.resyncs for stream in cut)}, CPU of one in ms: {used.each(len(cut))}; "
           f"{len(latencies)} sends meanwhile: p50 {latencies[len(latencies) // 2] * 1000:.0f} ms, "
           f"p99 {latencies[int(len(latencies) * .99)] * 1000:.0f} ms")
 
 
+# People of earlier runs are in rooms already.
+FIRST_USER = max(1_000_000, int(sql("SELECT COALESCE(MAX(user_id), 0) + 1 FROM room_members").split()[-1]))
+
+
 async def main():
-    chat, mongo = int(os.environ["CHAT_PID"]), int(os.environ["MONGO_PID"])
+    chat = PIDS["chat"]
     first, number = make_rooms()
     tokens = {user: token(user) for user in range(FIRST_USER, FIRST_USER + STREAMS)}
     await fill(first, number, tokens)
@@ -194,18 +209,17 @@ async def main():
             own.setdefault(next(places), room)
     path = "/messages/stream" if KIND == "all" else "/messages/stream/{}"
     streams = [Stream(path.format(own[user]), user) for user in tokens]
-    before, started = resident(chat), time.monotonic()
+    before, started, used = resident(chat), time.monotonic(), Used()
     await open_all(streams, tokens)
-    took = time.monotonic() - started
+    took, opening = time.monotonic() - started, used.each(STREAMS)
     await asyncio.sleep(5)
     after = resident(chat)
     print(f"opened in {took:.0f} s; chat-service: {before / 1024:.0f} MB before, {after / 1024:.0f} MB after, "
-          f"{(after - before) / STREAMS:.1f} KB per stream", flush=True)
+          f"{(after - before) / STREAMS:.1f} KB per stream; CPU of one opening in ms: {opening}", flush=True)
 
-    used = cpu(chat), cpu(mongo)
+    used = Used()
     await asyncio.sleep(IDLE)
-    ours, theirs = (100 * (cpu(pid) - before) / IDLE for pid, before in zip((chat, mongo), used))
-    print(f"idle for {IDLE} s: chat-service {ours:.1f} % of a core, mongod {theirs:.1f} %", flush=True)
+    print(f"idle for {IDLE} s: CPU of a second in ms: {used.each(IDLE)}", flush=True)
     await reconnect(streams, first, number, tokens)
     print(f"chat-service: {resident(chat) / 1024:.0f} MB at the end", flush=True)
     os._exit(0)

@@ -50,6 +50,7 @@ use service::auth::{Auth, TokenRole};
 use service::blocks::{BlockSource, Blocks};
 use service::budget::WriteBudgets;
 use service::clients::user::UserClient;
+use tokio::sync::Semaphore;
 
 pub use config::Config;
 
@@ -81,6 +82,9 @@ use crate::writer::Writer;
 
 pub const SERVICE: Service =
     Service { name: "chat-service", title: "Chat Service", port: 8002, refusals: Detail::Object, password_flow: false };
+
+/// Streams that are opened at once: well under the connections to each store.
+const OPENINGS: usize = 6;
 
 /// The actions of the audit log.
 const AUDITED: [&str; 4] = ["room_create", "member_add", "member_remove", "member_leave"];
@@ -198,6 +202,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         receipts: Receipts::start(markers.clone(), hub.clone(), read_relay, shutdown),
         search: Search::new(messages.clone(), snapshots.clone()),
         tickets: Tickets::new(redis, auth.clone()),
+        openings: Semaphore::new(OPENINGS),
         keep_alive: config.keep_alive,
         message_limit: config.message_limit,
         audit: Audit::register(&platform.metrics, &AUDITED)?,

@@ -12,6 +12,7 @@ use service::auth::{Auth, CurrentUser};
 use service::blocks::Blocks;
 use service::budget::WriteBudget;
 use service::clients::user::UserClient;
+use tokio::sync::Semaphore;
 
 use crate::domain::{Actor, MessageLimit, Room};
 use crate::live::{Epochs, Hub, Subscribers};
@@ -46,6 +47,9 @@ pub struct Parts {
     pub writer: Writer,
     pub hub: Hub,
     pub subscribers: Subscribers,
+    /// A permit for each opening of a stream. Thousands of streams that come back at once leave other requests their connections
+    /// to the stores.
+    pub openings: Semaphore,
     pub snapshots: Snapshots,
     pub epochs: Epochs,
     pub tickets: Tickets,

@@ -121,6 +121,7 @@ async fn room(
     StreamClient { user: me, last_event_id }: StreamClient,
     Path(room): Path<RoomId>,
 ) -> Result<Response> {
+    let _opening = app.openings.acquire().await;
     // Before the membership is checked, so that the stream receives the end of a membership in between.
     let subscription = app.subscribers.open(&me, Scope::Room(room))?;
     let ended = subscription.ended();
@@ -162,6 +163,7 @@ async fn all_rooms(
     State(app): State<AppState>,
     StreamClient { user: me, last_event_id }: StreamClient,
 ) -> Result<Response> {
+    let _opening = app.openings.acquire().await;
     let subscription = app.subscribers.open(&me, Scope::AllRooms)?;
     let ended = subscription.ended();
     app.membership.ready().await?;

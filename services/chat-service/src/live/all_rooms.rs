@@ -173,8 +173,10 @@ async fn resume(hub: &Hub, cursor: Cursor, own: &[OwnRoom], rooms: &mut RoomSubs
     let start_of = |room: &RoomSubscription| {
         stored.get(&room.room()).copied().unwrap_or_else(|| before_join(joined.get(&room.room())))
     };
-    let ids: Vec<RoomId> = rooms.iter().map(RoomSubscription::room).collect();
-    let removed = hub.history().removed(&ids).await?;
+    // Nothing is removed after a room's newest position, so rooms without news are not looked up.
+    let behind: Vec<RoomId> =
+        rooms.iter().filter(|room| start_of(room) < room.position()).map(RoomSubscription::room).collect();
+    let removed = hub.history().removed(&behind).await?;
     if rooms.iter().any(|room| removed.get(&room.room()).is_some_and(|removed| start_of(room) < *removed)) {
         return Ok(None);
     }

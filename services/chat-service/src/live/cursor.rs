@@ -1,17 +1,14 @@
 //! The cursor of an all-rooms stream: a short id that names a stored snapshot and the rooms that have advanced since.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use common::error::Result;
 use common::id::{RoomId, UserId};
 
-use crate::store::{PackedPositions, Positions, SnapshotId, Snapshots};
-
-/// Interval at which the lifetime of a snapshot in use is renewed.
-const RENEW_INTERVAL: Duration = Duration::from_secs(3_600);
+use crate::store::{PackedPositions, Positions, RENEWED_AFTER, SnapshotId, Snapshots};
 
 pub struct Cursor {
     snapshots: Snapshots,
@@ -57,7 +54,7 @@ impl Cursor {
             self.snapshot = self.snapshots.insert(self.user, &positions).await?;
             (self.at_snapshot, self.since_snapshot) = (positions.pack(), Positions::default());
             self.renewed = Instant::now();
-        } else if self.renewed.elapsed() > RENEW_INTERVAL {
+        } else if self.renewed.elapsed() > RENEWED_AFTER {
             self.snapshots.renew(self.snapshot).await?;
             self.renewed = Instant::now();
         }

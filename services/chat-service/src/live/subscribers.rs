@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::mailbox::{Mailbox, MembershipChange, Scope};
 
 /// Interval at which sessions are checked. The contract allows 10 s from the end of a session to the end of its streams.
-const SESSION_INTERVAL: Duration = Duration::from_secs(3);
+const SESSION_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A user who holds too many streams can open another one after this time, at the earliest.
 const RETRY_AFTER: Duration = Duration::from_secs(5);

@@ -15,11 +15,7 @@ use mongodb::{Collection, Database};
 use super::legacy::{MARKED, PAGE, integer};
 use super::legacy_marks::Unmarked;
 use super::read_markers::ReadMarkers;
-use super::schema::{HEADS, MESSAGES, READ_STATUS};
-
-/// The field of a head that owes the import of the original's reads. The transaction that numbers messages sets it to a new
-/// value, so that a kill before the import loses no read.
-pub(super) const READS_OWED: &str = "reads_owed";
+use super::schema::{HEADS, MESSAGES, READ_STATUS, READS_OWED};
 
 const INDEX: &str = "unmarked_reads";
 

@@ -146,7 +146,7 @@ impl Log {
             return Ok(HashMap::new());
         }
         let ids: Vec<i64> = rooms.iter().map(|room| room.0).collect();
-        let heads = self.heads.find(doc! {"_id": {"$in": ids}}).await?;
+        let heads = self.heads.find(doc! {"_id": {"$in": ids}}).batch_size(one_batch(rooms)).await?;
         Ok(heads.map_ok(|head| (head.room, head)).try_collect().await?)
     }
 
@@ -163,7 +163,8 @@ impl Log {
         }
         let ids: Vec<i64> = rooms.iter().map(|room| room.0).collect();
         let heads = self.heads.clone_with_type::<HeadPosition>();
-        let heads = heads.find(doc! {"_id": {"$in": ids}}).projection(doc! {"position": 1}).await?;
+        let heads = heads.find(doc! {"_id": {"$in": ids}}).projection(doc! {"position": 1});
+        let heads = heads.batch_size(one_batch(rooms)).await?;
         Ok(heads.map_ok(|head| (head.room, head.position)).try_collect().await?)
     }
 
@@ -219,4 +220,10 @@ impl Log {
         let filter = doc! {"event_id": {"$in": events}, "pending": {"$exists": true}};
         Ok(self.entries.find(filter).await?.try_collect().await?)
     }
+}
+
+/// The batch size that returns one document for each room at once. The server's first batch has 101 documents otherwise.
+fn one_batch(rooms: &[RoomId]) -> u32 {
+    // A full first batch leaves a cursor open.
+    u32::try_from(rooms.len() + 1).unwrap_or(u32::MAX)
 }

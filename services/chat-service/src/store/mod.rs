@@ -37,4 +37,4 @@ pub use room_limit::RoomLimit;
 pub use room_settings::MemberSettings;
 pub use rooms::{Joined, OwnRoom, Rooms};
 pub use schema::{HEADS, LOG, MESSAGES, REACTIONS, READS, prepare};
-pub use snapshots::{SnapshotId, Snapshots};
+pub use snapshots::{RENEWED_AFTER, SnapshotId, Snapshots};

@@ -323,11 +323,11 @@ impl Rooms {
             "SELECT id, user_1_id, user_2_id, name, creator_id, members_version, created_at, updated_at,
                     CAST(NULL AS UNSIGNED) AS joined_by, CAST(NULL AS SIGNED) AS joined_position
              FROM chat_rooms WHERE user_1_id = ?
-             UNION
+             UNION ALL
              SELECT id, user_1_id, user_2_id, name, creator_id, members_version, created_at, updated_at,
                     CAST(NULL AS UNSIGNED), CAST(NULL AS SIGNED)
-             FROM chat_rooms WHERE user_2_id = ?
-             UNION
+             FROM chat_rooms WHERE user_2_id = ? AND user_1_id <> user_2_id
+             UNION ALL
              SELECT room.id, user_1_id, user_2_id, name, creator_id, members_version, room.created_at, room.updated_at,
                     joined_by, joined_position
              FROM room_members own JOIN chat_rooms room ON room.id = own.chat_room_id

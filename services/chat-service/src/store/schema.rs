@@ -26,6 +26,10 @@ pub const REACTIONS: &str = "message_reactions";
 pub const EPOCH: &str = "store_epoch";
 pub const READ_STATUS: &str = "message_read_status";
 
+/// The field of a head that owes the import of the original's reads. The transaction that numbers messages sets it to a new
+/// value, so that a kill before the import loses no read.
+pub const READS_OWED: &str = "reads_owed";
+
 /// The index that allows one row per message and reader.
 const UNIQUE_READS: &str = "message_reader";
 
@@ -90,6 +94,8 @@ async fn create_all(database: &Database) -> Result<()> {
         (LOG, unique("pending_events", doc! {"event_id": 1}, doc! {"pending": {"$exists": true}})),
         (READS, unique("pending_events", doc! {"event_id": 1}, doc! {"pending": {"$exists": true}})),
         (READS, expiring("expiry", "at", READ_LIFETIME)),
+        // Empty but for a moment after a takeover.
+        (HEADS, partial(READS_OWED, doc! {READS_OWED: 1}, doc! {READS_OWED: {"$exists": true}})),
         (SNAPSHOTS, expiring("expiry", "at", SNAPSHOT_LIFETIME)),
         // The original's plain index on the same fields has another name and remains.
         (READ_STATUS, unique(UNIQUE_READS, doc! {"message_id": 1, "user_id": 1}, doc! {})),
@@ -133,6 +139,11 @@ fn index(name: &str, keys: Document) -> IndexModel {
 
 fn unique(name: &str, keys: Document, where_: Document) -> IndexModel {
     let options = IndexOptions::builder().name(name.to_owned()).unique(true).partial_filter_expression(where_).build();
+    IndexModel::builder().keys(keys).options(options).build()
+}
+
+fn partial(name: &str, keys: Document, where_: Document) -> IndexModel {
+    let options = IndexOptions::builder().name(name.to_owned()).partial_filter_expression(where_).build();
     IndexModel::builder().keys(keys).options(options).build()
 }
 

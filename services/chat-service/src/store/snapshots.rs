@@ -1,5 +1,7 @@
 //! Stored positions of a user in many rooms, for ids and cursors that would be too long.
 
+use std::time::Duration;
+
 use bson::spec::BinarySubtype;
 use bson::{Binary, Document, doc};
 use common::id::UserId;
@@ -9,6 +11,10 @@ use platform::task::run_detached;
 
 use super::positions::Positions;
 use super::schema::SNAPSHOTS;
+
+/// Age at which a snapshot in use is renewed. The lifetime of a snapshot is an hour longer than that of its ids: half of it may pass
+/// before it is read, and half of it before the stream renews it.
+pub const RENEWED_AFTER: Duration = Duration::from_secs(1_800);
 
 /// The id of a snapshot: random, so that it cannot be guessed.
 pub type SnapshotId = uuid::Uuid;
@@ -37,8 +43,12 @@ impl Snapshots {
     /// The stored positions, if they belong to the user and have not expired. Renews their lifetime.
     pub async fn get(&self, id: SnapshotId, user: UserId) -> Result<Option<Positions>> {
         let filter = doc! {"_id": bson_id(id), "user_id": user.0};
-        let found = self.all.find_one_and_update(filter, renewal()).await?;
-        Ok(found.and_then(|found| Positions::decode(found.get_binary_generic("positions").ok()?)))
+        let Some(found) = self.all.find_one(filter).await? else { return Ok(None) };
+        // When thousands of streams come back at once, none of them has to write.
+        if found.get_datetime("at").is_ok_and(|at| is_old(*at)) {
+            self.renew(id).await?;
+        }
+        Ok(found.get_binary_generic("positions").ok().and_then(|positions| Positions::decode(positions)))
     }
 
     /// Renews the lifetime of a snapshot.
@@ -51,6 +61,12 @@ impl Snapshots {
 
 fn bson_id(id: SnapshotId) -> bson::Uuid {
     bson::Uuid::from_bytes(id.into_bytes())
+}
+
+/// Whether a snapshot's lifetime should be renewed, which is days.
+fn is_old(at: bson::DateTime) -> bool {
+    let age = bson::DateTime::now().checked_duration_since(at);
+    age.is_some_and(|age| age > RENEWED_AFTER)
 }
 
 fn renewal() -> Document {
