@@ -6,6 +6,7 @@ use common::config::{ConfigError, Env};
 use secrecy::SecretString;
 
 use crate::domain::MessageLimit;
+use crate::live::{StreamLimits, Usage};
 use crate::store::{LeavePeriod, RoomLimit};
 
 #[derive(Clone, Debug)]
@@ -20,6 +21,10 @@ pub struct Config {
     pub keep_alive: Duration,
     /// Limit on the open streams of one user at one replica.
     pub streams_per_user: u64,
+    /// Limit on the open streams of one client network at one replica; 0 is no limit.
+    pub streams_per_network: u64,
+    /// Limit on the rooms that all streams of one replica read.
+    pub stream_rooms: u64,
     /// Limit on the memory of the newest events of all rooms with open streams.
     pub stream_window_bytes: u64,
     /// How long nobody can add a user again who left a group by themselves.
@@ -43,6 +48,17 @@ pub struct WriteLimits {
 }
 
 impl Config {
+    /// The limits on the streams of a replica that accepts `connections` connections. A fifth of these is left to other requests. A
+    /// user can hold four streams with all of their rooms, and a network a quarter of all rooms.
+    pub fn stream_limits(&self, connections: usize) -> StreamLimits {
+        let (streams, rooms) = (self.streams_per_network, self.stream_rooms / 4);
+        StreamLimits {
+            user: Usage { streams: self.streams_per_user, rooms: self.room_limit.0 * 4 },
+            network: (streams > 0).then_some(Usage { streams, rooms }),
+            replica: Usage { streams: connections as u64 * 4 / 5, rooms: self.stream_rooms },
+        }
+    }
+
     pub fn read(env: &Env) -> Result<Self, ConfigError> {
         let (mongo_url, mongo_database) = platform::config::mongo(env)?;
         Ok(Self {
@@ -54,6 +70,8 @@ impl Config {
             keep_alive: env.seconds("SSE_KEEPALIVE_SECONDS", 30, 1..=300)?,
             stream_window_bytes: env.number("STREAM_WINDOW_BYTES", 64 << 20, 1..=1 << 36)?,
             streams_per_user: env.number("STREAMS_PER_USER", 20, 1..=100_000)?,
+            streams_per_network: env.number("STREAMS_PER_NETWORK", 4_000, 0..=1_000_000)?,
+            stream_rooms: env.number("STREAM_ROOMS", 3_000_000, 1_000..=1_000_000_000)?,
             leave_period: LeavePeriod(env.number("GROUP_LEAVE_DAYS", 30, 0..=3_650)?),
             retention: match env.number("HISTORY_RETENTION_DAYS", 0, 0..=36_500)? {
                 0 => None,

@@ -111,6 +111,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let (base, shutdown) = (&platform.config, &platform.shutdown);
     let stopping = shutdown.stopping_token();
     let metrics = Arc::new(Metrics::register(&platform.metrics)?);
+    let stream_limits = config.stream_limits(base.connections.open);
 
     let redis = Redis::new(&base.redis_url, &base.redis_prefix, &platform.metrics)?;
     redis.watch(&platform.health);
@@ -139,8 +140,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let rooms = Rooms::new(pool.clone(), outbox.clone(), config.leave_period, config.room_limit);
     let (markers, snapshots) = (ReadMarkers::new(&mongo), Snapshots::new(&mongo));
     let hub = Hub::new(log.clone(), messages.clone(), metrics.delivery.clone(), config.stream_window_bytes);
-    let subscribers =
-        Subscribers::new(config.streams_per_user, metrics.sse_connections.clone(), shutdown.draining_token());
+    let subscribers = Subscribers::new(stream_limits, metrics.sse_connections.clone(), shutdown.draining_token());
     let (activity, write_activity) = RoomActivity::new(rooms.clone());
     let queries = platform.metrics.queries("mongodb");
     let writer = Writer::start(&writer_mongo, log_relay.clone(), hub.clone(), activity, queries, shutdown);
@@ -200,7 +200,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
 
     let state = AppState::new(Parts {
         receipts: Receipts::start(markers.clone(), hub.clone(), read_relay, shutdown),
-        search: Search::new(messages.clone(), snapshots.clone()),
+        search: Search::new(messages.clone(), snapshots.clone(), budgets.changes.clone()),
         tickets: Tickets::new(redis, auth.clone()),
         openings: Semaphore::new(OPENINGS),
         keep_alive: config.keep_alive,

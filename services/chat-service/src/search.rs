@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use common::error::Result;
 use common::id::{RoomId, UserId};
 use common::text::fold;
+use service::budget::WriteBudget;
 
 use crate::domain::{Message, MessageType};
 use crate::store::{Head, Messages, Positions, SnapshotId, Snapshots};
@@ -34,6 +35,8 @@ const PAGE: usize = 500;
 pub struct Search {
     messages: Messages,
     snapshots: Snapshots,
+    /// A stored cursor is a write.
+    changes: WriteBudget,
 }
 
 /// The results, newest first, and the cursor of the next page; `None` after the last page.
@@ -65,8 +68,9 @@ type ResultKey = (DateTime<Utc>, RoomId, i64);
 type Results = BTreeMap<ResultKey, Message>;
 
 impl Search {
-    pub fn new(messages: Messages, snapshots: Snapshots) -> Self {
-        Self { messages, snapshots }
+    /// `changes` is the budget of a user's stored cursors.
+    pub fn new(messages: Messages, snapshots: Snapshots, changes: WriteBudget) -> Self {
+        Self { messages, snapshots, changes }
     }
 
     /// The newest messages that contain a text in any case and normalization, from a cursor on.
@@ -111,6 +115,7 @@ impl Search {
     pub async fn encode(&self, user: UserId, cursor: &SearchCursor) -> Result<String> {
         let before = cursor.before.encode();
         if before.len() > Positions::MAX_INLINE_BYTES {
+            self.changes.spend(user).await?;
             let snapshot = self.snapshots.insert(user, &cursor.before).await?;
             return Ok(encode(cursor.until, STORED, snapshot.as_bytes()));
         }

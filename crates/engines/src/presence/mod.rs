@@ -15,7 +15,7 @@ use std::time::Duration;
 use chrono::Utc;
 use common::id::UserId;
 use moka::future::Cache;
-use redis::{AsyncCommands, ExpireOption, Script};
+use redis::{AsyncCommands, ExpireOption, Pipeline, Script};
 
 use crate::error::Result;
 use crate::redis::Redis;
@@ -28,7 +28,7 @@ const WRITE_INTERVAL: Duration = Duration::from_secs(15);
 /// Sessions whose last write is remembered. An entry takes about 150 bytes.
 const MAX_REMEMBERED: u64 = 100_000;
 
-/// The users that one command reads: a command with many keys blocks Redis for all its clients.
+/// The users or sessions of one command or pipeline: a command with many keys blocks Redis for all its clients.
 const CHUNK: usize = 1_000;
 
 /// Removes the entry of a user unless a sign of life has moved it.
@@ -98,14 +98,37 @@ impl Presence {
         }
     }
 
+    /// Records signs of life of many sessions, each at most once in 15 s, in one round trip for a thousand.
+    ///
+    /// # Errors
+    /// Returns an unavailable error if Redis does not answer.
+    pub async fn touch_all(&self, sessions: impl IntoIterator<Item = (UserId, Arc<str>)>) -> Result<()> {
+        let mut sessions = sessions.into_iter().filter(|(_, session)| !self.written.contains_key(session)).peekable();
+        while sessions.peek().is_some() {
+            let mut pipe = redis::pipe();
+            for (user, session) in sessions.by_ref().take(CHUNK) {
+                // Before the write is on its way, so that a logout that comes later is carried out later.
+                self.write_in(&mut pipe, user, Some(&session));
+                self.written.insert(session, Arc::default()).await;
+            }
+            pipe.query_async::<()>(&mut self.redis.connection()).await?;
+        }
+        Ok(())
+    }
+
     /// Sets a user online now, by a sign of life of the session if there is one already. The key's life is never shortened,
     /// because the original's keys live for an hour.
     ///
     /// # Errors
     /// Returns an unavailable error if Redis does not answer.
     pub async fn write(&self, user: UserId, session: Option<&str>) -> Result<()> {
-        let (key, ttl) = (self.key(user), self.ttl.as_secs() as i64);
         let mut pipe = redis::pipe();
+        self.write_in(&mut pipe, user, session);
+        Ok(pipe.query_async(&mut self.redis.connection()).await?)
+    }
+
+    fn write_in(&self, pipe: &mut Pipeline, user: UserId, session: Option<&str>) {
+        let (key, ttl) = (self.key(user), self.ttl.as_secs() as i64);
         pipe.cmd("SET")
             .arg(&key)
             .arg("1")
@@ -126,7 +149,6 @@ impl Presence {
             let record = pipe.cmd("EVAL").arg(RECORD_SESSION).arg(1).arg(self.sessions_key(user));
             record.arg(session).arg(self.ttl_ms()).ignore();
         }
-        Ok(pipe.query_async(&mut self.redis.connection()).await?)
     }
 
     /// Ends a session. Sets the user offline at once, and returns true, unless another session has shown a sign of life

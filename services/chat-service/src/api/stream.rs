@@ -112,7 +112,7 @@ impl FromRequestParts<AppState> for StreamClient {
     params(("room_id" = RoomId, Path), StreamQuery, ("Last-Event-ID" = Option<String>, Header)),
     responses(
         (status = 200, description = "The stream", content_type = "text/event-stream", body = StreamEvent),
-        (status = 429, description = "The caller holds too many streams", body = ErrorBody),
+        (status = 429, description = "The caller or their network holds too many streams, or opens them too often", body = ErrorBody),
         RoomErrors,
     ),
 )]
@@ -121,6 +121,7 @@ async fn room(
     StreamClient { user: me, last_event_id }: StreamClient,
     Path(room): Path<RoomId>,
 ) -> Result<Response> {
+    app.budgets.changes.spend(me.id).await?;
     let _opening = app.openings.acquire().await;
     // Before the membership is checked, so that the stream receives the end of a membership in between.
     let subscription = app.subscribers.open(&me, Scope::Room(room))?;
@@ -154,20 +155,22 @@ async fn room(
     params(StreamQuery, ("Last-Event-ID" = Option<String>, Header)),
     responses(
         (status = 200, description = "The stream", content_type = "text/event-stream", body = StreamEvent),
-        (status = 429, description = "The caller holds too many streams", body = ErrorBody),
+        (status = 429, description = "The caller or their network holds too many streams, or opens them too often", body = ErrorBody),
         InvalidInput,
-        (status = 503, description = "A store is unavailable", body = ErrorBody),
+        (status = 503, description = "A store is unavailable, or the replica has too many streams", body = ErrorBody),
     ),
 )]
 async fn all_rooms(
     State(app): State<AppState>,
     StreamClient { user: me, last_event_id }: StreamClient,
 ) -> Result<Response> {
+    app.budgets.changes.spend(me.id).await?;
     let _opening = app.openings.acquire().await;
     let subscription = app.subscribers.open(&me, Scope::AllRooms)?;
     let ended = subscription.ended();
     app.membership.ready().await?;
     let own = own_rooms(&app, &me).await?;
+    subscription.count_rooms(own.len())?;
     let epoch = app.epochs.of_stream(last_event_id.is_some()).await?;
     let last_event_id = last_event_id.as_deref();
     let reader = AllRoomsReader::start(&app.hub, &app.snapshots, subscription, &own, epoch, last_event_id).await?;

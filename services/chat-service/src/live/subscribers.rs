@@ -7,30 +7,29 @@ use std::time::Duration;
 
 use axum::response::sse::Event;
 use chrono::Utc;
-use common::error::{Error, Result};
+use common::error::Result;
 use common::id::{RoomId, UserId};
 use common::jwt::CLOCK_SKEW;
+use common::network::network_of;
 use engines::presence::Presence;
 use parking_lot::Mutex;
+use platform::context;
 use platform::task::every;
 use prometheus::IntGauge;
 use service::auth::{Auth, CurrentUser};
 use tokio_util::sync::CancellationToken;
 
 use super::mailbox::{Mailbox, MembershipChange, Scope};
+use super::stream_usage::{Holder, StreamLimits, StreamUsage, Usage};
 
 /// Interval at which sessions are checked. The contract allows 10 s from the end of a session to the end of its streams.
 const SESSION_INTERVAL: Duration = Duration::from_secs(5);
-
-/// A user who holds too many streams can open another one after this time, at the earliest.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A handle on the registry.
 #[derive(Clone)]
 pub struct Subscribers {
     registry: Arc<Mutex<Registry>>,
-    /// Limit on the streams of one user.
-    limit: u64,
+    limits: StreamLimits,
     gauge: IntGauge,
     shutdown: CancellationToken,
 }
@@ -43,6 +42,7 @@ struct Registry {
     by_user: HashMap<UserId, Vec<u64>>,
     /// The streams that receive the presence of a user, by that user.
     watchers: HashMap<UserId, Vec<u64>>,
+    usage: StreamUsage,
 }
 
 struct Stream {
@@ -50,6 +50,8 @@ struct Stream {
     session: Arc<str>,
     ended: CancellationToken,
     watched: Vec<UserId>,
+    holder: Holder,
+    used: Usage,
 }
 
 /// The registration of one stream, which ends when this value is dropped.
@@ -70,15 +72,16 @@ impl Deref for Subscription {
 }
 
 impl Subscribers {
-    /// `limit` bounds the streams of one user. `gauge` shows the number of all. `shutdown` ends all of them.
-    pub fn new(limit: u64, gauge: IntGauge, shutdown: CancellationToken) -> Self {
-        Self { registry: Arc::default(), limit, gauge, shutdown }
+    /// `gauge` shows the number of all streams. `shutdown` ends all of them.
+    pub fn new(limits: StreamLimits, gauge: IntGauge, shutdown: CancellationToken) -> Self {
+        Self { registry: Arc::default(), limits, gauge, shutdown }
     }
 
-    /// Registers a stream.
+    /// Registers a stream of one room, or of rooms that [`Subscription::count_rooms`] counts later.
     ///
     /// # Errors
-    /// Returns [`Error::TooMany`] if the user holds as many streams as the limit allows.
+    /// Returns [`Error::TooMany`] beyond the limit of the user or their network, and an unavailable error beyond that of the
+    /// replica.
     pub fn open(&self, user: &CurrentUser, scope: Scope) -> Result<Subscription> {
         let ended = CancellationToken::new();
         // A token is accepted for the skew after its end. A stream that is opened then has the rest of the skew only.
@@ -86,10 +89,10 @@ impl Subscribers {
         let left = end.saturating_sub(Utc::now().timestamp()).max(0).unsigned_abs();
         let expires = tokio::time::Instant::now() + Duration::from_secs(left);
         let mut registry = self.registry.lock();
-        if registry.by_user.get(&user.id).is_some_and(|streams| streams.len() as u64 >= self.limit) {
-            return Err(Error::TooMany { retry_after: RETRY_AFTER });
-        }
-        let mailbox = registry.insert(user.id, user.session.clone(), scope, ended.clone());
+        let holder = Holder { user: user.id, network: context::client_address().map(network_of) };
+        let used = Usage { streams: 1, rooms: u64::from(scope != Scope::AllRooms) };
+        registry.usage.add(holder, used, &self.limits)?;
+        let mailbox = registry.insert(holder, used, user.session.clone(), scope, ended.clone());
         self.gauge.inc();
         Ok(Subscription { subscribers: self.clone(), mailbox, ended, expires })
     }
@@ -126,8 +129,8 @@ impl Subscribers {
         }
     }
 
-    /// Ends the streams of ended sessions and renews the presence of their users, until the shutdown. A check takes one round
-    /// trip for all streams.
+    /// Ends the streams of ended sessions and renews the presence of their users, until the shutdown. A check takes two round trips
+    /// for a thousand streams.
     pub async fn watch_sessions(self, auth: Auth, presence: Presence) {
         let shutdown = self.shutdown.clone();
         let mut state = (self, auth, presence);
@@ -141,12 +144,16 @@ impl Subscribers {
         let open = self.registry.lock().sessions();
         let sessions: Vec<(&str, UserId)> = open.iter().map(|(user, session, _)| (&**session, *user)).collect();
         let revoked = auth.revocations().fetch(&sessions).await?;
+        let mut alive = Vec::with_capacity(open.len());
         for ((user, session, ended), revoked) in open.iter().zip(revoked) {
             if revoked {
                 ended.cancel();
             } else {
-                presence.touch(*user, session).await;
+                alive.push((*user, session.clone()));
             }
+        }
+        if let Err(e) = presence.touch_all(alive).await {
+            tracing::debug!(error = %e, "presence of streams is not written");
         }
         Ok(())
     }
@@ -161,21 +168,36 @@ fn push_to_all(mailboxes: Vec<Arc<Mailbox>>, event: impl FnOnce() -> Event) {
 }
 
 impl Registry {
-    fn insert(&mut self, user: UserId, session: Arc<str>, scope: Scope, ended: CancellationToken) -> Arc<Mailbox> {
+    fn insert(
+        &mut self,
+        holder: Holder,
+        used: Usage,
+        session: Arc<str>,
+        scope: Scope,
+        ended: CancellationToken,
+    ) -> Arc<Mailbox> {
         self.last_id += 1;
-        let mailbox = Arc::new(Mailbox::new(self.last_id, user, scope));
-        let stream = Stream { mailbox: mailbox.clone(), session, ended, watched: Vec::new() };
+        let mailbox = Arc::new(Mailbox::new(self.last_id, holder.user, scope));
+        let stream = Stream { mailbox: mailbox.clone(), session, ended, watched: Vec::new(), holder, used };
         self.streams.insert(self.last_id, stream);
-        self.by_user.entry(user).or_default().push(self.last_id);
+        self.by_user.entry(holder.user).or_default().push(self.last_id);
         mailbox
     }
 
     fn remove(&mut self, id: u64) {
         let Some(stream) = self.streams.remove(&id) else { return };
+        self.usage.remove(stream.holder, stream.used);
         remove_id(&mut self.by_user, stream.mailbox.user, id);
         for watched in stream.watched {
             remove_id(&mut self.watchers, watched, id);
         }
+    }
+
+    fn count_rooms(&mut self, id: u64, rooms: u64, limits: &StreamLimits) -> Result<()> {
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        self.usage.add(stream.holder, Usage { streams: 0, rooms }, limits)?;
+        stream.used.rooms += rooms;
+        Ok(())
     }
 
     fn watch(&mut self, id: u64, watched: UserId) {
@@ -223,6 +245,15 @@ fn remove_id(ids: &mut HashMap<UserId, Vec<u64>>, user: UserId, id: u64) {
 }
 
 impl Subscription {
+    /// Counts the rooms of an all-rooms stream. Those that the user joins later do not count.
+    ///
+    /// # Errors
+    /// As for [`Subscribers::open`].
+    pub fn count_rooms(&self, rooms: usize) -> Result<()> {
+        let Subscribers { registry, limits, .. } = &self.subscribers;
+        registry.lock().count_rooms(self.mailbox.id, rooms as u64, limits)
+    }
+
     /// From now on the stream receives the presence of these users.
     pub fn watch(&self, users: impl IntoIterator<Item = UserId>) {
         let mut registry = self.subscribers.registry.lock();
@@ -251,16 +282,22 @@ impl Drop for Subscription {
 
 #[cfg(test)]
 mod tests {
+    use common::error::Error;
+
     use super::*;
 
     const ANN: UserId = UserId(1);
     const BOB: UserId = UserId(2);
     const EVE: UserId = UserId(9);
 
-    const LIMIT: u64 = 3;
+    const LIMITS: StreamLimits = StreamLimits {
+        user: Usage { streams: 3, rooms: 10 },
+        network: None,
+        replica: Usage { streams: 100, rooms: 100 },
+    };
 
     fn subscribers() -> Subscribers {
-        Subscribers::new(LIMIT, IntGauge::new("streams", "Open streams").unwrap(), CancellationToken::new())
+        Subscribers::new(LIMITS, IntGauge::new("streams", "Open streams").unwrap(), CancellationToken::new())
     }
 
     fn user(id: UserId) -> CurrentUser {
@@ -296,18 +333,17 @@ mod tests {
     }
 
     #[test]
-    fn a_user_holds_a_limited_number_of_streams() {
+    fn a_stream_counts_until_it_is_dropped_with_its_rooms() {
         let subscribers = subscribers();
-        let open = |id| subscribers.open(&user(id), Scope::AllRooms);
-        let mut anns: Vec<_> = (0..LIMIT).map(|_| open(ANN).unwrap()).collect();
+        let open = || subscribers.open(&user(ANN), Scope::AllRooms);
+        let mut anns: Vec<_> = (0..LIMITS.user.streams).map(|_| open().unwrap()).collect();
+        assert!(matches!(open(), Err(Error::TooMany { .. })));
+        anns[0].count_rooms(10).unwrap();
+        assert!(matches!(anns[1].count_rooms(1), Err(Error::TooMany { .. })));
 
-        assert!(matches!(open(ANN), Err(Error::TooMany { .. })));
-        let bobs = open(BOB);
-        anns.pop();
-        let again = open(ANN);
+        anns.remove(0);
 
-        assert!(bobs.is_ok() && again.is_ok());
-        assert_eq!(subscribers.gauge.get(), 4);
+        open().unwrap().count_rooms(10).unwrap();
     }
 
     #[test]

@@ -192,3 +192,51 @@ async fn an_unreadable_id_means_resync() {
         }
     }
 }
+
+#[tokio::test]
+async fn streams_leave_connections_to_health_checks_and_networks_have_a_share() {
+    let app = TestApp::start_with(&[("HTTP_MAX_CONNECTIONS", "15".into()), ("STREAMS_PER_NETWORK", "0".into())]).await;
+    let (ann, bob, room) = app.direct_room().await;
+    let path = format!("/messages/stream/{room}");
+    let mut open = Vec::new();
+    for n in 0..12 {
+        let client = if n % 2 == 0 { &ann.client } else { &bob.client };
+        open.push(client.stream(&path, None).await);
+    }
+
+    let refused = ann.client.get(&path).await;
+    assert_eq!(refused.expect(503)["error"], "service_unavailable");
+    app.anonymous().get("/health").await.expect(200);
+    drop(open);
+    eventually("another stream opens", || async {
+        (ann.client.request(Method::GET, &path).send().await.unwrap().status() == 200).then_some(())
+    })
+    .await;
+
+    let shared = TestApp::start_with(&[("STREAMS_PER_NETWORK", "2".into())]).await;
+    let (ann, bob, room) = shared.direct_room().await;
+    let path = format!("/messages/stream/{room}");
+    let _open = (ann.client.stream(&path, None).await, bob.client.stream(&path, None).await);
+    let refused = bob.client.get("/messages/stream").await;
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(refused.expect(429)["error"], "rate_limit_exceeded");
+}
+
+#[tokio::test]
+async fn the_opening_of_streams_has_a_budget() {
+    let app = TestApp::start_with(&[("WRITE_LIMIT_CHANGES", "3".into())]).await;
+    let (_, bob, room) = app.direct_room().await;
+    let open = async |path: String| bob.client.request(Method::GET, &path).send().await.unwrap().status();
+
+    let mut statuses = Vec::new();
+    for n in 0..7 {
+        statuses
+            .push(open(if n % 2 == 0 { format!("/messages/stream/{room}") } else { "/messages/stream".into() }).await);
+    }
+
+    // The minute of the clock may have changed once.
+    assert!(
+        statuses[..3].iter().all(|status| *status == 200) && statuses.iter().any(|status| *status == 429),
+        "{statuses:?}"
+    );
+}

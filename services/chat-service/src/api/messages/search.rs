@@ -12,6 +12,7 @@ use serde::Serialize;
 use service::auth::CurrentUser;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::api::responses::BudgetUsedUp;
 use crate::state::AppState;
 use crate::wire::MessageBody;
 
@@ -57,6 +58,7 @@ pub struct FoundPage {
     security(("bearer" = [])),
     params(SearchQuery),
     responses(
+        BudgetUsedUp,
         (status = 200, description = "A page of results", body = FoundPage),
         (status = 403, description = "The caller is not a member of the room", body = ErrorBody),
         (status = 404, description = "The room does not exist", body = ErrorBody),
