@@ -229,6 +229,9 @@ const buttonActions = {
     ui.factorForm = id;
     drawAndFocus('.security input');
   },
+  refuseStrangers: async () => {
+    state.me = await call('PUT', '/profile/me', { refuse_stranger_groups: !state.me.refuse_stranger_groups });
+  },
   copy: async ({ id }) => {
     // Browsers have no clipboard for a page without TLS, and may refuse it. The text can be selected instead.
     await navigator.clipboard?.writeText(id).then(() => notify({ key: 'copied' }), () => {});

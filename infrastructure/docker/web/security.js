@@ -1,7 +1,8 @@
-// The view of the second factor: enabling it, its recovery codes, and disabling it.
+// The view of the security of the account: the second factor with its recovery codes, and groups of strangers.
 
 import { button, field, h } from './dom.js';
 import { t } from './i18n.js';
+import { state } from './store.js';
 
 /** The input of a code of the authenticator app, or of a recovery code, which has letters. */
 export const CODE = {
@@ -17,8 +18,24 @@ export function security(ui) {
     : !mfa.enabled ? enrollment(ui)
     : factorForm ? bothFactors(factorForm, ui)
     : enabled(mfa);
-  return h('section', { class: 'security', 'aria-labelledby': 'security-title' },
-    h('h2', { id: 'security-title' }, t('second_factor')), content);
+  return [
+    h('section', { class: 'security', 'aria-labelledby': 'security-title', 'data-key': 'factor' },
+      h('h2', { id: 'security-title' }, t('second_factor')), content),
+    groups(),
+  ];
+}
+
+/** The switch for groups of strangers. A user-service of the original has no such setting. */
+function groups() {
+  const { refuse_stranger_groups: refuses } = state.me;
+  if (refuses === undefined) return null;
+  const attributes = { role: 'switch', 'aria-checked': String(refuses), 'aria-describedby': 'groups-state' };
+  return h('section', { class: 'security', 'aria-labelledby': 'groups-title', 'data-key': 'groups' },
+    h('h2', { id: 'groups-title' }, t('groups')),
+    h('div', { class: 'group' },
+      h('p', { id: 'groups-state' }, t(refuses ? 'friends_add_me' : 'anyone_adds_me')),
+      h('div', { class: 'line' },
+        button(refuses ? 'primary' : 'quiet', 'refuseStrangers', null, t('friends_only'), null, attributes))));
 }
 
 const password = (attributes) => field('current_password',

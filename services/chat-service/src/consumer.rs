@@ -3,7 +3,7 @@
 use common::error::Result;
 use common::events::chat::{ChatRoomCreated, MemberAdded, MemberLeft};
 use common::events::friend::FriendRequestSent;
-use common::events::user::{UserOnlineStatusChanged, UserRegistered};
+use common::events::user::{UserOnlineStatusChanged, UserProfileUpdated, UserRegistered};
 use engines::kafka::received::Received;
 use engines::kafka::tail::Tail;
 use service::blocks::Blocks;
@@ -45,7 +45,14 @@ impl EventConsumer {
             return Ok(());
         }
         if event.is::<UserRegistered>() {
-            self.users.insert(profile_of(event.decode()?)).await;
+            // A repeat would replace a newer profile.
+            if recent.insert(event.event_id) {
+                self.users.insert(profile_of(event.decode()?)).await;
+            }
+        } else if event.is::<UserProfileUpdated>() {
+            // The event contains only a part of the profile, so the next look-up loads the whole profile.
+            let UserProfileUpdated { user_id, .. } = event.decode()?;
+            self.users.invalidate(user_id).await;
         } else if event.is::<UserOnlineStatusChanged>() {
             let change: UserOnlineStatusChanged = event.decode()?;
             if !recent.insert(event.event_id) {
@@ -77,5 +84,6 @@ fn profile_of(registered: UserRegistered) -> UserProfile {
         profile_image_url: None,
         is_online: false,
         last_seen_at: None,
+        refuse_stranger_groups: false,
     }
 }

@@ -17,6 +17,7 @@ mod config;
 mod consumer;
 mod domain;
 mod flights;
+mod friends;
 mod live;
 mod membership;
 mod metrics;
@@ -63,6 +64,7 @@ pub mod fuzzing {
 
 use crate::activity::RoomActivity;
 use crate::consumer::EventConsumer;
+use crate::friends::Friends;
 use crate::live::{Epochs, Hub, Subscribers};
 use crate::membership::Membership;
 use crate::metrics::Metrics;
@@ -178,6 +180,14 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     };
     let source = BlockSource::new(&config.friend_service_url, base.http_timeout, &auth)?;
     tokio::spawn(blocks.clone().load(source, tail.ready()));
+    tokio::spawn({
+        let (users, following) = (users.clone(), tail.ready());
+        async move {
+            following.await;
+            // Events of the time before are missed.
+            users.invalidate_all();
+        }
+    });
     shutdown.spawn({
         let (outbox, stopping) = (outbox.clone(), stopping.clone());
         async move { outbox.run(stopping).await }
@@ -203,6 +213,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         search: Search::new(messages.clone(), snapshots.clone(), budgets.changes.clone()),
         tickets: Tickets::new(redis, auth.clone()),
         openings: Semaphore::new(OPENINGS),
+        friends: Friends::new(&config.friend_service_url, base.http_timeout)?,
         keep_alive: config.keep_alive,
         message_limit: config.message_limit,
         audit: Audit::register(&platform.metrics, &AUDITED)?,

@@ -15,6 +15,7 @@ use service::clients::user::UserClient;
 use tokio::sync::Semaphore;
 
 use crate::domain::{Actor, MessageLimit, Room};
+use crate::friends::Friends;
 use crate::live::{Epochs, Hub, Subscribers};
 use crate::membership::Membership;
 use crate::metrics::Metrics;
@@ -35,6 +36,7 @@ pub struct Parts {
     pub auth: Auth,
     pub users: UserClient,
     pub blocks: Blocks,
+    pub friends: Friends,
     pub rooms: Rooms,
     pub settings: Settings,
     pub membership: Membership,

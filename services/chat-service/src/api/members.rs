@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum_extra::TypedHeader;
+use axum_extra::headers::Authorization;
+use axum_extra::headers::authorization::Bearer;
 use common::error::{ErrorBody, Result};
 use common::id::{RoomId, UserId};
 use common::input::{Input, Invalid};
@@ -18,7 +21,7 @@ use utoipa_axum::routes;
 
 use super::audit::Roster;
 use super::responses::{BudgetUsedUp, UnverifiedUsers};
-use super::rooms::{RoomBody, UserIds, described, existing_users};
+use super::rooms::{RoomBody, UserIds, allow_group, described, existing_users};
 use crate::blocks::allow_invitation;
 use crate::state::AppState;
 use crate::store::MembershipRecord;
@@ -48,7 +51,7 @@ impl Input for NewMembers {}
         (status = 200, description = "The group. Users who are members remain so", body = RoomBody),
         (
             status = 403,
-            description = "The caller is not the creator, or no longer a member. `BLOCKED`: one of the users has blocked the caller, or is blocked by them. `LEFT_GROUP`: one of the users left the group by themselves less than 30 days ago. `TOO_MANY_ROOMS`: one of the users is a member of too many rooms",
+            description = "The caller is not the creator, or no longer a member. `BLOCKED`: one of the users has blocked the caller, or is blocked by them. `FRIENDS_ONLY`: only friends can bring one of the users into a group. `LEFT_GROUP`: one of the users left the group by themselves less than 30 days ago. `TOO_MANY_ROOMS`: one of the users is a member of too many rooms",
             body = ErrorBody
         ),
         (status = 404, description = "The room or a user does not exist", body = ErrorBody),
@@ -60,12 +63,13 @@ impl Input for NewMembers {}
 async fn add(
     State(app): State<AppState>,
     me: CurrentUser,
+    TypedHeader(Authorization(token)): TypedHeader<Authorization<Bearer>>,
     Path(room): Path<RoomId>,
     Valid(NewMembers { user_ids }): Valid<NewMembers>,
 ) -> Result<Json<RoomBody>> {
     let added = async {
         app.budgets.rooms.spend(me.id).await?;
-        add_all(&app, &me, room, &user_ids.0).await
+        add_all(&app, &me, token.token(), room, &user_ids.0).await
     };
     let added = added.await;
     match &added {
@@ -83,11 +87,18 @@ async fn add(
 }
 
 /// Adds the users who are not members yet; none if there are none.
-async fn add_all(app: &AppState, me: &CurrentUser, room: RoomId, users: &[UserId]) -> Result<Option<MembershipRecord>> {
+async fn add_all(
+    app: &AppState,
+    me: &CurrentUser,
+    token: &str,
+    room: RoomId,
+    users: &[UserId],
+) -> Result<Option<MembershipRecord>> {
     let current = app.rooms.for_member_uncached(room, me.id).await?;
     let new = current.newcomers(me.id, users)?;
     let profiles = existing_users(app, &new).await?;
     allow_invitation(&app.blocks, me.id, &new)?;
+    allow_group(app, token, &profiles).await?;
     let names: HashMap<UserId, String> = profiles.iter().map(|(id, profile)| (*id, profile.username.clone())).collect();
     Ok(app.rooms.add(room, &app.actor(me).await, &new, &names).await?)
 }

@@ -37,5 +37,8 @@ pub struct InvalidInput(ErrorBody);
 pub struct BudgetUsedUp(ErrorBody);
 
 #[derive(IntoResponses)]
-#[response(status = 503, description = "user-service cannot verify that the users exist")]
+#[response(
+    status = 503,
+    description = "user-service cannot verify that the users exist, or friend-service that they are friends of the caller"
+)]
 pub struct UnverifiedUsers(ErrorBody);

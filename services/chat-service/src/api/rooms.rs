@@ -7,6 +7,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum_extra::TypedHeader;
+use axum_extra::headers::Authorization;
+use axum_extra::headers::authorization::Bearer;
 use chrono::{DateTime, Utc};
 use common::error::{Error, ErrorBody, Result};
 use common::id::{RoomId, UserId};
@@ -23,7 +26,9 @@ use utoipa_axum::routes;
 use super::audit::Roster;
 use super::responses::{BudgetUsedUp, InvalidInput, UnverifiedUsers};
 use crate::blocks::allow_invitation;
-use crate::domain::{DirectPair, MAX_MEMBERS, MessageType, Room, RoomKind, RoomSettings, group_name, others};
+use crate::domain::{
+    DirectPair, MAX_MEMBERS, MessageType, Room, RoomKind, RoomSettings, group_name, others, refuse_strangers,
+};
 use crate::state::AppState;
 use crate::store::{self, Head};
 
@@ -190,7 +195,7 @@ impl Input for NewRoom {}
     responses(
         (status = 201, description = "The new room", body = RoomBody),
         (status = 200, description = "The existing direct room of the two users", body = RoomBody),
-        (status = 403, description = "`BLOCKED`: one of the users has blocked the caller, or is blocked by them. `TOO_MANY_ROOMS`: one of them is a member of too many rooms", body = ErrorBody),
+        (status = 403, description = "`BLOCKED`: one of the users has blocked the caller, or is blocked by them. `FRIENDS_ONLY`: only friends can bring one of the users into a group. `TOO_MANY_ROOMS`: one of them is a member of too many rooms", body = ErrorBody),
         (status = 404, description = "The user does not exist", body = ErrorBody),
         (status = 422, description = "No other user, more than 500 members, or a name that changes the direction of the text", body = ErrorBody),
         BudgetUsedUp,
@@ -200,22 +205,30 @@ impl Input for NewRoom {}
 async fn open(
     State(app): State<AppState>,
     me: CurrentUser,
+    TypedHeader(Authorization(token)): TypedHeader<Authorization<Bearer>>,
     Valid(NewRoom { name, participant_ids }): Valid<NewRoom>,
 ) -> Result<(StatusCode, Json<RoomBody>)> {
     let (room, new) = match *others(me.id, &participant_ids.0)? {
         [other] => direct_room(&app, &me, other).await?,
-        ref others => (group(&app, &me, name, others).await?, true),
+        ref others => (group(&app, &me, token.token(), name, others).await?, true),
     };
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, described(&app, &me, room).await?))
 }
 
-async fn group(app: &AppState, me: &CurrentUser, name: Option<Text<0, 100>>, others: &[UserId]) -> Result<Room> {
+async fn group(
+    app: &AppState,
+    me: &CurrentUser,
+    token: &str,
+    name: Option<Text<0, 100>>,
+    others: &[UserId],
+) -> Result<Room> {
     let name = name.as_ref().map_or(Ok(None), |Text(name)| group_name(name))?;
     let opened = async {
         app.budgets.rooms.spend(me.id).await?;
-        existing_users(app, others).await?;
+        let users = existing_users(app, others).await?;
         allow_invitation(&app.blocks, me.id, others)?;
+        allow_group(app, token, &users).await?;
         Ok(app.rooms.create_group(me.id, name, others).await?)
     };
     let opened = opened.await;
@@ -240,6 +253,21 @@ pub async fn existing_users(app: &AppState, users: &[UserId]) -> Result<HashMap<
         return Err(no_such_user());
     }
     Ok(found)
+}
+
+/// Checks that the caller may bring users into a group. Asks friend-service only if one of them accepts groups of friends alone.
+///
+/// # Errors
+/// Refuses the whole list with `FRIENDS_ONLY` if one of these users is no friend of the caller, and with 503 if
+/// friend-service does not say so.
+pub async fn allow_group(app: &AppState, token: &str, users: &HashMap<UserId, Arc<UserProfile>>) -> Result<()> {
+    let mut reserved: Vec<UserId> =
+        users.values().filter(|user| user.refuse_stranger_groups).map(|user| user.id).collect();
+    if reserved.is_empty() {
+        return Ok(());
+    }
+    reserved.sort_unstable();
+    refuse_strangers(&reserved, &app.friends.among(&reserved, token).await?)
 }
 
 fn no_such_user() -> Error {

@@ -202,6 +202,18 @@ pub fn refuse_too_many_rooms(full: &[UserId], limit: u64) -> Result<()> {
     Err(Error::refused(StatusCode::FORBIDDEN, "TOO_MANY_ROOMS", message))
 }
 
+/// # Errors
+/// Refuses to bring users into a group whom only `friends` can bring into one, if they are not among these.
+pub fn refuse_strangers(reserved: &[UserId], friends: &HashSet<UserId>) -> Result<()> {
+    let refusing: Vec<&UserId> = reserved.iter().filter(|user| !friends.contains(user)).collect();
+    if refusing.is_empty() {
+        return Ok(());
+    }
+    let ids = refusing.iter().take(MAX_NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let message = format!("Only friends can bring these users into a group: {ids}");
+    Err(Error::refused(StatusCode::FORBIDDEN, "FRIENDS_ONLY", message))
+}
+
 fn distinct(users: &[UserId]) -> Vec<UserId> {
     let mut seen = HashSet::new();
     users.iter().copied().filter(|user| seen.insert(*user)).collect()
@@ -309,6 +321,13 @@ mod tests {
             assert_eq!(group_name(blank).unwrap(), None, "{blank:?}");
         }
         assert!(group_name("Team\u{202e}maeT").is_err());
+    }
+
+    #[test]
+    fn a_user_whom_only_friends_bring_into_groups_refuses_strangers() {
+        let friends = HashSet::from([BOB]);
+        assert!(refuse_strangers(&[], &HashSet::new()).is_ok() && refuse_strangers(&[BOB], &friends).is_ok());
+        assert!(refuse_strangers(&[BOB, EVE], &friends).unwrap_err().to_string().ends_with(": 3"));
     }
 
     #[test]

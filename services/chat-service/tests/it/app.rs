@@ -1,7 +1,7 @@
 //! The harness of the tests: a running chat-service with stores of its own, and its users.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use chat_service::{Config, SERVICE};
 use common::config::Env;
@@ -14,7 +14,7 @@ use redis::aio::MultiplexedConnection;
 use testkit::{Client, Server, Space};
 use uuid::Uuid;
 
-use crate::fakes::{friend_service, user_service};
+use crate::fakes::{Users, friend_service, user_service};
 use crate::person::Person;
 
 pub struct TestApp {
@@ -22,7 +22,7 @@ pub struct TestApp {
     pub space: Space,
     pub mysql_url: String,
     settings: Vec<(&'static str, String)>,
-    user_service_available: Arc<AtomicBool>,
+    users: Arc<Users>,
 }
 
 impl TestApp {
@@ -39,15 +39,15 @@ impl TestApp {
 
     /// Starts a service on stores that may already have data.
     pub async fn start_in(space: Space, mysql_url: String, more: &[(&'static str, String)]) -> Self {
-        let user_service_available = Arc::new(AtomicBool::new(true));
+        let users = Arc::<Users>::default();
         let mut settings = space.env(&mysql_url);
-        settings.push(("USER_SERVICE_URL", user_service(user_service_available.clone()).await));
+        settings.push(("USER_SERVICE_URL", user_service(users.clone()).await));
         settings.push(("FRIEND_SERVICE_URL", friend_service().await));
         settings.push(("SSE_KEEPALIVE_SECONDS", "1".to_owned()));
         settings.push(("HTTP_TIMEOUT", "1".to_owned()));
         settings.extend_from_slice(more);
         let server = start_replica(&space, &settings).await;
-        Self { server, space, mysql_url, settings, user_service_available }
+        Self { server, space, mysql_url, settings, users }
     }
 
     /// The environment of a replica.
@@ -62,7 +62,12 @@ impl TestApp {
 
     /// From now on user-service answers every request with 500.
     pub fn stop_user_service(&self) {
-        self.user_service_available.store(false, Ordering::Relaxed);
+        self.users.available.store(false, Ordering::Relaxed);
+    }
+
+    /// From now on only friends can bring this user into a group.
+    pub fn reserve(&self, id: i64) {
+        self.users.reserved.lock().unwrap().insert(id);
     }
 
     pub fn person(&self, id: i64) -> Person {

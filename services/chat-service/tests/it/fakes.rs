@@ -1,6 +1,6 @@
 //! The other services, as far as chat-service calls them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -9,11 +9,30 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// user-service knows the ids below this one.
 pub const UNKNOWN_USER: i64 = 1_000_000;
+
+/// friend-service does not answer with the friends of this user.
+pub const UNLISTED_USER: i64 = 30;
+
+/// The state of a user-service.
+pub struct Users {
+    /// Whether it answers; else the answer is 500.
+    pub available: AtomicBool,
+    /// The users whom only friends can bring into a group.
+    pub reserved: Mutex<HashSet<i64>>,
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self { available: AtomicBool::new(true), reserved: Mutex::default() }
+    }
+}
 
 /// Serves a router on a free port of loopback and returns its URL.
 pub async fn serve(router: Router) -> String {
@@ -23,29 +42,30 @@ pub async fn serve(router: Router) -> String {
     url
 }
 
-/// Starts a user-service that answers 500 while it is not available.
-pub async fn user_service(available: Arc<AtomicBool>) -> String {
+pub async fn user_service(users: Arc<Users>) -> String {
     let router = Router::new()
         .route("/api/users/{id}/exists", get(exists))
         .route("/api/users/batch", post(batch))
-        .with_state(available);
+        .with_state(users);
     serve(router).await
 }
 
-async fn exists(State(available): State<Arc<AtomicBool>>, Path(id): Path<i64>) -> Response {
-    if !available.load(Ordering::Relaxed) {
+async fn exists(State(users): State<Arc<Users>>, Path(id): Path<i64>) -> Response {
+    if !users.available.load(Ordering::Relaxed) {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     Json(json!({"user_id": id, "exists": id < UNKNOWN_USER})).into_response()
 }
 
-async fn batch(State(available): State<Arc<AtomicBool>>, Json(request): Json<Value>) -> Response {
-    if !available.load(Ordering::Relaxed) {
+async fn batch(State(users): State<Arc<Users>>, Json(request): Json<Value>) -> Response {
+    if !users.available.load(Ordering::Relaxed) {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
+    let reserved = users.reserved.lock().unwrap();
     let profile = |id: &Value| {
         json!({"id": id, "username": format!("person_{id}"), "display_name": null, "status_message": null,
-            "profile_image_url": null, "is_online": false, "last_seen_at": null})
+            "profile_image_url": null, "is_online": false, "last_seen_at": null,
+            "refuse_stranger_groups": id.as_i64().is_some_and(|id| reserved.contains(&id))})
     };
     let ids = request["user_ids"].as_array().cloned().unwrap_or_default();
     let known = ids.iter().filter(|id| id.as_i64().is_some_and(|id| id < UNKNOWN_USER));
@@ -62,7 +82,22 @@ pub async fn friend_service() -> String {
 
 /// Starts a friend-service with these blocks, one on a page.
 pub async fn friend_service_with(blocks: BlockList) -> String {
-    serve(Router::new().route("/api/friends/blocks", get(self::blocks)).with_state(blocks)).await
+    let router = Router::new().route("/api/friends/blocks", get(self::blocks)).route("/api/friends/list", get(friends));
+    serve(router.with_state(blocks)).await
+}
+
+/// The friends of user 1 are 20 and 21, on two pages. The other users have none.
+async fn friends(Query(query): Query<HashMap<String, i64>>, headers: HeaderMap) -> Response {
+    let claims = headers["authorization"].to_str().unwrap().split('.').nth(1).unwrap();
+    let claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+    let friend = |id: i64| json!([{"user_id": id, "email": ""}]);
+    let user: i64 = claims["sub"].as_str().unwrap().parse().unwrap();
+    match (user, query["cursor"]) {
+        (UNLISTED_USER, _) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        (1, 0) => ([("x-next-cursor", "7")], Json(friend(20))).into_response(),
+        (1, 7) => Json(friend(21)).into_response(),
+        _ => Json(json!([])).into_response(),
+    }
 }
 
 async fn blocks(

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use common::events::user::UserProfileUpdated;
+use common::id::UserId;
 use futures_util::future::join_all;
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
@@ -9,7 +11,7 @@ use sqlx::{Connection, MySqlConnection};
 use testkit::{Events, SLACK, eventually};
 
 use crate::app::TestApp;
-use crate::fakes::UNKNOWN_USER;
+use crate::fakes::{UNKNOWN_USER, UNLISTED_USER};
 use crate::person::{message_path, pluck};
 
 fn participants(room: &Value) -> Vec<Value> {
@@ -431,5 +433,58 @@ async fn the_list_names_the_members_of_each_group() {
     for room in &list {
         let n = groups.iter().position(|group| room["id"] == *group).unwrap() as i64;
         assert_eq!(participants(room), [1, 100 + n, 200 + n]);
+    }
+}
+
+#[tokio::test]
+async fn only_friends_bring_a_user_into_a_group_who_refuses_strangers() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person(1), app.person(2));
+    let of_bob = bob.group_with(&[3, 4]).await;
+    app.reserve(21);
+    let group = json!({"participant_ids": [3, 21]});
+
+    let refused = bob.client.post("/chat-rooms", group.clone()).await.expect(403);
+    assert_eq!(refused["error"], "FRIENDS_ONLY");
+    assert_eq!(refused["message"], "Only friends can bring these users into a group: 21");
+    assert_eq!(bob.adds(of_bob, &[5, 21]).await.expect(403)["error"], "FRIENDS_ONLY");
+    assert_eq!(bob.rooms().await.len(), 1);
+    assert_eq!(participants(&bob.client.get(&format!("/chat-rooms/{of_bob}")).await.expect(200)), [2, 3, 4]);
+    ann.client.post("/chat-rooms", group).await.expect(201);
+    bob.room_with(21).await;
+}
+
+#[tokio::test]
+async fn without_friend_service_only_groups_of_users_who_refuse_strangers_are_refused() {
+    let app = TestApp::start().await;
+    let unlisted = app.person(UNLISTED_USER);
+    app.reserve(21);
+
+    let answer = unlisted.client.post("/chat-rooms", json!({"participant_ids": [3, 21]})).await;
+    assert!(answer.header("retry-after").is_some());
+    answer.expect(503);
+    unlisted.group_with(&[2, 3]).await;
+}
+
+#[tokio::test]
+async fn a_change_of_a_profile_ends_the_cached_one_on_every_replica() {
+    let app = TestApp::start().await;
+    app.space.create_topics().await;
+    let replica = app.replica().await;
+    let clients = [app.person(2), app.person_at(&replica, 2)];
+    for bob in &clients {
+        bob.group_with(&[3, 21]).await;
+    }
+    app.reserve(21);
+    let changed = UserProfileUpdated { user_id: UserId(21), display_name: None, status_message: None };
+
+    for bob in clients {
+        eventually("the replica refuses", || async {
+            // A replica misses the events of the time before it follows the topic.
+            app.publish(&changed, 1).await;
+            let answer = bob.client.post("/chat-rooms", json!({"participant_ids": [3, 21]})).await;
+            (answer.status == 403).then_some(())
+        })
+        .await;
     }
 }

@@ -34,6 +34,8 @@ struct OwnProfile {
     /// The display name, or the username if there is none. Older clients read it.
     #[schema(example = "김민준")]
     nickname: String,
+    /// Only friends can bring the user into a group. Off by default.
+    refuse_stranger_groups: bool,
 }
 
 /// The changes of a profile. An absent field or null keeps the value; an empty text clears it.
@@ -49,6 +51,9 @@ struct ProfileChange {
     #[deserr(default)]
     #[schema(value_type = Option<String>, max_length = 500, example = "https://example.com/me.png")]
     profile_image_url: Option<Edit<ImageUrl>>,
+    /// Whether only friends can bring the user into a group. The user stays a member of existing groups.
+    #[deserr(default)]
+    refuse_stranger_groups: Option<bool>,
 }
 
 impl Input for ProfileChange {
@@ -91,8 +96,9 @@ async fn change(
     Valid(change): Valid<ProfileChange>,
 ) -> Result<Json<OwnProfile>> {
     app.budget.spend(me.id).await?;
-    let ProfileChange { display_name, status_message, profile_image_url } = change;
-    app.profiles.edit(me.id, ProfileEdit { display_name, status_message, profile_image_url }).await?;
+    let ProfileChange { display_name, status_message, profile_image_url, refuse_stranger_groups } = change;
+    let edit = ProfileEdit { display_name, status_message, profile_image_url, refuse_stranger_groups };
+    app.profiles.edit(me.id, edit).await?;
     profile_of(&app, &me).await
 }
 
@@ -118,5 +124,6 @@ async fn change_some(app: State<AppState>, me: CurrentUser, input: Valid<Profile
 async fn profile_of(app: &AppState, me: &CurrentUser) -> Result<Json<OwnProfile>> {
     let (view, email) = tokio::try_join!(app.profiles.one(me.id), app.emails.of(me.id))?;
     let nickname = view.profile.display_name.as_ref().unwrap_or(&view.profile.username).clone();
-    Ok(Json(OwnProfile { email: email.to_string(), nickname, profile: view.into() }))
+    let refuse_stranger_groups = view.profile.refuse_stranger_groups;
+    Ok(Json(OwnProfile { email: email.to_string(), nickname, refuse_stranger_groups, profile: view.into() }))
 }

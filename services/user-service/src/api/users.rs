@@ -47,6 +47,16 @@ pub struct UserProfile {
     last_seen_at: Option<DateTime<Utc>>,
 }
 
+/// A user as other users and services see them.
+#[derive(Serialize, ToSchema)]
+struct BatchProfile {
+    #[serde(flatten)]
+    profile: UserProfile,
+    /// Only friends can bring the user into a group. Absent in answers to users.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refuse_stranger_groups: Option<bool>,
+}
+
 #[derive(Deserr, IntoParams)]
 #[deserr(error = Invalid)]
 #[into_params(parameter_in = Query)]
@@ -138,7 +148,8 @@ async fn users(
     Query(query): Query<UserIds>,
 ) -> Result<Json<Vec<UserProfile>>> {
     let ids = parse_ids(&query.user_ids)?;
-    profiles(&app, Some(me.id), ids).await
+    let views = distinct(&app, ids).await?.into_iter();
+    Ok(Json(views.map(|view| UserProfile::as_seen_by(Some(me.id), view, &app.blocks)).collect()))
 }
 
 /// Get several users; for other services.
@@ -151,7 +162,7 @@ async fn users(
     security(("bearer" = [])),
     request_body = Batch,
     responses(
-        (status = 200, description = "The users in the order of the ids, without unknown ids", body = Vec<UserProfile>),
+        (status = 200, description = "The users in the order of the ids, without unknown ids", body = Vec<BatchProfile>),
         ServiceErrors,
     ),
 )]
@@ -159,8 +170,12 @@ async fn users_batch(
     State(app): State<AppState>,
     UserOrService(viewer): UserOrService,
     Valid(batch): Valid<Batch>,
-) -> Result<Json<Vec<UserProfile>>> {
-    profiles(&app, viewer, batch.user_ids.0).await
+) -> Result<Json<Vec<BatchProfile>>> {
+    let bodies = distinct(&app, batch.user_ids.0).await?.into_iter().map(|view| BatchProfile {
+        refuse_stranger_groups: viewer.is_none().then_some(view.profile.refuse_stranger_groups),
+        profile: UserProfile::as_seen_by(viewer, view, &app.blocks),
+    });
+    Ok(Json(bodies.collect()))
 }
 
 /// Report whether a user exists; for other services.
@@ -180,12 +195,11 @@ async fn user_exists(State(app): State<AppState>, _: UserOrService, Path(id): Pa
     Ok(Json(Existence { user_id: id, exists }))
 }
 
-/// The profiles as a user sees them, or, without a viewer, as they are.
-async fn profiles(app: &AppState, viewer: Option<UserId>, mut ids: Vec<UserId>) -> Result<Json<Vec<UserProfile>>> {
+/// The profiles of these users in their order, each once.
+async fn distinct(app: &AppState, mut ids: Vec<UserId>) -> Result<Vec<ProfileView>> {
     let mut seen = std::collections::HashSet::new();
     ids.retain(|id| seen.insert(*id));
-    let profiles = app.profiles.many(&ids).await?;
-    Ok(Json(profiles.into_iter().map(|view| UserProfile::as_seen_by(viewer, view, &app.blocks)).collect()))
+    Ok(app.profiles.many(&ids).await?)
 }
 
 /// Parses `1,2,3`.

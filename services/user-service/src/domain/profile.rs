@@ -38,6 +38,7 @@ pub struct ProfileEdit {
     pub display_name: Option<Edit<DisplayName>>,
     pub status_message: Option<Edit<StatusMessage>>,
     pub profile_image_url: Option<Edit<ImageUrl>>,
+    pub refuse_stranger_groups: Option<bool>,
 }
 
 impl Rule for DisplayName {

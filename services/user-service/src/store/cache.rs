@@ -21,7 +21,7 @@ use super::Profile;
 const TOMBSTONE_TTL: Duration = Duration::from_secs(5);
 
 /// Increases with every change of the cached JSON, so that replicas of two versions do not misread each other.
-const SCHEMA_VERSION: u8 = 2;
+const SCHEMA_VERSION: u8 = 3;
 
 /// The keys `cache:user:{id}`.
 #[derive(Clone)]

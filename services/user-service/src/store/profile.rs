@@ -18,6 +18,8 @@ pub struct Profile {
     pub profile_image_url: Option<String>,
     pub last_seen_at: Option<DateTime<Utc>>,
     pub is_active: bool,
+    /// Only friends can bring the user into a group.
+    pub refuse_stranger_groups: bool,
 }
 
 /// A profile, and whether its user is online.
@@ -38,6 +40,7 @@ impl Profile {
         set(&mut self.display_name, edit.display_name);
         set(&mut self.status_message, edit.status_message);
         set(&mut self.profile_image_url, edit.profile_image_url);
+        self.refuse_stranger_groups = edit.refuse_stranger_groups.unwrap_or(self.refuse_stranger_groups);
         self
     }
 

@@ -21,7 +21,8 @@ pub struct Profiles {
     cache: ProfileCache,
 }
 
-const SELECT: &str = "SELECT id, username, display_name, status_message, profile_image_url, last_seen_at, is_active
+const SELECT: &str = "SELECT id, username, display_name, status_message, profile_image_url, last_seen_at, is_active,
+                             refuse_stranger_groups
                       FROM users WHERE id IN ";
 
 impl Profiles {
@@ -90,19 +91,22 @@ impl Profiles {
         }
         self.outbox.append(&mut tx, &after.event()).await?;
         tx.commit().await?;
-        self.outbox.wake();
+        // Before the event, after which other services load the profile again.
         self.cache.invalidate(&[user]).await;
+        self.outbox.wake();
         Ok(())
     }
 }
 
 async fn update(tx: &mut MySqlConnection, profile: &Profile) -> Result<()> {
     sqlx::query(
-        "UPDATE users SET display_name = ?, status_message = ?, profile_image_url = ?, updated_at = ? WHERE id = ?",
+        "UPDATE users SET display_name = ?, status_message = ?, profile_image_url = ?, refuse_stranger_groups = ?,
+                updated_at = ? WHERE id = ?",
     )
     .bind(&profile.display_name)
     .bind(&profile.status_message)
     .bind(&profile.profile_image_url)
+    .bind(profile.refuse_stranger_groups)
     .bind(Utc::now())
     .bind(profile.id)
     .execute(tx)

@@ -23,6 +23,7 @@ async fn the_own_profile_contains_the_e_mail_address() {
       "last_seen_at": null,
       "nickname": "ann",
       "profile_image_url": null,
+      "refuse_stranger_groups": false,
       "status_message": null,
       "username": "ann"
     }
@@ -49,6 +50,7 @@ async fn an_absent_field_or_null_keeps_the_value_and_an_empty_text_clears_it() {
       "last_seen_at": null,
       "nickname": "앤",
       "profile_image_url": "https://a.example/b.png",
+      "refuse_stranger_groups": false,
       "status_message": "회의 중",
       "username": "ann"
     }
@@ -179,4 +181,31 @@ async fn the_own_profile_takes_no_query_while_it_is_cached() {
     // The background tasks select a few times a second.
     let after = selects(&client).await;
     assert!(before > 0.0 && after - before < 100.0, "{} for 200 requests", after - before);
+}
+
+#[tokio::test]
+async fn only_the_user_and_services_see_that_the_user_refuses_groups_of_strangers() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person("ann").await, app.person("bob").await);
+    let batch = json!({"user_ids": [ann.id]});
+    let service = app.server.client(&app.space.service_token("chat-service", "user-service"));
+    let seen =
+        async || service.post("/users/batch", batch.clone()).await.expect(200)[0]["refuse_stranger_groups"].clone();
+    let set =
+        async |change: Value| ann.client.put("/profile/me", change).await.expect(200)["refuse_stranger_groups"].clone();
+    assert_eq!(seen().await, false);
+
+    assert_eq!(set(json!({"refuse_stranger_groups": true})).await, true);
+
+    assert_eq!(set(json!({"display_name": "Ann", "refuse_stranger_groups": null})).await, true);
+    assert_eq!(seen().await, true);
+    for path in [format!("/users/{}", ann.id), format!("/users?user_ids={}", ann.id), "/users/search?query=ann".into()]
+    {
+        let answer = bob.client.get(&path).await;
+        assert!(answer.status == 200 && !answer.text.contains("refuse_stranger_groups"), "{path}");
+    }
+    assert_eq!(bob.client.post("/users/batch", batch.clone()).await.expect(200)[0].get("refuse_stranger_groups"), None);
+    assert_eq!(set(json!({"refuse_stranger_groups": false})).await, false);
+    assert_eq!(seen().await, false);
+    ann.client.put("/profile/me", json!({"refuse_stranger_groups": "yes"})).await.expect(422);
 }

@@ -5,6 +5,7 @@
 
 mod documents;
 mod second_factor;
+mod settings;
 mod window;
 
 use e2e::{PASSWORD, Person};

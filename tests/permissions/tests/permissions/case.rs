@@ -142,7 +142,16 @@ impl<'a> Case<'a> {
             let edit = Call { secret: status_of(&case.model.people[user]), ..case.call(Kind::EditProfile, user, 0) };
             case.send(&edit).await.answer().expect(200);
         }
+        case.refuse_strangers(PEOPLE - 1).await;
         case
+    }
+
+    /// Lets only friends bring a user into groups, and waits until chat-service knows.
+    async fn refuse_strangers(&mut self, user: User) {
+        let change = json!({"refuse_stranger_groups": true});
+        self.observer(Service::User, user).put("/profile/me", change).await.expect(200);
+        self.model.people[user].refuses_strangers = true;
+        self.witness.is_refused_by(user, self.client(Service::Chat)).await;
     }
 
     pub fn client(&self, service: Service) -> &Client {
@@ -385,7 +394,7 @@ async fn register(client: &Client, username: String) -> (Person, [u64; 3]) {
     let (email, password) = (format!("{email}@example.com"), format!("{password}!A1"));
     let account = json!({"email": email, "username": username, "password": password});
     let id = client.post("/auth/register", account).await.expect(201)["id"].as_i64().unwrap();
-    (Person { id, username, email, password, status, active: true }, secrets)
+    (Person { id, username, email, password, status, active: true, refuses_strangers: false }, secrets)
 }
 
 fn status_of(person: &Person) -> u64 {

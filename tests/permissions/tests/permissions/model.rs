@@ -29,6 +29,8 @@ pub struct Person {
     pub password: String,
     pub status: String,
     pub active: bool,
+    /// Only friends can bring the user into a group.
+    pub refuses_strangers: bool,
 }
 
 pub struct Session {
@@ -110,6 +112,12 @@ impl Model {
 
     pub fn relation(&self, a: User, b: User) -> Option<&Relation> {
         self.relations.iter().find(|relation| relation.state != State::Ended && relation.is_of(a, b))
+    }
+
+    /// Whether a user may bring another into a group, as far as the other has a say.
+    fn may_bring(&self, by: User, other: User) -> bool {
+        let is_friend = self.relation(by, other).is_some_and(|relation| relation.state == State::Accepted);
+        !self.is_blocked(by, other) && (is_friend || !self.people[other].refuses_strangers)
     }
 
     pub fn direct_room(&self, a: User, b: User) -> Option<usize> {
@@ -256,7 +264,8 @@ impl Model {
             (false, []) => 422,
             (false, [other]) if self.direct_room(call.by, *other).is_some() => 200,
             (true, _) => 404,
-            (false, others) if others.iter().any(|other| self.is_blocked(call.by, *other)) => 403,
+            (false, [other]) if self.is_blocked(call.by, *other) => 403,
+            (false, [_, _, ..]) if others.iter().any(|other| !self.may_bring(call.by, *other)) => 403,
             _ if call.kind == crate::act::Kind::FindRoom => 200,
             _ => 201,
         }
@@ -291,7 +300,7 @@ impl Model {
                 None => 404,
                 Some(_) if call.kind != AddMember && !is_member => 404,
                 Some(_) if is_member => 200,
-                Some(user) if self.is_blocked(call.by, user) || room.leavers.contains(&user) => 403,
+                Some(user) if !self.may_bring(call.by, user) || room.leavers.contains(&user) => 403,
                 Some(_) => 200,
             }
         })

@@ -4,11 +4,12 @@
 //! block of the witness follows every earlier block of the same smaller id.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use serde_json::json;
-use testkit::Client;
+use testkit::{Client, eventually};
 
 use crate::act::Service;
 use crate::case::settled;
@@ -37,6 +38,26 @@ impl Witness {
         let user = clients[Service::User as usize].with_token(&token);
         user.put("/profile/me", json!({"status_message": STATUS})).await.expect(200);
         Self { id: person.id, token, rooms, people, blocked: BTreeSet::new() }
+    }
+
+    /// Waits until the witness cannot bring a user into a group.
+    pub async fn is_refused_by(&self, user: User, chat: &Client) {
+        let chat = chat.with_token(&self.token);
+        let members = [self.people[user], self.people[(user + 1) % self.people.len()]];
+        eventually("chat-service knows that a user refuses strangers", || async {
+            let answer = chat.post("/chat-rooms", json!({"participant_ids": members})).await;
+            if answer.status == 403 {
+                return Some(());
+            }
+            let room = answer.expect(201)["id"].take();
+            for member in members {
+                chat.delete(&format!("/chat-rooms/{room}/members/{member}")).await.expect(200);
+            }
+            // Each group counts against the budget of the witness.
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            None
+        })
+        .await;
     }
 
     /// Blocks or unblocks a user, and waits until chat-service and, if `viewer` is their client, user-service know.

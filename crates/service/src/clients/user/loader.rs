@@ -59,6 +59,10 @@ impl LoadedProfiles {
         self.profiles.invalidate(&id).await;
     }
 
+    pub(super) fn clear(&self) {
+        self.profiles.invalidate_all();
+    }
+
     /// The cached profiles, and the ids of the other users, each once.
     pub(super) async fn split(&self, ids: &[UserId]) -> (HashMap<UserId, Arc<UserProfile>>, Vec<UserId>) {
         let mut cached = HashMap::with_capacity(ids.len());
@@ -141,6 +145,11 @@ impl ProfileLoader {
     /// Keeps a profile that is being loaded out of the cache, because it is stale. The next request loads it again.
     pub(super) fn disregard(&self, id: UserId) {
         self.batches.lock().by_user.remove(&id);
+    }
+
+    /// Keeps all profiles that are being loaded out of the cache.
+    pub(super) fn disregard_all(&self) {
+        self.batches.lock().by_user.clear();
     }
 
     fn add(self: &Arc<Self>, batches: &mut Batches, id: UserId) -> PendingBatch {

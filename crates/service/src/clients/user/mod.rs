@@ -157,6 +157,13 @@ impl UserClient {
         }
     }
 
+    /// Removes all profiles, because events about them may have been missed.
+    pub fn invalidate_all(&self) {
+        // In this order, as below.
+        self.loader.disregard_all();
+        self.loader.profiles.clear();
+    }
+
     /// Removes a profile that an event has made stale.
     pub async fn invalidate(&self, id: UserId) {
         // In this order, so that a profile that is being loaded does not enter the cache.

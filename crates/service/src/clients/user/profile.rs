@@ -31,6 +31,10 @@ pub struct UserProfile {
     /// The last sign of life.
     #[serde(default, deserialize_with = "time::deserialize_optional")]
     pub last_seen_at: Option<DateTime<Utc>>,
+    /// Only friends can bring the user into a group. Only services see it, and the original has no such setting.
+    #[serde(default, skip_serializing)]
+    #[schema(ignore)]
+    pub refuse_stranger_groups: bool,
 }
 
 #[cfg(test)]

@@ -56,9 +56,8 @@ impl Replicas {
         let space = Space::new();
         space.create_topics().await;
         let mysql_url = space.schema("chat").await;
-        let available = Arc::new(AtomicBool::new(true));
         let settings =
-            [("USER_SERVICE_URL", user_service(available).await), ("FRIEND_SERVICE_URL", friend_service().await)];
+            [("USER_SERVICE_URL", user_service(Arc::default()).await), ("FRIEND_SERVICE_URL", friend_service().await)];
         let running = join_all((0..REPLICAS).map(|_| Process::start(&space, &mysql_url, &settings).ready())).await;
         let ports = running.iter().map(|replica| replica.port).collect();
         let world = Arc::new(World { space, ports, sent: AtomicUsize::new(0), written: AtomicBool::new(false) });
