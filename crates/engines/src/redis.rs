@@ -1,5 +1,7 @@
 //! Redis: the connection, the prefix of keys, and subscriptions.
 
+pub mod channel;
+
 use std::time::{Duration, Instant};
 
 use common::config::{self, ConfigError};

@@ -43,7 +43,7 @@ use engines::kafka::producer::Producer;
 use engines::kafka::tail::Tail;
 use engines::outbox::Outbox;
 use engines::presence::Presence;
-use engines::redis::Redis;
+use engines::redis::{Redis, channel};
 use engines::{mongo, mysql};
 use platform::telemetry::{self, Audit};
 use platform::{Platform, Service};
@@ -155,7 +155,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         changes: budgets.per_minute("changes", config.write_limits.changes),
         rooms: budgets.per_minute("rooms", config.write_limits.rooms),
     };
-    let typing = Typing::new(redis.clone(), hub.clone(), budgets.changes.clone());
+    let (notifications, received_notifications) = channel::open(&redis, typing::CHANNEL);
+    let typing = Typing::new(notifications, hub.clone(), budgets.changes.clone());
     let blocks = Blocks::register(&platform.metrics)?;
     metrics::register_gauges(&platform.metrics, &writer, &hub)?;
 
@@ -206,7 +207,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         shutdown.spawn(Retention::new(&mongo, backfill.clone(), period).run(stopping.clone()));
     }
     shutdown.spawn(settings.clone().receive(stopping.clone()));
-    shutdown.spawn(typing.clone().receive(stopping));
+    shutdown.spawn(typing.clone().receive(received_notifications, stopping));
 
     let state = AppState::new(Parts {
         receipts: Receipts::start(markers.clone(), hub.clone(), read_relay, shutdown),
