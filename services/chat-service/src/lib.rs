@@ -146,7 +146,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let (activity, write_activity) = RoomActivity::new(rooms.clone());
     let queries = platform.metrics.queries("mongodb");
     let writer = Writer::start(&writer_mongo, log_relay.clone(), hub.clone(), activity, queries, shutdown);
-    let settings = Settings::new(MemberSettings::new(pool.clone()), redis.clone(), subscribers.clone());
+    let (setting_changes, received_settings) = channel::open(&redis, settings::CHANNEL);
+    let settings = Settings::new(MemberSettings::new(pool.clone()), setting_changes, subscribers.clone());
     let membership =
         Membership::new(MembershipLog::new(pool), rooms.clone(), markers.clone(), subscribers.clone(), writer.clone());
     let budgets = WriteBudgets::register(redis.clone(), SERVICE.name, &platform.metrics)?;
@@ -206,7 +207,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     if let Some(period) = config.retention {
         shutdown.spawn(Retention::new(&mongo, backfill.clone(), period).run(stopping.clone()));
     }
-    shutdown.spawn(settings.clone().receive(stopping.clone()));
+    shutdown.spawn(settings.clone().receive(received_settings, stopping.clone()));
     shutdown.spawn(typing.clone().receive(received_notifications, stopping));
 
     let state = AppState::new(Parts {

@@ -111,14 +111,25 @@ impl Subscribers {
     /// Sends an event to the all-rooms streams of a user.
     pub fn send(&self, user: UserId, event: impl FnOnce() -> Event) {
         let mailboxes = self.registry.lock().of_user(user);
-        push_to_all(mailboxes, event);
+        push_to_all(mailboxes, None, event);
+    }
+
+    /// Sends an event of a room to the all-rooms streams of a user. They drop it if the user is no longer a member.
+    pub fn send_in(&self, room: RoomId, user: UserId, event: impl FnOnce() -> Event) {
+        let mailboxes = self.registry.lock().of_user(user);
+        push_to_all(mailboxes, Some(room), event);
+    }
+
+    /// Whether a user has a stream at this replica.
+    pub fn has(&self, user: UserId) -> bool {
+        self.registry.lock().by_user.contains_key(&user)
     }
 
     /// Sends an event to the all-rooms streams of users who share a direct room with `user` and may see the event.
     pub fn send_to_watchers(&self, user: UserId, may_see: impl Fn(UserId) -> bool, event: impl FnOnce() -> Event) {
         let mut mailboxes = self.registry.lock().watchers_of(user);
         mailboxes.retain(|mailbox| may_see(mailbox.user));
-        push_to_all(mailboxes, event);
+        push_to_all(mailboxes, None, event);
     }
 
     /// From now on the all-rooms streams of `user` receive the presence of `watched`.
@@ -159,11 +170,11 @@ impl Subscribers {
     }
 }
 
-fn push_to_all(mailboxes: Vec<Arc<Mailbox>>, event: impl FnOnce() -> Event) {
+fn push_to_all(mailboxes: Vec<Arc<Mailbox>>, room: Option<RoomId>, event: impl FnOnce() -> Event) {
     let mut receivers = mailboxes.into_iter().filter(|mailbox| mailbox.scope == Scope::AllRooms).peekable();
     if receivers.peek().is_some() {
         let event = event();
-        receivers.for_each(|mailbox| mailbox.push(None, event.clone()));
+        receivers.for_each(|mailbox| mailbox.push(room, event.clone()));
     }
 }
 

@@ -1,6 +1,10 @@
 //! Pins and mutes of rooms.
 
+use std::time::Duration;
+
+use redis::AsyncCommands;
 use serde_json::{Value, json};
+use sqlx::{Connection, MySqlConnection};
 use testkit::Client;
 
 use crate::app::TestApp;
@@ -104,4 +108,55 @@ async fn a_member_who_left_and_came_back_has_no_settings() {
     ann.adds(group, &[2]).await.expect(200);
 
     assert_eq!(settings(&bob.client, group).await, (json!(false), json!(false)));
+}
+
+#[tokio::test]
+async fn a_late_announcement_of_an_earlier_change_shows_the_current_settings() {
+    let app = TestApp::start().await;
+    let (ann, _, room) = app.direct_room().await;
+    let mut stream = ann.client.stream("/messages/stream", None).await;
+    assert_eq!(stream.next().await.name, "connected");
+    ann.client.put(&format!("/chat-rooms/{room}/mute"), json!({})).await.expect(200);
+
+    // The announcement of a device that turned the mute off before.
+    let late = json!({"user": ann.id, "room": room, "settings": {"pinned": false, "muted": false}}).to_string();
+    let mut redis = app.redis().await;
+    let announce = async || redis.clone().publish(app.redis_key("chat:settings"), &late).await.unwrap();
+    let mut events = Vec::new();
+    repeat_until(&mut stream, announce, |event| {
+        events.push(event.data["muted"].clone());
+        events.len() > 2
+    })
+    .await;
+
+    assert_eq!(events, [true, true, true]);
+    let _: () = redis.publish(app.redis_key("chat:settings"), "{}").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pin_that_races_with_a_leave_leaves_no_row() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person(1), app.person(2));
+    let group = ann.group_with(&[2, 3]).await;
+    let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+
+    // The leave has deleted the member and the settings, and not yet committed.
+    let mut leave = mysql.begin().await.unwrap();
+    for delete in [
+        "DELETE FROM room_members WHERE user_id = 2 AND chat_room_id = ?",
+        "DELETE FROM chat_room_settings WHERE user_id = 2 AND room_id = ?",
+    ] {
+        sqlx::query(delete).bind(group).execute(&mut *leave).await.unwrap();
+    }
+    let path = format!("/chat-rooms/{group}/pin");
+    let pin = bob.client.put(&path, json!({}));
+    let end = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        leave.commit().await.unwrap();
+    };
+    let (pinned, ()) = tokio::join!(pin, end);
+
+    pinned.expect(403);
+    let rows = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM chat_room_settings WHERE room_id = ?");
+    assert_eq!(rows.bind(group).fetch_one(&mut mysql).await.unwrap(), 0);
 }
