@@ -129,7 +129,7 @@ async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<P
     params(("participant_id" = UserId, Path, description = "The other user")),
     responses(
         (status = 200, description = "The direct room of the two users", body = RoomBody),
-        (status = 403, description = "`BLOCKED`: the room does not exist, and one of the two has blocked the other. `TOO_MANY_ROOMS`: likewise, and one of them is a member of too many rooms", body = ErrorBody),
+        (status = 403, description = "`BLOCKED`: the room does not exist, and one of the two has blocked the other. `TOO_MANY_ROOMS`: likewise, and the caller has created too many rooms", body = ErrorBody),
         (status = 404, description = "The user does not exist", body = ErrorBody),
         (status = 422, description = "`CANNOT_CHAT_SELF`, or an invalid id", body = ErrorBody),
         BudgetUsedUp,
@@ -195,7 +195,7 @@ impl Input for NewRoom {}
     responses(
         (status = 201, description = "The new room", body = RoomBody),
         (status = 200, description = "The existing direct room of the two users", body = RoomBody),
-        (status = 403, description = "`BLOCKED`: one of the users has blocked the caller, or is blocked by them. `FRIENDS_ONLY`: only friends can bring one of the users into a group. `TOO_MANY_ROOMS`: one of them is a member of too many rooms", body = ErrorBody),
+        (status = 403, description = "`BLOCKED`: one of the users has blocked the caller, or is blocked by them. `FRIENDS_ONLY`: only friends can bring one of the users into a group. `TOO_MANY_ROOMS`: the caller has created too many rooms, or one of the others is a member of too many", body = ErrorBody),
         (status = 404, description = "The user does not exist", body = ErrorBody),
         (status = 422, description = "No other user, more than 500 members, or a name that changes the direction of the text", body = ErrorBody),
         BudgetUsedUp,

@@ -192,13 +192,13 @@ pub fn refuse_leavers(leavers: &[UserId], days: u64) -> Result<()> {
 }
 
 /// # Errors
-/// Refuses to bring users into a room who would have more than `limit` rooms.
+/// Refuses a room for users who have `limit` rooms already.
 pub fn refuse_too_many_rooms(full: &[UserId], limit: u64) -> Result<()> {
     if full.is_empty() {
         return Ok(());
     }
     let ids = full.iter().take(MAX_NAMED).map(UserId::to_string).collect::<Vec<_>>().join(", ");
-    let message = format!("A user can be a member of at most {limit} rooms: {ids}");
+    let message = format!("A user can have at most {limit} rooms: {ids}");
     Err(Error::refused(StatusCode::FORBIDDEN, "TOO_MANY_ROOMS", message))
 }
 

@@ -197,14 +197,15 @@ impl Rooms {
 
     async fn insert_direct(&self, pair: DirectPair, creator: UserId) -> Result<Room> {
         let mut tx = mysql::begin(&self.pool).await?;
-        let id = sqlx::query("INSERT INTO chat_rooms (user_1_id, user_2_id) VALUES (?, ?)")
+        let id = sqlx::query("INSERT INTO chat_rooms (user_1_id, user_2_id, creator_id) VALUES (?, ?, ?)")
             .bind(pair.low)
             .bind(pair.high)
+            .bind(creator)
             .execute(&mut *tx)
             .await
             .on_duplicate("chat_rooms_pair", taken)?
             .last_insert_id() as i64;
-        self.limit.check(&mut tx, &[creator]).await?;
+        self.limit.check_creator(&mut tx, creator).await?;
         let room = self.append_created(&mut tx, RoomId(id), true, creator, vec![pair.low, pair.high]).await?;
         tx.commit().await?;
         Ok(room)
@@ -221,7 +222,8 @@ impl Rooms {
             .last_insert_id() as i64;
         let members: Vec<UserId> = std::iter::once(creator).chain(others.iter().copied()).collect();
         insert_members(&mut tx, RoomId(id), &members, None).await?;
-        self.limit.check(&mut tx, &members).await?;
+        self.limit.check_creator(&mut tx, creator).await?;
+        self.limit.check_brought(&mut tx, others).await?;
         let room = self.append_created(&mut tx, RoomId(id), false, creator, members).await?;
         tx.commit().await?;
         self.outbox.wake();
@@ -276,7 +278,7 @@ impl Rooms {
         let record = NewRecord::roster_changed(room, by, change, version, content);
         let record = membership_log::append(&mut tx, record).await?;
         insert_members(&mut tx, room, &new, Some(record.id)).await?;
-        self.limit.check(&mut tx, &new).await?;
+        self.limit.check_brought(&mut tx, &new).await?;
         tx.commit().await?;
         self.outbox.wake();
         Ok(Some(record))

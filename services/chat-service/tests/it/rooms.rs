@@ -179,3 +179,24 @@ async fn a_user_is_a_member_of_a_bounded_number_of_rooms() {
     // Other users cannot keep a user from direct rooms by filling the user's list.
     app.person(7).room_with(1).await;
 }
+
+#[tokio::test]
+async fn groups_of_others_keep_nobody_from_own_rooms() {
+    let app = TestApp::start_with(&[("ROOMS_PER_USER", "2".into())]).await;
+    let ann = app.person(1);
+    for stranger in [4, 5] {
+        app.person(stranger).group_with(&[1, 9]).await;
+    }
+    let further = json!({"participant_ids": [1, 8]});
+    assert_eq!(app.person(6).client.post("/chat-rooms", further).await.expect(403)["error"], "TOO_MANY_ROOMS");
+    app.person(7).room_with(1).await;
+
+    let group = ann.group_with(&[2, 3]).await;
+    ann.room_with(2).await;
+
+    ann.client.get("/chat-rooms/check/3").await.expect(403);
+    ann.client.post("/chat-rooms", json!({"participant_ids": [2, 3]})).await.expect(403);
+    // A group that the user has left does not count.
+    ann.removes(group, 1).await.expect(200);
+    ann.room_with(3).await;
+}
