@@ -8,11 +8,13 @@
 //! A failed batch is retried; only the requests not yet stored are written again. Ids are assigned when a request enters the
 //! queue, so the [`Reconciler`] finds the requests that are stored after a try with an unknown outcome. A batch that the server
 //! refuses, or that conflicts repeatedly, is halved until the request that causes it stands alone. A request that the server
-//! refuses alone is answered; one that conflicts alone is retried apart, and the queue goes on.
+//! refuses alone is answered. One that conflicts alone is retried apart by a task of its room, and the queue goes on; later requests
+//! of the room wait for that task, so that the requests of a room are written in the order of the queue.
 //!
 //! The writer is one task that owns its state; it needs no lock. Requests and answers travel through channels. A request is
 //! answered after the commit, and after the hub has the entry.
 
+mod apart;
 mod reconciler;
 mod repeats;
 mod request;
@@ -22,13 +24,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::error::{Error, Result};
-use common::id::UserId;
+use common::id::{RoomId, UserId};
 use engines::mongo::{self, describe};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use mongodb::Database;
 use mongodb::error::{TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use platform::shutdown::Shutdown;
 use platform::telemetry::{Queries, Trace, trace};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
@@ -40,6 +44,7 @@ use crate::live::Hub;
 use crate::outbox::Relay;
 use crate::store::OutboxEntry;
 
+use apart::Apart;
 use reconciler::Reconciler;
 use repeats::Repeats;
 use request::WriteRequest;
@@ -60,9 +65,6 @@ const RETRY_MILLIS: std::ops::Range<u64> = 2..12;
 
 /// A batch that conflicts with other writers is halved after this many tries. A conflict between two replicas rarely needs more.
 const TRIES_TOGETHER: u32 = 3;
-
-/// Limit on the requests that are retried apart from the queue. Beyond it, such a request is answered 503.
-const MAX_APART: usize = 64;
 
 /// Additional pause while the server is unavailable.
 const UNAVAILABLE_PAUSE: Duration = Duration::from_millis(200);
@@ -85,7 +87,7 @@ impl Writer {
     ) -> Self {
         let (queue, requests) = mpsc::channel(QUEUE);
         let (transactions, reconciler) = (Transactions::new(mongo), Reconciler::new(mongo));
-        let apart = Arc::new(Semaphore::new(MAX_APART));
+        let apart = Apart::default();
         let task = Arc::new(Task { transactions, reconciler, relay, hub, queries, activity, apart });
         shutdown.spawn(task.run(requests, shutdown.stopping_token()));
         Self { queue }
@@ -133,8 +135,16 @@ struct Task {
     hub: Hub,
     queries: Queries,
     activity: RoomActivity,
-    /// A permit for each request that is retried apart.
-    apart: Arc<Semaphore>,
+    apart: Apart,
+}
+
+/// Where a batch comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    /// Its requests are of many rooms. One that conflicts must not delay the others.
+    Queue,
+    /// Its requests are of one room, and conflict together.
+    Apart,
 }
 
 /// A part of a batch, and the number of its failed tries.
@@ -152,12 +162,13 @@ impl Task {
                 taken = requests.recv_many(&mut batch, MAX_BATCH) => if taken == 0 { return },
                 () = stopping.cancelled() => return,
             }
-            self.write(std::mem::take(&mut batch)).await;
+            let batch = self.apart.divert(std::mem::take(&mut batch));
+            self.write(batch, Lane::Queue).await;
         }
     }
 
-    /// Writes a batch in as many tries and parts as it takes, and answers all its requests but those that are retried apart.
-    async fn write(self: &Arc<Self>, batch: Vec<WriteRequest>) {
+    /// Writes a batch in as many tries and parts as it takes, and answers all its requests but those that are left apart.
+    async fn write(self: &Arc<Self>, batch: Vec<WriteRequest>, lane: Lane) {
         let (requests, mut repeats) = Repeats::split_off(batch);
         // The first part comes last, so that requests of a room stay in order.
         let mut parts = vec![Part { requests, failures: 0 }];
@@ -167,9 +178,11 @@ impl Task {
             }
             let (mut left, error) = self.try_once(requests, &mut repeats).await;
             let failures = if error.is_some() { failures + 1 } else { 0 };
-            let halve = error.is_some_and(|e| is_refused(&e) || failures >= TRIES_TOGETHER && !is_unreachable(&e));
+            let is_conflict =
+                |e: &mongodb::error::Error| lane == Lane::Queue && failures >= TRIES_TOGETHER && !is_unreachable(e);
+            let halve = error.is_some_and(|e| is_refused(&e) || is_conflict(&e));
             match left.len() {
-                1 if halve => self.write_apart(left, &mut repeats),
+                1 if halve => self.leave_apart(left, &mut parts, &mut repeats),
                 2.. if halve => {
                     let second = left.split_off(left.len() / 2);
                     parts.extend([second, left].map(|requests| Part { requests, failures: 0 }));
@@ -179,21 +192,30 @@ impl Task {
         }
     }
 
-    /// Retries a request until its deadline, while the queue goes on.
-    fn write_apart(self: &Arc<Self>, mut request: Vec<WriteRequest>, repeats: &mut Repeats) {
-        let Ok(permit) = self.apart.clone().try_acquire_owned() else {
-            for request in request {
-                request.respond(Err(Error::unavailable("mongodb", "too many requests conflict with other writers")));
-            }
-            return;
-        };
-        let (task, mut repeats) = (self.clone(), repeats.of(&request));
-        tokio::spawn(async move {
-            let _permit = permit;
-            while !request.is_empty() {
-                request = task.try_once(request, &mut repeats).await.0;
-            }
+    /// Leaves a request that conflicts alone, and the later ones of its room, to a task of the room.
+    fn leave_apart(self: &Arc<Self>, alone: Vec<WriteRequest>, parts: &mut [Part], repeats: &mut Repeats) {
+        if self.apart.is_full() {
+            return alone.into_iter().for_each(apart::refuse);
+        }
+        let Some(room) = alone.first().map(WriteRequest::room) else { return };
+        let of_room = move |request: &mut WriteRequest| request.room() == room;
+        let later = parts.iter_mut().rev().flat_map(|part| part.requests.extract_if(.., of_room).collect::<Vec<_>>());
+        let waiting = alone.into_iter().chain(later).flat_map(|request| {
+            let repeated = repeats.of(&request);
+            std::iter::once(request).chain(repeated)
         });
+        self.apart.begin(room, waiting.collect());
+        tokio::spawn(self.clone().write_apart(room));
+    }
+
+    /// Writes the requests of a room until none waits. Boxed, because [`write`](Self::write) starts it.
+    fn write_apart(self: Arc<Self>, room: RoomId) -> BoxFuture<'static, ()> {
+        async move {
+            while let Some(batch) = self.apart.next(room, MAX_BATCH) {
+                self.write(batch, Lane::Apart).await;
+            }
+        }
+        .boxed()
     }
 
     /// Tries to write requests once. Returns those that are not answered, and the error of the try, after a pause.

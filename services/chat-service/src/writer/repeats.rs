@@ -32,13 +32,13 @@ impl Repeats {
         (first, repeats)
     }
 
-    /// Takes the repeats of these requests.
-    pub fn of(&mut self, requests: &[WriteRequest]) -> Self {
-        let keys = requests.iter().filter_map(|request| match &request.command {
+    /// Takes the repeats of a request.
+    pub fn of(&mut self, request: &WriteRequest) -> Vec<WriteRequest> {
+        let key = match &request.command {
             Command::Send(message) => send_key(message),
             Command::Change { .. } => None,
-        });
-        Self(keys.filter_map(|key| self.0.remove_entry(&key)).collect())
+        };
+        key.and_then(|key| self.0.remove(&key)).unwrap_or_default()
     }
 
     /// Answers the repeats of a message that is stored.

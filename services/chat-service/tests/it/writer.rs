@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use mongodb::bson::doc;
+use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use testkit::{Client, FaultyLink, SLACK};
 
@@ -149,4 +149,31 @@ fn mongodb_address() -> SocketAddr {
     let url = std::env::var("MONGO_URL").expect("MONGO_URL is not set: run the tests with `cargo stack test`");
     let address = url.trim_start_matches("mongodb://").split(['/', '?']).next().unwrap_or_default();
     address.rsplit('@').next().unwrap_or_default().parse().expect("MONGO_URL names one host and port")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_requests_of_a_room_stay_in_order_while_they_conflict_with_another_writer() {
+    const SENDS: u32 = 12;
+    const PAUSE: Duration = Duration::from_millis(60);
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    ann.sends(room, "first").await;
+    let heads = mongo_database(&app.space).await.collection::<Document>("room_heads");
+    let mut other_writer = heads.client().start_session().await.unwrap();
+    other_writer.start_transaction().await.unwrap();
+    let held = heads.update_one(doc! {"_id": room}, doc! {"$set": {"held": true}}).session(&mut other_writer).await;
+    assert_eq!(held.unwrap().matched_count, 1);
+
+    let sent = join_all((0..SENDS).map(async |n| {
+        tokio::time::sleep(PAUSE * n).await;
+        ann.sends(room, &n.to_string()).await["seq"].as_u64().unwrap()
+    }));
+    let release = async {
+        tokio::time::sleep(PAUSE * (SENDS + 5)).await;
+        other_writer.abort_transaction().await.unwrap();
+    };
+    let (positions, ()) = tokio::join!(sent, release);
+
+    assert_eq!(positions, (2..2 + u64::from(SENDS)).collect::<Vec<_>>());
+    assert_eq!(bob.sends(room, "after").await["seq"], 2 + SENDS);
 }
