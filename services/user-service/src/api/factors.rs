@@ -45,22 +45,28 @@ pub(super) fn wrong_password() -> Error {
     Error::business("Current password is incorrect")
 }
 
-/// Uses up a code of the caller's second factor, if there is one.
+/// The code that the caller's second factor requires; none without a second factor. It is not compared yet.
 ///
 /// # Errors
-/// Returns a 403 error without a code, a 400 error for a wrong one, and a 429 error after too many attempts.
-pub(super) async fn require_second_factor(
+/// Returns a 403 error if a required code is missing.
+pub(super) async fn required_code(
     app: &AppState,
     me: &CurrentUser,
-    client: &ClientInfo,
     code: Option<&GivenCode>,
-) -> Result<()> {
+) -> Result<Option<EnteredCode>> {
     if !app.second_factors.is_enabled(me.id).await? {
-        return Ok(());
+        return Ok(None);
     }
     let missing = || Error::refused(StatusCode::FORBIDDEN, "MFA_REQUIRED", "A code of the second factor is required");
-    let code = EnteredCode::read(&code.ok_or_else(missing)?.0);
-    with_code(app.second_factors.verify(me.id, &code, client)).await
+    Ok(Some(EnteredCode::read(&code.ok_or_else(missing)?.0)))
+}
+
+/// Uses up a required code. A code is accepted only once, so every check that can refuse the request comes before.
+///
+/// # Errors
+/// Returns a 400 error for a wrong code, and a 429 error after too many attempts.
+pub(super) async fn use_code(app: &AppState, me: &CurrentUser, client: &ClientInfo, code: &EnteredCode) -> Result<()> {
+    with_code(app.second_factors.verify(me.id, code, client)).await
 }
 
 /// Awaits the use of a code.

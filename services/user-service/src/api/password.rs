@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::factors::{
-    GivenCode, GivenPassword, PASSWORD_ATTEMPTS, require_password, require_second_factor, wrong_password,
+    GivenCode, GivenPassword, PASSWORD_ATTEMPTS, require_password, required_code, use_code, wrong_password,
 };
 use super::new_password;
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited, WrongFactor};
@@ -84,13 +84,13 @@ async fn replace_password(
     let mut proven = false;
     for _ in 0..PASSWORD_ATTEMPTS {
         let account = require_password(app, me, &change.current_password).await?;
-        if !proven {
-            // A code is accepted only once.
-            require_second_factor(app, me, client, change.code.as_ref()).await?;
-            proven = true;
-        }
+        let code = required_code(app, me, change.code.as_ref()).await?;
         let (username, email) = (&account.username, &account.email);
         let hash = new_password::hash(app, &change.new_password, "new_password", username, email).await?;
+        if let Some(code) = code.filter(|_| !proven) {
+            use_code(app, me, client, &code).await?;
+            proven = true;
+        }
         let changed = app.sessions.change_password(me, &account.password_hash, &hash, client).await?;
         if let Some(ended) = changed {
             app.publish_revocations(&ended).await;

@@ -17,7 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::caller::ExistingUser;
-use super::factors::{GivenCode, GivenPassword, require_password, require_second_factor};
+use super::factors::{GivenCode, GivenPassword, require_password, required_code, use_code};
 use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited, WrongFactor};
 use crate::state::AppState;
 use crate::store::{self, ClientInfo};
@@ -125,6 +125,9 @@ async fn end_session(
 
 async fn end(app: &AppState, me: &CurrentUser, client: &ClientInfo, sid: &str, proof: Proof) -> Result<()> {
     if sid != &*me.session {
+        if !app.sessions.of(me.id).await?.iter().any(|session| session.sid == sid) {
+            return Err(not_found());
+        }
         require_proof(app, me, client, proof).await?;
     }
     let found = app.sessions.revoke(me.id, sid).await?;
@@ -139,7 +142,10 @@ async fn require_proof(app: &AppState, me: &CurrentUser, client: &ClientInfo, pr
         return recent.then_some(()).ok_or_else(missing);
     };
     require_password(app, me, &password).await?;
-    require_second_factor(app, me, client, proof.code.as_ref()).await
+    match required_code(app, me, proof.code.as_ref()).await? {
+        Some(code) => use_code(app, me, client, &code).await,
+        None => Ok(()),
+    }
 }
 
 fn not_found() -> Error {

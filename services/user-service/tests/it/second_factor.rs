@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Client, redis_link};
 use totp_rs::{Builder, Secret};
+use uuid::Uuid;
 
 use crate::app::{PASSWORD, Person, TestApp};
 
@@ -254,4 +255,36 @@ async fn a_new_password_needs_the_second_factor_too() {
     desk.client.get("/profile/me").await.expect(200);
     change(Some(&codes[0])).await.expect(200);
     desk.client.get("/profile/me").await.expect(401);
+}
+
+#[tokio::test]
+async fn a_refused_new_password_uses_no_code_up() {
+    let app = TestApp::start().await;
+    let ann = app.person("ann").await;
+    let (_, codes) = enable(&ann).await;
+    let strict = app.replica_with(&[("PASSWORD_MIN_GUESSES", "100000")]).await;
+    let client = strict.client(ann.client.token());
+    let change = async |new: &str, code: Option<&str>| {
+        let change = json!({"current_password": PASSWORD, "new_password": new, "code": code});
+        client.put("/auth/password", change).await
+    };
+
+    change("Passw0rd1!", Some(&codes[0])).await.expect(422);
+    assert_eq!(change("Passw0rd1!", None).await.expect(403)["error"], "MFA_REQUIRED");
+
+    assert_eq!(client.get("/auth/mfa").await.expect(200)["recovery_codes_left"], codes.len());
+    change("tulips-by-the-dozen-7!", Some(&codes[0])).await.expect(200);
+}
+
+#[tokio::test]
+async fn the_end_of_an_unknown_session_uses_no_code_up() {
+    let app = TestApp::start().await;
+    let ann = app.person("ann").await;
+    let (_, codes) = enable(&ann).await;
+    let path = format!("/auth/sessions/{}", Uuid::new_v4());
+
+    let proof = json!({"current_password": PASSWORD, "code": codes[0]});
+    ann.client.send(ann.client.request(Method::DELETE, &path).json(&proof)).await.expect(404);
+
+    assert_eq!(ann.client.get("/auth/mfa").await.expect(200)["recovery_codes_left"], codes.len());
 }
