@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::net::{AddrParseError, IpAddr};
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,11 +151,31 @@ impl Network {
     }
 }
 
+/// The reason why a text is no [`Network`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NetworkError {
+    /// The text is neither an address nor a network. Names of hosts are not resolved.
+    #[error("it is neither an address such as 10.0.0.7 nor a network such as 10.0.0.0/8")]
+    Malformed,
+    /// The prefix is longer than the address.
+    #[error("its prefix is longer than its address: at most /32 for IPv4 and /128 for IPv6")]
+    LongPrefix,
+    /// The network contains every address, so it distinguishes nobody.
+    #[error("it contains every address; name the addresses that are meant")]
+    Everything,
+}
+
 impl FromStr for Network {
-    type Err = AddrParseError;
+    type Err = NetworkError;
 
     fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map(Self)
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+        let address: IpAddr = address.parse().map_err(|_| NetworkError::Malformed)?;
+        let Some(prefix) = prefix else { return Ok(Self(address.into())) };
+        match prefix.parse().map_err(|_| NetworkError::Malformed)? {
+            0 => Err(NetworkError::Everything),
+            bits => IpNet::new(address, bits).map(Self).map_err(|_| NetworkError::LongPrefix),
+        }
     }
 }
 
@@ -185,8 +205,21 @@ mod tests {
         assert!(contains("127.0.0.1", "127.0.0.1") && !contains("127.0.0.1", "127.0.0.2"));
         assert!(contains("::1, 172.16.0.0/12", "172.31.255.1") && !contains("172.16.0.0/12", "172.32.0.1"));
         assert!(!contains("", "127.0.0.1"));
-        let problem = env("PROXIES", "10.0.0.0/33").list::<Network>("PROXIES", "").unwrap_err().to_string();
-        assert!(problem.starts_with("PROXIES: \"10.0.0.0/33\""));
+    }
+
+    #[test]
+    fn a_text_that_is_no_network_is_refused_with_the_reason() {
+        let problem = |value| env("PROXIES", value).list::<Network>("PROXIES", "").unwrap_err().to_string();
+        for (value, reason) in [
+            ("10.0.0.0/40", NetworkError::LongPrefix),
+            ("::1/129", NetworkError::LongPrefix),
+            ("kong", NetworkError::Malformed),
+            ("10.0.0.0/255.0.0.0", NetworkError::Malformed),
+            ("0.0.0.0/0", NetworkError::Everything),
+            ("::/0", NetworkError::Everything),
+        ] {
+            assert_eq!(problem(value), format!("PROXIES: {value:?} is not valid: {reason}"));
+        }
     }
 
     #[test]

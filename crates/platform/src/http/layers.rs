@@ -37,6 +37,9 @@ const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 /// Limits the warning about hidden clients to one of a process.
 static HIDDEN_CLIENT: Once = Once::new();
 
+/// Limits the warning about an ignored proxy to one of a process.
+static IGNORED_PROXY: Once = Once::new();
+
 /// Completes a request, even if its client disconnects meanwhile.
 pub(super) async fn complete(request: Request, next: Next) -> Response {
     run_detached(next.run(request)).await
@@ -73,6 +76,14 @@ pub(super) async fn observe(State(platform): State<Platform>, mut request: Reque
         HIDDEN_CLIENT.call_once(|| {
             tracing::warn!(
                 "the address of a client is that of a trusted proxy: a load balancer hides clients, who share their limits"
+            );
+        });
+    }
+    if connection.is_ignored {
+        IGNORED_PROXY.call_once(|| {
+            tracing::warn!(
+                "X-Forwarded-For is ignored, because its sender is not in TRUSTED_PROXIES: if it is the gateway, all \
+                 users share the limits of one address"
             );
         });
     }
@@ -184,6 +195,8 @@ struct Connection {
     client: Option<IpAddr>,
     /// Whether a proxy reports another proxy as the client: a load balancer before them translates the addresses of clients.
     is_hidden: bool,
+    /// Whether the peer reports hops and is no trusted proxy: a client, or a gateway that the operator did not name.
+    is_ignored: bool,
     /// Whether a trusted proxy reports HTTPS. The services themselves speak HTTP only.
     https: bool,
 }
@@ -197,14 +210,20 @@ impl Connection {
         let lines: Vec<&str> = lines.map(|line| line.to_str().unwrap_or_default()).collect();
         let client = peer.map(|peer| nearest_untrusted(peer, &lines.join(","), trusted));
         let is_hidden = is_hidden(client, &lines, trusted);
+        let is_ignored = is_ignored(peer, &lines, trusted);
         let https = request.headers().get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
-        Self { client, is_hidden, https: https && peer.is_some_and(|peer| trusted(&peer)) }
+        Self { client, is_hidden, is_ignored, https: https && peer.is_some_and(|peer| trusted(&peer)) }
     }
 }
 
 /// Whether the client is a trusted proxy although a proxy reports hops. Services and probes call without the header.
 fn is_hidden(client: Option<IpAddr>, forwarded: &[&str], trusted: impl Fn(&IpAddr) -> bool) -> bool {
     !forwarded.is_empty() && client.is_some_and(|client| trusted(&client))
+}
+
+/// Whether hops are ignored, because the peer that reports them is no trusted proxy.
+fn is_ignored(peer: Option<IpAddr>, forwarded: &[&str], trusted: impl Fn(&IpAddr) -> bool) -> bool {
+    !forwarded.is_empty() && peer.is_some_and(|peer| !trusted(&peer))
 }
 
 /// Follows the hops of `X-Forwarded-For` from the peer towards the client while they are trusted proxies. A hop that is
@@ -294,6 +313,14 @@ mod tests {
         assert!(hidden("10.0.0.9") && hidden("10.0.0.9, 10.0.0.2") && hidden("203.0.113.9, unknown, 10.0.0.2"));
         assert!(!hidden("203.0.113.9") && !hidden("10.7.7.7, 203.0.113.9, 10.0.0.2"));
         assert!(!is_hidden("10.0.0.1".parse().ok(), &[], trusted), "a call of another service");
+    }
+
+    #[test]
+    fn the_hops_of_a_peer_that_is_no_trusted_proxy_are_ignored() {
+        let trusted = |ip: &IpAddr| ip.to_string().starts_with("10.");
+        let ignored = |peer: &str, forwarded: &[&str]| is_ignored(peer.parse().ok(), forwarded, trusted);
+        assert!(ignored("172.18.0.5", &["203.0.113.9"]));
+        assert!(!ignored("10.0.0.1", &["203.0.113.9"]) && !ignored("172.18.0.5", &[]));
     }
 
     fn normalized(uri: &str) -> String {
