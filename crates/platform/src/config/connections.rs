@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use axum::http::uri::Authority;
 use common::config::{ConfigError, Env, error};
 use common::events::topics::TopicNames;
 use secrecy::SecretString;
@@ -46,32 +47,52 @@ impl KafkaConfig {
     }
 }
 
+/// Passwords of stores that public files contain. They are accepted with `DEBUG` only.
+pub const DEVELOPMENT_PASSWORDS: [&str; 4] = ["chatpassword", "rootpassword", "adminpassword", "placeholder"];
+
 /// Browsers send credentials only to origins that are named, so `*` cannot work.
 pub(super) fn cors_origins(env: &Env) -> Result<Vec<HeaderValue>, ConfigError> {
-    let origins: Vec<HeaderValue> = env.list("CORS_ORIGINS", "http://localhost:3000")?;
-    if origins.iter().any(|origin| origin == "*") {
-        return Err(error("CORS_ORIGINS", "cannot be *, because requests carry credentials; name the origins"));
-    }
-    Ok(origins)
+    const NAME: &str = "CORS_ORIGINS";
+    let origins: Vec<String> = env.list(NAME, "http://localhost:3000")?;
+    let read = |origin: &String| match origin.parse() {
+        _ if origin == "*" => Err(error(NAME, "cannot be *, because requests carry credentials; name the origins")),
+        Ok(header) if is_origin(origin) => Ok(header),
+        _ => Err(error(NAME, format!("{origin:?} is not scheme://host or scheme://host:port in lower case"))),
+    };
+    origins.iter().map(read).collect()
+}
+
+/// Whether a text is an origin as browsers send it. They compare the whole text, so a path or a slash at the end would
+/// match no page.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let Ok(authority) = rest.parse::<Authority>() else { return false };
+    let has_user = rest.contains('@');
+    let has_valid_port = rest == authority.host() || authority.port_u16().is_some();
+    !scheme.is_empty() && !authority.host().is_empty() && !has_user && has_valid_port && text == text.to_lowercase()
 }
 
 pub(super) fn mysql_url(env: &Env) -> Result<SecretString, ConfigError> {
-    let url = match env.get("MYSQL_URL") {
-        Some(url) => url.to_owned(),
-        None => format!(
-            "mysql://{}:{}@{}:{}/{}",
-            env.text("MYSQL_USER", "root"),
-            env.text("MYSQL_PASSWORD", ""),
-            env.required("MYSQL_HOST").map_err(|_| error("MYSQL_URL", "is required and not set, nor is MYSQL_HOST"))?,
-            env.parse("MYSQL_PORT", 3306_u16)?,
-            env.text("MYSQL_DATABASE", "bigtech_chat"),
-        ),
+    let (name, url) = match env.get("MYSQL_URL") {
+        Some(url) => ("MYSQL_URL", url.to_owned()),
+        None => {
+            let host = env.required("MYSQL_HOST");
+            let url = format!(
+                "mysql://{}:{}@{}:{}/{}",
+                env.text("MYSQL_USER", "root"),
+                env.text("MYSQL_PASSWORD", ""),
+                host.map_err(|_| error("MYSQL_URL", "is required and not set, nor is MYSQL_HOST"))?,
+                env.parse("MYSQL_PORT", 3306_u16)?,
+                env.text("MYSQL_DATABASE", "bigtech_chat"),
+            );
+            ("MYSQL_PASSWORD", url)
+        }
     };
     let url = url.replacen("mysql+aiomysql://", "mysql://", 1);
     if !url.starts_with("mysql://") {
         return Err(error("MYSQL_URL", "does not begin with mysql:// or mysql+aiomysql://"));
     }
-    Ok(url.into())
+    with_own_password(env, name, url)
 }
 
 pub(super) fn redis_url(env: &Env) -> Result<SecretString, ConfigError> {
@@ -82,6 +103,17 @@ pub(super) fn redis_url(env: &Env) -> Result<SecretString, ConfigError> {
     if !url.starts_with("redis://") {
         return Err(error("REDIS_URL", "does not begin with redis://"));
     }
+    with_own_password(env, "REDIS_URL", url)
+}
+
+/// The URL of a store, unless its password is a public one.
+fn with_own_password(env: &Env, name: &str, url: String) -> Result<SecretString, ConfigError> {
+    // A host has no `@`, but a password that is not escaped may.
+    let login = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'));
+    let password = login.and_then(|(login, _)| login.split_once(':')).map(|(_, password)| password);
+    if !env.flag("DEBUG", false)? && password.is_some_and(|password| DEVELOPMENT_PASSWORDS.contains(&password)) {
+        return Err(error(name, "has a well-known development password; set a password of your own, or DEBUG=true"));
+    }
     Ok(url.into())
 }
 
@@ -89,10 +121,11 @@ pub(super) fn redis_url(env: &Env) -> Result<SecretString, ConfigError> {
 /// MongoDB.
 ///
 /// # Errors
-/// Returns an error if the URL is missing or of another database.
+/// Returns an error if the URL is missing or of another database, or has a public password without `DEBUG`.
 pub fn mongo(env: &Env) -> Result<(SecretString, String), ConfigError> {
-    let url = match env.get("MONGO_URL").or_else(|| env.get("MONGODB_URL")) {
-        Some(url) => url.to_owned(),
+    let whole = ["MONGO_URL", "MONGODB_URL"].into_iter().find_map(|name| Some((name, env.get(name)?.to_owned())));
+    let (name, url) = match whole {
+        Some(whole) => whole,
         None => {
             let host = env.required("MONGODB_HOST");
             let host = host.map_err(|_| error("MONGO_URL", "is required and not set, nor is MONGODB_HOST"))?;
@@ -100,13 +133,13 @@ pub fn mongo(env: &Env) -> Result<(SecretString, String), ConfigError> {
                 (Some(user), Some(password)) => format!("{user}:{password}@"),
                 _ => String::new(),
             };
-            format!("mongodb://{login}{host}:{}/", env.parse("MONGODB_PORT", 27017_u16)?)
+            ("MONGODB_PASSWORD", format!("mongodb://{login}{host}:{}/", env.parse("MONGODB_PORT", 27017_u16)?))
         }
     };
     if !url.starts_with("mongodb://") && !url.starts_with("mongodb+srv://") {
         return Err(error("MONGO_URL", "does not begin with mongodb:// or mongodb+srv://"));
     }
-    Ok((url.into(), env.text("MONGODB_DB_NAME", "bigtech_chat")))
+    Ok((with_own_password(env, name, url)?, env.text("MONGODB_DB_NAME", "bigtech_chat")))
 }
 
 /// The base URL of another service, without a trailing slash.

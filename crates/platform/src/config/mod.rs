@@ -12,7 +12,7 @@ use common::config::{ConfigError, Env, Network};
 use common::jwt::{Algorithm, PublicKeys};
 use secrecy::{ExposeSecret, SecretString};
 
-pub use connections::{ConnectionLimits, KafkaConfig, mongo, service_url};
+pub use connections::{ConnectionLimits, DEVELOPMENT_PASSWORDS, KafkaConfig, mongo, service_url};
 pub use log::LogConfig;
 pub use tokens::{DEVELOPMENT_SECRETS, algorithm, cipher_key};
 

@@ -33,6 +33,32 @@ fn development_secrets_are_accepted_with_debug_only() {
 }
 
 #[test]
+fn development_passwords_of_stores_are_accepted_with_debug_only() {
+    for password in DEVELOPMENT_PASSWORDS {
+        let mysql = format!("mysql://a:{password}@b:3306/c");
+        let redis = format!("redis://:{password}@b:6379/0");
+        let stores = [("MYSQL_URL", mysql.as_str()), ("MYSQL_PASSWORD", password), ("REDIS_URL", &redis)];
+        for (name, value) in stores {
+            let refused = "has a well-known development password; set a password of your own, or DEBUG=true";
+            assert_eq!(problem(&[(name, value)]), format!("{name}: {refused}"));
+            assert!(read(&[(name, value), ("DEBUG", "true")]).is_ok());
+        }
+        for (name, value) in [
+            ("MONGO_URL", format!("mongodb://a:{password}@b,c/?d=e")),
+            ("MONGODB_URL", format!("mongodb+srv://a:{password}@b")),
+        ] {
+            let refused = mongo(&Env::of([(name, value)])).unwrap_err();
+            assert!(refused.variable == name && refused.problem.starts_with("has a well-known"));
+        }
+        let parts = [("MONGODB_HOST", "b"), ("MONGODB_USER", "a"), ("MONGODB_PASSWORD", password)];
+        let refused = mongo(&Env::of(parts.map(|(name, value)| (name, value.to_owned())))).unwrap_err();
+        assert_eq!(refused.variable, "MONGODB_PASSWORD");
+    }
+    let own = [("MYSQL_URL", "mysql://chatpassword:my-chatpassword@b/c"), ("REDIS_URL", "redis://b/0")];
+    assert!(read(&own).is_ok());
+}
+
+#[test]
 fn the_secret_of_access_tokens_is_needed_only_where_its_tokens_are_accepted() {
     let secret = |pairs: &[_]| read(pairs).unwrap().secret_key.map(|secret| secret.expose_secret().to_owned());
     assert_eq!(secret(&[]).as_deref(), Some(SECRET));
@@ -72,6 +98,15 @@ fn the_key_of_services_is_long_and_a_key_of_its_own() {
 fn origins_are_named() {
     assert!(problem(&[("CORS_ORIGINS", "*")]).starts_with("CORS_ORIGINS: cannot be *"));
     assert!(problem(&[("CORS_ORIGINS", r#"["https://chat.example.com", "*"]"#)]).starts_with("CORS_ORIGINS: cannot"));
+    let wrong = ["https://a.example/", "https://a.example/chat", "a.example", "https://", "https://A.example", "null"];
+    let wrong =
+        wrong.into_iter().chain(["https://a:b", "https://a:99999", "https://a:", "https://u@a:1", "https://a?b"]);
+    for origin in wrong {
+        let refused = format!("CORS_ORIGINS: {origin:?} is not scheme://host or scheme://host:port in lower case");
+        assert_eq!(problem(&[("CORS_ORIGINS", &format!("https://b.example,{origin}"))]), refused);
+    }
+    let right = "http://localhost:5173,https://chat.example.com,http://[::1]:3000,capacitor://localhost";
+    assert_eq!(read(&[("CORS_ORIGINS", right)]).unwrap().cors_origins.len(), 4);
 }
 
 #[test]
@@ -79,8 +114,8 @@ fn urls_of_the_original_and_composed_urls_are_accepted() {
     let url = |pairs: &[_]| read(pairs).unwrap().mysql_url.expose_secret().to_owned();
     assert_eq!(url(&[("MYSQL_URL", "mysql+aiomysql://u:p@h:3306/d")]), "mysql://u:p@h:3306/d");
     assert_eq!(
-        url(&[("MYSQL_USER", "chatuser"), ("MYSQL_PASSWORD", "chatpassword")]),
-        "mysql://chatuser:chatpassword@db:3306/bigtech_chat"
+        url(&[("MYSQL_USER", "chatuser"), ("MYSQL_PASSWORD", "a-password")]),
+        "mysql://chatuser:a-password@db:3306/bigtech_chat"
     );
 }
 

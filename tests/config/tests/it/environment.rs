@@ -1,6 +1,6 @@
 //! Environment variables: every set one is read, every read one is documented, and the values are valid.
 
-use platform::config::KafkaConfig;
+use platform::config::{DEVELOPMENT_PASSWORDS, KafkaConfig};
 use secrecy::ExposeSecret;
 use std::collections::BTreeSet;
 
@@ -12,6 +12,9 @@ const LIBRARY_VARIABLES: [&str; 1] = ["NO_COLOR"];
 
 /// The variable that only the command `topics` reads.
 const TOPICS_VARIABLE: &str = "KAFKA_REPLICATION";
+
+/// The passwords of stores in the manifests.
+const PASSWORDS: [&str; 2] = ["MYSQL_PASSWORD", "MONGODB_PASSWORD"];
 
 const COMPOSE_FILES: [&str; 2] = ["docker-compose.msa.yml", "docker-compose.test.yml"];
 
@@ -29,6 +32,9 @@ fn deployed(program: &Program) -> Vec<(&'static str, Variables)> {
 fn with_real_secrets(mut variables: Variables) -> Variables {
     for name in ["SECRET_KEY", "SERVICE_SECRET_KEY", "MFA_SECRET_KEY"] {
         variables.insert(name.into(), format!("a real secret of 32 bytes for {name}"));
+    }
+    for name in PASSWORDS {
+        variables.entry(name.into()).and_modify(|password| *password = "a-real-password".into());
     }
     variables
 }
@@ -61,8 +67,8 @@ fn the_variables_of_the_compose_files_are_valid_without_warnings() {
 #[test]
 fn the_variables_of_the_manifests_are_valid_with_real_secrets() {
     for program in Program::ALL {
-        let variables = in_kubernetes(&program);
-        let base = program.configure(&with_real_secrets(variables.clone())).unwrap();
+        let variables = with_real_secrets(in_kubernetes(&program));
+        let base = program.configure(&variables).unwrap();
         assert!(!base.debug && base.warnings().is_empty());
         let [user, password] = ["MYSQL_USER", "MYSQL_PASSWORD"].map(|name| &variables[name]);
         assert_eq!(base.mysql_url.expose_secret(), format!("mysql://{user}:{password}@mysql:3306/{user}"));
@@ -84,7 +90,25 @@ fn the_placeholders_of_the_manifests_are_refused() {
             partly.insert("MFA_SECRET_KEY".into(), key.clone());
             assert_eq!(program.configure(&partly).unwrap_err().variable, "MFA_SECRET_KEY");
         }
+        for name in PASSWORDS.into_iter().filter(|name| variables.contains_key(*name)) {
+            let mut partly = with_real_secrets(variables.clone());
+            partly.insert(name.into(), variables[name].clone());
+            assert_eq!(program.configure(&partly).unwrap_err().variable, name);
+        }
     }
+}
+
+#[test]
+fn the_passwords_of_stores_in_deployment_files_are_those_that_production_refuses() {
+    let kubernetes = Kubernetes::read();
+    let secrets = kubernetes.get("Secret", "bigtech-chat-secrets")["stringData"].as_mapping().unwrap();
+    let secrets =
+        secrets.iter().map(|(name, value)| (name.as_str().unwrap().to_owned(), value.as_str().unwrap().to_owned()));
+    let composed = COMPOSE_FILES.map(Compose::read);
+    let composed = composed.iter().flat_map(|file| ["mysql", "mongodb"].map(|store| file.environment(store)));
+    let passwords = composed.flatten().chain(secrets).filter(|(name, _)| name.ends_with("_PASSWORD"));
+    let found: BTreeSet<_> = passwords.map(|(_, password)| password).collect();
+    assert_eq!(found, DEVELOPMENT_PASSWORDS.map(str::to_owned).into());
 }
 
 #[test]
