@@ -15,6 +15,8 @@ const DAY_SECONDS: u64 = 24 * 3600;
 const PRIVATE_KEY: &str = "JWT_PRIVATE_KEY";
 const PRIVATE_KEY_FILE: &str = "JWT_PRIVATE_KEY_FILE";
 const BREACHED_FILE: &str = "BREACHED_PASSWORDS_FILE";
+const MFA_KEY: &str = "MFA_SECRET_KEY";
+const MFA_KEY_PREVIOUS: &str = "MFA_SECRET_KEY_PREVIOUS";
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -97,13 +99,14 @@ pub struct LimitConfig {
 
 impl Config {
     pub fn read(env: &Env) -> Result<Self, ConfigError> {
+        let (mfa_secret_key, mfa_secret_key_previous) = mfa_keys(env)?;
         Ok(Self {
             tokens: TokenConfig::read(env)?,
             passwords: PasswordConfig::read(env)?,
             limits: LimitConfig::read(env)?,
             refresh_lifetime: Duration::from_secs(DAY_SECONDS * env.number("REFRESH_TOKEN_EXPIRE_DAYS", 30, 1..=3650)?),
-            mfa_secret_key: platform::config::cipher_key(env, "MFA_SECRET_KEY")?,
-            mfa_secret_key_previous: platform::config::cipher_key(env, "MFA_SECRET_KEY_PREVIOUS")?,
+            mfa_secret_key,
+            mfa_secret_key_previous,
             issuer: env.text("APP_NAME", "BigTech Chat").replace(':', " "),
             session_lifetime: Duration::from_secs(DAY_SECONDS * env.number("SESSION_MAX_DAYS", 90, 1..=3650)?),
             sessions_per_user: env.number("SESSIONS_PER_USER", 100, 1..=10_000)? as u32,
@@ -112,6 +115,22 @@ impl Config {
             exists_cache_ttl: env.seconds("CACHE_TTL_USER_EXISTS", 60, 1..=DAY_SECONDS)?,
             friend_service_url: platform::config::service_url(env, "FRIEND_SERVICE_URL", "http://localhost:8003")?,
         })
+    }
+}
+
+/// The key of second factors and its predecessor. The predecessor may equal another key, so that an operator can leave
+/// such a key.
+fn mfa_keys(env: &Env) -> Result<(Option<SecretString>, Option<SecretString>), ConfigError> {
+    let keys = (platform::config::cipher_key(env, MFA_KEY)?, platform::config::cipher_key(env, MFA_KEY_PREVIOUS)?);
+    let Some(key) = env.get(MFA_KEY) else {
+        return match keys.1 {
+            None => Ok(keys),
+            Some(_) => Err(config::error(MFA_KEY_PREVIOUS, format!("is set, and {MFA_KEY} is not"))),
+        };
+    };
+    match ["SECRET_KEY", "SECRET_KEY_PREVIOUS", "SERVICE_SECRET_KEY"].iter().find(|other| env.get(other) == Some(key)) {
+        Some(other) => Err(config::error(MFA_KEY, format!("equals {other}; set another"))),
+        None => Ok(keys),
     }
 }
 
@@ -214,6 +233,24 @@ mod tests {
         assert_eq!(problem("PASSWORD_SCHEME", "md5"), "PASSWORD_SCHEME: \"md5\" is neither argon2id nor bcrypt");
         assert_eq!(problem("ARGON2_MEMORY_KIB", "7"), "ARGON2_MEMORY_KIB: 7 is not between 8 and 1048576");
         assert!(problem("LOGIN_LIMIT_WINDOW_SECONDS", "soon").starts_with("LOGIN_LIMIT_WINDOW_SECONDS: \"soon\""));
+    }
+
+    #[test]
+    fn the_key_of_second_factors_is_a_key_of_its_own() {
+        const KEY: &str = "a-key-of-second-factors-of-our-own";
+        let read = |pairs: &[(&'static str, &str)]| {
+            let read = Config::read(&Env::of(pairs.iter().map(|(name, value)| (*name, (*value).to_owned()))));
+            read.map(|config| config.mfa_secret_key.is_some()).map_err(|e| e.to_string())
+        };
+        for other in ["SECRET_KEY", "SECRET_KEY_PREVIOUS", "SERVICE_SECRET_KEY"] {
+            let equal = [(other, KEY), (MFA_KEY, KEY)];
+            assert_eq!(read(&equal), Err(format!("MFA_SECRET_KEY: equals {other}; set another")));
+            let left = [(other, KEY), (MFA_KEY_PREVIOUS, KEY), (MFA_KEY, "another-key-of-second-factors-of-our-own")];
+            assert_eq!(read(&left), Ok(true), "a way out");
+        }
+        let without = "MFA_SECRET_KEY_PREVIOUS: is set, and MFA_SECRET_KEY is not";
+        assert_eq!(read(&[(MFA_KEY_PREVIOUS, KEY)]), Err(without.to_owned()));
+        assert_eq!((read(&[]), read(&[(MFA_KEY, KEY)])), (Ok(false), Ok(true)));
     }
 
     #[test]
