@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::new_password;
-use super::responses::{HashingUnavailable, InvalidInput, RateLimited};
+use super::responses::{HashingUnavailable, InvalidNewPassword, RateLimited};
 use crate::domain::{DisplayName, Edit, Email, NewPassword, Username};
 use crate::state::AppState;
 use crate::store::{ClientInfo, NewAccount, RegisteredAccount};
@@ -64,7 +64,7 @@ struct UserResponse {
     responses(
         (status = 201, description = "The account was registered", body = UserResponse),
         (status = 409, description = "The e-mail address or the username is taken, or a name looks like the username of another user", body = ErrorBody),
-        InvalidInput,
+        InvalidNewPassword,
         RateLimited,
         HashingUnavailable,
     ),

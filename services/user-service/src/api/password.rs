@@ -15,7 +15,7 @@ use super::factors::{
     GivenCode, GivenPassword, PASSWORD_ATTEMPTS, require_password, required_code, use_code, wrong_password,
 };
 use super::new_password;
-use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited, WrongFactor};
+use super::responses::{CallerErrors, HashingUnavailable, InvalidNewPassword, RateLimited, WrongFactor};
 use crate::domain::NewPassword;
 use crate::state::AppState;
 use crate::store::ClientInfo;
@@ -55,9 +55,9 @@ struct PasswordChanged {
     responses(
         (status = 200, description = "The password was changed", body = PasswordChanged),
         WrongFactor,
-        (status = 403, description = "`MFA_REQUIRED`: the account has a second factor, and its code is missing", body = ErrorBody),
+        (status = 403, description = "`MFA_REQUIRED`: the account has a second factor, and its code is missing; `MFA_UNAVAILABLE`: the system has no key for it, and a recovery code still works", body = ErrorBody),
         CallerErrors,
-        InvalidInput,
+        InvalidNewPassword,
         RateLimited,
         HashingUnavailable,
     ),

@@ -30,8 +30,11 @@ pub enum LoginErrors {
         description = "The account does not exist, or the password is wrong. `MFA_REQUIRED`, `MFA_INVALID`: the account has a second factor, and its code is missing or wrong"
     )]
     InvalidCredentials(ErrorBody),
-    #[response(status = 403, description = "The account is deactivated")]
-    Deactivated(ErrorBody),
+    #[response(
+        status = 403,
+        description = "The account is deactivated. `MFA_UNAVAILABLE`: the system has no key for the second factor, so codes of the app cannot be checked; a recovery code still works"
+    )]
+    Forbidden(ErrorBody),
 }
 
 /// The errors of operations on a user who is named in the path.
@@ -66,6 +69,22 @@ pub struct InvalidInput(ErrorBody);
     description = "The current password is wrong, or `MFA_INVALID`: the code is wrong or was used before"
 )]
 pub struct WrongFactor(ErrorBody);
+
+/// The code of an authenticator app cannot be checked.
+#[derive(IntoResponses)]
+#[response(
+    status = 403,
+    description = "`MFA_UNAVAILABLE`: the system has no key for the second factor, so codes of the app cannot be checked; a recovery code still works"
+)]
+pub struct CodeUnavailable(ErrorBody);
+
+/// A field of a body with a new password is invalid.
+#[derive(IntoResponses)]
+#[response(
+    status = 422,
+    description = "The input is invalid; the body has one entry for each invalid field. `password_too_common`, `password_breached`: the type of the entry for a new password that is easy to guess, or known from a data breach"
+)]
+pub struct InvalidNewPassword(ErrorBody);
 
 /// The caller exceeded a rate limit.
 #[derive(IntoResponses)]

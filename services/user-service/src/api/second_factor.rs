@@ -14,7 +14,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::caller::ExistingUser;
 use super::factors::{GivenCode, GivenPassword, require_password, with_code};
-use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, RateLimited, WrongFactor};
+use super::responses::{CallerErrors, CodeUnavailable, HashingUnavailable, InvalidInput, RateLimited, WrongFactor};
 use crate::domain::{EnteredCode, RecoveryCode};
 use crate::state::AppState;
 use crate::store::ClientInfo;
@@ -152,6 +152,7 @@ async fn enroll(
     responses(
         (status = 200, description = "The second factor is enabled", body = RecoveryCodes),
         (status = 400, description = "`MFA_INVALID`: the code is wrong or was used before", body = ErrorBody),
+        CodeUnavailable,
         (status = 409, description = "A second factor is already enabled", body = ErrorBody),
         CallerErrors,
         InvalidInput,
@@ -182,6 +183,7 @@ async fn confirm(
     responses(
         (status = 200, description = "The new codes; the others are void", body = RecoveryCodes),
         WrongFactor,
+        CodeUnavailable,
         CallerErrors,
         InvalidInput,
         RateLimited,
@@ -213,6 +215,7 @@ async fn renew_recovery_codes(
     responses(
         (status = 200, description = "Logins no longer need a code", body = Disabled),
         WrongFactor,
+        CodeUnavailable,
         CallerErrors,
         InvalidInput,
         RateLimited,

@@ -97,7 +97,7 @@ async fn sessions(State(app): State<AppState>, me: CurrentUser, _: ExistingUser)
         WrongFactor,
         (
             status = 403,
-            description = "`REAUTHENTICATION_REQUIRED`: the login is too old, and the password is missing; `MFA_REQUIRED`: the code is missing",
+            description = "`REAUTHENTICATION_REQUIRED`: the login is too old, and the password is missing; `MFA_REQUIRED`: the code is missing; `MFA_UNAVAILABLE`: the system has no key for the second factor, and a recovery code still works",
             body = ErrorBody,
         ),
         (status = 404, description = "The caller has no such live session", body = ErrorBody),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use sqlx::{MySql, MySqlConnection, MySqlPool, Transaction};
 
@@ -77,7 +78,8 @@ impl SecondFactors {
     /// Returns a conflict if a second factor is in effect, and a 403 error without `MFA_SECRET_KEY`.
     pub async fn enroll(&self, user: UserId) -> Result<TotpSecret> {
         let secret = TotpSecret::generate();
-        let sealed = self.vault()?.seal(user, &secret).map_err(Error::internal)?;
+        let no_key = || unavailable("This system has no key for second factors");
+        let sealed = self.vault.as_ref().ok_or_else(no_key)?.seal(user, &secret).map_err(Error::internal)?;
         let mut tx = mysql::begin(&self.pool).await?;
         lock_user(&mut tx, user).await?;
         if factor(&mut tx, user).await?.is_some_and(|factor| factor.confirmed) {
@@ -229,20 +231,19 @@ impl SecondFactors {
         code: &EnteredCode,
     ) -> Result<bool> {
         let EnteredCode::Totp(digits) = code else { return Ok(false) };
-        let secret = self.vault()?.open(user, &factor.secret).map_err(|_| undecryptable())?;
+        let no_key =
+            || unavailable("This system has no key for this second factor; use a recovery code if you have one");
+        let vault = self.vault.as_ref().ok_or_else(no_key)?;
+        let secret = vault.open(user, &factor.secret).map_err(|_| {
+            tracing::warn!(user_id = user.0, "the secret of a second factor cannot be decrypted with MFA_SECRET_KEY");
+            no_key()
+        })?;
         let Some(step) = secret.step_of(digits, Utc::now().timestamp().unsigned_abs()) else { return Ok(false) };
         // Encrypted again, so that a previous key is needed only for factors that were not used since.
-        let sealed = self.vault()?.seal(user, &secret).map_err(Error::internal)?;
+        let sealed = vault.seal(user, &secret).map_err(Error::internal)?;
         let used =
             sqlx::query("UPDATE user_second_factors SET last_step = ?, secret = ? WHERE user_id = ? AND last_step < ?");
         Ok(used.bind(step).bind(sealed).bind(user).bind(step).execute(tx).await?.rows_affected() > 0)
-    }
-
-    fn vault(&self) -> Result<&Vault> {
-        Ok(self.vault.as_ref().ok_or_else(|| {
-            let message = "This system has no key for second factors";
-            Error::refused(axum::http::StatusCode::FORBIDDEN, "MFA_UNAVAILABLE", message)
-        })?)
     }
 }
 
@@ -296,7 +297,8 @@ async fn replace_recovery_codes(tx: &mut MySqlConnection, user: UserId) -> Resul
     Ok(codes)
 }
 
-/// The operator has changed `MFA_SECRET_KEY` without `MFA_SECRET_KEY_PREVIOUS`. The user needs a recovery code.
-fn undecryptable() -> Error {
-    Error::unavailable("second factor", "the stored secret cannot be decrypted with MFA_SECRET_KEY")
+/// The operator has not set `MFA_SECRET_KEY`, or changed it without `MFA_SECRET_KEY_PREVIOUS`. Another attempt does not
+/// help.
+fn unavailable(message: &'static str) -> Error {
+    Error::refused(StatusCode::FORBIDDEN, "MFA_UNAVAILABLE", message)
 }

@@ -210,8 +210,13 @@ async fn secrets_are_encrypted_and_survive_a_new_key() {
         "the factor was used with the new key"
     );
     let lost = app.replica_with(&[("MFA_SECRET_KEY", "a-third-key-of-second-factors-in-tests")]).await;
-    assert_eq!(try_login(&lost.client(""), Some(&code(&secret, 60))).await.0, 503);
+    let without = app.replica_with(&[("MFA_SECRET_KEY", "")]).await;
+    for replica in [&lost, &without] {
+        let (status, body) = try_login(&replica.client(""), Some(&code(&secret, 60))).await;
+        assert_eq!((status, &body["error"]), (403, &json!("MFA_UNAVAILABLE")));
+    }
     assert_eq!(try_login(&lost.client(""), Some(&recovery[0])).await.0, 200);
+    assert_eq!(try_login(&without.client(""), Some(&recovery[1])).await.0, 200);
 }
 
 #[tokio::test]
