@@ -224,7 +224,8 @@ async fn friends_and_blocked_users_are_whole_up_to_a_thousand_and_then_paged() {
     block_many(&app, 1_000).await;
     for path in ["/friends/list", "/friends", "/friends/blocked"] {
         let whole = ann.client.get(path).await;
-        assert_eq!((whole.header("x-next-cursor"), ids(&whole.expect(200)).len()), (None, 1_000), "{path}");
+        assert!(whole.header("x-next-cursor").is_none(), "{path}");
+        assert_eq!(ids(&whole.expect(200)).len(), 1_000, "{path}");
     }
     for table in ["DELETE FROM friendships", "DELETE FROM block_users"] {
         sqlx::query(table).execute(&app.pool).await.unwrap();
