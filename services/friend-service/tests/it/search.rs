@@ -13,8 +13,9 @@ async fn found(person: &Person, query: &str) -> Vec<i64> {
 async fn friends_blocked_users_and_the_caller_are_excluded() {
     let app = TestApp::start().await;
     let ann = app.person(1, "user_ann");
-    let others: Vec<_> = (2..=6).map(|id| app.person(id, &format!("user_{id}"))).collect();
+    let others: Vec<_> = (2..=7).map(|id| app.person(id, &format!("user_{id}"))).collect();
     ann.befriend(&others[0]).await;
+    others[5].befriend(&ann).await;
     ann.block(3).await.expect(200);
     others[2].block(1).await.expect(200);
     ann.request(5).await.expect(201);
@@ -88,6 +89,17 @@ async fn friends_on_the_first_pages_take_no_place_in_the_answer() {
 }
 
 #[tokio::test]
+async fn a_search_reads_no_page_after_the_answer_is_full_or_the_matches_end() {
+    let app = TestApp::start().await;
+    let ann = after_friends(&app, 1, 120).await;
+
+    assert_eq!(found(&ann, "query=user&limit=20").await, (3..23).collect::<Vec<_>>());
+    assert_eq!(app.user_service.calls("/search").len(), 1);
+    assert_eq!(found(&ann, "query=user_99&limit=20").await, [99]);
+    assert_eq!(app.user_service.calls("/search").len(), 2);
+}
+
+#[tokio::test]
 async fn a_search_reads_a_bounded_number_of_pages() {
     let app = TestApp::start().await;
     let ann = after_friends(&app, 990, 300).await;
@@ -100,7 +112,7 @@ async fn a_search_reads_a_bounded_number_of_pages() {
 async fn a_search_at_the_original_ends_at_the_repeated_page() {
     let app = TestApp::start().await;
     app.user_service.ignore_offset();
-    let ann = after_friends(&app, 40, 60).await;
+    let ann = after_friends(&app, 40, 260).await;
 
     assert_eq!(found(&ann, "query=user&limit=50").await, (42..52).collect::<Vec<_>>());
     assert_eq!(app.user_service.calls("/search").len(), 2);
