@@ -331,6 +331,17 @@ mod tests {
     }
 
     #[test]
+    fn reading_stops_at_50_broken_rules() {
+        let origin = ValuePointerRef::Origin;
+        let broken = |count| Invalid((0..count).flat_map(|_| Invalid::new("missing", origin, "").0).collect());
+        let merged = |so_far, others| Invalid::merge(Some(broken(so_far)), broken(others), origin);
+        assert!(matches!(merged(48, 1), ControlFlow::Continue(Invalid(all)) if all.len() == 49));
+        for (so_far, others) in [(49, 1), (30, 30), (1, MAX_REPORTED)] {
+            assert!(matches!(merged(so_far, others), ControlFlow::Break(Invalid(all)) if all.len() == MAX_REPORTED));
+        }
+    }
+
+    #[test]
     fn a_list_of_a_wrong_length_is_one_broken_rule() {
         for (length, kind) in [(0, "too_short"), (101, "too_long"), (100_000, "too_long")] {
             let items = json!(vec!["x"; length]);
