@@ -95,6 +95,20 @@ fn the_key_of_services_is_long_and_a_key_of_its_own() {
 }
 
 #[test]
+fn the_key_of_a_cipher_is_long_and_no_public_one() {
+    let key = |value: &str, debug: &str| {
+        let env = Env::of([("MFA_SECRET_KEY", value.to_owned()), ("DEBUG", debug.to_owned())]);
+        cipher_key(&env, "MFA_SECRET_KEY").map(|key| key.is_some()).map_err(|problem| problem.to_string())
+    };
+    assert_eq!(key("31-bytes-are-one-too-few-for-it", "true").unwrap_err(), "MFA_SECRET_KEY: has under 32 bytes");
+    for public in DEVELOPMENT_SECRETS {
+        assert!(key(public, "false").unwrap_err().starts_with("MFA_SECRET_KEY: is the well-known development value"));
+        assert_eq!(key(public, "true"), Ok(true));
+    }
+    assert_eq!(key(SECRET, "false"), Ok(true));
+}
+
+#[test]
 fn origins_are_named() {
     assert!(problem(&[("CORS_ORIGINS", "*")]).starts_with("CORS_ORIGINS: cannot be *"));
     assert!(problem(&[("CORS_ORIGINS", r#"["https://chat.example.com", "*"]"#)]).starts_with("CORS_ORIGINS: cannot"));
