@@ -49,6 +49,10 @@ async fn changes_beyond_the_budget_are_refused_and_change_nothing() {
     let typing = format!("/messages/{room}/typing");
     assert_eq!(accepted(1, async || client.post(&typing, json!({})).await).await, 0);
     assert_eq!(accepted(1, async || client.post("/messages/stream/ticket", json!({})).await).await, 0);
+    for setting in ["pin", "mute"].map(|setting| format!("/chat-rooms/{room}/{setting}")) {
+        assert_eq!(accepted(1, async || client.put(&setting, json!({})).await).await, 0);
+        assert_eq!(accepted(1, async || client.delete(&setting).await).await, 0);
+    }
 
     let messages = ann.messages(room).await;
     assert_eq!((messages.len(), &messages[0]["content"]), (2, &json!("edited")));
