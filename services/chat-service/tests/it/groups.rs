@@ -308,6 +308,25 @@ async fn a_user_who_left_a_group_is_not_added_again_for_30_days() {
 }
 
 #[tokio::test]
+async fn leaves_are_deleted_when_their_period_is_over() {
+    let app = TestApp::start().await;
+    let room = app.person(1).group_with(&[2, 3]).await;
+    app.person(2).removes(room, 2).await.expect(200);
+    age_leaves(&app, 30 * 24 + 1).await;
+    app.person(3).removes(room, 3).await.expect(200);
+
+    let _replica = app.replica().await;
+
+    eventually("only the later leave remains", || async {
+        let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+        let leavers = sqlx::query_scalar("SELECT CAST(user_id AS SIGNED) FROM chat_room_leavers");
+        let leavers: Vec<i64> = leavers.fetch_all(&mut mysql).await.unwrap();
+        (leavers == [3]).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_user_whom_the_creator_removed_can_be_added_again() {
     let app = TestApp::start_with(&[("GROUP_LEAVE_DAYS", "365".to_owned())]).await;
     let ann = app.person(1);
