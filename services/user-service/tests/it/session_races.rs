@@ -104,6 +104,18 @@ async fn a_password_change_that_another_one_overtakes_is_refused() {
 }
 
 #[tokio::test]
+async fn a_password_change_that_a_deactivation_overtakes_is_refused() {
+    let (app, ann) = app_with_ann(&[]).await;
+    let change = json!({"current_password": PASSWORD, "new_password": NEW});
+
+    overtake(&app, DEACTIVATION, ann.client.put("/auth/password", change)).await.expect(401);
+
+    // Only the right password reveals the deactivation.
+    log_in(&app, PASSWORD).await.expect(403);
+    log_in(&app, NEW).await.expect(401);
+}
+
+#[tokio::test]
 async fn concurrent_logins_that_replace_an_outdated_hash_all_succeed() {
     let (app, _ann) = app_with_ann(&[("PASSWORD_SCHEME", "bcrypt")]).await;
     let argon2 = app.replica_with(&[("PASSWORD_SCHEME", "argon2id")]).await;
