@@ -27,6 +27,7 @@ async fn blocks(headers: HeaderMap) -> Response {
 async fn ann_and_bob(app: &TestApp) -> (Person, Person) {
     let (ann, bob) = (app.person("ann_lee").await, app.person("bob_lee").await);
     assert_eq!((ann.id, bob.id), (1, 2));
+    app.execute("UPDATE users SET last_seen_at = UTC_TIMESTAMP(6) - INTERVAL 1 DAY WHERE id = 1").await;
     let profile = json!({
         "display_name": "Ann", "status_message": "in a meeting", "profile_image_url": "https://example.com/ann.png"
     });
@@ -68,6 +69,7 @@ async fn the_blocked_user_does_not_find_the_blocker_and_sees_names_only() {
     );
     let whole = looked_up(&eve.client, ann.id).await;
     assert_eq!((&whole["status_message"], &whole["is_online"]), (&json!("in a meeting"), &json!(true)));
+    assert!(whole["last_seen_at"].is_string(), "{whole}");
     let service = app.server.client(&app.space.service_token("chat-service", "user-service"));
     assert_eq!(service.post("/users/batch", json!({"user_ids": [1]})).await.expect(200), json!([whole]));
     assert_eq!(names_found(&ann.client).await, (vec![json!("bob_lee")], json!(1)));
