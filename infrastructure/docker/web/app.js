@@ -202,6 +202,11 @@ const currentRoom = () => state.rooms.get(state.openRoomId);
 const messageOf = (id) => currentRoom()?.messages?.find((message) => message.id === id);
 const updateMessage = (message) => store.updateMessage(currentRoom(), message.id, message);
 
+/** Turns the pin or the mute of a room on or off. Other windows receive it on their streams. */
+async function changeSetting(room, setting, on) {
+  store.applyEvent('chat_room_settings', await call(on ? 'PUT' : 'DELETE', `/chat-rooms/${room}/${setting}`));
+}
+
 /** Runs an irreversible action on the second press; the first press shows a confirmation. */
 function confirmFirst(key, action) {
   if (ui.confirming !== key) {
@@ -260,6 +265,9 @@ const buttonActions = {
     await store.loadRoom(room.id);
     goTo(room.id);
   },
+
+  pin: ({ id }) => changeSetting(id, 'pin', !currentRoom().pinned),
+  mute: ({ id }) => changeSetting(id, 'mute', !currentRoom().muted),
 
   older: () => store.loadOlder(state.openRoomId),
   menu: ({ id }) => Object.assign(ui, { menu: ui.menu === id ? null : id, confirming: null }),

@@ -24,8 +24,15 @@ function header(room) {
     avatar(other ?? room.id, titleOf(room), state.users.get(other)?.is_online),
     h('div', { class: 'grow' },
       h('h1', { class: 'ellipsis' }, titleOf(room)), h('small', { class: 'muted ellipsis', id: 'about' }, subtitle)),
+    // A chat-service of the original has no settings of rooms.
+    room.pinned !== undefined && [
+      setting(room, 'pin', room.pinned, t(room.pinned ? 'unpin' : 'pin')),
+      setting(room, 'mute', room.muted, t(room.muted ? 'unmute' : 'mute')),
+    ],
     isGroup(room) && h('a', membersLink, icon('group')));
 }
+
+const setting = (room, act, on, label) => button('round', act, room.id, icon(act), label, { 'data-on': on });
 
 function messages(room, ui) {
   const list = room.messages ?? [];

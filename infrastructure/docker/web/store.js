@@ -230,7 +230,7 @@ export function addMessage(room, message) {
   if (fromOther && isLast) {
     if (isOnScreen(room.id)) scheduleMarkRead(room.id);
     else room.unread_count++;
-    notifyMessage(message, room);
+    if (!room.muted || isOnScreen(room.id)) notifyMessage(message, room);
   }
   const list = room.messages;
   if (list && !list.some((one) => one.id === message.id)) {
@@ -301,9 +301,10 @@ export function presenceOf(id) {
   return user.last_seen_at ? t('last_seen', { when: when(user.last_seen_at) }) : t('offline');
 }
 
-export function roomsByActivity() {
+/** Pinned rooms first, and the newest activity first among them and among the others. */
+export function roomsInOrder() {
   const at = (room) => Date.parse(room.last_message?.created_at ?? room.updated_at);
-  return [...state.rooms.values()].sort((a, b) => at(b) - at(a));
+  return [...state.rooms.values()].sort((a, b) => Boolean(b.pinned) - Boolean(a.pinned) || at(b) - at(a));
 }
 
 /** The total of the rooms that are not muted. */

@@ -5,7 +5,7 @@ import { conversation } from './conversation.js';
 import { avatar, button, field, h, icon } from './dom.js';
 import { day, errorText, t, when } from './i18n.js';
 import { CODE, security } from './security.js';
-import { isGroup, nameOf, partner, presenceOf, roomsByActivity, state, textOf, titleOf, typingIn, unreadTotal }
+import { isGroup, nameOf, partner, presenceOf, roomsInOrder, state, textOf, titleOf, typingIn, unreadTotal }
   from './store.js';
 
 /** The whole page. `ui` is the state of the interaction, see app.js. */
@@ -69,8 +69,9 @@ function tabs({ tab }) {
   return h('nav', { class: 'tabs' }, item('chats', unreadTotal()), item('people', state.received.length));
 }
 
-function badge(count) {
-  return count > 0 && h('span', { class: 'badge' },
+/** `silent` marks a number that is not part of the total. */
+function badge(count, silent) {
+  return count > 0 && h('span', { class: silent ? 'badge silent' : 'badge' },
     h('span', { 'aria-hidden': 'true' }, count > 99 ? '99+' : count),
     h('span', { class: 'visually-hidden' }, t('unread', { n: count })));
 }
@@ -84,7 +85,7 @@ const nameLines = (name, details) => h('span', { class: 'grow' },
   h('strong', { class: 'ellipsis' }, name), details && h('small', { class: 'muted ellipsis' }, details));
 
 function chats() {
-  const rooms = roomsByActivity();
+  const rooms = roomsInOrder();
   return [
     button('wide', 'tab', 'group', [icon('group'), t('new_group')]),
     rooms.length === 0 && h('p', { class: 'hint' }, t('no_chats')),
@@ -105,12 +106,16 @@ function chat(room) {
         h('span', { class: 'line' },
           h('strong', { class: 'ellipsis' }, title),
           other?.is_online && h('span', { class: 'visually-hidden' }, t('online')),
+          room.pinned && mark('pin', t('pinned')),
+          room.muted && mark('mute', t('muted')),
           last && h('time', time, when(last.created_at))),
         h('span', { class: 'line' },
           typing ? h('span', { class: 'ellipsis typing' }, t('typing', { names: typing }))
             : h('span', { class: 'ellipsis muted' }, last && textOf(last)),
-          badge(room.unread_count)))));
+          badge(room.unread_count, room.muted)))));
 }
+
+const mark = (name, text) => [icon(name), h('span', { class: 'visually-hidden' }, text)];
 
 function people({ searchResults }) {
   const query = { name: 'query', type: 'search', required: true, maxlength: 50 };
