@@ -99,6 +99,22 @@ fn the_placeholders_of_the_manifests_are_refused() {
 }
 
 #[test]
+fn the_manifests_work_without_the_secret_of_access_tokens_once_another_key_signs() {
+    let kubernetes = Kubernetes::read();
+    for program in Program::ALL {
+        let variables = kubernetes.pod(program.name())["containers"][0]["env"].as_sequence().unwrap();
+        let secret = variables.iter().find(|variable| variable["name"] == "SECRET_KEY").unwrap();
+        assert_eq!(secret["valueFrom"]["secretKeyRef"]["optional"], true, "{}", program.name());
+
+        let mut without = with_real_secrets(in_kubernetes(&program));
+        without.remove("SECRET_KEY");
+        assert_eq!(program.configure(&without).unwrap_err().to_string(), "SECRET_KEY: is required and not set");
+        without.extend([("ALGORITHM".into(), "EdDSA".into()), ("JWT_PRIVATE_KEY".into(), testkit::private_key(1))]);
+        program.configure(&without).unwrap();
+    }
+}
+
+#[test]
 fn the_passwords_of_stores_in_deployment_files_are_those_that_production_refuses() {
     let kubernetes = Kubernetes::read();
     let secrets = kubernetes.get("Secret", "bigtech-chat-secrets")["stringData"].as_mapping().unwrap();
