@@ -12,4 +12,4 @@ pub mod budget;
 pub mod clients;
 mod process;
 
-pub use process::{exit_code, main};
+pub use process::{Command, exit_code, main};

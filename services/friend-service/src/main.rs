@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    service::main(friend_service::SERVICE, friend_service::Config::read, friend_service::app).await
+    service::main(friend_service::SERVICE, &[], friend_service::Config::read, friend_service::app).await
 }

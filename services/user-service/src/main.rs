@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    service::main(user_service::SERVICE, user_service::Config::read, user_service::app).await
+    service::main(user_service::SERVICE, &[], user_service::Config::read, user_service::app).await
 }

@@ -1,5 +1,7 @@
 //! The commands of a service's program, for operators and for images without a shell.
 
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::time::Duration;
 
 use common::config::Env;
@@ -13,13 +15,49 @@ use crate::process::dead_letters;
 /// The timeout of the health check of a container.
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(super) async fn execute(service: Service, env: &Env, command: &str, args: &[String]) -> Result<(), BoxError> {
+/// A command as `--help` shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Command {
+    /// The name, with which a call begins.
+    pub name: &'static str,
+    /// What the command does, as the rest of the line.
+    pub purpose: &'static str,
+}
+
+/// The commands of every service.
+const COMMANDS: [Command; 3] = [
+    Command { name: "topics", purpose: "creates the topics of Kafka and corrects their settings" },
+    Command { name: "dlq", purpose: "list, show and replay dead letters" },
+    Command { name: "healthcheck", purpose: "exits with status 0 if the service on this machine is alive" },
+];
+
+pub(super) async fn execute(
+    service: Service,
+    own: &[Command],
+    env: &Env,
+    command: &str,
+    args: &[String],
+) -> Result<(), BoxError> {
     match command {
         "topics" => create_topics(service, env).await,
         "dlq" => dead_letters::execute(&KafkaConfig::read(env, service.name), args).await,
         "healthcheck" => healthcheck(service, env).await,
-        other => Err(format!("no command {other:?}; there are topics, dlq and healthcheck").into()),
+        "help" | "--help" | "-h" => Ok(std::io::stdout().write_all(help(service, own).as_bytes())?),
+        other => {
+            let names: Vec<_> = COMMANDS.iter().chain(own).map(|command| command.name).collect();
+            Err(format!("no command {other:?}; there are {}; --help says more", names.join(", ")).into())
+        }
     }
+}
+
+/// The commands of the service, each in a line.
+fn help(service: Service, own: &[Command]) -> String {
+    let mut text = format!("{} [COMMAND]\n\nServes requests, or executes a command:\n\n", service.name);
+    for Command { name, purpose } in COMMANDS.iter().chain(own) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {name:<12} {purpose}");
+    }
+    text + "\ndocs/operations.md describes the commands and the environment variables.\n"
 }
 
 /// Creates the topics, before the first start of the system.

@@ -14,15 +14,18 @@ use platform::telemetry::{self, Metrics};
 use platform::{Platform, Service, http};
 use tokio::net::TcpListener;
 
+pub use commands::Command;
+
 /// The time for background work after the requests, even if they used up theirs. The producer flushes in less.
 const FLUSH: Duration = Duration::from_secs(3);
 
 /// Serves, or executes the command that the first argument names: `topics`, `dlq` or `healthcheck`.
 ///
-/// `read` reads the service's own variables. `app` builds the router and starts the background work; it must not wait
+/// `own` has the commands that the program itself executes, for `--help`. `read` reads the service's own variables. `app` builds the router and starts the background work; it must not wait
 /// for a database or broker. An error ends the process with one line on stderr.
 pub async fn main<C, F>(
     service: Service,
+    own: &[Command],
     read: impl FnOnce(&Env) -> Result<C, ConfigError>,
     app: impl FnOnce(Platform, C) -> F,
 ) -> ExitCode
@@ -33,7 +36,7 @@ where
     let args: Vec<String> = std::env::args().skip(1).collect();
     let done = match args.split_first() {
         None => run(service, &env, read, app).await,
-        Some((command, args)) => commands::execute(service, &env, command, args).await,
+        Some((command, args)) => commands::execute(service, own, &env, command, args).await,
     };
     exit_code(service, done)
 }

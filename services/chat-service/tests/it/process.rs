@@ -287,6 +287,19 @@ fn statuses(report: &Value) -> Value {
 }
 
 #[tokio::test]
+async fn all_commands_are_named_by_help_and_by_the_error_for_an_unknown_one() {
+    let run = async |argument: &str| Command::new(BINARY).arg(argument).env_clear().output().await.unwrap();
+
+    let (help, unknown) = (run("--help").await, run("epochs").await);
+    assert!(help.status.success() && !unknown.status.success());
+    let (help, unknown) = (String::from_utf8(help.stdout).unwrap(), String::from_utf8(unknown.stderr).unwrap());
+    for command in ["topics", "dlq", "healthcheck", "epoch"] {
+        assert!(help.contains(&format!("\n  {command} ")) && unknown.contains(command), "{help}{unknown}");
+    }
+    assert!(unknown.starts_with("chat-service: no command \"epochs\"; ") && unknown.lines().count() == 1);
+}
+
+#[tokio::test]
 async fn the_commands_for_topics_and_dead_letters_need_kafka_only() {
     let space = Space::new();
     let env = space.env("").into_iter().filter(|(name, _)| name.starts_with("KAFKA_")).collect::<Vec<_>>();
