@@ -11,35 +11,37 @@ use reqwest::Method;
 use serde_json::json;
 use testkit::Event;
 
-use super::{LONGEST_VISIT, Next, Replicas, SEED, World, full, kill_mongodb, next};
+use super::faults::Faults;
+use super::original::ORIGINAL_ONE_IN;
+use super::{LONGEST_VISIT, Next, Replicas, World, full, next, seed};
 use crate::person::{message_path, read_log};
 
 const STREAM: &str = "/messages/stream";
 const GROUPS: i64 = 3;
 const PEOPLE: std::ops::Range<i64> = 500..504;
 
+const SMALL: Faults = Faults { kills: 1, mongodb_kills: 1, step_downs: 1, clock_steps: 2 };
+const FULL: Faults = Faults { kills: 4, mongodb_kills: 3, step_downs: 8, clock_steps: 8 };
+
 /// The events of each room, as pairs of the event's name and the message's id.
 type Received = BTreeMap<i64, Vec<(String, String)>>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_of_all_rooms_receive_the_events_of_their_memberships_once_and_in_order() {
-    let messages = if full() { 600 } else { 60 };
+    let (messages, faults) = if full() { (600, FULL) } else { (60, SMALL) };
     let mut replicas = Replicas::start().await;
     let world = replicas.world.clone();
     let groups: Vec<(i64, i64)> = join_all((0..GROUPS).map(|n| open_group(&world, 1_000 + n))).await;
 
     let mut readers = Vec::new();
     for (n, person) in PEOPLE.chain(PEOPLE).enumerate() {
-        let mut rng = StdRng::seed_from_u64(SEED + n as u64);
+        let mut rng = StdRng::seed_from_u64(seed() + n as u64);
         let cursor = world.subscribe(&mut rng, person, STREAM, None).await.next().await.id;
         readers.push(tokio::spawn(read(world.clone(), person, cursor, rng)));
     }
     let writers: Vec<_> = groups.iter().map(|group| tokio::spawn(write(world.clone(), *group, messages))).collect();
     let all = groups.len() * messages;
-    world.until_sent(all / 3).await;
-    replicas.kill_one().await;
-    world.until_sent(all * 2 / 3).await;
-    kill_mongodb().await;
+    let happened = replicas.disturb(faults, all).await;
     join_all(writers).await.into_iter().for_each(Result::unwrap);
     world.written.store(true, Ordering::Release);
 
@@ -51,6 +53,7 @@ async fn readers_of_all_rooms_receive_the_events_of_their_memberships_once_and_i
             assert_eq!(received.get(&group).cloned().unwrap_or_default(), expected, "{person} in {group}");
         }
     }
+    replicas.report(&happened);
 }
 
 /// Opens a group of all readers, and returns its id and its creator.
@@ -62,10 +65,13 @@ async fn open_group(world: &World, creator: i64) -> (i64, i64) {
 
 /// Sends and edits messages, and adds and removes members. At the end all readers are members.
 async fn write(world: Arc<World>, (group, creator): (i64, i64), messages: usize) {
-    let mut rng = StdRng::seed_from_u64(SEED ^ group.unsigned_abs());
+    let mut rng = StdRng::seed_from_u64(seed() ^ group.unsigned_abs());
     let members = format!("/chat-rooms/{group}/members");
     for n in 0..messages {
         let sent = world.send(&mut rng, creator, group, n).await;
+        if rng.random_ratio(1, ORIGINAL_ONE_IN) {
+            world.original_writes(&mut rng, "group", group, creator).await;
+        }
         if rng.random_ratio(1, 8) {
             let edit = json!({"content": "edited"});
             world.request(&mut rng, creator, Method::PUT, &message_path(&sent), &edit).await;

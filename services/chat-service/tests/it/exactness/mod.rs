@@ -1,17 +1,26 @@
-//! Exactly-once and ordered delivery with three replicas, while readers reconnect, writers change the same messages,
-//! and replicas are killed.
+//! Exactly-once and ordered delivery with three replicas, while readers reconnect, writers change the same messages, an
+//! original writes to the same rooms, replicas are killed, and the clock of one replica jumps by minutes.
 //!
-//! `EXACTNESS=small cargo stack test --test it exactness` also kills MongoDB, so no other test may run beside it.
-//! `EXACTNESS=full` runs the full size.
+//! `EXACTNESS=small cargo stack test --mongo 3 --test it exactness -- --nocapture` also kills the primary of MongoDB and makes
+//! it step down, so no other test may run beside it. `EXACTNESS=full` runs the full size. `EXACTNESS_SEED` chooses other
+//! moments of the faults.
 
 mod all_rooms;
+mod clock;
+mod faults;
+mod original;
 mod room;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use chat_service::SERVICE;
+pub use clock::Clock;
+use engines::kafka::producer::Producer;
+use faults::Happened;
 use futures_util::future::join_all;
+use mongodb::Database;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use reqwest::Method;
@@ -19,10 +28,10 @@ use serde_json::{Value, json};
 use testkit::{Client, Event, SLACK, Space, Sse, eventually};
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::app::mongo_database;
 use crate::fakes::{friend_service, user_service};
-use crate::process::Process;
+use crate::process::{Process, free_port};
 
-const SEED: u64 = 20_261_124;
 const REPLICAS: usize = 3;
 
 /// A reader receives at most so many events before it reconnects.
@@ -35,8 +44,16 @@ static EXCLUSIVE: Mutex<()> = Mutex::const_new(());
 struct World {
     space: Space,
     ports: Vec<u16>,
+    /// The database, in which an original writes beside the replicas.
+    mongo: Database,
+    /// The original's producer of events.
+    producer: Producer,
     /// The number of messages that the writers have sent.
     sent: AtomicUsize,
+    /// The number of messages that the original has written.
+    written_by_original: AtomicUsize,
+    /// The number of streams that readers have opened.
+    streams: AtomicUsize,
     /// The writers have ended.
     written: AtomicBool,
 }
@@ -47,6 +64,9 @@ struct Replicas {
     mysql_url: String,
     settings: [(&'static str, String); 2],
     running: Vec<Process>,
+    /// The clock of the last replica.
+    clock: Clock,
+    started: Instant,
     _exclusive: MutexGuard<'static, ()>,
 }
 
@@ -58,31 +78,54 @@ impl Replicas {
         let mysql_url = space.schema("chat").await;
         let settings =
             [("USER_SERVICE_URL", user_service(Arc::default()).await), ("FRIEND_SERVICE_URL", friend_service().await)];
-        let running = join_all((0..REPLICAS).map(|_| Process::start(&space, &mysql_url, &settings).ready())).await;
-        let ports = running.iter().map(|replica| replica.port).collect();
-        let world = Arc::new(World { space, ports, sent: AtomicUsize::new(0), written: AtomicBool::new(false) });
-        Self { world, mysql_url, settings, running, _exclusive }
+        let (clock, mongo) = (Clock::new(&space.mongo_database()).await, mongo_database(&space).await);
+        let config = space.platform(SERVICE, space.env(&mysql_url)).config.clone();
+        let world = World {
+            ports: (0..REPLICAS).map(|_| free_port()).collect(),
+            mongo,
+            producer: Producer::new(&config.kafka, &prometheus::Registry::new()).unwrap(),
+            sent: AtomicUsize::new(0),
+            written_by_original: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+            written: AtomicBool::new(false),
+            space,
+        };
+        let (world, started) = (Arc::new(world), Instant::now());
+        let mut replicas = Self { world, mysql_url, settings, running: Vec::new(), clock, started, _exclusive };
+        let starting = replicas.world.ports.iter().map(|port| {
+            let settings = replicas.settings_of(*port);
+            Process::start_on(*port, &replicas.world.space, &replicas.mysql_url, &settings).ready()
+        });
+        replicas.running = join_all(starting).await;
+        replicas
     }
 
-    /// Kills the replica that has run the longest and starts it again on its port.
-    async fn kill_one(&mut self) {
-        let killed = self.running.remove(0);
-        let port = killed.port;
-        killed.kill().await;
-        let restarted = Process::start_on(port, &self.world.space, &self.mysql_url, &self.settings);
-        self.running.push(restarted.ready().await);
+    fn settings_of(&self, port: u16) -> Vec<(&'static str, String)> {
+        let mut settings = self.settings.to_vec();
+        if self.world.ports.last() == Some(&port) {
+            settings.extend(self.clock.settings());
+        }
+        settings
     }
+
+    /// Prints what the test did.
+    fn report(&self, happened: &Happened) {
+        let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+        let World { sent, written_by_original, streams, .. } = &*self.world;
+        let (sent, original, streams, took) =
+            (count(sent), count(written_by_original), count(streams), self.started.elapsed().as_secs());
+        println!("  seed {}: {sent} messages, {original} more by an original, {happened};", seed());
+        println!("  {streams} streams were read; {took} s");
+    }
+}
+
+/// The seed of everything that is random.
+fn seed() -> u64 {
+    std::env::var("EXACTNESS_SEED").map_or(20_261_124, |seed| seed.parse().expect("EXACTNESS_SEED is a number"))
 }
 
 fn full() -> bool {
     std::env::var("EXACTNESS").is_ok_and(|size| size == "full")
-}
-
-/// Kills and restarts MongoDB if no other test needs it.
-async fn kill_mongodb() {
-    if std::env::var_os("EXACTNESS").is_some() {
-        testkit::control("kill", "mongodb").await;
-    }
 }
 
 impl World {
@@ -116,14 +159,15 @@ impl World {
 
     /// Waits until the writers have sent so many messages.
     async fn until_sent(&self, messages: usize) {
-        eventually(&format!("{messages} messages are sent"), || async {
-            (self.sent.load(Ordering::Relaxed) >= messages).then_some(())
-        })
-        .await;
+        // Without a limit: each request of a writer has its own.
+        while self.sent.load(Ordering::Relaxed) < messages {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Opens a stream at a random replica that is reachable.
     async fn subscribe(&self, rng: &mut StdRng, person: i64, path: &str, last_event_id: Option<&str>) -> Sse {
+        self.streams.fetch_add(1, Ordering::Relaxed);
         eventually(&format!("a replica streams {path}"), || {
             let client = self.client(rng.random_range(0..REPLICAS), person);
             let mut request = client.request(Method::GET, path);
