@@ -76,7 +76,7 @@ use crate::settings::Settings;
 use crate::state::{AppState, Budgets, Parts};
 use crate::store::{
     EpochStore, LOG, LegacyBackfill, Log, MemberSettings, MembershipLog, Messages, OutboxCollection, READS,
-    ReadMarkers, Retention, Rooms, Snapshots,
+    ReadMarkers, Retention, Rooms, Snapshots, StoreClock,
 };
 use crate::tickets::Tickets;
 use crate::typing::Typing;
@@ -122,7 +122,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let database = |pool| mongo::database(&config.mongo_url, &config.mongo_database, pool, &platform.metrics);
     // The writer has connections of its own, because a batch needs six round trips and must not queue behind reads.
     let (mongo, writer_mongo) = (database("mongodb").await?, database("mongodb_writer").await?);
-    store::prepare(&mongo, database("mongodb_probe").await?, &platform.health);
+    let clock = StoreClock::new(&mongo);
+    store::prepare(&mongo, database("mongodb_probe").await?, &clock, &platform.health);
 
     let presence = Presence::new(redis.clone(), base.online_ttl);
     let role = TokenRole::Verifier { user_service_url: config.user_service_url.clone() };
@@ -134,18 +135,19 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let outbox = Outbox::new(pool.clone(), "chat", producer.clone(), base.kafka.topics.clone(), &platform.metrics);
     let relay = |collection| {
         let outbox = OutboxCollection::new(&writer_mongo, collection);
-        Relay::start(outbox, producer.clone(), base.kafka.topics.clone(), platform.metrics.clone())
+        Relay::start(outbox, clock.clone(), producer.clone(), base.kafka.topics.clone(), platform.metrics.clone())
     };
     let (log_relay, read_relay) = (relay(LOG), relay(READS));
 
     let (log, messages) = (Log::new(&mongo), Messages::new(&mongo));
     let rooms = Rooms::new(pool.clone(), outbox.clone(), config.leave_period, config.room_limit);
-    let (markers, snapshots) = (ReadMarkers::new(&mongo), Snapshots::new(&mongo));
+    let (markers, snapshots) = (ReadMarkers::new(&mongo), Snapshots::new(&mongo, clock.clone()));
     let hub = Hub::new(log.clone(), messages.clone(), metrics.delivery.clone(), config.stream_window_bytes);
     let subscribers = Subscribers::new(stream_limits, metrics.sse_connections.clone(), shutdown.draining_token());
     let (activity, write_activity) = RoomActivity::new(rooms.clone());
     let queries = platform.metrics.queries("mongodb");
-    let writer = Writer::start(&writer_mongo, log_relay.clone(), hub.clone(), activity, queries, shutdown);
+    let writer =
+        Writer::start(&writer_mongo, log_relay.clone(), hub.clone(), activity, queries, clock.clone(), shutdown);
     let (setting_changes, received_settings) = channel::open(&redis, settings::CHANNEL);
     let settings = Settings::new(MemberSettings::new(pool.clone()), setting_changes, subscribers.clone());
     let membership =
@@ -196,6 +198,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     });
     shutdown.spawn(log_relay.sweep(stopping.clone()));
     shutdown.spawn(read_relay.clone().sweep(stopping.clone()));
+    shutdown.spawn(clock.clone().run(stopping.clone()));
     shutdown.spawn(write_activity);
     shutdown.spawn(consumer.run(tail));
     shutdown.spawn(hub.clone().watch_heads(stopping.clone()));
@@ -205,13 +208,13 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     shutdown.spawn(membership.clone().run(stopping.clone()));
     shutdown.spawn(original.run(stopping.clone()));
     if let Some(period) = config.retention {
-        shutdown.spawn(Retention::new(&mongo, backfill.clone(), period).run(stopping.clone()));
+        shutdown.spawn(Retention::new(&mongo, backfill.clone(), clock.clone(), period).run(stopping.clone()));
     }
     shutdown.spawn(settings.clone().receive(received_settings, stopping.clone()));
     shutdown.spawn(typing.clone().receive(received_notifications, stopping));
 
     let state = AppState::new(Parts {
-        receipts: Receipts::start(markers.clone(), hub.clone(), read_relay, shutdown),
+        receipts: Receipts::start(markers.clone(), hub.clone(), read_relay, clock.clone(), shutdown),
         search: Search::new(messages.clone(), snapshots.clone(), budgets.changes.clone()),
         tickets: Tickets::new(redis, auth.clone()),
         openings: Semaphore::new(OPENINGS),
@@ -232,6 +235,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         writer,
         hub,
         subscribers,
+        clock,
         snapshots,
         epochs,
         typing,

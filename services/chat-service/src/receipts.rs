@@ -16,12 +16,11 @@ use platform::telemetry::Trace;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use crate::domain::{Message, MessageType, Room, time};
+use crate::domain::{Message, MessageType, Room};
 use crate::live::Hub;
 use crate::outbox::{self, Relay};
-use crate::store::{Extent, OutboxEntry, Read, ReadMarkers, ReadRequest, Written};
+use crate::store::{Extent, OutboxEntry, Read, ReadMarkers, ReadRequest, StoreClock, Written};
 
 /// Limit on the reads of one transaction.
 const MAX_BATCH: usize = 500;
@@ -39,6 +38,7 @@ const COALESCE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Receipts {
     queue: mpsc::Sender<Queued>,
+    clock: StoreClock,
 }
 
 struct Queued {
@@ -49,10 +49,10 @@ struct Queued {
 
 impl Receipts {
     /// Starts the task.
-    pub fn start(markers: ReadMarkers, hub: Hub, relay: Relay, shutdown: &Shutdown) -> Self {
+    pub fn start(markers: ReadMarkers, hub: Hub, relay: Relay, clock: StoreClock, shutdown: &Shutdown) -> Self {
         let (queue, reads) = mpsc::channel(QUEUE);
         shutdown.spawn(Task { markers, hub, relay }.run(reads, shutdown.stopping_token()));
-        Self { queue }
+        Self { queue, clock }
     }
 
     /// Marks all messages of a room as read. Returns the number of those that were unread.
@@ -74,7 +74,8 @@ impl Receipts {
     }
 
     async fn read(&self, reader: UserId, room: &Arc<Room>, extent: Extent) -> Result<usize> {
-        let read = ReadRequest { reader, room: room.clone(), extent, at: time::now(), event_id: Uuid::now_v7() };
+        let read =
+            ReadRequest { reader, room: room.clone(), extent, at: self.clock.now(), event_id: self.clock.new_id() };
         let (answer, answered) = oneshot::channel();
         let queued = Queued { read, trace: Trace::current(), answer };
         self.queue.try_send(queued).map_err(|_| Error::unavailable("read receipts", "the queue is full"))?;

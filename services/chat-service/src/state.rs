@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::receipts::Receipts;
 use crate::search::Search;
 use crate::settings::Settings;
-use crate::store::{LegacyBackfill, Log, Messages, ReadMarkers, Rooms, Snapshots};
+use crate::store::{LegacyBackfill, Log, Messages, ReadMarkers, Rooms, Snapshots, StoreClock};
 use crate::tickets::Tickets;
 use crate::typing::Typing;
 use crate::writer::Writer;
@@ -52,6 +52,7 @@ pub struct Parts {
     /// A permit for each opening of a stream. Thousands of streams that come back at once leave other requests their connections
     /// to the stores.
     pub openings: Semaphore,
+    pub clock: StoreClock,
     pub snapshots: Snapshots,
     pub epochs: Epochs,
     pub tickets: Tickets,

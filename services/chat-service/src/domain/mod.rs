@@ -7,7 +7,6 @@ mod reaction;
 mod read_marker;
 mod room;
 mod room_settings;
-pub mod time;
 
 pub use actor::Actor;
 pub use message::{Draft, EntryKind, Message, MessageChange, MessageType, readable};

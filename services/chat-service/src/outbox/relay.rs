@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bson::Bson;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use common::error::Error;
 use common::events::topics::TopicNames;
 use common::id::RoomId;
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::store::{OutboxCollection, OutboxEntry, OutboxEvent};
+use crate::store::{OutboxCollection, OutboxEntry, OutboxEvent, StoreClock};
 
 /// Interval at which acknowledged events are removed from the outbox.
 const CLEAR_INTERVAL: Duration = Duration::from_millis(100);
@@ -41,6 +41,7 @@ const SWEEP_BATCH: i64 = 500;
 #[derive(Clone)]
 pub struct Relay {
     outbox: OutboxCollection,
+    clock: StoreClock,
     producer: Producer,
     topics: TopicNames,
     metrics: Metrics,
@@ -49,10 +50,16 @@ pub struct Relay {
 
 impl Relay {
     /// Creates the relay and starts the task that removes acknowledged events.
-    pub fn start(outbox: OutboxCollection, producer: Producer, topics: TopicNames, metrics: Metrics) -> Self {
+    pub fn start(
+        outbox: OutboxCollection,
+        clock: StoreClock,
+        producer: Producer,
+        topics: TopicNames,
+        metrics: Metrics,
+    ) -> Self {
         let (acknowledged, ids) = mpsc::unbounded_channel();
         tokio::spawn(clear(outbox.clone(), ids));
-        Self { outbox, producer, topics, metrics, acknowledged }
+        Self { outbox, clock, producer, topics, metrics, acknowledged }
     }
 
     /// Publishes committed events in commit order, without waiting. An event that fails stays in the outbox for the sweep.
@@ -112,8 +119,8 @@ impl Relay {
 
     async fn publish_overdue(&self) -> Result<()> {
         // One replica at a time. Otherwise each would publish all of them.
-        while self.outbox.lease(3 * SWEEP_INTERVAL).await? {
-            let overdue = self.outbox.overdue(id_before(OVERDUE), SWEEP_BATCH).await?;
+        while self.outbox.lease(self.clock.now(), 3 * SWEEP_INTERVAL).await? {
+            let overdue = self.outbox.overdue(id_before(self.clock.now() - OVERDUE), SWEEP_BATCH).await?;
             if overdue.is_empty() {
                 break;
             }
@@ -125,7 +132,7 @@ impl Relay {
 
     async fn measure(&self) -> Result<()> {
         let (pending, oldest) = self.outbox.backlog().await?;
-        let age = oldest.map(|oldest| (Utc::now() - oldest).to_std().unwrap_or_default());
+        let age = oldest.map(|oldest| (self.clock.now() - oldest).to_std().unwrap_or_default());
         self.metrics.outbox(self.outbox.name(), pending, age.unwrap_or_default());
         Ok(())
     }
@@ -167,9 +174,8 @@ impl Relay {
     }
 }
 
-/// The lowest id of an event that is younger than `age`.
-fn id_before(age: Duration) -> bson::Uuid {
-    let at = Utc::now() - age;
+/// The lowest id of an event of that time or later.
+fn id_before(at: DateTime<Utc>) -> bson::Uuid {
     let time = uuid::Timestamp::from_unix(uuid::NoContext, at.timestamp().unsigned_abs(), at.timestamp_subsec_nanos());
     let mut bytes = Uuid::new_v7(time).into_bytes();
     bytes[6..].fill(0);

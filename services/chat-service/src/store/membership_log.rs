@@ -129,10 +129,11 @@ pub(super) async fn append(tx: &mut MySqlConnection, new: NewRecord<'_>) -> Resu
     .bind(message.map(|message| message.id.to_hex()))
     .bind(message.map(|message| message.content.as_str()))
     .bind(position)
-    .execute(tx)
+    .execute(&mut *tx)
     .await?;
     let NewRecord { room, by, version, event, .. } = new;
-    let (id, at, age) = (inserted.last_insert_id(), Utc::now(), Duration::ZERO);
+    let (id, age) = (inserted.last_insert_id(), Duration::ZERO);
+    let at = sqlx::query_scalar("SELECT created_at FROM chat_room_changes WHERE id = ?").bind(id).fetch_one(tx).await?;
     Ok(MembershipRecord { id, room, by, version, event, at, age })
 }
 

@@ -1,5 +1,6 @@
 //! MySQL holds the rooms, MongoDB everything that happens in them.
 
+mod clock;
 mod epoch;
 mod head_changes;
 mod leavers;
@@ -21,6 +22,7 @@ mod rooms;
 mod schema;
 mod snapshots;
 
+pub use clock::StoreClock;
 pub use epoch::{Beat, Epoch, EpochStore};
 pub use head_changes::HeadChanges;
 pub use leavers::LeavePeriod;

@@ -103,11 +103,10 @@ impl OutboxCollection {
         Ok(())
     }
 
-    /// Takes or renews the lease on publishing overdue events; false while another replica holds it.
-    pub async fn lease(&self, lifetime: Duration) -> Result<bool> {
-        let now = bson::DateTime::now();
-        let free = doc! {"_id": self.name, "$or": [{"owner": self.owner}, {"until": {"$lt": now}}]};
-        let until = bson::DateTime::from_chrono(Utc::now() + lifetime);
+    /// Takes or renews the lease on publishing overdue events; false while another replica holds it at `now`.
+    pub async fn lease(&self, now: DateTime<Utc>, lifetime: Duration) -> Result<bool> {
+        let free = doc! {"_id": self.name, "$or": [{"owner": self.owner}, {"until": {"$lt": bson::DateTime::from_chrono(now)}}]};
+        let until = bson::DateTime::from_chrono(now + lifetime);
         let taken = self.leases.update_one(free, doc! {"$set": {"owner": self.owner, "until": until}}).upsert(true);
         match taken.await {
             Ok(_) => Ok(true),

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_with::serde_as;
 use tokio_util::sync::CancellationToken;
 
+use super::clock::StoreClock;
 use super::legacy_backfill::LegacyBackfill;
 use super::schema::{HEADS, LOG, MESSAGES, REACTIONS, READ_STATUS};
 
@@ -32,6 +33,7 @@ pub struct Retention {
     database: Database,
     messages: Collection<Document>,
     backfill: LegacyBackfill,
+    clock: StoreClock,
     period: Duration,
 }
 
@@ -46,9 +48,9 @@ struct OldMessage {
 }
 
 impl Retention {
-    pub fn new(database: &Database, backfill: LegacyBackfill, period: Duration) -> Self {
+    pub fn new(database: &Database, backfill: LegacyBackfill, clock: StoreClock, period: Duration) -> Self {
         let messages = database.collection_with_options(MESSAGES, mongo::majority_reads());
-        Self { database: database.clone(), messages, backfill, period }
+        Self { database: database.clone(), messages, backfill, clock, period }
     }
 
     /// Removes old messages until the shutdown. Replicas that remove the same ones conflict, and one of them does it.
@@ -62,7 +64,7 @@ impl Retention {
         let index = IndexModel::builder().keys(doc! {"created_at": 1}).options(name).build();
         self.messages.create_index(index).await?;
         loop {
-            let before = Utc::now() - self.period;
+            let before = self.clock.now() - self.period;
             let rooms = self.rooms_with_old(before).await?;
             // Messages of the original have no positions until then.
             self.backfill.ensure(&rooms).await?;

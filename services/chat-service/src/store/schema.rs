@@ -11,6 +11,8 @@ use mongodb::options::IndexOptions;
 use mongodb::{Database, IndexModel};
 use platform::health::Health;
 
+use super::clock::StoreClock;
+
 pub const MESSAGES: &str = "messages";
 pub const LOG: &str = "room_log";
 pub const HEADS: &str = "room_heads";
@@ -45,13 +47,14 @@ const SNAPSHOT_LIFETIME: Duration = Duration::from_secs((7 * 24 + 1) * 3_600);
 /// With a longer lifetime, the rooms of a killed replica's last batch block writes for too long.
 const MAX_TRANSACTION_LIFETIME_SECONDS: i64 = 10;
 
-/// Creates collections and indexes as soon as the server is reachable. From then on, `mongodb` is ready while it answers on
-/// `probe`, whose pool nothing else uses.
-pub fn prepare(database: &Database, probe: Database, health: &Health) {
-    let prepared = database.clone();
+/// Reads the clock, and creates collections and indexes, as soon as the server is reachable. From then on, `mongodb` is ready while
+/// it answers on `probe`, whose pool nothing else uses.
+pub fn prepare(database: &Database, probe: Database, clock: &StoreClock, health: &Health) {
+    let (prepared, clock) = (database.clone(), clock.clone());
     let create = move || {
-        let database = prepared.clone();
+        let (database, clock) = (prepared.clone(), clock.clone());
         async move {
+            clock.read().await?;
             create_all(&database).await?;
             warn_of_long_transactions(&database).await;
             Result::<()>::Ok(())

@@ -9,6 +9,7 @@ use engines::error::Result;
 use mongodb::{Collection, Database};
 use platform::task::run_detached;
 
+use super::clock::StoreClock;
 use super::positions::Positions;
 use super::schema::SNAPSHOTS;
 
@@ -23,18 +24,19 @@ pub type SnapshotId = uuid::Uuid;
 #[derive(Clone)]
 pub struct Snapshots {
     all: Collection<Document>,
+    clock: StoreClock,
 }
 
 impl Snapshots {
-    pub fn new(database: &Database) -> Self {
-        Self { all: database.collection(SNAPSHOTS) }
+    pub fn new(database: &Database, clock: StoreClock) -> Self {
+        Self { all: database.collection(SNAPSHOTS), clock }
     }
 
     /// Stores positions of a user.
     pub async fn insert(&self, user: UserId, positions: &Positions) -> Result<SnapshotId> {
         let id = SnapshotId::new_v4();
         let bytes = Binary { subtype: BinarySubtype::Generic, bytes: positions.encode() };
-        let snapshot = doc! {"_id": bson_id(id), "user_id": user.0, "positions": bytes, "at": bson::DateTime::now()};
+        let snapshot = doc! {"_id": bson_id(id), "user_id": user.0, "positions": bytes, "at": self.now()};
         let all = self.all.clone();
         run_detached(async move { all.insert_one(snapshot).await }).await?;
         Ok(id)
@@ -45,7 +47,7 @@ impl Snapshots {
         let filter = doc! {"_id": bson_id(id), "user_id": user.0};
         let Some(found) = self.all.find_one(filter).await? else { return Ok(None) };
         // When thousands of streams come back at once, none of them has to write.
-        if found.get_datetime("at").is_ok_and(|at| is_old(*at)) {
+        if found.get_datetime("at").is_ok_and(|at| self.is_old(*at)) {
             self.renew(id).await?;
         }
         Ok(found.get_binary_generic("positions").ok().and_then(|positions| Positions::decode(positions)))
@@ -53,22 +55,25 @@ impl Snapshots {
 
     /// Renews the lifetime of a snapshot.
     pub async fn renew(&self, id: SnapshotId) -> Result<()> {
-        let all = self.all.clone();
-        run_detached(async move { all.update_one(doc! {"_id": bson_id(id)}, renewal()).await }).await?;
+        let (all, renewal) = (self.all.clone(), self.renewal());
+        run_detached(async move { all.update_one(doc! {"_id": bson_id(id)}, renewal).await }).await?;
         Ok(())
+    }
+
+    /// Whether a snapshot's lifetime should be renewed, which is days.
+    fn is_old(&self, at: bson::DateTime) -> bool {
+        self.now().checked_duration_since(at).is_some_and(|age| age > RENEWED_AFTER)
+    }
+
+    fn renewal(&self) -> Document {
+        doc! {"$set": {"at": self.now()}}
+    }
+
+    fn now(&self) -> bson::DateTime {
+        bson::DateTime::from_chrono(self.clock.now())
     }
 }
 
 fn bson_id(id: SnapshotId) -> bson::Uuid {
     bson::Uuid::from_bytes(id.into_bytes())
-}
-
-/// Whether a snapshot's lifetime should be renewed, which is days.
-fn is_old(at: bson::DateTime) -> bool {
-    let age = bson::DateTime::now().checked_duration_since(at);
-    age.is_some_and(|age| age > RENEWED_AFTER)
-}
-
-fn renewal() -> Document {
-    doc! {"$set": {"at": bson::DateTime::now()}}
 }

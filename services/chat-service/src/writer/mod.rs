@@ -36,13 +36,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
-use uuid::Uuid;
 
 use crate::activity::RoomActivity;
-use crate::domain::time;
 use crate::live::Hub;
 use crate::outbox::Relay;
-use crate::store::OutboxEntry;
+use crate::store::{OutboxEntry, StoreClock};
 
 use apart::Apart;
 use reconciler::Reconciler;
@@ -73,6 +71,7 @@ const UNAVAILABLE_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<WriteRequest>,
+    clock: StoreClock,
 }
 
 impl Writer {
@@ -83,6 +82,7 @@ impl Writer {
         hub: Hub,
         activity: RoomActivity,
         queries: Queries,
+        clock: StoreClock,
         shutdown: &Shutdown,
     ) -> Self {
         let (queue, requests) = mpsc::channel(QUEUE);
@@ -90,7 +90,7 @@ impl Writer {
         let apart = Apart::default();
         let task = Arc::new(Task { transactions, reconciler, relay, hub, queries, activity, apart });
         shutdown.spawn(task.run(requests, shutdown.stopping_token()));
-        Self { queue }
+        Self { queue, clock }
     }
 
     /// Returns a function that gives the number of queued requests.
@@ -116,8 +116,8 @@ impl Writer {
         let request = WriteRequest {
             command,
             by,
-            event_id: Uuid::now_v7(),
-            at: time::now(),
+            event_id: self.clock.new_id(),
+            at: self.clock.now(),
             trace,
             deadline: Instant::now() + DEADLINE,
             in_doubt: false,

@@ -8,6 +8,7 @@ mod app;
 mod audit;
 mod blocks;
 mod budgets;
+mod clocks;
 mod epochs;
 mod exactness;
 mod fakes;

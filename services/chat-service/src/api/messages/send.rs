@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use crate::api::limits::Content;
 use crate::api::responses::{BudgetUsedUp, RoomErrors};
 use crate::blocks::allow_messages;
-use crate::domain::{Draft, Message, MessageType, Room, readable, time};
+use crate::domain::{Draft, Message, MessageType, Room, readable};
 use crate::state::AppState;
 use crate::wire::MessageBody;
 use crate::writer::{Command, Written};
@@ -124,7 +124,7 @@ async fn send_to(
     allow_messages(&app.blocks, &room)?;
     let draft = validate(app, &room, draft).await?;
     let username = app.username(me).await;
-    let message = Message::new(&room, me.id, username, draft, time::now());
+    let message = Message::new(&room, me.id, username, draft, app.clock.now());
     let Written { message, position } = app.writer.write(me.id, Command::Send(Box::new(message))).await?;
     let status = if position.is_some() { StatusCode::CREATED } else { StatusCode::OK };
     if position.is_some() {
