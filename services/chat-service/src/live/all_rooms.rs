@@ -72,13 +72,14 @@ impl AllRoomsReader {
         self.epoch.id(self.cursor.id())
     }
 
-    /// The events of all rooms, in order within each room.
+    /// The events of all rooms, in order within each room. Futures that run seldom are boxed: a stream has the room for the largest
+    /// one as long as it is open.
     pub fn events(mut self) -> impl Stream<Item = Result<Event>> {
         async_stream::try_stream! {
             loop {
                 let Notifications { memberships, advanced, events } = self.subscription.take();
                 for (room, change) in memberships {
-                    let announcement = self.apply(room, change).await?;
+                    let announcement = Box::pin(self.apply(room, change)).await?;
                     // A leave since then is announced by the next `take`.
                     if let Some(announcement) = announcement.filter(|_| !self.subscription.has_left(room)) {
                         yield announcement;
@@ -93,7 +94,7 @@ impl AllRoomsReader {
                             // The lost entries may have been a return. The membership in MySQL decides.
                             subscription.absent = false;
                             let position = subscription.position();
-                            self.cursor.prepare().await?;
+                            Box::pin(self.cursor.prepare()).await?;
                             if !self.subscription.has_left(room) {
                                 let id = self.epoch.id(self.cursor.advance(room, position));
                                 yield frame::resync(Some(room)).id(id);
@@ -103,7 +104,7 @@ impl AllRoomsReader {
                     };
                     if !frames.is_empty() {
                         self.ready.insert(room);
-                        self.cursor.prepare().await?;
+                        Box::pin(self.cursor.prepare()).await?;
                     }
                     for frame in frames {
                         // The client may have left the room while it read the previous event, or while the cursor was

@@ -143,7 +143,8 @@ impl RoomSubscription {
             Next::Frames(frames) => frames,
             Next::InStore => {
                 let edge = self.edge();
-                match self.feed.history().replay(self.feed.room, self.position, edge).await? {
+                // Boxed, because a stream has the room for this future as long as it is open.
+                match Box::pin(self.feed.history().replay(self.feed.room, self.position, edge)).await? {
                     Replay::Frames(frames) => frames.into_iter().map(Arc::new).collect(),
                     Replay::Gap => {
                         self.position = edge;
