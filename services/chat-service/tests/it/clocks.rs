@@ -1,7 +1,6 @@
 //! A replica whose clock is wrong by minutes.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::TryStreamExt;
@@ -49,7 +48,7 @@ async fn a_replica_with_a_wrong_clock_takes_the_time_from_the_store() {
     let mongo = mongo_database(&space).await;
     clock.set(300);
     let mut settings = Vec::from(clock.settings());
-    settings.push(("USER_SERVICE_URL", user_service(Arc::new(AtomicBool::new(true))).await));
+    settings.push(("USER_SERVICE_URL", user_service(Arc::default()).await));
     let replica = Process::start(&space, &mysql_url, &settings).ready().await;
     let ann = Person { id: 1, client: replica.client(&space.token(1, "ann")) };
     let (first, second) = (ann.room_with(2).await, ann.room_with(3).await);
