@@ -19,7 +19,7 @@ use serde::Deserialize;
 use super::legacy::{MAX_TRIES, PAGE};
 use super::legacy_marks::{self, Unmarked};
 use super::log::{Entry, Head, LastMessage, LogPosition};
-use super::schema::{HEADS, LOG, MESSAGES};
+use super::schema::{HEADS, LOG, MESSAGES, kept_messages};
 use crate::domain::{EntryKind, Message};
 
 /// The field of a deleted message whose deletion the room's log and head contain.
@@ -161,7 +161,8 @@ impl LegacyDeletions {
         let head = updated.return_document(ReturnDocument::After).session(&mut *session).await?;
         let head = head.ok_or_else(|| mongodb::error::Error::custom("a numbered message without a head"))?;
         if head.last.as_ref().is_some_and(|last| deleted.iter().any(|message| message.id == last.id)) {
-            let left = doc! {"room_id": room.0, "seq": {"$gt": 0}, "is_deleted": {"$ne": true}};
+            let mut left = kept_messages(room);
+            left.insert("seq", doc! {"$gt": 0});
             let messages = self.messages.clone_with_type::<Message>();
             let newest = messages.find_one(left).sort(doc! {"seq": -1}).session(&mut *session).await?;
             let last = newest.as_ref().map(LastMessage::from);

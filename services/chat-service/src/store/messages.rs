@@ -10,7 +10,7 @@ use engines::mongo;
 use futures_util::TryStreamExt;
 use mongodb::{ClientSession, Collection, Database};
 
-use super::schema::MESSAGES;
+use super::schema::{MESSAGES, kept_messages};
 use crate::domain::Message;
 
 /// The collection `messages`.
@@ -38,7 +38,7 @@ impl Messages {
 
     /// The messages of a room that are not deleted, oldest first, at most `limit`.
     pub async fn list(&self, room: RoomId, cursor: ListCursor, limit: i64) -> Result<Vec<Message>> {
-        let mut filter = doc! {"room_id": room.0, "is_deleted": {"$ne": true}};
+        let mut filter = kept_messages(room);
         let (skip, newest_first) = match cursor {
             ListCursor::Skip(n) => (n, true),
             ListCursor::Before(position) => {

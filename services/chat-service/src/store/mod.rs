@@ -38,5 +38,5 @@ pub use retention::Retention;
 pub use room_limit::RoomLimit;
 pub use room_settings::MemberSettings;
 pub use rooms::{Joined, OwnRoom, Rooms};
-pub use schema::{HEADS, LOG, MESSAGES, REACTIONS, READS, prepare};
+pub use schema::{HEADS, LOG, MESSAGES, REACTIONS, READS, kept_messages, prepare};
 pub use snapshots::{RENEWED_AFTER, SnapshotId, Snapshots};

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::legacy::MARKED;
 use super::log::Log;
 use super::outbox_collection::OutboxEvent;
-use super::schema::{MESSAGES, READ_MARKERS, READ_STATUS, READS};
+use super::schema::{MESSAGES, READ_MARKERS, READ_STATUS, READS, kept_messages};
 use crate::domain::{MAX_MEMBERS, MAX_RANGES, PositionRange, ReadMarker, Room};
 
 /// Unread messages are counted up to this number. A read of a whole room names at most as many ids.
@@ -395,10 +395,10 @@ impl ReadMarkers {
         };
         let mut of_rooms = readers.into_iter().map(|(room, readers)| {
             let filter = match *readers {
-                [one] => unread(room, sender(&one.room, one.reader), &gaps_of(one)),
+                [one] => unread(room, Some(sender(&one.room, one.reader)), &gaps_of(one)),
                 ref many => {
                     let first = many.iter().map(|request| gaps_of(request)[0].0).min().unwrap_or(0);
-                    unread(room, doc! {"$exists": true}, &[(first, None)])
+                    unread(room, None, &[(first, None)])
                 }
             };
             let fields = doc! {"room_id": 1, "user_id": 1, "seq": 1};
@@ -447,7 +447,7 @@ impl ReadMarkers {
         gaps.pop();
         let positions = self.messages.clone_with_type::<MessagePosition>();
         let newest = positions
-            .find(unread(room, others(reader), &gaps))
+            .find(unread(room, Some(others(reader)), &gaps))
             .sort(doc! {"seq": -1})
             .limit(UNREAD_CAP)
             .projection(doc! {"seq": 1})
@@ -504,8 +504,8 @@ fn stored(read: &Read, event: &OutboxEvent) -> Document {
     doc! {"_id": read.id(), "event_id": read.bson_event_id(), "at": at, "pending": pending}
 }
 
-/// Matches messages of the senders in the gaps of a reader's marker.
-fn unread(room: RoomId, sender: Document, gaps: &[(i64, Option<i64>)]) -> Document {
+/// Matches messages of the senders, or of all, in the gaps of a reader's marker.
+fn unread(room: RoomId, sender: Option<Document>, gaps: &[(i64, Option<i64>)]) -> Document {
     let within = |(after, before): &(i64, Option<i64>)| match before {
         Some(before) => doc! {"seq": {"$gt": after, "$lt": before}},
         None => doc! {"seq": {"$gt": after}},
@@ -514,13 +514,14 @@ fn unread(room: RoomId, sender: Document, gaps: &[(i64, Option<i64>)]) -> Docume
         [gap] => within(gap),
         gaps => doc! {"$or": gaps.iter().map(within).collect::<Vec<_>>()},
     };
-    let mut filter =
-        doc! {"room_id": room.0, "user_id": sender, "is_deleted": {"$ne": true}, "message_type": {"$ne": "system"}};
+    let mut filter = kept_messages(room);
+    filter.extend(sender.map(|sender| ("user_id".to_owned(), sender.into())));
+    filter.insert("message_type", doc! {"$ne": "system"});
     filter.extend(positions);
     filter
 }
 
-/// Matches all senders but the reader. A direct room has one other sender: naming it lets the index `room_sender_seq` skip
+/// Matches all senders but the reader. A direct room has one other sender: naming it lets the index `room_kept_sender_seq` skip
 /// the reader's own messages.
 fn sender(room: &Room, reader: UserId) -> Document {
     match room.kind.pair() {
@@ -536,7 +537,7 @@ fn others(reader: UserId) -> Document {
 /// Counts at most [`UNREAD_CAP`] unread messages. The cost does not depend on the marker's position.
 fn count_unread(room: &Room, user: UserId, gaps: &[(i64, Option<i64>)]) -> Vec<Document> {
     vec![
-        doc! {"$match": unread(room.id, sender(room, user), gaps)},
+        doc! {"$match": unread(room.id, Some(sender(room, user)), gaps)},
         doc! {"$limit": UNREAD_CAP},
         doc! {"$count": "unread"},
         doc! {"$set": {"room": room.id.0, "unread": {"$toLong": "$unread"}}},

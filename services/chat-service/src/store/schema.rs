@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bson::{Bson, Document, doc};
+use common::id::RoomId;
 use engines::error::Result;
-use engines::mongo;
+use engines::mongo::{self, describe};
 use futures_util::TryStreamExt;
 use mongodb::error::{CommandError, ErrorKind};
 use mongodb::options::IndexOptions;
-use mongodb::{Database, IndexModel};
+use mongodb::{Collection, Database, IndexModel};
 use platform::health::Health;
 
 use super::clock::StoreClock;
@@ -32,6 +33,21 @@ pub const READ_STATUS: &str = "message_read_status";
 /// value, so that a kill before the import loses no read.
 pub const READS_OWED: &str = "reads_owed";
 
+/// The index of a room's messages without the deleted ones, see [`kept_messages`].
+const KEPT: &str = "room_kept_seq";
+
+/// The index that counts unread messages of others, without reading deleted ones and the reader's own.
+const KEPT_OF_SENDER: &str = "room_kept_sender_seq";
+
+/// The index of earlier releases that [`KEPT_OF_SENDER`] replaces. Such a release creates it again at its start.
+const REPLACED: &str = "room_sender_seq";
+
+/// The start waits so long for the indexes of a large collection. The server builds them to their end.
+const BUILD_WAIT: Duration = Duration::from_secs(10);
+
+/// The pause before an index build that failed is asked for again.
+const BUILD_PAUSE: Duration = Duration::from_secs(10);
+
 /// The index that allows one row per message and reader.
 const UNIQUE_READS: &str = "message_reader";
 
@@ -46,6 +62,12 @@ const SNAPSHOT_LIFETIME: Duration = Duration::from_secs((7 * 24 + 1) * 3_600);
 
 /// With a longer lifetime, the rooms of a killed replica's last batch block writes for too long.
 const MAX_TRANSACTION_LIFETIME_SECONDS: i64 = 10;
+
+/// Matches the messages of a room that are not deleted. Two equalities let the server pass over any number of deleted messages:
+/// it reads two stretches of the index [`KEPT`]. Messages of an original may lack the field.
+pub fn kept_messages(room: RoomId) -> Document {
+    doc! {"room_id": room.0, "is_deleted": {"$in": [false, Bson::Null]}}
+}
 
 /// Reads the clock, and creates collections and indexes, as soon as the server is reachable. From then on, `mongodb` is ready while
 /// it answers on `probe`, whose pool nothing else uses.
@@ -80,11 +102,6 @@ async fn create_all(database: &Database) -> Result<()> {
     }
     let indexes = [
         (MESSAGES, index("room_seq", doc! {"room_id": 1, "seq": -1, "is_deleted": 1})),
-        // Counts unread messages of others without reading the reader's own.
-        (
-            MESSAGES,
-            index("room_sender_seq", doc! {"room_id": 1, "user_id": 1, "seq": 1, "is_deleted": 1, "message_type": 1}),
-        ),
         (
             MESSAGES,
             unique(
@@ -106,6 +123,33 @@ async fn create_all(database: &Database) -> Result<()> {
     ];
     for (collection, model) in indexes {
         database.collection::<Document>(collection).create_index(model).await?;
+    }
+    start_builds(database).await;
+    Ok(())
+}
+
+/// Starts to build the indexes that no write depends on, and waits for them for [`BUILD_WAIT`]. Until they are built, requests
+/// read the same messages by other indexes.
+async fn start_builds(database: &Database) {
+    let messages = database.collection::<Document>(MESSAGES);
+    let build = tokio::spawn(async move {
+        while let Err(e) = build(&messages).await {
+            tracing::warn!(error = describe(&e), "the indexes of kept messages are not built yet");
+            tokio::time::sleep(BUILD_PAUSE).await;
+        }
+    });
+    if tokio::time::timeout(BUILD_WAIT, build).await.is_err() {
+        tracing::info!("the indexes of kept messages are being built; until then, reads pass over deleted messages");
+    }
+}
+
+/// Builds the indexes of kept messages. The one that they replace goes last.
+async fn build(messages: &Collection<Document>) -> mongodb::error::Result<()> {
+    let of_sender = doc! {"room_id": 1, "is_deleted": 1, "user_id": 1, "seq": -1, "message_type": 1};
+    messages.create_index(index(KEPT, doc! {"room_id": 1, "is_deleted": 1, "seq": -1})).await?;
+    messages.create_index(index(KEPT_OF_SENDER, of_sender)).await?;
+    if messages.list_index_names().await?.iter().any(|name| name == REPLACED) {
+        messages.drop_index(REPLACED).await?;
     }
     Ok(())
 }

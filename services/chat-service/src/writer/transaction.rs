@@ -15,7 +15,9 @@ use mongodb::{ClientSession, Collection, Database};
 use super::request::{Command, SendKey, WriteRequest, send_key};
 use crate::domain::{EntryKind, Message, UnlistedReactions};
 use crate::outbox;
-use crate::store::{DELETION_LOGGED, Entry, HEADS, Head, LOG, LastMessage, LogPosition, MESSAGES, REACTIONS};
+use crate::store::{
+    DELETION_LOGGED, Entry, HEADS, Head, LOG, LastMessage, LogPosition, MESSAGES, REACTIONS, kept_messages,
+};
 
 type Mongo<T> = mongodb::error::Result<T>;
 
@@ -216,7 +218,8 @@ impl Transactions {
         changed: &HashMap<ObjectId, &Message>,
     ) -> Mongo<Option<Message>> {
         let deleted: Vec<ObjectId> = changed.values().filter(|m| m.is_deleted).map(|m| m.id).collect();
-        let filter = doc! {"room_id": room.0, "is_deleted": {"$ne": true}, "_id": {"$nin": deleted}};
+        let mut filter = kept_messages(room);
+        filter.insert("_id", doc! {"$nin": deleted});
         self.messages.find_one(filter).sort(doc! {"seq": -1}).session(session).await
     }
 

@@ -7,6 +7,7 @@ mod all_rooms;
 mod app;
 mod audit;
 mod blocks;
+mod bounded_reads;
 mod budgets;
 mod clocks;
 mod epochs;
