@@ -30,6 +30,9 @@ const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
 /// The greatest number of connections that the driver opens, unless the URL has another.
 const POOL_SIZE: u32 = 10;
 
+/// The server ends a read of a request after this time: it would keep a connection and a core from other requests.
+pub const READ_LIMIT: Duration = Duration::from_secs(2);
+
 /// Limit on commits of one transaction.
 const MAX_COMMITS: usize = 3;
 
@@ -169,9 +172,21 @@ impl Connections {
     }
 }
 
+/// The server's code for an operation that it ended after its time limit.
+const TIME_LIMIT: i32 = 50;
+
+/// Whether an operation was ended after its time limit, by the server or by its caller.
+pub fn is_timeout(e: &mongodb::error::Error) -> bool {
+    match &*e.kind {
+        ErrorKind::Io(failed) => failed.kind() == std::io::ErrorKind::TimedOut,
+        ErrorKind::Command(failed) => failed.code == TIME_LIMIT,
+        _ => false,
+    }
+}
+
 /// Errors that pass: the drivers' specification calls them retryable for reads; 43 is a cursor that a restart has
-/// closed.
-const PASSING: [i32; 14] = [6, 7, 43, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
+/// closed, and [`TIME_LIMIT`] ends what a busy server does not finish.
+const PASSING: [i32; 15] = [6, 7, 43, TIME_LIMIT, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
 
 /// Labels of errors after which the operation can be repeated.
 const PASSING_LABELS: [&str; 3] =
@@ -246,6 +261,7 @@ mod tests {
         }
         assert!(matches!(command_error(43), CommonError::Unavailable { .. }), "a cursor from before the restart");
         assert!(matches!(command_error(134), CommonError::Unavailable { .. }), "majority reads after the restart");
+        assert!(matches!(command_error(50), CommonError::Unavailable { .. }), "ended after its time limit");
         assert!(matches!(command_error(9), CommonError::Internal(_)), "FailedToParse");
     }
 }

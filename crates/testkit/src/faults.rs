@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -16,7 +17,11 @@ pub struct FaultyLink {
     pub address: SocketAddr,
     faulty: Arc<AtomicBool>,
     cuts: Arc<AtomicU64>,
+    held: Held,
 }
+
+/// The text that holds a connection to the server; none if it is empty.
+type Held = Arc<Mutex<Vec<u8>>>;
 
 impl FaultyLink {
     /// A link to `engine` that is not faulty yet.
@@ -25,16 +30,22 @@ impl FaultyLink {
         let address = listener.local_addr().unwrap();
         let faulty = Arc::new(AtomicBool::new(false));
         let cuts = Arc::new(AtomicU64::new(0));
-        let (switch, count) = (faulty.clone(), cuts.clone());
+        let held = Held::default();
+        let (switch, count, holds) = (faulty.clone(), cuts.clone(), held.clone());
         tokio::spawn(async move {
             let mut seeds = StdRng::seed_from_u64(seed);
             while let Ok((client, _)) = listener.accept().await {
                 let rng = StdRng::seed_from_u64(seeds.random());
                 let dice = Dice { rng, one_in, faulty: switch.clone(), cuts: count.clone() };
-                tokio::spawn(join(client, engine, dice));
+                tokio::spawn(join(client, engine, dice, holds.clone()));
             }
         });
-        Self { address, faulty, cuts }
+        Self { address, faulty, cuts, held }
+    }
+
+    /// From now on, a connection stops to pass anything to the server when a request with this text comes, and stays open.
+    pub fn hold(&self, text: &str) {
+        *self.held.lock() = text.as_bytes().to_vec();
     }
 
     /// The number of connections that were cut.
@@ -79,20 +90,27 @@ impl Dice {
     }
 }
 
-async fn join(client: TcpStream, engine: SocketAddr, mut dice: Dice) {
+async fn join(client: TcpStream, engine: SocketAddr, mut dice: Dice, held: Held) {
     let Ok(engine) = TcpStream::connect(engine).await else { return };
     let forward = dice.another();
     let ((from_client, to_client), (from_engine, to_engine)) = (client.into_split(), engine.into_split());
     // A cut of one direction cuts both.
     tokio::select! {
-        () = pass(from_client, to_engine, forward) => {}
-        () = pass(from_engine, to_client, dice) => {}
+        () = pass(from_client, to_engine, forward, held) => {}
+        () = pass(from_engine, to_client, dice, Held::default()) => {}
     }
 }
 
-async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut dice: Dice) {
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut dice: Dice, held: Held) {
     let mut piece = vec![0; 16 * 1024];
     while let Ok(n) = from.read(&mut piece).await {
+        let holds = {
+            let text = held.lock();
+            !text.is_empty() && piece[..n].windows(text.len()).any(|part| part == text.as_slice())
+        };
+        if holds {
+            std::future::pending::<()>().await;
+        }
         if n == 0 || dice.cuts() || to.write_all(&piece[..n]).await.is_err() {
             return;
         }

@@ -30,6 +30,7 @@ mod retention;
 mod rooms;
 mod search;
 mod settings;
+mod stalls;
 mod stream;
 mod sweep;
 mod takeover;

@@ -145,7 +145,7 @@ async fn edit_all(client: &Client, message: &Value, editor: usize) -> Edits {
     edits
 }
 
-fn mongodb_address() -> SocketAddr {
+pub fn mongodb_address() -> SocketAddr {
     let url = std::env::var("MONGO_URL").expect("MONGO_URL is not set: run the tests with `cargo stack test`");
     let address = url.trim_start_matches("mongodb://").split(['/', '?']).next().unwrap_or_default();
     address.rsplit('@').next().unwrap_or_default().parse().expect("MONGO_URL names one host and port")
