@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::config::{self, ConfigError};
 use common::error::{Error as CommonError, without_values};
+use mongodb::action::{Aggregate, Find, FindOne};
 use mongodb::bson::{self, Document, doc};
 use mongodb::error::{
     ErrorKind, RETRYABLE_WRITE_ERROR, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteError,
@@ -17,10 +18,11 @@ use mongodb::options::{
     Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria,
     TransactionOptions, WriteConcern,
 };
-use mongodb::{Client, ClientSession, Database};
+use mongodb::{Client, ClientSession, Collection, Database};
 use parking_lot::Mutex;
 use platform::telemetry::{Metrics, PoolSize, Queries};
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
@@ -74,6 +76,40 @@ pub async fn ping(database: &Database) -> Result<()> {
 /// change that vanishes when its server is killed.
 pub fn majority_reads() -> CollectionOptions {
     CollectionOptions::builder().read_concern(ReadConcern::majority()).build()
+}
+
+/// A collection from which requests read: only what is safe on a majority, and no longer than [`READ_LIMIT`].
+#[derive(Clone, Debug)]
+pub struct Reads<T: Send + Sync>(Collection<T>);
+
+impl<T: Send + Sync> Reads<T> {
+    /// The collection `name`.
+    pub fn new(database: &Database, name: &str) -> Self {
+        Self(database.collection_with_options(name, majority_reads()))
+    }
+
+    /// The same collection, whose documents are read as another type.
+    pub fn with_type<U: Send + Sync>(&self) -> Reads<U> {
+        Reads(self.0.clone_with_type())
+    }
+
+    /// The documents that match a filter.
+    pub fn find(&self, filter: Document) -> Find<'_, T> {
+        self.0.find(filter).max_time(READ_LIMIT)
+    }
+
+    /// A document that matches a filter.
+    pub fn find_one(&self, filter: Document) -> FindOne<'_, T>
+    where
+        T: DeserializeOwned,
+    {
+        self.0.find_one(filter).max_time(READ_LIMIT)
+    }
+
+    /// The results of a pipeline.
+    pub fn aggregate(&self, pipeline: impl IntoIterator<Item = Document>) -> Aggregate<'_> {
+        self.0.aggregate(pipeline).max_time(READ_LIMIT)
+    }
 }
 
 /// Starts a session with a transaction, whose commit is journaled on a majority. `reads` is the read concern; the server's

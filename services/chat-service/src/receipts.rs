@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::{Message, MessageType, Room};
 use crate::live::Hub;
 use crate::outbox::{self, Relay};
-use crate::store::{Extent, OutboxEntry, Read, ReadMarkers, ReadRequest, StoreClock, Written};
+use crate::store::{Extent, NotAdvanced, OutboxEntry, Read, ReadMarkers, ReadRequest, StoreClock, Written};
 
 /// Limit on the reads of one transaction.
 const MAX_BATCH: usize = 500;
@@ -33,6 +33,16 @@ const LARGE_GROUP: usize = 100;
 
 /// The pause between two batches of the reads of large groups.
 const COALESCE: Duration = Duration::from_secs(1);
+
+/// Time limit of a batch's first try. The markers of a replica that was killed stay locked for up to 3 s.
+const TRY: Duration = Duration::from_secs(5);
+
+/// Time limit of a try of a part of a batch that was not written in time: a batch is halved nine times before its cause stands
+/// alone, and all of that is over before [`DEADLINE`].
+const TRY_OF_PART: Duration = Duration::from_millis(500);
+
+/// A batch is not halved any more after this time. Its last parts are tried once more each.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A handle on the task that writes reads.
 #[derive(Clone)]
@@ -111,26 +121,36 @@ impl Task {
         }
     }
 
-    /// Writes reads and answers them. If the store refuses a batch, it is halved until the cause stands alone.
+    /// Writes reads and answers them. A batch that the store refuses or does not write in time is halved until the cause stands
+    /// alone.
     async fn write(&self, batch: Vec<Queued>) {
-        let mut parts = vec![batch];
-        while let Some(mut part) = parts.pop() {
+        let deadline = Instant::now() + DEADLINE;
+        let mut parts = vec![(batch, TRY)];
+        while let Some((mut part, limit)) = parts.pop() {
             if part.is_empty() {
                 continue;
             }
             let requests: Vec<&ReadRequest> = part.iter().map(|queued| &queued.read).collect();
             let event = |n: usize, read: &Read| outbox::of_read(&receipt(read), read.event_id, read.at, &part[n].trace);
-            match self.markers.advance(&requests, event).await.map_err(Error::from) {
+            let e = match self.markers.advance(&requests, limit, event).await {
                 Ok(written) => {
                     let left = part.split_off(written.len());
                     self.finish(part, written);
-                    parts.push(left);
+                    parts.push((left, limit));
+                    continue;
                 }
-                Err(Error::Internal(_)) if part.len() > 1 => {
-                    let second = part.split_off(part.len() / 2);
-                    parts.extend([second, part]);
-                }
-                Err(e) => part.into_iter().for_each(|queued| queued.respond(Err(copy(&e)))),
+                Err(e) => e,
+            };
+            let (limit, halves) = match &e {
+                NotAdvanced::TimedOut => (TRY_OF_PART, Instant::now() < deadline),
+                NotAdvanced::Failed(e) => (limit, matches!(e.get_ref(), Error::Internal(_))),
+            };
+            if halves && part.len() > 1 {
+                let second = part.split_off(part.len() / 2);
+                parts.extend([second, part].map(|part| (part, limit)));
+            } else {
+                let e = Error::from(e);
+                part.into_iter().for_each(|queued| queued.respond(Err(copy(&e))));
             }
         }
     }
@@ -155,6 +175,15 @@ impl Queued {
     /// Answers the reader. If the reader is gone, the answer is dropped and the read remains.
     fn respond(self, answer: Result<usize>) {
         let _ = self.answer.send(answer);
+    }
+}
+
+impl From<NotAdvanced> for Error {
+    fn from(e: NotAdvanced) -> Self {
+        match e {
+            NotAdvanced::TimedOut => Self::unavailable("mongodb", "the reads were not stored in time"),
+            NotAdvanced::Failed(e) => e.into(),
+        }
     }
 }
 

@@ -11,9 +11,9 @@ use bson::{Bson, doc};
 use chrono::{DateTime, Utc};
 use common::id::{RoomId, UserId};
 use engines::error::Result;
-use engines::mongo;
+use engines::mongo::Reads;
 use futures_util::TryStreamExt;
-use mongodb::{ClientSession, Collection, Database};
+use mongodb::{ClientSession, Database};
 use serde::{Deserialize, Serialize};
 use serde_with::serde_as;
 
@@ -121,18 +121,13 @@ impl From<&Message> for LastMessage {
 #[derive(Clone)]
 pub struct Log {
     database: Database,
-    entries: Collection<Entry>,
-    heads: Collection<Head>,
+    entries: Reads<Entry>,
+    heads: Reads<Head>,
 }
 
 impl Log {
     pub fn new(database: &Database) -> Self {
-        let majority = mongo::majority_reads();
-        Self {
-            database: database.clone(),
-            entries: database.collection_with_options(LOG, majority.clone()),
-            heads: database.collection_with_options(HEADS, majority),
-        }
+        Self { database: database.clone(), entries: Reads::new(database, LOG), heads: Reads::new(database, HEADS) }
     }
 
     /// The head of a room; `None` before its first entry.
@@ -162,7 +157,7 @@ impl Log {
             return Ok(HashMap::new());
         }
         let ids: Vec<i64> = rooms.iter().map(|room| room.0).collect();
-        let heads = self.heads.clone_with_type::<HeadPosition>();
+        let heads = self.heads.with_type::<HeadPosition>();
         let heads = heads.find(doc! {"_id": {"$in": ids}}).projection(doc! {"position": 1});
         let heads = heads.batch_size(one_batch(rooms)).await?;
         Ok(heads.map_ok(|head| (head.room, head.position)).try_collect().await?)
@@ -178,7 +173,7 @@ impl Log {
             removed: i64,
         }
         let ids: Vec<i64> = rooms.iter().map(|room| room.0).collect();
-        let heads = self.heads.clone_with_type::<RemovedUpTo>();
+        let heads = self.heads.with_type::<RemovedUpTo>();
         let heads =
             heads.find(doc! {"_id": {"$in": ids}, "removed": {"$gt": 0}}).projection(doc! {"removed": 1}).await?;
         Ok(heads.map_ok(|head| (head.room, head.removed)).try_collect().await?)
@@ -191,7 +186,7 @@ impl Log {
 
     /// The changes of all heads from now on.
     pub async fn head_changes(&self) -> Result<HeadChanges> {
-        HeadChanges::start(self.heads.clone_with_type()).await
+        HeadChanges::start(self.database.collection(HEADS)).await
     }
 
     /// The entries of a room after a position, in order, at most `limit`, without their events.

@@ -6,9 +6,9 @@ use bson::oid::ObjectId;
 use bson::{Document, doc};
 use common::id::RoomId;
 use engines::error::Result;
-use engines::mongo;
+use engines::mongo::Reads;
 use futures_util::TryStreamExt;
-use mongodb::{ClientSession, Collection, Database};
+use mongodb::{ClientSession, Database};
 
 use super::schema::{MESSAGES, kept_messages};
 use crate::domain::Message;
@@ -16,7 +16,7 @@ use crate::domain::Message;
 /// The collection `messages`.
 #[derive(Clone)]
 pub struct Messages {
-    all: Collection<Message>,
+    all: Reads<Message>,
 }
 
 /// The part of a room's messages that a list returns.
@@ -32,8 +32,7 @@ pub enum ListCursor {
 
 impl Messages {
     pub fn new(database: &Database) -> Self {
-        let majority = mongo::majority_reads();
-        Self { all: database.collection_with_options(MESSAGES, majority) }
+        Self { all: Reads::new(database, MESSAGES) }
     }
 
     /// The messages of a room that are not deleted, oldest first, at most `limit`.

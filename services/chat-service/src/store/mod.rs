@@ -33,7 +33,7 @@ pub use membership_log::{MembershipEvent, MembershipLog, MembershipRecord};
 pub use messages::{ListCursor, Messages};
 pub use outbox_collection::{OutboxCollection, OutboxEntry, OutboxEvent};
 pub use positions::{PackedPositions, Positions};
-pub use read_markers::{Extent, Read, ReadMarkers, ReadRequest, Written};
+pub use read_markers::{Extent, NotAdvanced, Read, ReadMarkers, ReadRequest, Written};
 pub use retention::Retention;
 pub use room_limit::RoomLimit;
 pub use room_settings::MemberSettings;

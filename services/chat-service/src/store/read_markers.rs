@@ -7,10 +7,9 @@ use std::time::Duration;
 use bson::oid::ObjectId;
 use bson::{Bson, Document, doc, serialize_to_bson};
 use chrono::{DateTime, Utc};
-use common::error::Error;
 use common::id::{RoomId, UserId};
-use engines::error::Result;
-use engines::mongo;
+use engines::error::{Error, Result};
+use engines::mongo::{self, READ_LIMIT, Reads};
 use futures_util::TryStreamExt;
 use mongodb::error::TRANSIENT_TRANSACTION_ERROR;
 use mongodb::{ClientSession, Collection, Database};
@@ -28,9 +27,6 @@ pub const UNREAD_CAP: i64 = 1_000;
 
 /// Limit on tries of an import: a simultaneous read of the reader conflicts.
 const MAX_TRIES: usize = 20;
-
-/// The longest time for reads of several tries. The markers of a replica that was killed stay locked for up to 3 s.
-const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bounds of the pause between two tries in milliseconds.
 const RETRY_MILLIS: std::ops::Range<u64> = 2..30;
@@ -87,6 +83,26 @@ impl ReadRequest {
 /// The reads of a batch that are written, with their events; `None` for a read that found nothing unread.
 pub type Written = Vec<Option<(Read, OutboxEvent)>>;
 
+/// Why a batch of reads is not written.
+#[derive(Debug)]
+pub enum NotAdvanced {
+    /// The store took too long. Fewer reads may succeed.
+    TimedOut,
+    Failed(Error),
+}
+
+impl From<Error> for NotAdvanced {
+    fn from(e: Error) -> Self {
+        Self::Failed(e)
+    }
+}
+
+impl From<mongodb::error::Error> for NotAdvanced {
+    fn from(e: mongodb::error::Error) -> Self {
+        if mongo::is_timeout(&e) { Self::TimedOut } else { Self::Failed(e.into()) }
+    }
+}
+
 /// A change of a read marker.
 pub struct Read {
     pub room: RoomId,
@@ -109,14 +125,21 @@ impl Read {
         bson::Uuid::from_bytes(self.event_id.into_bytes())
     }
 
-    /// Changes the marker as far as it does not cover the messages yet. Only these messages remain.
-    fn apply(&mut self, marker: &mut ReadMarker) {
+    /// Only the messages that the marker does not cover yet.
+    fn unread_by(mut self, marker: &ReadMarker) -> Self {
         self.messages.retain(|(_, position)| marker.leaves_unread(*position));
+        self
+    }
+
+    /// Changes the marker. Returns whether it is another one afterwards: a read of a whole room moves it past messages that were
+    /// not unread, so that the next read does not look at them again.
+    fn apply(&self, marker: &mut ReadMarker) -> bool {
+        let before = marker.clone();
         match self.up_to {
-            _ if self.messages.is_empty() => {}
             Some(position) => marker.read_up_to(position),
             None => marker.read(self.messages.iter().map(|(_, position)| *position)),
         }
+        *marker != before
     }
 }
 
@@ -124,9 +147,9 @@ impl Read {
 #[derive(Clone)]
 pub struct ReadMarkers {
     database: Database,
-    markers: Collection<Document>,
+    markers: Reads<Document>,
     reads: Collection<Document>,
-    messages: Collection<Document>,
+    messages: Reads<Document>,
     log: Log,
 }
 
@@ -197,12 +220,11 @@ struct MessagePosition {
 
 impl ReadMarkers {
     pub fn new(database: &Database) -> Self {
-        let majority = mongo::majority_reads();
         Self {
             database: database.clone(),
-            markers: database.collection_with_options(READ_MARKERS, majority.clone()),
+            markers: Reads::new(database, READ_MARKERS),
             reads: database.collection(READS),
-            messages: database.collection_with_options(MESSAGES, majority),
+            messages: Reads::new(database, MESSAGES),
             log: Log::new(database),
         }
     }
@@ -271,12 +293,14 @@ impl ReadMarkers {
     /// requests; those that it lacks are not written, because the transaction is full.
     ///
     /// # Errors
-    /// Returns an error if MongoDB is unavailable, or the error of `event`, which gets the index of the request.
+    /// Returns an error if MongoDB is unavailable or takes longer than `limit`, or the error of `event`, which gets the index of
+    /// the request.
     pub async fn advance(
         &self,
         requests: &[&ReadRequest],
+        limit: Duration,
         event: impl Fn(usize, &Read) -> common::error::Result<OutboxEvent>,
-    ) -> Result<Written> {
+    ) -> Result<Written, NotAdvanced> {
         let (requests, rooms) = admitted(requests);
         let positions = self.log.positions(&rooms).await?;
         let tries = async {
@@ -288,8 +312,7 @@ impl ReadMarkers {
                 tokio::time::sleep(Duration::from_millis(rand::random_range(RETRY_MILLIS))).await;
             }
         };
-        let done = tokio::time::timeout(TIMEOUT, tries).await;
-        Ok(done.map_err(|_| Error::unavailable("mongodb", "reads were not stored in time"))??)
+        Ok(tokio::time::timeout(limit, tries).await.map_err(|_| NotAdvanced::TimedOut)??)
     }
 
     /// Marks positions as read that a reader of the original has read.
@@ -327,27 +350,29 @@ impl ReadMarkers {
             if rows.len() >= MAX_ROWS {
                 break;
             }
+            let position = positions.get(&request.room.id).copied().unwrap_or(0);
             let newest = unread.get(&request.room.id).map_or(&[][..], Vec::as_slice);
-            let mut read = request.candidates(newest, positions.get(&request.room.id).copied().unwrap_or(0));
-            read.apply(markers.entry(request.key()).or_default());
+            let marker = markers.entry(request.key()).or_default();
+            let mut read = request.candidates(newest, position).unread_by(marker);
             if read.messages.is_empty() && newest.len() as i64 >= UNREAD_CAP {
                 // The newest messages that several readers share are the reader's own, or read. Older ones may be unread.
                 let own = self.newest_unread(&[request], &markers).await?;
                 let newest = own.get(&request.room.id).map_or(&[][..], Vec::as_slice);
-                read = request.candidates(newest, positions.get(&request.room.id).copied().unwrap_or(0));
-                read.apply(markers.entry(request.key()).or_default());
+                read = request.candidates(newest, position).unread_by(markers.entry(request.key()).or_default());
+            }
+            if read.apply(markers.entry(request.key()).or_default()) {
+                changed.insert(request.key());
             }
             if read.messages.is_empty() {
                 written.push(None);
                 continue;
             }
-            changed.insert(request.key());
             rows.extend(read.messages.iter().map(|(message, _)| row(&read, *message)));
             let event = event(n, &read).map_err(mongodb::error::Error::custom)?;
             events.push(stored(&read, &event));
             written.push(Some((read, event)));
         }
-        if events.is_empty() {
+        if changed.is_empty() {
             session.abort_transaction().await?;
             return Ok(written);
         }
@@ -358,8 +383,10 @@ impl ReadMarkers {
             }
         }
         self.set(&mut session, set).await?;
-        mongo::update_each(&self.database, Some(&mut session), READ_STATUS, rows).await?;
-        self.reads.insert_many(events).session(&mut session).await?;
+        if !events.is_empty() {
+            mongo::update_each(&self.database, Some(&mut session), READ_STATUS, rows).await?;
+            self.reads.insert_many(events).session(&mut session).await?;
+        }
         mongo::commit(&mut session).await?;
         Ok(written)
     }
@@ -373,8 +400,8 @@ impl ReadMarkers {
         // The collection's read concern is not allowed within a transaction.
         let markers = self.database.collection::<StoredMarker>(READ_MARKERS);
         let ids: Vec<Document> = keys.iter().map(|(room, user)| marker_id(*room, *user)).collect();
-        let found = markers.find(doc! {"_id": {"$in": ids}}).batch_size(keys.len() as u32 + 1).session(&mut *session);
-        let mut found = found.await?;
+        let found = markers.find(doc! {"_id": {"$in": ids}}).batch_size(keys.len() as u32 + 1).max_time(READ_LIMIT);
+        let mut found = found.session(&mut *session).await?;
         let stored = found.stream(session);
         stored.map_ok(|stored| ((stored.id.room, stored.id.user), stored.state.into())).try_collect().await
     }
@@ -411,6 +438,7 @@ impl ReadMarkers {
         });
         let Some(mut pipeline) = of_rooms.next() else { return Ok(HashMap::new()) };
         pipeline.extend(of_rooms.map(|room| doc! {"$unionWith": {"coll": MESSAGES, "pipeline": room}}));
+        // Not within the transaction, which allows no `$unionWith`.
         let mut found = self.messages.aggregate(pipeline).with_type::<UnreadMessage>().await?;
         let mut newest: HashMap<RoomId, Vec<UnreadMessage>> = HashMap::new();
         while let Some(message) = found.try_next().await? {
@@ -445,7 +473,7 @@ impl ReadMarkers {
     async fn close_gaps(&self, room: RoomId, reader: UserId, marker: &mut ReadMarker) -> mongodb::error::Result<()> {
         let mut gaps = marker.gaps();
         gaps.pop();
-        let positions = self.messages.clone_with_type::<MessagePosition>();
+        let positions = self.messages.with_type::<MessagePosition>();
         let newest = positions
             .find(unread(room, Some(others(reader)), &gaps))
             .sort(doc! {"seq": -1})
@@ -462,7 +490,7 @@ impl ReadMarkers {
 
     async fn of(&self, user: UserId, rooms: &[RoomId]) -> Result<HashMap<RoomId, ReadMarker>> {
         let ids: Vec<_> = rooms.iter().map(|room| marker_id(*room, user)).collect();
-        let found = self.markers.clone_with_type::<StoredMarker>().find(doc! {"_id": {"$in": ids}}).await?;
+        let found = self.markers.with_type::<StoredMarker>().find(doc! {"_id": {"$in": ids}}).await?;
         Ok(found.map_ok(|stored| (stored.id.room, stored.state.into())).try_collect().await?)
     }
 }

@@ -209,7 +209,8 @@ impl Task {
             }
             let (mut left, failure) = self.try_once(requests, limit, &mut repeats).await;
             let failures = if failure.is_some() { failures + 1 } else { 0 };
-            let limit = if failure.as_ref().is_some_and(Failure::is_slow) { TRY_OF_PART } else { limit };
+            let is_slow = failure.as_ref().is_some_and(Failure::is_slow);
+            let limit = if is_slow && lane == Lane::Queue { TRY_OF_PART } else { limit };
             let halve = failure.is_some_and(|failure| failure.halves(failures, lane));
             match left.len() {
                 1 if halve => self.leave_apart(left, &mut parts, &mut repeats),

@@ -2,8 +2,10 @@
 
 use std::ops::RangeInclusive;
 
+use futures_util::TryStreamExt;
 use mongodb::Database;
 use mongodb::bson::{DateTime, Document, doc};
+use reqwest::Method;
 use testkit::eventually;
 
 use crate::app::{TestApp, mongo_database};
@@ -82,6 +84,28 @@ async fn own_and_deleted_messages_cost_the_count_of_a_group_nothing() {
 
     let count = examined(&mongo, async { assert_eq!(bob.unread(group).await, 1) }).await;
     assert!(count < EXAMINED, "the count examines {count} keys and documents");
+    // Of the first read, the reader's own messages may be a part.
+    assert_eq!(bob.reads_all(group).await["read_count"], 1);
+    let read = examined(&mongo, async { assert_eq!(bob.reads_all(group).await["read_count"], 0) }).await;
+    assert!(read < EXAMINED, "the second read examines {read} keys and documents");
+}
+
+#[tokio::test]
+async fn a_read_that_finds_nothing_unread_advances_the_marker() {
+    let app = TestApp::start().await;
+    let (ann, _, room) = app.direct_room().await;
+    let mongo = mongo_database(&app.space).await;
+    for content in ["1", "2"] {
+        ann.sends(room, content).await;
+    }
+
+    assert_eq!(ann.reads_all(room).await["read_count"], 0);
+
+    let of_ann = doc! {"_id": {"room": room, "user": ann.id}};
+    let marker = mongo.collection::<Document>("room_marks").find_one(of_ann).await.unwrap().expect("a marker");
+    assert_eq!(marker.get_i64("up_to").unwrap(), 2);
+    let events = mongo.collection::<Document>("room_reads").count_documents(doc! {}).await.unwrap();
+    assert_eq!(events, 0, "nothing was unread, so there is no event");
 }
 
 #[tokio::test]
@@ -106,4 +130,42 @@ async fn a_start_builds_the_indexes_and_drops_those_that_they_replace() {
             .then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_server_ends_the_reads_of_requests_after_two_seconds() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    let mongo = mongo_database(&app.space).await;
+    let sent = ann.sends(room, "x").await;
+    let requests = async {
+        bob.unread(room).await;
+        bob.messages(room).await;
+        bob.reads_all(room).await;
+        let search = bob.client.request(Method::GET, "/messages/search").query(&[("q", "x")]);
+        bob.client.send(search).await.expect(200);
+        bob.rooms().await;
+        let mut stream = bob.subscribes(room, Some("0")).await;
+        assert_eq!(stream.next_named("new_message").await.data["id"], sent["id"]);
+    };
+    mongo.run_command(doc! {"profile": 2}).await.unwrap();
+    requests.await;
+    mongo.run_command(doc! {"profile": 0}).await.unwrap();
+
+    let profile = mongo.collection::<Document>("system.profile");
+    let collections = ["messages", "room_heads", "room_log", "room_marks"];
+    let names: Vec<String> = collections.iter().map(|name| format!("{}.{name}", mongo.name())).collect();
+    // Background tasks name an index, ask for pending events, or read unnumbered messages.
+    let of_requests = doc! {
+        "ns": {"$in": names}, "op": {"$in": ["query", "command"]}, "command.hint": null, "command.filter.pending": null,
+        "command.filter.seq": {"$not": {"$type": "null"}}, "command.update": null,
+        "$or": [{"command.find": {"$exists": true}}, {"command.aggregate": {"$exists": true}}],
+    };
+    let entries: Vec<Document> = profile.find(of_requests).await.unwrap().try_collect().await.unwrap();
+    assert!(entries.len() >= 8, "{entries:?}");
+    for entry in entries {
+        let command = entry.get_document("command").unwrap();
+        let limit = command.get("maxTimeMS").and_then(|limit| limit.as_i64().or(limit.as_i32().map(i64::from)));
+        assert_eq!(limit, Some(2_000), "{command:?}");
+    }
 }

@@ -1,7 +1,8 @@
 //! Writes to a store that answers all but one of them.
 
 use futures_util::future::join_all;
-use testkit::FaultyLink;
+use serde_json::json;
+use testkit::{Answer, Client, FaultyLink};
 
 use crate::app::TestApp;
 use crate::person::read_log;
@@ -36,4 +37,30 @@ async fn a_send_that_the_store_does_not_answer_stands_alone() {
     let others: Vec<u16> = before.iter().chain(&after).chain(&elsewhere).map(|answer| answer.status).collect();
     assert!(others.iter().all(|status| *status == 201), "{others:?}");
     assert_eq!(read_log(&bob.client, room).await.len(), 31);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_the_store_does_not_answer_stands_alone() {
+    const MEMBERS: i64 = 30;
+    let (link, app) = start().await;
+    let ann = app.person(1);
+    let group = ann.group_with(&(2..=MEMBERS).collect::<Vec<_>>()).await;
+    ann.sends(group, "for all").await;
+    let reader = app.person(MEMBERS + 1);
+    let room = ann.room_with(reader.id).await;
+    let held = ann.sends(room, "held").await;
+    link.hold(held["id"].as_str().unwrap());
+
+    let clients: Vec<Client> = (2..=MEMBERS).map(|member| app.person(member).client).collect();
+    let (first, second) = clients.split_at(clients.len() / 2);
+    let of_held = reader.client.post("/messages/read", json!({"room_id": room, "message_ids": [held["id"]]}));
+    let (first, of_held, second) = tokio::join!(read_all(first, group), of_held, read_all(second, group));
+
+    assert_eq!(of_held.status, 503, "{}", of_held.text);
+    let others: Vec<u16> = first.iter().chain(&second).map(|answer| answer.status).collect();
+    assert!(others.iter().all(|status| *status == 200), "{others:?}");
+}
+
+async fn read_all(clients: &[Client], room: i64) -> Vec<Answer> {
+    join_all(clients.iter().map(|client| client.post("/messages/read", json!({"room_id": room})))).await
 }
