@@ -6,6 +6,7 @@ use futures_util::TryStreamExt;
 use mongodb::Database;
 use mongodb::bson::{DateTime, Document, doc};
 use reqwest::Method;
+use serde_json::json;
 use testkit::eventually;
 
 use crate::app::{TestApp, mongo_database};
@@ -167,5 +168,16 @@ async fn the_server_ends_the_reads_of_requests_after_two_seconds() {
         let command = entry.get_document("command").unwrap();
         let limit = command.get("maxTimeMS").and_then(|limit| limit.as_i64().or(limit.as_i32().map(i64::from)));
         assert_eq!(limit, Some(2_000), "{command:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_skips_at_most_ten_thousand_messages() {
+    let app = TestApp::start().await;
+    let (ann, _, room) = app.direct_room().await;
+    let last = ann.client.get(&format!("/messages/{room}?skip=10000")).await.expect(200);
+    assert_eq!(last["messages"], json!([]));
+    for path in [format!("/messages/{room}?skip=10001"), format!("/messages?room_id={room}&offset=10001")] {
+        ann.client.get(&path).await.expect(422);
     }
 }

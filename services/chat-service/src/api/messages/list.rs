@@ -16,6 +16,9 @@ use crate::state::AppState;
 use crate::store::ListCursor;
 use crate::wire::MessageBody;
 
+/// Limit on the messages that a page skips: the server reads each of them, in about a microsecond. A cursor reads none.
+const MAX_SKIP: i64 = 10_000;
+
 #[derive(Debug, Deserr, IntoParams)]
 #[deserr(error = Invalid)]
 #[into_params(parameter_in = Query)]
@@ -24,8 +27,9 @@ pub struct Page {
     #[param(value_type = i64, required = false, minimum = 1, maximum = 100, default = 50)]
     limit: Int<1, 100>,
     #[deserr(default = Int(0))]
-    #[param(value_type = i64, required = false, minimum = 0, default = 0)]
-    skip: Int<0, { i64::MAX }>,
+    /// The number of even newer messages that the page leaves out. Beyond 10,000, use `before`.
+    #[param(value_type = i64, required = false, minimum = 0, maximum = 10_000, default = 0)]
+    skip: Int<0, MAX_SKIP>,
     /// The id of a message. The page contains the messages directly before it.
     #[deserr(default)]
     before: Option<String>,
@@ -48,8 +52,9 @@ pub struct RoomPage {
     #[param(value_type = i64, required = false, minimum = 1, maximum = 100, default = 50)]
     limit: Int<1, 100>,
     #[deserr(default = Int(0))]
-    #[param(value_type = i64, required = false, minimum = 0, default = 0)]
-    offset: Int<0, { i64::MAX }>,
+    /// The number of even newer messages that the page leaves out.
+    #[param(value_type = i64, required = false, minimum = 0, maximum = 10_000, default = 0)]
+    offset: Int<0, MAX_SKIP>,
 }
 
 impl Input for RoomPage {}
