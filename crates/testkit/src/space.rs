@@ -56,9 +56,6 @@ impl Space {
         let topics = self.topics();
         vec![
             ("HOST", "127.0.0.1".into()),
-            // For the well-known passwords of the engines. The log stays as in production.
-            ("DEBUG", "true".into()),
-            ("LOG_FORMAT", "json".into()),
             ("SECRET_KEY", SECRET_KEY.into()),
             ("SERVICE_SECRET_KEY", SERVICE_SECRET_KEY.into()),
             ("MYSQL_URL", mysql_url.into()),

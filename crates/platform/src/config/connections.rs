@@ -47,8 +47,16 @@ impl KafkaConfig {
     }
 }
 
-/// Passwords of stores that public files contain. They are accepted with `DEBUG` only.
-pub const DEVELOPMENT_PASSWORDS: [&str; 4] = ["chatpassword", "rootpassword", "adminpassword", "placeholder"];
+/// The password of stores in the manifests, which an operator has to replace. It is accepted with `DEBUG` only.
+pub const PLACEHOLDER: &str = "placeholder";
+
+/// Passwords of stores in the compose files, which are the original's. Without `DEBUG` they lead to a warning: an original's
+/// environment starts the services as it is.
+pub const PUBLIC_PASSWORDS: [&str; 3] = ["chatpassword", "rootpassword", "adminpassword"];
+
+/// The variables that contain a password of a store, alone or in a URL.
+const WITH_PASSWORD: [&str; 6] =
+    ["MYSQL_URL", "MYSQL_PASSWORD", "MONGO_URL", "MONGODB_URL", "MONGODB_PASSWORD", "REDIS_URL"];
 
 /// Browsers send credentials only to origins that are named, so `*` cannot work.
 pub(super) fn cors_origins(env: &Env) -> Result<Vec<HeaderValue>, ConfigError> {
@@ -106,22 +114,32 @@ pub(super) fn redis_url(env: &Env) -> Result<SecretString, ConfigError> {
     with_own_password(env, "REDIS_URL", url)
 }
 
-/// The URL of a store, unless its password is a public one.
+/// The URL of a store, unless its password is the placeholder.
 fn with_own_password(env: &Env, name: &str, url: String) -> Result<SecretString, ConfigError> {
-    // A host has no `@`, but a password that is not escaped may.
-    let login = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'));
-    let password = login.and_then(|(login, _)| login.split_once(':')).map(|(_, password)| password);
-    if !env.flag("DEBUG", false)? && password.is_some_and(|password| DEVELOPMENT_PASSWORDS.contains(&password)) {
-        return Err(error(name, "has a well-known development password; set a password of your own, or DEBUG=true"));
+    if !env.flag("DEBUG", false)? && password_in(&url) == Some(PLACEHOLDER) {
+        return Err(error(name, "has the placeholder as its password; set a password of your own, or DEBUG=true"));
     }
     Ok(url.into())
+}
+
+/// Whether a store's password is one that public files contain.
+pub(super) fn has_public_password(env: &Env) -> bool {
+    let values = WITH_PASSWORD.into_iter().filter_map(|name| env.get(name));
+    values.map(|value| password_in(value).unwrap_or(value)).any(|password| PUBLIC_PASSWORDS.contains(&password))
+}
+
+fn password_in(url: &str) -> Option<&str> {
+    // A host has no `@`, but a password that is not escaped may.
+    let (_, rest) = url.split_once("://")?;
+    let (login, _) = rest.rsplit_once('@')?;
+    login.split_once(':').map(|(_, password)| password)
 }
 
 /// `MONGO_URL` (or `MONGODB_URL`, or `MONGODB_HOST` and its siblings) and `MONGODB_DB_NAME`, for the service that uses
 /// MongoDB.
 ///
 /// # Errors
-/// Returns an error if the URL is missing or of another database, or has a public password without `DEBUG`.
+/// Returns an error if the URL is missing or of another database, or has the placeholder as its password without `DEBUG`.
 pub fn mongo(env: &Env) -> Result<(SecretString, String), ConfigError> {
     let whole = ["MONGO_URL", "MONGODB_URL"].into_iter().find_map(|name| Some((name, env.get(name)?.to_owned())));
     let (name, url) = match whole {

@@ -12,7 +12,7 @@ use common::config::{ConfigError, Env, Network};
 use common::jwt::{Algorithm, PublicKeys};
 use secrecy::{ExposeSecret, SecretString};
 
-pub use connections::{ConnectionLimits, DEVELOPMENT_PASSWORDS, KafkaConfig, mongo, service_url};
+pub use connections::{ConnectionLimits, KafkaConfig, PLACEHOLDER, PUBLIC_PASSWORDS, mongo, service_url};
 pub use log::LogConfig;
 pub use tokens::{DEVELOPMENT_SECRETS, algorithm, cipher_key};
 
@@ -50,6 +50,8 @@ pub struct Base {
     /// `SERVICE_SECRET_KEY`: signs and verifies calls between services. Without it, calls are neither signed nor
     /// accepted.
     pub service_secret_key: Option<SecretString>,
+    /// A store's password is one that public files contain, without `DEBUG`.
+    pub has_public_password: bool,
     /// `ALLOW_ANONYMOUS_SERVICE_CALLS`: accepts calls between services without credentials, as the original makes them.
     pub allow_anonymous_service_calls: bool,
     /// `ACCESS_TOKEN_EXPIRE_HOURS`: how long an access token is valid, by default 2 hours.
@@ -110,6 +112,7 @@ impl Base {
             allow_secret_key_tokens,
             public_keys: public_keys(env, algorithm)?,
             service_secret_key: service_secret(env, debug)?,
+            has_public_password: !env.flag("DEBUG", false)? && connections::has_public_password(env),
             allow_anonymous_service_calls: env.flag("ALLOW_ANONYMOUS_SERVICE_CALLS", false)?,
             access_token_lifetime: hours(env, "ACCESS_TOKEN_EXPIRE_HOURS", 2)?,
             mysql_url: mysql_url(env)?,
@@ -144,6 +147,10 @@ impl Base {
         }
         if self.service_secret_key.is_none() {
             warnings.push("SERVICE_SECRET_KEY is not set: no service call is signed and none is accepted");
+        }
+        if self.has_public_password {
+            warnings
+                .push("the password of a store is one that public files contain: whoever reaches the store can log in");
         }
         if self.allow_anonymous_service_calls {
             warnings.push("ALLOW_ANONYMOUS_SERVICE_CALLS is on: anyone who reaches this port may read users in bulk");

@@ -32,30 +32,40 @@ fn development_secrets_are_accepted_with_debug_only() {
     }
 }
 
+/// The variables that give a store this password, each on its own.
+fn stores(password: &str) -> [(&'static str, String); 3] {
+    let (mysql, redis) = (format!("mysql://a:{password}@b:3306/c"), format!("redis://:{password}@b:6379/0"));
+    [("MYSQL_URL", mysql), ("MYSQL_PASSWORD", password.to_owned()), ("REDIS_URL", redis)]
+}
+
 #[test]
-fn development_passwords_of_stores_are_accepted_with_debug_only() {
-    for password in DEVELOPMENT_PASSWORDS {
-        let mysql = format!("mysql://a:{password}@b:3306/c");
-        let redis = format!("redis://:{password}@b:6379/0");
-        let stores = [("MYSQL_URL", mysql.as_str()), ("MYSQL_PASSWORD", password), ("REDIS_URL", &redis)];
-        for (name, value) in stores {
-            let refused = "has a well-known development password; set a password of your own, or DEBUG=true";
-            assert_eq!(problem(&[(name, value)]), format!("{name}: {refused}"));
-            assert!(read(&[(name, value), ("DEBUG", "true")]).is_ok());
-        }
-        for (name, value) in [
-            ("MONGO_URL", format!("mongodb://a:{password}@b,c/?d=e")),
-            ("MONGODB_URL", format!("mongodb+srv://a:{password}@b")),
-        ] {
-            let refused = mongo(&Env::of([(name, value)])).unwrap_err();
-            assert!(refused.variable == name && refused.problem.starts_with("has a well-known"));
-        }
-        let parts = [("MONGODB_HOST", "b"), ("MONGODB_USER", "a"), ("MONGODB_PASSWORD", password)];
-        let refused = mongo(&Env::of(parts.map(|(name, value)| (name, value.to_owned())))).unwrap_err();
-        assert_eq!(refused.variable, "MONGODB_PASSWORD");
+fn the_placeholder_is_a_password_of_stores_with_debug_only() {
+    let refused = "has the placeholder as its password; set a password of your own, or DEBUG=true";
+    for (name, value) in stores(PLACEHOLDER) {
+        assert_eq!(problem(&[(name, &value)]), format!("{name}: {refused}"));
+        assert!(read(&[(name, &value), ("DEBUG", "true")]).is_ok());
     }
-    let own = [("MYSQL_URL", "mysql://chatpassword:my-chatpassword@b/c"), ("REDIS_URL", "redis://b/0")];
-    assert!(read(&own).is_ok());
+    for (name, value) in
+        [("MONGO_URL", "mongodb://a:placeholder@b,c/?d=e"), ("MONGODB_URL", "mongodb+srv://a:placeholder@b")]
+    {
+        let error = mongo(&Env::of([(name, value.to_owned())])).unwrap_err();
+        assert!(error.variable == name && error.problem == refused);
+    }
+    let parts = [("MONGODB_HOST", "b"), ("MONGODB_USER", "a"), ("MONGODB_PASSWORD", PLACEHOLDER)];
+    let error = mongo(&Env::of(parts.map(|(name, value)| (name, value.to_owned())))).unwrap_err();
+    assert_eq!(error.variable, "MONGODB_PASSWORD");
+}
+
+#[test]
+fn a_public_password_of_a_store_leads_to_a_warning() {
+    let warns = |pairs: &[_]| read(pairs).unwrap().warnings().iter().any(|warning| warning.contains("public files"));
+    for password in PUBLIC_PASSWORDS {
+        for (name, value) in stores(password) {
+            assert!(warns(&[(name, &value)]) && !warns(&[(name, &value), ("DEBUG", "true")]), "{name}");
+        }
+        assert!(warns(&[("MONGO_URL", &format!("mongodb://a:{password}@b"))]));
+    }
+    assert!(!warns(&[("MYSQL_URL", "mysql://chatpassword:my-chatpassword@b/c"), ("REDIS_URL", "redis://b/0")]));
 }
 
 #[test]

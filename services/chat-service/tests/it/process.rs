@@ -186,7 +186,7 @@ async fn an_invalid_setting_ends_the_start_with_one_line() {
         ("MONGO_URL", "x"),
         ("SSE_KEEPALIVE_SECONDS", "0"),
         ("SECRET_KEY", "dev-only-secret-key-do-not-use-in-production"),
-        ("MONGO_URL", "mongodb://admin:adminpassword@b"),
+        ("MONGO_URL", "mongodb://admin:placeholder@b"),
     ] {
         let output = start(name, value).await;
         let line = String::from_utf8(output.stderr).unwrap();
