@@ -109,6 +109,7 @@ impl Replicas {
     }
 
     /// Prints what the test did.
+    #[allow(clippy::print_stdout, reason = "the figures of a run")]
     fn report(&self, happened: &Happened) {
         let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
         let World { sent, written_by_original, streams, .. } = &*self.world;
