@@ -58,7 +58,9 @@ fn the_placeholder_is_a_password_of_stores_with_debug_only() {
 
 #[test]
 fn a_public_password_of_a_store_leads_to_a_warning() {
-    let warns = |pairs: &[_]| read(pairs).unwrap().warnings().iter().any(|warning| warning.contains("public files"));
+    fn warns(pairs: &[(&'static str, &str)]) -> bool {
+        read(pairs).unwrap().warnings().iter().any(|warning| warning.contains("public files"))
+    }
     for password in PUBLIC_PASSWORDS {
         for (name, value) in stores(password) {
             assert!(warns(&[(name, &value)]) && !warns(&[(name, &value), ("DEBUG", "true")]), "{name}");
