@@ -7,10 +7,9 @@
 //!
 //! A failed batch is retried; only the requests not yet stored are written again. Ids are assigned when a request enters the
 //! queue, so the [`Reconciler`] finds the requests that are stored after a try with an unknown outcome. A batch that the server
-//! refuses, that conflicts repeatedly, or that a server which answers a look-up does not write in time, is halved until the
-//! request that causes it stands alone. A request that the server refuses alone is answered. One that conflicts or takes too long
-//! alone is retried apart by a task of its room, and the queue goes on; later requests of the room wait for that task, so that
-//! the requests of a room are written in the order of the queue.
+//! refuses, or that conflicts repeatedly, is halved until the request that causes it stands alone. A request that the server
+//! refuses alone is answered. One that conflicts alone is retried apart by a task of its room, and the queue goes on; later requests
+//! of the room wait for that task, so that the requests of a room are written in the order of the queue.
 //!
 //! The writer is one task that owns its state; it needs no lock. Requests and answers travel through channels. A request is
 //! answered after the commit, and after the hub has the entry.
@@ -58,16 +57,6 @@ const QUEUE: usize = 10 * MAX_BATCH;
 
 /// A request that is not stored after this time is answered 503. Its client repeats it with the same `client_message_id`.
 const DEADLINE: Duration = Duration::from_secs(10);
-
-/// Time limit of a try.
-const TRY: Duration = Duration::from_secs(5);
-
-/// Time limit of a try of a part of a batch that was not written in time: a batch is halved seven times before its cause stands
-/// alone, and all of that is over before [`DEADLINE`].
-const TRY_OF_PART: Duration = Duration::from_millis(500);
-
-/// Time limit of a look-up. A server that vanished without closing the connection answers nothing.
-const LOOK_UP: Duration = Duration::from_secs(2);
 
 /// Bounds of the pause between two tries in milliseconds: the other writer of a contended room needs a moment.
 const RETRY_MILLIS: std::ops::Range<u64> = 2..12;
@@ -158,30 +147,10 @@ enum Lane {
     Apart,
 }
 
-/// A part of a batch, the number of its failed tries, and the time limit of the next one.
+/// A part of a batch, and the number of its failed tries.
 struct Part {
     requests: Vec<WriteRequest>,
     failures: u32,
-    limit: Duration,
-}
-
-/// A failed try.
-struct Failure {
-    error: mongodb::error::Error,
-    /// Whether the store answered a look-up afterwards.
-    reachable: bool,
-}
-
-impl Failure {
-    fn is_slow(&self) -> bool {
-        self.reachable && mongo::is_timeout(&self.error)
-    }
-
-    /// Whether a part of the batch may succeed where the batch has failed so many times.
-    fn halves(&self, failures: u32, lane: Lane) -> bool {
-        let is_conflict = failures >= TRIES_TOGETHER && !is_unreachable(&self.error);
-        is_refused(&self.error) || lane == Lane::Queue && (self.is_slow() || is_conflict)
-    }
 }
 
 impl Task {
@@ -202,23 +171,23 @@ impl Task {
     async fn write(self: &Arc<Self>, batch: Vec<WriteRequest>, lane: Lane) {
         let (requests, mut repeats) = Repeats::split_off(batch);
         // The first part comes last, so that requests of a room stay in order.
-        let mut parts = vec![Part { requests, failures: 0, limit: TRY }];
-        while let Some(Part { requests, failures, limit }) = parts.pop() {
+        let mut parts = vec![Part { requests, failures: 0 }];
+        while let Some(Part { requests, failures }) = parts.pop() {
             if requests.is_empty() {
                 continue;
             }
-            let (mut left, failure) = self.try_once(requests, limit, &mut repeats).await;
-            let failures = if failure.is_some() { failures + 1 } else { 0 };
-            let is_slow = failure.as_ref().is_some_and(Failure::is_slow);
-            let limit = if is_slow && lane == Lane::Queue { TRY_OF_PART } else { limit };
-            let halve = failure.is_some_and(|failure| failure.halves(failures, lane));
+            let (mut left, error) = self.try_once(requests, &mut repeats).await;
+            let failures = if error.is_some() { failures + 1 } else { 0 };
+            let is_conflict =
+                |e: &mongodb::error::Error| lane == Lane::Queue && failures >= TRIES_TOGETHER && !is_unreachable(e);
+            let halve = error.is_some_and(|e| is_refused(&e) || is_conflict(&e));
             match left.len() {
                 1 if halve => self.leave_apart(left, &mut parts, &mut repeats),
                 2.. if halve => {
                     let second = left.split_off(left.len() / 2);
-                    parts.extend([second, left].map(|requests| Part { requests, failures: 0, limit }));
+                    parts.extend([second, left].map(|requests| Part { requests, failures: 0 }));
                 }
-                _ => parts.push(Part { requests: left, failures, limit }),
+                _ => parts.push(Part { requests: left, failures }),
             }
         }
     }
@@ -249,40 +218,39 @@ impl Task {
         .boxed()
     }
 
-    /// Tries to write requests once. Returns those that are not answered, and the failure of the try, after a pause.
+    /// Tries to write requests once. Returns those that are not answered, and the error of the try, after a pause.
     async fn try_once(
         &self,
         mut requests: Vec<WriteRequest>,
-        limit: Duration,
         repeats: &mut Repeats,
-    ) -> (Vec<WriteRequest>, Option<Failure>) {
-        let e = match self.attempt(&requests, limit).await {
+    ) -> (Vec<WriteRequest>, Option<mongodb::error::Error>) {
+        let e = match self.attempt(&requests).await {
             Ok(outcomes) => return (self.finish(requests, outcomes, repeats).await, None),
             Err(e) => e,
         };
         tracing::debug!(error = describe(&e), requests = requests.len(), "batch failed");
         tokio::time::sleep(pause_after(&e)).await;
         if is_aborted(&e) {
-            return (refuse_expired(requests, describe(&e)), Some(Failure { error: e, reachable: true }));
+            return (refuse_expired(requests, describe(&e)), Some(e));
         }
         requests.iter_mut().for_each(|request| request.in_doubt = true);
-        let (left, reachable) = self.reconcile(requests, repeats).await;
+        let left = self.reconcile(requests, repeats).await;
         match <[WriteRequest; 1]>::try_from(left) {
             Ok([request]) if is_refused(&e) => {
                 tracing::warn!(error = describe(&e), room = %request.room(), "the store refuses a request");
                 request.respond(Err(engines::error::Error::from(e).into()));
                 (Vec::new(), None)
             }
-            Ok(one) => (one.into(), Some(Failure { error: e, reachable })),
-            Err(left) => (left, Some(Failure { error: e, reachable })),
+            Ok(one) => (one.into(), Some(e)),
+            Err(left) => (left, Some(e)),
         }
     }
 
     /// Tries to write a batch once, in the traces of all its requests.
-    async fn attempt(&self, batch: &[WriteRequest], limit: Duration) -> mongodb::error::Result<Vec<Result<Outcome>>> {
+    async fn attempt(&self, batch: &[WriteRequest]) -> mongodb::error::Result<Vec<Result<Outcome>>> {
         let _spans: Vec<Span> = batch.iter().map(|request| span(&request.trace)).collect();
         let started = Instant::now();
-        let outcomes = self.transactions.attempt(batch, limit).await;
+        let outcomes = self.transactions.attempt(batch).await;
         self.queries.took("transaction", started.elapsed());
         outcomes
     }
@@ -326,20 +294,18 @@ impl Task {
         if doubtful.is_empty() {
             return doubtful;
         }
-        let (mut left, _) = self.reconcile(doubtful, repeats).await;
+        let mut left = self.reconcile(doubtful, repeats).await;
         left.iter_mut().for_each(|request| request.in_doubt = false);
         left
     }
 
-    /// Answers the requests that are stored, and those whose deadline has passed. Returns the others, and
-    /// whether the store answered.
-    async fn reconcile(&self, batch: Vec<WriteRequest>, repeats: &mut Repeats) -> (Vec<WriteRequest>, bool) {
-        let stored = tokio::time::timeout(LOOK_UP, self.reconciler.look_up(&batch)).await;
-        let stored = match stored.unwrap_or_else(|_| Err(Error::unavailable("mongodb", "a look-up takes too long"))) {
+    /// Answers the requests that are stored, and those whose deadline has passed. Returns the others.
+    async fn reconcile(&self, batch: Vec<WriteRequest>, repeats: &mut Repeats) -> Vec<WriteRequest> {
+        let stored = match self.reconciler.look_up(&batch).await {
             Ok(stored) => stored,
             Err(e) => {
                 tracing::warn!(error = %e, "cannot look up the requests of a batch");
-                return (refuse_expired(batch, &e), false);
+                return refuse_expired(batch, &e);
             }
         };
         let mut left = Vec::new();
@@ -354,7 +320,7 @@ impl Task {
             repeats.answer(&written.message);
             request.respond(Ok(written));
         }
-        (refuse_expired(left, "the message store did not commit in time"), true)
+        refuse_expired(left, "the message store did not commit in time")
     }
 }
 
@@ -380,11 +346,10 @@ fn refuse_expired(batch: Vec<WriteRequest>, reason: impl ToString) -> Vec<WriteR
     left
 }
 
-/// A conflict at a head is over in milliseconds, and a try that took too long has waited enough. A server that is unavailable
-/// takes longer to return.
+/// A conflict at a head is over in milliseconds. A server that is unavailable takes longer to return.
 fn pause_after(e: &mongodb::error::Error) -> Duration {
     let jitter = Duration::from_millis(rand::random_range(RETRY_MILLIS));
-    if is_unreachable(e) && !mongo::is_timeout(e) { UNAVAILABLE_PAUSE + jitter } else { jitter }
+    if is_unreachable(e) { UNAVAILABLE_PAUSE + jitter } else { jitter }
 }
 
 /// Whether no batch can be written, whatever its requests.

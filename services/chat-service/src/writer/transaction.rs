@@ -21,6 +21,9 @@ use crate::store::{
 
 type Mongo<T> = mongodb::error::Result<T>;
 
+/// Time limit of a try. The server aborts the abandoned transaction by itself.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
 pub struct Transactions {
     database: Database,
     messages: Collection<Message>,
@@ -66,13 +69,12 @@ impl Transactions {
         }
     }
 
-    /// Writes a batch within a time. The refusal of a rule is an outcome of its request. The server aborts the transaction of a
-    /// try that is abandoned.
+    /// Writes a batch. The refusal of a rule is an outcome of its request.
     ///
     /// # Errors
     /// On an error nothing is stored, or, for a commit of unknown outcome, possibly the whole batch.
-    pub async fn attempt(&self, batch: &[WriteRequest], limit: Duration) -> Mongo<Vec<Result<Outcome>>> {
-        let attempt = tokio::time::timeout(limit, self.transaction(batch)).await;
+    pub async fn attempt(&self, batch: &[WriteRequest]) -> Mongo<Vec<Result<Outcome>>> {
+        let attempt = tokio::time::timeout(TIMEOUT, self.transaction(batch)).await;
         attempt.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
     }
 
@@ -218,7 +220,7 @@ impl Transactions {
         let deleted: Vec<ObjectId> = changed.values().filter(|m| m.is_deleted).map(|m| m.id).collect();
         let mut filter = kept_messages(room);
         filter.insert("_id", doc! {"$nin": deleted});
-        self.messages.find_one(filter).sort(doc! {"seq": -1}).max_time(mongo::READ_LIMIT).session(session).await
+        self.messages.find_one(filter).sort(doc! {"seq": -1}).session(session).await
     }
 
     /// Writes the messages, their changes and the log entries.
