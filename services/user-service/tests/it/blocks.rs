@@ -50,6 +50,12 @@ async fn looked_up(client: &Client, id: i64) -> Value {
     profile
 }
 
+/// The answer to a service with this profile, which has a setting more.
+fn as_for_services(mut profile: Value) -> Value {
+    profile["refuse_stranger_groups"] = json!(false);
+    profile
+}
+
 #[tokio::test]
 async fn the_blocked_user_does_not_find_the_blocker_and_sees_names_only() {
     let url = friend_service(Router::new().route("/api/friends/blocks", get(blocks))).await;
@@ -71,7 +77,10 @@ async fn the_blocked_user_does_not_find_the_blocker_and_sees_names_only() {
     assert_eq!((&whole["status_message"], &whole["is_online"]), (&json!("in a meeting"), &json!(true)));
     assert!(whole["last_seen_at"].is_string(), "{whole}");
     let service = app.server.client(&app.space.service_token("chat-service", "user-service"));
-    assert_eq!(service.post("/users/batch", json!({"user_ids": [1]})).await.expect(200), json!([whole]));
+    assert_eq!(
+        service.post("/users/batch", json!({"user_ids": [1]})).await.expect(200),
+        json!([as_for_services(whole)])
+    );
     assert_eq!(names_found(&ann.client).await, (vec![json!("bob_lee")], json!(1)));
     assert_eq!(looked_up(&ann.client, bob.id).await["is_online"], true);
     assert_eq!(ann.client.get("/profile/me").await.expect(200)["status_message"], "in a meeting");
@@ -95,7 +104,7 @@ async fn until_the_blocks_are_known_users_see_names_only() {
     let own = looked_up(&ann.client, ann.id).await;
     assert_eq!((&own["status_message"], &own["is_online"]), (&json!("in a meeting"), &json!(true)));
     let service = app.server.client(&app.space.service_token("chat-service", "user-service"));
-    assert_eq!(service.post("/users/batch", json!({"user_ids": [1]})).await.expect(200), json!([own]));
+    assert_eq!(service.post("/users/batch", json!({"user_ids": [1]})).await.expect(200), json!([as_for_services(own)]));
 }
 
 async fn publish<E: Event>(app: &TestApp, event: &E, version: u64) {
