@@ -20,7 +20,7 @@ const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Command {
     /// The name, with which a call begins.
     pub name: &'static str,
-    /// What the command does, as the rest of the line.
+    /// The effect of the command, as the rest of the line.
     pub purpose: &'static str,
 }
 

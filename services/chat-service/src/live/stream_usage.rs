@@ -31,7 +31,7 @@ pub struct StreamLimits {
     pub replica: Usage,
 }
 
-/// Who a stream counts for.
+/// The user and the network that a stream counts for.
 #[derive(Clone, Copy, Debug)]
 pub struct Holder {
     pub user: UserId,

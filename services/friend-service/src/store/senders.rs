@@ -1,4 +1,4 @@
-//! What a user has sent, whom they block and how many friends they have, counted under a lock.
+//! The sent requests, the blocks and the friends of a user, counted under a lock.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What disturbs the replicas while readers and writers are at work.
+//! The faults of the replicas while readers and writers are at work.
 
 use std::fmt;
 
