@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::options::{GatewayOptions, TestOptions, UpOptions, WebOptions};
+use crate::options::{GatewayOptions, LinkOptions, TestOptions, UpOptions, WebOptions};
 
 /// BigTech Chat on one machine: real engines, the three services and the gateway.
 #[derive(Parser)]
@@ -69,6 +69,8 @@ pub enum Command {
     Gateway(GatewayOptions),
     #[command(hide = true)]
     Web(WebOptions),
+    #[command(hide = true)]
+    Link(LinkOptions),
 }
 
 #[cfg(test)]

@@ -40,15 +40,15 @@ pub fn service_variables(plan: &Plan, bootstrap: &str, service: Service) -> Vari
     set("HOST", "127.0.0.1".into());
     set("SECRET_KEY", SECRET_KEY.into());
     set("SERVICE_SECRET_KEY", SERVICE_SECRET_KEY.into());
-    set("MYSQL_URL", mysql::url(plan, service));
-    set("REDIS_URL", redis::url(plan));
-    set("KAFKA_BOOTSTRAP_SERVERS", bootstrap.into());
+    set("MYSQL_URL", linked(plan, mysql::url(plan, service)));
+    set("REDIS_URL", linked(plan, redis::url(plan)));
+    set("KAFKA_BOOTSTRAP_SERVERS", linked(plan, bootstrap.into()));
     set("TRUSTED_PROXIES", "127.0.0.1".into());
     if service == Service::User {
         set("MFA_SECRET_KEY", MFA_SECRET_KEY.into());
     }
     if service == Service::Chat {
-        set("MONGO_URL", mongodb::url(plan));
+        set("MONGO_URL", linked(plan, mongodb::url(plan)));
         set("MONGODB_DB_NAME", MONGODB_DB_NAME.into());
     }
     if plan.options.rate_limit == Switch::Off {
@@ -57,9 +57,15 @@ pub fn service_variables(plan: &Plan, bootstrap: &str, service: Service) -> Vari
         }
     }
     for &called in service.dependencies() {
-        set(&format!("{}_SERVICE_URL", called.env_prefix()), urls(plan, called).swap_remove(0));
+        set(&format!("{}_SERVICE_URL", called.env_prefix()), linked(plan, urls(plan, called).swap_remove(0)));
     }
     variables
+}
+
+/// The addresses of servers in `url`, replaced by those of the links to them.
+fn linked(plan: &Plan, url: String) -> String {
+    let address = |port| format!("127.0.0.1:{port}");
+    plan.ports.links.iter().fold(url, |url, link| url.replace(&address(link.to[0]), &address(link.port)))
 }
 
 /// The variables of the budgets of writes.
@@ -105,7 +111,7 @@ mod tests {
 
     use super::*;
     use crate::options::TestOptions;
-    use crate::ports::Ports;
+    use crate::ports::{Link, Ports};
     use crate::stack_dir::StackDir;
 
     #[derive(Parser)]
@@ -127,6 +133,7 @@ mod tests {
             gateway: 8000,
             web: 41,
             observers: None,
+            links: vec![],
         };
         Plan { dir: StackDir::of_workspace().unwrap(), options: line.options.into(), ports }
     }
@@ -139,6 +146,19 @@ mod tests {
         assert_eq!(variables["GATEWAY_URL"], "http://127.0.0.1:8000");
         assert_eq!(variables["KAFKA_BOOTSTRAP_SERVERS"], "127.0.0.1:9");
         assert_eq!(variables["MYSQL_ADMIN_URL"], "mysql://root:rootpassword@127.0.0.1:1");
+    }
+
+    #[test]
+    fn services_reach_the_replicas_of_others_and_breakable_engines_through_links() {
+        let mut plan = plan("");
+        plan.ports.mysql = 20_001;
+        let link = |server: &str, to: &[u16], port| Link { server: server.into(), to: to.into(), port };
+        plan.ports.links = vec![link("mysql", &[20_001], 30_001), link("user-service", &[11, 12], 30_002)];
+        let variables = service_variables(&plan, "127.0.0.1:9", Service::Chat);
+        assert_eq!(variables["MYSQL_URL"], "mysql://bigtech_chat:chatpassword@127.0.0.1:30001/bigtech_chat");
+        assert_eq!(variables["USER_SERVICE_URL"], "http://127.0.0.1:30002");
+        assert_eq!(variables["FRIEND_SERVICE_URL"], "http://127.0.0.1:21");
+        assert!(client_variables(&plan, "")["CHAT_MYSQL_URL"].contains(":20001/"), "tests reach the engine itself");
     }
 
     #[test]

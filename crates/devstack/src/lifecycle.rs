@@ -9,7 +9,7 @@ use crate::layer::Layer;
 use crate::options::Component;
 use crate::stack::Stack;
 use crate::terminal::print_step;
-use crate::{build, engines, environment, gateway, observe, replicas, web};
+use crate::{build, engines, environment, gateway, link, observe, previous, replicas, web};
 
 /// Starts every process after the processes that it uses.
 pub async fn bring_up(stack: &Stack) -> Result<()> {
@@ -19,9 +19,12 @@ pub async fn bring_up(stack: &Stack) -> Result<()> {
         let kafka = engines::start(stack).await?;
         stack.set_env(environment::client_variables(plan, &kafka.bootstrap));
     } else {
-        let (kafka, binaries) = try_join(engines::start(stack), build::binaries(plan)).await?;
+        // Today's programs are built last, so that they are those in the target folder.
+        let builds = async { Ok((previous::binaries(plan).await?, build::binaries(plan).await?)) };
+        let (kafka, (previous, binaries)) = try_join(engines::start(stack), builds).await?;
         stack.set_env(environment::client_variables(plan, &kafka.bootstrap));
-        replicas::start(stack, &binaries, &kafka).await?;
+        link::start(stack, &binaries).await?;
+        replicas::start(stack, &binaries, previous.as_ref(), &kafka).await?;
         web::start(stack, &binaries).await?;
         gateway::start(stack, &binaries).await?;
         observe::start(stack, kafka.exports_metrics).await?;

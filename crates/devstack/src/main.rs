@@ -12,11 +12,13 @@ mod handle;
 mod install;
 mod layer;
 mod lifecycle;
+mod link;
 mod logs;
 mod observe;
 mod options;
 mod plan;
 mod ports;
+mod previous;
 mod process;
 mod process_supervisor;
 mod replicas;
@@ -57,6 +59,7 @@ fn run(command: Command) -> Result<ExitCode> {
     let command = match command {
         Command::Gateway(options) => return threads()?.block_on(gateway::serve(options)).map(success),
         Command::Web(options) => return threads()?.block_on(web::serve(options)).map(success),
+        Command::Link(options) => return threads()?.block_on(link::serve(options)).map(success),
         command => command,
     };
     // One thread: the kernel ends a child when the thread that started it ends, and the main thread ends last.
@@ -79,7 +82,7 @@ async fn execute(command: Command) -> Result<ExitCode> {
         Command::Kill { name } => control::request(&dir, Request::Kill { name }).await.map(success),
         Command::Demo => demo::play(&dir).await.map(success),
         Command::Test { options, args } => test_run::run(dir.for_tests(), options, args).await,
-        Command::Gateway(_) | Command::Web(_) => Ok(ExitCode::SUCCESS),
+        Command::Gateway(_) | Command::Web(_) | Command::Link(_) => Ok(ExitCode::SUCCESS),
     }
 }
 

@@ -58,6 +58,14 @@ pub struct UpOptions {
     /// Start Prometheus and Alertmanager with the rules of production, and exporters for the engines.
     #[arg(long, conflicts_with = "only")]
     pub observe: bool,
+
+    /// Whether links to the engines can be slow, and the disks of the engines full: for `cargo stack test --drill`.
+    #[arg(skip)]
+    pub breakable: bool,
+
+    /// The revision whose services the stack starts with, for `cargo stack test --drill`.
+    #[arg(skip)]
+    pub previous: Option<String>,
 }
 
 #[derive(Args, Clone)]
@@ -66,7 +74,7 @@ pub struct TestOptions {
     #[arg(long, value_enum, default_value_t)]
     pub kafka: KafkaChoice,
 
-    /// Number of Kafka brokers; 1 by default, and 3 with --faults.
+    /// Number of Kafka brokers; 1 by default, and 3 with --faults and --drill.
     #[arg(long, value_parser = one_or_three)]
     pub brokers: Option<usize>,
 
@@ -74,7 +82,7 @@ pub struct TestOptions {
     #[arg(long, default_value_t = 1, value_parser = one_or_three)]
     pub mongo: usize,
 
-    /// Replicas per service, such as `chat=3`; one each by default, and `friend=2,chat=2` with --faults.
+    /// Replicas per service, such as `chat=3`; one each by default, `friend=2,chat=2` with --faults, and two each with --drill.
     #[arg(long)]
     pub replicas: Option<Replicas>,
 
@@ -82,31 +90,47 @@ pub struct TestOptions {
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "small")]
     pub faults: Option<Faults>,
 
+    /// Run only the drill: rolling restarts, and faults of every engine, its disk and its network, alone and in pairs.
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "small", conflicts_with = "faults")]
+    pub drill: Option<Faults>,
+
+    /// Begin the drill with the services of this revision, upgrade them under load, go back and upgrade them again.
+    #[arg(long, requires = "drill")]
+    pub previous: Option<String>,
+
     /// Run only the tests of dashboards and alerts, which need Prometheus and take a service down.
-    #[arg(long, conflicts_with = "faults")]
+    #[arg(long, conflicts_with_all = ["faults", "drill"])]
     pub observe: bool,
 
     /// Run only the requests that schemathesis generates. `.ci/check-hostile-input` installs it and gives this option.
-    #[arg(long, conflicts_with_all = ["faults", "observe"])]
+    #[arg(long, conflicts_with_all = ["faults", "drill", "observe"])]
     pub hostile: bool,
 }
 
 impl TestOptions {
-    /// The test program that runs alone, if the options name one.
-    pub fn exclusive_program(&self) -> Option<&'static str> {
-        match self {
-            Self { faults: Some(_), .. } => Some("faults"),
-            Self { observe: true, .. } => Some("observe"),
-            Self { hostile: true, .. } => Some("hostile"),
-            _ => None,
-        }
+    /// The tests that run alone, if the options name some.
+    pub fn exclusive(&self) -> Option<Exclusive> {
+        let (program, filter): (_, &[_]) = match self {
+            Self { faults: Some(_), .. } => ("faults", &["--skip=drill::"]),
+            Self { drill: Some(_), .. } => ("faults", &["drill::"]),
+            Self { observe: true, .. } => ("observe", &[]),
+            Self { hostile: true, .. } => ("hostile", &[]),
+            _ => return None,
+        };
+        Some(Exclusive { program, filter })
+    }
+
+    /// How long and how often the tests disturb the stack.
+    pub fn size(&self) -> Option<Faults> {
+        self.faults.or(self.drill)
     }
 
     /// Brokers and replicas: those of the command line, or else as many as the tests need.
     fn sizes(&self) -> (usize, Replicas) {
-        let (brokers, replicas) = match self.faults {
-            Some(_) => (3, FAULT_TEST_REPLICAS),
-            None => (1, ONE_EACH),
+        let (brokers, replicas) = match self {
+            Self { faults: Some(_), .. } => (3, FAULT_TEST_REPLICAS),
+            Self { drill: Some(_), .. } => (3, TWO_EACH),
+            _ => (1, ONE_EACH),
         };
         (self.brokers.unwrap_or(brokers), self.replicas.unwrap_or(replicas))
     }
@@ -128,6 +152,8 @@ impl From<TestOptions> for UpOptions {
             fresh: true,
             only: None,
             observe: test.observe,
+            breakable: test.drill.is_some(),
+            previous: test.previous,
         }
     }
 }
@@ -146,6 +172,15 @@ pub struct GatewayOptions {
 }
 
 #[derive(Args)]
+pub struct LinkOptions {
+    #[arg(long)]
+    pub port: u16,
+    /// The port of the server, or the ports of its replicas.
+    #[arg(long, value_delimiter = ',')]
+    pub to: Vec<u16>,
+}
+
+#[derive(Args)]
 pub struct WebOptions {
     #[arg(long)]
     pub port: u16,
@@ -159,6 +194,13 @@ pub enum KafkaChoice {
     Auto,
     Apache,
     Embedded,
+}
+
+/// Tests of one program that must not run beside others, and the arguments of the program that select them.
+#[derive(Clone, Copy)]
+pub struct Exclusive {
+    pub program: &'static str,
+    pub filter: &'static [&'static str],
 }
 
 /// How long and how often the fault tests disturb the stack.
@@ -217,6 +259,9 @@ const ONE_EACH: Replicas = Replicas { user: 1, friend: 1, chat: 1 };
 /// Two replicas: a stream is read from a replica that did not write the message, and another consumer takes over the
 /// partitions of a killed one.
 const FAULT_TEST_REPLICAS: Replicas = Replicas { user: 1, friend: 2, chat: 2 };
+
+/// A rolling restart replaces one replica while the other serves.
+const TWO_EACH: Replicas = Replicas { user: 2, friend: 2, chat: 2 };
 
 /// Enough for every experiment on one machine.
 const MAX_REPLICAS: usize = 9;
@@ -307,6 +352,7 @@ mod tests {
         let sizes = |line: &[&str]| TestCommand::parse_from([&["test"], line].concat()).options.sizes();
         assert_eq!(sizes(&[]), (1, ONE_EACH));
         assert_eq!(sizes(&["--faults"]), (3, FAULT_TEST_REPLICAS));
+        assert_eq!(sizes(&["--drill"]), (3, TWO_EACH));
         assert_eq!(sizes(&["--faults=full", "--brokers", "1", "--replicas", ""]), (1, ONE_EACH));
     }
 }

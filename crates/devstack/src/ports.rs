@@ -26,6 +26,19 @@ pub struct Ports {
     pub web: u16,
     /// Only with `--observe`.
     pub observers: Option<ObserverPorts>,
+    /// To services with several replicas, and with `--drill` to the engines.
+    pub links: Vec<Link>,
+}
+
+/// A link, through which the services reach an engine or another service.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// The name of the engine's process, or of the service.
+    pub server: String,
+    /// The ports of the server: one, or those of all replicas.
+    pub to: Vec<u16>,
+    /// The port on which the link listens.
+    pub port: u16,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +62,7 @@ impl Ports {
     /// Chooses the same ports for the same `seed` as long as they are free.
     pub fn choose(options: &UpOptions, seed: u64) -> Result<Self> {
         let mut free = FreePorts::new(seed);
-        Ok(Self {
+        let mut ports = Self {
             mysql: engine(options, &mut free, "mysql", 3306)?,
             mongodb: (0..options.mongo as u16)
                 .map(|n| engine(options, &mut free, "mongodb", 27_017 + n))
@@ -62,7 +75,15 @@ impl Ports {
             gateway: gateway(options, &mut free)?,
             web: free.next()?,
             observers: options.observe.then(|| observers(options, &mut free)).transpose()?,
-        })
+            links: Vec::new(),
+        };
+        ports.links = links(&ports, options.breakable, &mut free)?;
+        Ok(ports)
+    }
+
+    /// The port with which the services reach the engine that listens on `server`, or the service whose first replica does.
+    pub fn for_services(&self, server: u16) -> u16 {
+        self.links.iter().find(|link| link.to[0] == server).map_or(server, |link| link.port)
     }
 
     pub fn of(&self, service: Service) -> &[u16] {
@@ -120,6 +141,19 @@ fn observers(options: &UpOptions, free: &mut FreePorts) -> Result<ObserverPorts>
         mongodb: free.next()?,
         redis: free.next()?,
     })
+}
+
+/// A link to each service with several replicas, and to each engine of a stack that is breakable. Clients of a replica set of
+/// three connect to the addresses in its configuration, which are those of the servers, so such a set has no links.
+fn links(ports: &Ports, breakable: bool, free: &mut FreePorts) -> Result<Vec<Link>> {
+    let services = Service::ALL.into_iter().map(|service| (service.name().to_owned(), ports.of(service).to_vec()));
+    let mut servers: Vec<_> = services.filter(|(_, replicas)| replicas.len() > 1).collect();
+    if breakable {
+        servers.extend([("mysql".to_owned(), vec![ports.mysql]), ("redis".to_owned(), vec![ports.redis])]);
+        servers.extend((ports.mongodb.len() == 1).then(|| ("mongodb".to_owned(), ports.mongodb.clone())));
+        servers.extend(ports.brokers.iter().zip(1..).map(|(broker, n)| (format!("kafka-{n}"), vec![broker.clients])));
+    }
+    servers.into_iter().map(|(server, to)| Ok(Link { server, to, port: free.next()? })).collect()
 }
 
 fn exactly(name: &str, port: u16) -> Result<u16> {

@@ -1,6 +1,7 @@
 //! The directory of one stack: data, logs, programs and sockets.
 
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -34,7 +35,7 @@ impl StackDir {
     }
 
     pub fn create(&self) -> Result<()> {
-        for dir in [self.logs(), self.dir.join("data"), self.programs()] {
+        for dir in [self.logs(), self.dir.join("data"), self.disks(), self.programs()] {
             fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         }
         Ok(())
@@ -71,6 +72,11 @@ impl StackDir {
 
     pub fn data(&self, name: &str) -> PathBuf {
         self.dir.join("data").join(name)
+    }
+
+    /// The folder in which a file such as `mysql.full` fills the disk of an engine, with `--drill`.
+    pub fn disks(&self) -> PathBuf {
+        self.data("disks")
     }
 
     pub fn programs(&self) -> PathBuf {
@@ -111,6 +117,15 @@ impl StackDir {
         }
         fs::copy(from, &to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
         Ok(to)
+    }
+
+    /// Links a program of the directory under another name.
+    pub fn link_program(&self, to: &Path, name: &str) -> Result<PathBuf> {
+        let link = self.programs().join(name);
+        // It does not exist before the first start.
+        let _ = fs::remove_file(&link);
+        symlink(to, &link).with_context(|| format!("cannot create {}", link.display()))?;
+        Ok(link)
     }
 }
 

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::build::{Executable, build, cargo};
 use crate::control;
 use crate::install::{self, CHROMEDRIVER};
-use crate::options::{Faults, TestOptions, UpOptions};
+use crate::options::{Exclusive, Faults, TestOptions, UpOptions};
 use crate::stack::Stack;
 use crate::stack_dir::StackDir;
 use crate::supervise::with_stack;
@@ -29,16 +29,11 @@ use crate::test_summary::TestSummary;
 const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_millis(200);
 
 pub async fn run(dir: StackDir, options: TestOptions, args: Vec<String>) -> Result<ExitCode> {
-    let (faults, exclusive) = (options.faults, options.exclusive_program());
-    with_stack(dir, UpOptions::from(options), async |stack| test(stack, faults, exclusive, &args).await).await
+    let (size, exclusive) = (options.size(), options.exclusive());
+    with_stack(dir, UpOptions::from(options), async |stack| test(stack, size, exclusive, &args).await).await
 }
 
-async fn test(
-    stack: &Stack,
-    faults: Option<Faults>,
-    exclusive: Option<&'static str>,
-    args: &[String],
-) -> Result<ExitCode> {
+async fn test(stack: &Stack, size: Option<Faults>, exclusive: Option<Exclusive>, args: &[String]) -> Result<ExitCode> {
     if exclusive.is_none() && covers_page(args) {
         ensure_browser().await;
     }
@@ -61,7 +56,9 @@ async fn test(
     let mut cargo = command(stack, &args);
     // Variables with which a test stops and starts processes of the stack, and runs commands of the services.
     cargo.env("STACK_CONTROL", control::socket(&stack.plan.dir)).env("STACK_PROGRAMS", stack.plan.dir.programs());
-    cargo.envs(faults.map(|size| ("FAULTS", size.as_str())));
+    cargo.env("STACK_DISKS", stack.plan.dir.disks());
+    cargo.envs(stack.plan.options.previous.as_ref().map(|revision| ("STACK_PREVIOUS", revision)));
+    cargo.envs(size.map(|size| ("FAULTS", size.as_str())));
     let (status, summary) = run_tests(cargo, &executables, &stack.shutdown, print_raw).await?;
     summary.iter().for_each(|line| print(line));
     Ok(exit_code(status))
@@ -143,7 +140,7 @@ struct CargoArgs {
 }
 
 impl CargoArgs {
-    fn new(exclusive: Option<&'static str>, args: &[String]) -> Self {
+    fn new(exclusive: Option<Exclusive>, args: &[String]) -> Self {
         let mut parts = args.split(|arg| arg == "--");
         let (cargo_args, test_args) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let owned = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
@@ -152,9 +149,10 @@ impl CargoArgs {
             for_cargo.push("--workspace".into());
         }
         let mut for_tests = Vec::new();
-        if let Some(program) = exclusive {
+        if let Some(Exclusive { program, filter }) = exclusive {
             for_cargo.extend(owned(&["--test", program]));
             for_tests = owned(&["--ignored", "--test-threads=1", "--nocapture"]);
+            for_tests.extend(owned(filter));
         }
         for_cargo.extend_from_slice(cargo_args);
         for_tests.extend_from_slice(test_args);
@@ -187,7 +185,7 @@ mod tests {
         line.split_whitespace().map(str::to_owned).collect()
     }
 
-    fn args(exclusive: Option<&'static str>, line: &str) -> String {
+    fn args(exclusive: Option<Exclusive>, line: &str) -> String {
         let CargoArgs { for_cargo, for_tests } = CargoArgs::new(exclusive, &words(line));
         [for_cargo, vec!["--".into()], for_tests].concat().join(" ")
     }
@@ -251,8 +249,9 @@ mod tests {
     #[test]
     fn tests_that_disturb_others_run_alone_and_one_at_a_time() {
         assert_eq!(
-            args(Some("faults"), "poison -- --exact"),
-            "test --no-fail-fast --workspace --test faults poison -- --ignored --test-threads=1 --nocapture --exact"
+            args(Some(Exclusive { program: "faults", filter: &["--skip=drill::"] }), "poison -- --exact"),
+            "test --no-fail-fast --workspace --test faults poison -- --ignored --test-threads=1 --nocapture \
+             --skip=drill:: --exact"
         );
     }
 }

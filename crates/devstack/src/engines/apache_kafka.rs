@@ -11,6 +11,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, Producer};
 use tokio::task::spawn_blocking;
 
+use super::full_disk;
 use super::kafka_installation::KafkaInstallation;
 use crate::observe::JmxAgent;
 use crate::plan::Plan;
@@ -61,7 +62,8 @@ async fn prepare(
     let data = plan.dir.data(&format!("{name}-of-{}", brokers.len()));
     fs::create_dir_all(&data)?;
     let settings = data.join("server.properties");
-    fs::write(&settings, properties(brokers, index, &data))?;
+    let advertised = plan.ports.for_services(brokers[index].clients);
+    fs::write(&settings, properties(brokers, index, advertised, &data))?;
     let log = plan.dir.log(&name);
     if !data.join("log/meta.properties").exists() {
         let format = java(kafka, &data, None, "kafka.tools.StorageTool");
@@ -69,10 +71,11 @@ async fn prepare(
     }
     let (bootstrap, count) = (bootstrap.to_owned(), brokers.len());
     let metrics = agent.zip(brokers[index].metrics).map(|(agent, port)| agent.jvm_argument(port));
+    let launch = java(kafka, &data, metrics, "kafka.Kafka").arg(settings);
     Ok(ProcessSpec {
+        launch: full_disk::apply(plan, launch, &name),
         name,
         port: brokers[index].clients,
-        launch: java(kafka, &data, metrics, "kafka.Kafka").arg(settings),
         log,
         probe: Arc::new(move || Box::pin(is_member(bootstrap.clone(), index as i32 + 1, count))),
         grace: Duration::from_secs(20),
@@ -84,9 +87,9 @@ fn java(kafka: &KafkaInstallation, dir: &Path, agent: Option<String>, class: &st
     Launch::new(&kafka.java, dir).args(JVM).args(agent).arg("-cp").arg(archives).arg(class)
 }
 
-/// The configuration of a broker. Sessions are shorter than the default of 9 s, because a killed broker cannot register
+/// The configuration of a broker, whose clients connect to the port `advertised`. Sessions are shorter than the default of 9 s, because a killed broker cannot register
 /// again before its last session has ended.
-fn properties(brokers: &[BrokerPorts], index: usize, data: &Path) -> String {
+fn properties(brokers: &[BrokerPorts], index: usize, advertised: u16, data: &Path) -> String {
     let voters: Vec<_> =
         brokers.iter().enumerate().map(|(n, broker)| format!("{}@127.0.0.1:{}", n + 1, broker.controller)).collect();
     let BrokerPorts { clients, controller, .. } = brokers[index];
@@ -99,7 +102,7 @@ node.id={id}
 controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{clients}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 log.dirs={log}
@@ -143,7 +146,7 @@ mod tests {
     #[test]
     fn three_brokers_form_a_quorum_and_keep_three_copies() {
         let brokers = [1, 2, 3].map(|n| BrokerPorts { clients: 1000 + n, controller: 2000 + n, metrics: None });
-        let text = properties(&brokers, 1, Path::new("/d"));
+        let text = properties(&brokers, 1, 1002, Path::new("/d"));
         assert!(text.contains("node.id=2\n"));
         assert!(text.contains("controller.quorum.voters=1@127.0.0.1:2001,2@127.0.0.1:2002,3@127.0.0.1:2003\n"));
         assert!(text.contains("min.insync.replicas=2\n"));
@@ -152,7 +155,9 @@ mod tests {
 
     #[test]
     fn one_broker_keeps_one_copy() {
-        let text = properties(&[BrokerPorts { clients: 1, controller: 2, metrics: None }], 0, Path::new("/d"));
+        let text = properties(&[BrokerPorts { clients: 1, controller: 2, metrics: None }], 0, 3, Path::new("/d"));
+        assert!(text.contains("listeners=PLAINTEXT://127.0.0.1:1,CONTROLLER"));
+        assert!(text.contains("advertised.listeners=PLAINTEXT://127.0.0.1:3\n"));
         assert!(text.contains("min.insync.replicas=1\n"));
         assert!(text.contains("offsets.topic.replication.factor=1\n"));
     }

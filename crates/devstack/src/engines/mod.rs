@@ -2,6 +2,7 @@
 
 mod apache_kafka;
 mod embedded_kafka;
+mod full_disk;
 mod kafka;
 mod kafka_installation;
 mod maven;
@@ -20,6 +21,7 @@ use crate::stack::Stack;
 
 pub async fn start(stack: &Stack) -> Result<KafkaCluster> {
     install::ensure(&[install::MYSQL, install::REDIS]).await?;
+    full_disk::prepare(&stack.plan).await?;
     let ((), (), (), kafka) =
         try_join4(mysql::start(stack), mongodb::start(stack), redis::start(stack), kafka::start(stack)).await?;
     Ok(kafka)

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
+use super::full_disk;
 use super::replica_set::{self, REPLICA_SET};
 use crate::cache::{create_atomically, engine_cache};
 use crate::install::{self, PYTHON, last_line};
@@ -51,9 +52,9 @@ fn prepare(plan: &Plan, server: &Path, index: usize) -> Result<ProcessSpec> {
         .arg(&data);
     Ok(ProcessSpec {
         log: plan.dir.log(&name),
+        launch: full_disk::apply(plan, launch, &name),
         name,
         port,
-        launch,
         probe: Arc::new(move || Box::pin(replica_set::is_ready(ports.clone(), index))),
         grace: Duration::from_secs(20),
     })

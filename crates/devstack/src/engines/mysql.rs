@@ -9,6 +9,7 @@ use anyhow::Result;
 use sqlx::{Connection, MySqlConnection};
 use tokio::process::Command;
 
+use super::full_disk;
 use crate::install::{self, Dependency, MYSQL};
 use crate::plan::Plan;
 use crate::process::Launch;
@@ -56,12 +57,14 @@ pub async fn start(stack: &Stack) -> Result<()> {
         .arg(format!("--socket={}", plan.dir.socket("mysql").display()))
         .arg(format!("--pid-file={}", data.join("server.pid").display()))
         .arg(format!("--init-file={}", setup.display()))
-        .args(SETTINGS);
+        .args(SETTINGS)
+        // A full disk is felt by the C library's writes only.
+        .args(plan.options.breakable.then_some("--innodb-use-native-aio=OFF"));
     let url = admin_url(plan);
     let spec = ProcessSpec {
         name: "mysql".into(),
         port: plan.ports.mysql,
-        launch,
+        launch: full_disk::apply(plan, launch, "mysql"),
         log,
         probe: Arc::new(move || Box::pin(ping(url.clone()))),
         grace: Duration::from_secs(30),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::full_disk;
 use crate::install::REDIS;
 use crate::plan::Plan;
 use crate::process::Launch;
@@ -28,7 +29,7 @@ pub async fn start(stack: &Stack) -> Result<()> {
     let spec = ProcessSpec {
         name: "redis".into(),
         port,
-        launch,
+        launch: full_disk::apply(plan, launch, "redis"),
         log: plan.dir.log("redis"),
         probe: Arc::new(move || Box::pin(ping(url.clone()))),
         grace: Duration::from_secs(10),

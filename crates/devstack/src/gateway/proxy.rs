@@ -15,6 +15,9 @@ use tower::{ServiceBuilder, ServiceExt};
 use super::config::KongService;
 use super::response::message;
 
+/// With this many attempts a request that one of two replicas can serve fails once in a million.
+const ATTEMPTS_PER_REPLICA: usize = 10;
+
 /// The replicas of a service, which take turns.
 #[derive(Clone)]
 pub struct Upstream {
@@ -26,8 +29,9 @@ impl Upstream {
         let policy = ProxyPolicy::new()
             .with_public_scheme("http")
             .with_upstream_timeout(Duration::from_millis(service.read_timeout));
-        // A replica that does not accept the connection has not received the request, so the next one gets it.
-        let attempts = replicas.len();
+        // A replica that does not accept the connection has not received the request, so the next one gets it: the next in turn,
+        // which is the same again if another request came in between.
+        let attempts = if replicas.len() == 1 { 1 } else { replicas.len() * ATTEMPTS_PER_REPLICA };
         let proxy = BalancedProxy::new("/".to_owned(), replicas).with_policy(policy);
         let retried = ServiceBuilder::new().layer(RetryLayer::with_delay(attempts, Duration::ZERO)).service(proxy);
         Self { replicas: BoxCloneSyncService::new(retried) }

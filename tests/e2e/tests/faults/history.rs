@@ -32,6 +32,14 @@ pub enum Operation {
     Register,
 }
 
+pub const ALL_OPERATIONS: [Operation; 5] = [
+    Operation::WriteMessage,
+    Operation::ReadMessages,
+    Operation::ChangeFriendship,
+    Operation::ChangeProfile,
+    Operation::Register,
+];
+
 /// An acknowledged message in its last acknowledged state.
 #[derive(Clone, Debug)]
 pub struct SentMessage {

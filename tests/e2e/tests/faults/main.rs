@@ -9,6 +9,7 @@
 
 mod brokers;
 mod consumer;
+mod drill;
 mod engines;
 mod history;
 mod load;

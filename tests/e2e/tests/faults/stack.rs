@@ -1,8 +1,12 @@
 //! The stack under test: its processes, and how a test stops, starts and kills them.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 
 use futures_util::future::join_all;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
@@ -15,6 +19,12 @@ static RUNNING: Mutex<()> = Mutex::const_new(());
 pub struct Stack {
     full: bool,
     _running: MutexGuard<'static, ()>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Release {
+    This,
+    Previous,
 }
 
 #[derive(Debug, Deserialize)]
@@ -75,6 +85,48 @@ impl Stack {
         self.stop(name).await;
     }
 
+    /// Stops the process, starts it, and waits until it is ready.
+    pub async fn restart(&self, name: &str) {
+        self.stop(name).await;
+        self.start(name).await;
+    }
+
+    /// The releases with which a drill restarts the services in turn: this one; or this one, the previous one and this one
+    /// again if the stack has started with the previous one.
+    pub fn releases(&self) -> &'static [Release] {
+        if std::env::var_os("STACK_PREVIOUS").is_some() {
+            &[Release::This, Release::Previous, Release::This]
+        } else {
+            &[Release::This]
+        }
+    }
+
+    /// Lets the next start of a replica run the program of a release.
+    pub fn choose_release(&self, replica: &str, service: &str, release: Release) {
+        let chosen = match release {
+            Release::This => program(service),
+            Release::Previous => program(&format!("previous-{service}")),
+        };
+        std::fs::remove_file(program(replica)).unwrap();
+        symlink(chosen, program(replica)).unwrap();
+    }
+
+    /// Sends a signal of which the supervisor learns nothing.
+    pub async fn signal(&self, name: &str, signal: Signal) {
+        let process = self.processes().await.into_iter().find(|process| process.name == name);
+        let pid = process.and_then(|process| process.pid).unwrap_or_else(|| panic!("{name} does not run"));
+        kill(Pid::from_raw(pid as i32), signal).unwrap();
+    }
+
+    /// From now on, the files of an engine cannot grow.
+    pub fn fill_disk(&self, engine: &str) {
+        std::fs::write(disk(engine), "").unwrap();
+    }
+
+    pub fn empty_disk(&self, engine: &str) {
+        std::fs::remove_file(disk(engine)).unwrap();
+    }
+
     /// Starts the process and waits until it is ready.
     pub async fn start(&self, name: &str) {
         testkit::control("start", name).await;
@@ -84,6 +136,16 @@ impl Stack {
         let mut answer = testkit::supervisor(&json!({"do": "status"})).await;
         serde_json::from_value(answer["entries"].take()).unwrap()
     }
+}
+
+/// A program of the stack, or the link by which a replica starts.
+fn program(name: &str) -> PathBuf {
+    PathBuf::from(setting("STACK_PROGRAMS")).join(name)
+}
+
+/// The file whose existence fills the disk of an engine.
+fn disk(engine: &str) -> String {
+    format!("{}/{engine}.full", setting("STACK_DISKS"))
 }
 
 /// A setting from `cargo stack test --faults`.
