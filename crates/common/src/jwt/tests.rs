@@ -140,6 +140,16 @@ fn service_tokens_of_unknown_services_issuers_and_audiences_are_rejected() {
 }
 
 #[test]
+fn a_service_token_is_accepted_while_the_clocks_differ_by_five_minutes() {
+    let user_service = ServiceTokens::new(&SECRET.into(), "user-service");
+    for (difference, accepted) in [(-300, true), (300, true), (-420, false), (420, false)] {
+        let mut claims = service_claims();
+        claims["exp"] = json!(Utc::now().timestamp() + 60 + difference);
+        assert_eq!(user_service.verify(&hs256(&claims)).is_some(), accepted, "{difference} s");
+    }
+}
+
+#[test]
 fn service_tokens_of_the_previous_version_have_neither_issuer_nor_audience_and_verify() {
     let exp = Utc::now().timestamp() + 60;
     let token = hs256(&json!({"sub": "chat-service", "exp": exp, "type": "service"}));
