@@ -120,6 +120,7 @@ async fn end_session(
     app.audit.record("session_end", Some(me.id), &sid, &ended);
     ended?;
     app.publish_revocations(&[sid]).await;
+    app.profiles.invalidate(&[me.id]).await;
     Ok(Json(SessionEnded { message: "Session ended" }))
 }
 

@@ -168,17 +168,23 @@ impl Sessions {
             Some(_) => drop(set_revoked(&mut tx, me.id, &me.session).await?),
             None => insert_ended_token(&mut tx, me).await?,
         }
-        // Under the lock of the row, which the presence sweep also takes: otherwise the sweep could read the key before
-        // it is deleted and mark the user online again.
-        let offline = self.presence.end_session(me.id, &me.session).await.unwrap_or_else(|e| {
-            tracing::warn!(error = %e, "the presence key was not deleted at a logout, it expires");
+        self.end_presence(&mut tx, me.id, &me.session).await?;
+        tx.commit().await?;
+        self.outbox.wake();
+        Ok(())
+    }
+
+    /// Marks a user offline whose session ends, unless another session shows signs of life. The transaction has locked the user's
+    /// row, which the presence sweep also locks: otherwise the sweep could read the key before it is deleted and mark the user
+    /// online again.
+    async fn end_presence(&self, tx: &mut MySqlConnection, user: UserId, session: &str) -> Result<()> {
+        let offline = self.presence.end_session(user, session).await.unwrap_or_else(|e| {
+            tracing::warn!(error = %e, "the presence key was not deleted at the end of a session, it expires");
             false
         });
         if offline {
-            online_status::set_offline(&mut tx, &self.outbox, &[(me.id, Utc::now())]).await?;
+            online_status::set_offline(tx, &self.outbox, &[(user, Utc::now())]).await?;
         }
-        tx.commit().await?;
-        self.outbox.wake();
         Ok(())
     }
 

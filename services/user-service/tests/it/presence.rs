@@ -34,6 +34,22 @@ async fn a_login_and_a_logout_publish_one_event_each() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_ended_by_its_id_ends_the_presence_as_a_logout_does() {
+    let app = TestApp::start_with_events(&[]).await;
+    let (bob, ann) = (app.person("bob").await, app.person("ann").await);
+    let sessions = ann.client.get("/auth/sessions").await.expect(200);
+    let sid = sessions[0]["sid"].as_str().unwrap();
+    assert!(is_online(&bob, ann.id).await);
+
+    ann.client.delete(&format!("/auth/sessions/{sid}")).await.expect(200);
+
+    assert!(!is_online(&bob, ann.id).await);
+    let events = app.status_events().expect("UserOnlineStatusChanged", 3).await;
+    let of_ann: Vec<_> = events.iter().filter(|e| e["user_id"] == ann.id).map(|e| e["is_online"].clone()).collect();
+    assert_eq!(of_ann, [json!(true), json!(false)]);
+}
+
+#[tokio::test]
 async fn two_replicas_publish_one_offline_event_for_each_of_a_hundred_users() {
     expire(false).await;
 }

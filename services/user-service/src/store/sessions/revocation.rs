@@ -7,8 +7,10 @@ use futures_util::{Stream, StreamExt};
 
 use common::id::UserId;
 use engines::error::Result;
+use engines::mysql;
 
 use super::Sessions;
+use crate::store::lock_user;
 use crate::store::revocations::set_revoked;
 
 /// The revocation of a session, or of a token of the original.
@@ -21,10 +23,21 @@ pub struct Revocation {
 }
 
 impl Sessions {
-    /// Revokes one of the user's sessions. Returns whether there was one to revoke.
+    /// Revokes one of the user's sessions, and marks the user offline unless another session shows signs of life. Returns whether
+    /// there was one to revoke.
+    ///
+    /// # Errors
+    /// Returns a not-found error if the account does not exist.
     pub async fn revoke(&self, user: UserId, sid: &str) -> Result<bool> {
-        let mut connection = self.pool.acquire().await?;
-        set_revoked(&mut connection, user, sid).await
+        let mut tx = mysql::begin(&self.pool).await?;
+        lock_user(&mut tx, user).await?;
+        let found = set_revoked(&mut tx, user, sid).await?;
+        if found {
+            self.end_presence(&mut tx, user, sid).await?;
+        }
+        tx.commit().await?;
+        self.outbox.wake();
+        Ok(found)
     }
 
     /// Whether a session, a token of the original or the account of its user is revoked.
