@@ -172,12 +172,16 @@ pub fn others(me: UserId, users: &[UserId]) -> Result<Vec<UserId>> {
 /// The name of a new group: without white space at its ends, and none if it shows nothing.
 ///
 /// # Errors
-/// Refuses a name that changes the direction of the text around it.
+/// Refuses a name that changes the direction of the text around it, or has a control character or the end of a line.
 pub fn group_name(name: &str) -> Result<Option<&str>> {
+    let name = name.trim();
     if changes_direction(name) {
         return Err(refused("The name of a group must not change the direction of the text"));
     }
-    Ok(Some(name.trim()).filter(|name| !is_blank(name)))
+    if name.contains(|c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
+        return Err(refused("The name of a group must be one line without control characters"));
+    }
+    Ok(Some(name).filter(|name| !is_blank(name)))
 }
 
 /// # Errors
@@ -321,6 +325,9 @@ mod tests {
             assert_eq!(group_name(blank).unwrap(), None, "{blank:?}");
         }
         assert!(group_name("Team\u{202e}maeT").is_err());
+        for name in ["a\u{1}b", "a\u{7f}b", "a\nb", "a\u{2028}b"] {
+            assert!(group_name(name).is_err(), "{name:?}");
+        }
     }
 
     #[test]

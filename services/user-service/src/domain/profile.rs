@@ -106,8 +106,15 @@ static VISIBLE_SEQUENCES: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
-/// Characters without a glyph (zero-width characters, fillers, tags) and those that change the direction of the text.
-static INVISIBLE: LazyLock<Regex> = LazyLock::new(|| pattern(r"[\p{Default_Ignorable_Code_Point}\p{Bidi_Control}]"));
+/// Characters without a glyph (zero-width characters, fillers, tags, controls, ends of lines and paragraphs) and those that change
+/// the direction of the text.
+static INVISIBLE: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(concat!(
+        r"[\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\p{Cc}\p{Zl}\p{Zp}",
+        // The blank of Braille, annotations between lines, a note without a head, and the layout of hieroglyphs.
+        r"\x{2800}\x{FFF9}-\x{FFFB}\x{1D159}\x{13430}-\x{1343F}]",
+    ))
+});
 
 /// A word with letters of two scripts whose letters look alike. Korean and Japanese names mix other scripts.
 static MIXED_WORD: LazyLock<Regex> = LazyLock::new(|| {
@@ -210,6 +217,8 @@ mod tests {
     #[test]
     fn a_display_name_with_invisible_or_reversing_characters_is_rejected() {
         for name in ["a\u{200b}nn", "ann\u{feff}n", "\u{202e}nna", "a\u{2066}b", "a\u{ad}nn", "\u{3164}", "a\u{200d}nn"]
+            .into_iter()
+            .chain(["a\u{2800}b", "a\u{2028}b", "a\u{fff9}b", "a\u{1d159}b", "a\nb", "a\u{7f}b"])
         {
             assert!(!accepts::<DisplayName>(name), "{name:?}");
         }
