@@ -290,14 +290,24 @@ fn created(app: &AppState, room: &Room) {
     responses(
         (status = 200, description = "The room", body = RoomBody),
         (status = 403, description = "The caller is not a member of the room", body = ErrorBody),
-        (status = 404, description = "The room does not exist", body = ErrorBody),
+        (status = 404, description = "The room does not exist, or the id is no integer", body = ErrorBody),
+        InvalidInput,
     ),
 )]
 async fn detail(State(app): State<AppState>, me: CurrentUser, room: Result<Path<RoomId>>) -> Result<Json<RoomBody>> {
-    // The original answers 404 for a malformed id, too.
-    let Path(room) = room.map_err(|_| Error::not_found("Chat room not found"))?;
+    let Path(room) = room.map_err(not_an_id)?;
     let room = app.rooms.for_member(room, me.id).await?;
     described(&app, &me, (*room).clone()).await
+}
+
+/// The original answers an id that is no integer with 404 here.
+fn not_an_id(error: Error) -> Error {
+    match &error {
+        Error::Invalid(rejected) if rejected.invalid.0.iter().all(|broken| broken.kind == "int_parsing") => {
+            Error::not_found("Chat room not found")
+        }
+        _ => error,
+    }
 }
 
 fn newest_first(mut rooms: Vec<Room>, heads: &HashMap<RoomId, Head>, page: Page) -> Vec<Room> {

@@ -101,9 +101,12 @@ async fn a_room_is_shown_to_its_members_only() {
     assert_eq!(ann.client.get(&format!("/chat-rooms/{room}")).await.expect(200)["id"], room);
     let refused = eve.client.get(&format!("/chat-rooms/{room}")).await.expect(403);
     assert_eq!(refused["message"], "Access denied to this chat room");
-    for unknown in ["999999", "x", "0", "-1", "9223372036854775807"] {
+    for unknown in ["999999", "x", "1.5", "9223372036854775807"] {
         let answer = ann.client.get(&format!("/chat-rooms/{unknown}")).await.expect(404);
         assert_eq!(answer["message"], "Chat room not found");
+    }
+    for not_positive in ["0", "-1"] {
+        ann.client.get(&format!("/chat-rooms/{not_positive}")).await.expect(422);
     }
 }
 
