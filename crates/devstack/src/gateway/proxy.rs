@@ -4,9 +4,10 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::Result;
+use axum::body::Body;
 use axum::extract::Request;
-use axum::http::StatusCode;
 use axum::http::uri::{PathAndQuery, Uri};
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum_reverse_proxy::{BalancedProxy, ProxyError, ProxyPolicy, RetryLayer};
 use tower::util::BoxCloneSyncService;
@@ -37,11 +38,16 @@ impl Upstream {
         Self { replicas: BoxCloneSyncService::new(retried) }
     }
 
+    /// A read whose connection breaks is sent once more, as Kong does: the replica may have closed the connection as idle.
     pub async fn forward(&self, request: Request) -> Response {
-        let response = match self.replicas.clone().oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        };
+        let again = (request.method() == Method::GET).then(|| read_again(&request));
+        let mut response = self.send(request).await;
+        if response.status() == StatusCode::BAD_GATEWAY
+            && response.extensions().get::<ProxyError>().is_some()
+            && let Some(again) = again
+        {
+            response = self.send(again).await;
+        }
         if response.extensions().get::<ProxyError>().is_none() {
             return response;
         }
@@ -50,6 +56,23 @@ impl Upstream {
             status => message(status, "An invalid response was received from the upstream server"),
         }
     }
+
+    async fn send(&self, request: Request) -> Response {
+        match self.replicas.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// A copy of a request that has no body.
+fn read_again(request: &Request) -> Request {
+    let mut again = Request::new(Body::empty());
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.headers_mut() = request.headers().clone();
+    *again.extensions_mut() = request.extensions().clone();
+    again
 }
 
 /// The request with another path and the same query.

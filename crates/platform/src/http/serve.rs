@@ -128,11 +128,14 @@ impl Connection {
         let mut connection = http.serve_connection(socket, service);
         let (mut closing, mut closes) = (pin!(self.closing.cancelled()), false);
         let events = poll_fn(|cx| {
-            if !closes && closing.as_mut().poll(cx).is_ready() {
+            let mut polled = Pin::new(&mut connection).poll(cx);
+            // Last, so that a request that has arrived is read first: hyper closes a connection that seems idle.
+            if polled.is_pending() && !closes && closing.as_mut().poll(cx).is_ready() {
                 closes = true;
                 Pin::new(&mut connection).graceful_shutdown();
+                polled = Pin::new(&mut connection).poll(cx);
             }
-            match Pin::new(&mut connection).poll(cx) {
+            match polled {
                 Poll::Ready(ended) => Poll::Ready(ended.map(|()| None)),
                 Poll::Pending => handover.take_events().map_or(Poll::Pending, |events| Poll::Ready(Ok(Some(events)))),
             }
