@@ -19,6 +19,8 @@ pub struct Config {
     pub user_cache_ttl: Duration,
     /// Interval of the comments that keep idle streams open.
     pub keep_alive: Duration,
+    /// The greatest age of a stream, more or less by a fifth; `None` for none.
+    pub stream_max_age: Option<Duration>,
     /// Limit on the open streams of one user at one replica.
     pub streams_per_user: u64,
     /// Limit on the open streams of one client network at one replica; 0 is no limit.
@@ -69,6 +71,10 @@ impl Config {
             user_cache_ttl: env.seconds("CACHE_TTL_USER_PROFILE", 300, 1..=86_400)?,
             keep_alive: env.seconds("SSE_KEEPALIVE_SECONDS", 30, 1..=300)?,
             stream_window_bytes: env.number("STREAM_WINDOW_BYTES", 64 << 20, 1..=1 << 36)?,
+            stream_max_age: match env.number("STREAM_MAX_AGE_SECONDS", 1_800, 0..=604_800)? {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds)),
+            },
             streams_per_user: env.number("STREAMS_PER_USER", 20, 1..=100_000)?,
             streams_per_network: env.number("STREAMS_PER_NETWORK", 4_000, 0..=1_000_000)?,
             stream_rooms: env.number("STREAM_ROOMS", 3_000_000, 1_000..=1_000_000_000)?,

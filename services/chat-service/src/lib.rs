@@ -143,7 +143,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let rooms = Rooms::new(pool.clone(), outbox.clone(), config.leave_period, config.room_limit);
     let (markers, snapshots) = (ReadMarkers::new(&mongo), Snapshots::new(&mongo, clock.clone()));
     let hub = Hub::new(log.clone(), messages.clone(), metrics.delivery.clone(), config.stream_window_bytes);
-    let subscribers = Subscribers::new(stream_limits, metrics.sse_connections.clone(), shutdown.draining_token());
+    let (open_streams, draining) = (metrics.sse_connections.clone(), shutdown.draining_token());
+    let subscribers = Subscribers::new(stream_limits, config.stream_max_age, open_streams, draining);
     let (activity, write_activity) = RoomActivity::new(rooms.clone());
     let queries = platform.metrics.queries("mongodb");
     let writer =

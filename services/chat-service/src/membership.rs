@@ -193,7 +193,7 @@ impl Membership {
             let membership = if change.joined {
                 MembershipChange::Joined { after: position - 1, created: None }
             } else {
-                MembershipChange::Left(frame::chat_room_left(record.room, *user, record.by, record.at))
+                MembershipChange::Left(frame::chat_room_left(record.room, *user, Some((record.by, record.at))))
             };
             self.shared.subscribers.set_membership(*user, record.room, &membership);
         }

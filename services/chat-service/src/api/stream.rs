@@ -102,7 +102,9 @@ impl FromRequestParts<AppState> for StreamClient {
 /// `message_deleted` and `reaction_changed` is the position in the room's log and, after a point,
 /// the epoch of the store; a bare position is accepted too. `messages_read` and `typing` have no id. A client
 /// that reconnects with `Last-Event-ID` receives all later events exactly once and in order, on every replica. `resync` tells the
-/// client that the room has no such position, that the store was restored, or that the log lacks an entry; the client then fetches the room anew. The stream ends with the membership, the session or the token.
+/// client that the room has no such position, that the store was restored, or that the log lacks an entry; the client then fetches
+/// the room anew. `connected` has an id unless `resync` follows, which then has it. The stream ends with the membership, the session or
+/// the token, and after 24 to 36 minutes; the client reconnects.
 #[utoipa::path(
     get,
     operation_id = "listen_to_room",
@@ -133,18 +135,16 @@ async fn room(
     let reader = RoomReader::start(&app.hub, subscription, room, epoch, last_event_id.as_deref()).await?;
     let message = format!("Connected to room {room}");
     let hello = json!({"message": message, "room_id": room, "user_id": me.id});
-    let mut first = vec![connected(&hello, &reader.id())];
-    if reader.needs_resync {
-        first.push(frame::resync(Some(room)));
-    }
-    Ok(respond(&app, first, reader.events(), ended))
+    let resync = reader.needs_resync.then(|| frame::resync(Some(room)));
+    Ok(respond(&app, beginning(&hello, &reader.id(), resync), reader.events(), ended))
 }
 
 /// Stream the events of all rooms of the caller.
 ///
 /// The events are those of the rooms' own streams, in order within each room. The ids are opaque and valid for 7 days. A room
 /// that the caller joins starts at the join. `chat_room_left` tells a caller who leaves a room or is removed from it, and no event
-/// of the room follows. `chat_room_created`, `chat_room_left`, `presence` of users who share a direct room with the caller, and
+/// of the room follows. A stream that resumes tells the ends of memberships that the client has missed, with `by` and `timestamp` null; it may tell one
+/// again. `chat_room_created`, `chat_room_left`, `presence` of users who share a direct room with the caller, and
 /// `friend_request` have no id.
 #[utoipa::path(
     get,
@@ -175,11 +175,8 @@ async fn all_rooms(
     let last_event_id = last_event_id.as_deref();
     let reader = AllRoomsReader::start(&app.hub, &app.snapshots, subscription, &own, epoch, last_event_id).await?;
     let hello = json!({"message": "Connected to all rooms", "user_id": me.id});
-    let mut first = vec![connected(&hello, &reader.id())];
-    if reader.needs_resync {
-        first.push(frame::resync(None));
-    }
-    Ok(respond(&app, first, reader.events(), ended))
+    let resync = reader.needs_resync.then(|| frame::resync(None));
+    Ok(respond(&app, beginning(&hello, &reader.id(), resync), reader.events(), ended))
 }
 
 /// The caller's rooms with the positions of the joins. All messages of the rooms have positions.
@@ -266,8 +263,14 @@ fn retry() -> Duration {
     Duration::from_millis(rand::random_range(RETRY_MILLIS))
 }
 
-fn connected(hello: &Value, id: &str) -> Event {
-    Event::default().event("connected").id(id).retry(retry()).data(hello.to_string())
+/// The first events of a stream. The last one has the id at which the stream starts: a client whose connection breaks before
+/// `resync` comes back with its old id and receives `resync` then.
+fn beginning(hello: &Value, id: &str, resync: Option<Event>) -> Vec<Event> {
+    let connected = Event::default().event("connected").retry(retry()).data(hello.to_string());
+    match resync {
+        Some(resync) => vec![connected, resync.id(id)],
+        None => vec![connected.id(id)],
+    }
 }
 
 /// Headers that make proxies forward each event at once.

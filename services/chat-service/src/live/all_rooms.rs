@@ -27,6 +27,8 @@ pub struct AllRoomsReader {
     rooms: RoomSubscriptions,
     /// Rooms that may have frames at hand, without a notification.
     ready: BTreeSet<RoomId>,
+    /// Rooms of the client's cursor that the user has left since, in ascending order.
+    left: Vec<RoomId>,
     /// The client's id names no cursor of the reader. The reader starts at the live edge of every room.
     pub needs_resync: bool,
 }
@@ -60,11 +62,12 @@ impl AllRoomsReader {
             None => Cursor::at(snapshots, user, positions_of(&rooms)).await?,
         };
         let joined: HashMap<RoomId, Joined> = own.iter().map(|own| (own.room.id, own.joined)).collect();
+        let left = cursor.positions().into_keys().filter(|room| !joined.contains_key(room)).collect();
         for room in rooms.iter_mut() {
             room.joined = before_join(joined.get(&room.room())) + 1;
         }
         let ready = rooms.iter().map(RoomSubscription::room).collect();
-        Ok(Self { hub: hub.clone(), subscription, cursor, epoch, rooms, ready, needs_resync })
+        Ok(Self { hub: hub.clone(), subscription, cursor, epoch, rooms, ready, left, needs_resync })
     }
 
     /// The id of the position at which the stream starts.
@@ -76,6 +79,14 @@ impl AllRoomsReader {
     /// one as long as it is open.
     pub fn events(mut self) -> impl Stream<Item = Result<Event>> {
         async_stream::try_stream! {
+            // Without an id: a client that is cut off before the next id comes back with the old one and is told again.
+            for room in &self.left {
+                yield frame::chat_room_left(*room, self.subscription.user, None);
+            }
+            if !self.left.is_empty() {
+                let left = std::mem::take(&mut self.left);
+                Box::pin(self.cursor.forget(&left)).await?;
+            }
             loop {
                 let Notifications { memberships, advanced, events } = self.subscription.take();
                 for (room, change) in memberships {

@@ -25,11 +25,15 @@ use super::stream_usage::{Holder, StreamLimits, StreamUsage, Usage};
 /// Interval at which sessions are checked. The contract allows 10 s from the end of a session to the end of its streams.
 const SESSION_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The part by which the greatest ages of streams differ, so that streams that began together do not end together.
+const AGE_JITTER: f64 = 0.2;
+
 /// A handle on the registry.
 #[derive(Clone)]
 pub struct Subscribers {
     registry: Arc<Mutex<Registry>>,
     limits: StreamLimits,
+    max_age: Option<Duration>,
     gauge: IntGauge,
     shutdown: CancellationToken,
 }
@@ -59,7 +63,7 @@ pub struct Subscription {
     subscribers: Subscribers,
     mailbox: Arc<Mailbox>,
     ended: CancellationToken,
-    /// The end of the access token's life, clock skew included.
+    /// The end of the access token's life, clock skew included, or the greatest age of the stream if that comes first.
     expires: tokio::time::Instant,
 }
 
@@ -72,9 +76,9 @@ impl Deref for Subscription {
 }
 
 impl Subscribers {
-    /// `gauge` shows the number of all streams. `shutdown` ends all of them.
-    pub fn new(limits: StreamLimits, gauge: IntGauge, shutdown: CancellationToken) -> Self {
-        Self { registry: Arc::default(), limits, gauge, shutdown }
+    /// A stream ends at `max_age`, more or less by [`AGE_JITTER`]. `gauge` shows the number of all streams. `shutdown` ends all of them.
+    pub fn new(limits: StreamLimits, max_age: Option<Duration>, gauge: IntGauge, shutdown: CancellationToken) -> Self {
+        Self { registry: Arc::default(), limits, max_age, gauge, shutdown }
     }
 
     /// Registers a stream of one room, or of rooms that [`Subscription::count_rooms`] counts later.
@@ -87,7 +91,9 @@ impl Subscribers {
         // A token is accepted for the skew after its end. A stream that is opened then has the rest of the skew only.
         let end = user.expires_at.saturating_add(CLOCK_SKEW.as_secs() as i64);
         let left = end.saturating_sub(Utc::now().timestamp()).max(0).unsigned_abs();
-        let expires = tokio::time::Instant::now() + Duration::from_secs(left);
+        let age = self.max_age.map(|age| age.mul_f64(1.0 + rand::random_range(-AGE_JITTER..=AGE_JITTER)));
+        let left = Duration::from_secs(left).min(age.unwrap_or(Duration::MAX));
+        let expires = tokio::time::Instant::now() + left;
         let mut registry = self.registry.lock();
         let holder = Holder { user: user.id, network: context::client_address().map(network_of) };
         let used = Usage { streams: 1, rooms: u64::from(scope != Scope::AllRooms) };
@@ -271,7 +277,8 @@ impl Subscription {
         users.into_iter().for_each(|user| registry.watch(self.mailbox.id, user));
     }
 
-    /// Resolves when the stream has to end: when its session or its access token ends, or this replica shuts down.
+    /// Resolves when the stream has to end: when its session or its access token ends, at its greatest age, or when this replica
+    /// shuts down.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
         let (ended, expires, shutdown) = (self.ended.clone(), self.expires, self.subscribers.shutdown.clone());
         async move {
@@ -308,7 +315,7 @@ mod tests {
     };
 
     fn subscribers() -> Subscribers {
-        Subscribers::new(LIMITS, IntGauge::new("streams", "Open streams").unwrap(), CancellationToken::new())
+        Subscribers::new(LIMITS, None, IntGauge::new("streams", "Open streams").unwrap(), CancellationToken::new())
     }
 
     fn user(id: UserId) -> CurrentUser {
@@ -341,6 +348,19 @@ mod tests {
             let left = subscription.expires.saturating_duration_since(tokio::time::Instant::now()).as_secs();
             assert!(left.abs_diff((skew - age).max(0).unsigned_abs()) <= 1, "a token of {age} s: {left} s");
         }
+    }
+
+    #[test]
+    fn the_greatest_ages_of_streams_differ_by_a_fifth_at_most() {
+        let subscribers = Subscribers { max_age: Some(Duration::from_secs(1_000)), ..subscribers() };
+        let ages: Vec<u64> = (0..100)
+            .map(|_| {
+                let subscription = subscribers.open(&user(ANN), Scope::AllRooms).unwrap();
+                subscription.expires.saturating_duration_since(tokio::time::Instant::now()).as_secs()
+            })
+            .collect();
+        assert!(ages.iter().all(|age| (799..=1_200).contains(age)), "{ages:?}");
+        assert!(ages.iter().max().unwrap() - ages.iter().min().unwrap() > 100, "{ages:?}");
     }
 
     #[test]

@@ -156,8 +156,10 @@ pub fn chat_room_created(room: RoomId, direct: bool, creator: UserId, members: &
     )
 }
 
-/// The reader is no longer a member of the room: they left, or `by` removed them.
-pub fn chat_room_left(room: RoomId, user: UserId, by: UserId, at: DateTime<Utc>) -> Event {
+/// The reader is no longer a member of the room: they left, or another user removed them. Who ended the membership and when is
+/// unknown to a stream that begins after it.
+pub fn chat_room_left(room: RoomId, user: UserId, end: Option<(UserId, DateTime<Utc>)>) -> Event {
+    let (by, at) = end.unzip();
     json("chat_room_left", &serde_json::json!({"room_id": room, "user_id": user, "by": by, "timestamp": at}))
 }
 

@@ -163,6 +163,44 @@ async fn streams_end_cleanly_when_the_service_stops() {
 }
 
 #[tokio::test]
+async fn a_stream_ends_at_its_greatest_age_and_is_resumed() {
+    let app = TestApp::start_with(&[("STREAM_MAX_AGE_SECONDS", "1".to_owned())]).await;
+    let (ann, bob, room) = app.direct_room().await;
+
+    for path in [format!("/messages/stream/{room}"), "/messages/stream".to_owned()] {
+        let mut stream = bob.client.stream(&path, None).await;
+        let id = stream.next_named("connected").await.id;
+        while stream.try_next().await.is_some() {}
+
+        let missed = ann.sends(room, "between two streams").await;
+        let mut resumed = bob.client.stream(&path, Some(&id)).await;
+        assert_eq!(resumed.next_named("new_message").await.data["id"], missed["id"], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_cut_off_before_resync_receives_it_when_it_comes_back() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    ann.sends(room, "the client has not seen this").await;
+
+    for path in [format!("/messages/stream/{room}"), "/messages/stream".to_owned()] {
+        let mut last_id = "not-an-id".to_owned();
+        for _ in 0..2 {
+            let mut stream = bob.client.stream(&path, Some(&last_id)).await;
+            let connected = stream.next_named("connected").await;
+            if !connected.id.is_empty() {
+                last_id = connected.id;
+            }
+        }
+        let mut stream = bob.client.stream(&path, Some(&last_id)).await;
+        let resync = stream.next_named("resync").await;
+        let again = bob.client.stream(&path, Some(&resync.id)).await.next_named("connected").await;
+        assert_eq!(again.id, resync.id, "the stream goes on at the id of `resync`");
+    }
+}
+
+#[tokio::test]
 async fn a_polyfill_resumes_by_its_own_query_parameter() {
     let app = TestApp::start().await;
     let (ann, bob, room) = app.direct_room().await;
