@@ -96,11 +96,16 @@ impl BlockSource {
             tracing::warn!("SERVICE_SECRET_KEY is not set, blocks come from events only");
             return std::future::pending().await;
         }
+        let mut warned = false;
         let pauses = ExponentialBuilder::default().with_min_delay(FIRST_PAUSE).with_max_delay(LONGEST_PAUSE);
         let loaded = (|| self.blocks_after(0))
             .retry(pauses.with_jitter().without_max_times())
             .when(|error| !error.is_absent())
-            .notify(|error, _| tracing::debug!(%error, "cannot load blocks, retrying"))
+            .notify(|error, _| {
+                if !std::mem::replace(&mut warned, true) {
+                    tracing::warn!(%error, "cannot load blocks, retrying; until then old blocks hold nobody back");
+                }
+            })
             .await;
         loaded.ok()
     }
