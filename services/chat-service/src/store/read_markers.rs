@@ -246,18 +246,20 @@ impl ReadMarkers {
         Ok(counts.map_ok(|count| (RoomId(count.room), count.unread)).try_collect().await?)
     }
 
-    /// The marker of one reader of a room.
-    pub async fn of_one(&self, user: UserId, room: RoomId) -> Result<ReadMarker> {
-        Ok(self.of(user, &[room]).await?.remove(&room).unwrap_or_default())
-    }
-
-    /// The markers of the readers who have read messages between two positions, as far as they concern these positions. Takes
-    /// one round trip.
-    pub async fn of_page(&self, room: RoomId, first: i64, last: i64) -> Result<HashMap<UserId, ReadMarker>> {
+    /// The markers of `user` and of the readers who have read messages between two positions, as far as they concern these
+    /// positions. Takes one round trip.
+    pub async fn of_page(
+        &self,
+        user: UserId,
+        room: RoomId,
+        first: i64,
+        last: i64,
+    ) -> Result<HashMap<UserId, ReadMarker>> {
         // `_id` is a document: a range over it is a range of readers within the room.
         let (from, to) = (marker_id(room, UserId(0)), marker_id(room, UserId(i64::MAX)));
         let in_page = doc! {"$gte": first, "$lte": last};
-        let touches = [
+        let concerned = [
+            doc! {"_id": marker_id(room, user)},
             doc! {"up_to": {"$gte": first}},
             doc! {"ranges": {"$elemMatch": {"from": {"$lte": last}, "to": {"$gte": first}}}},
             doc! {"read": {"$elemMatch": in_page}},
@@ -270,9 +272,9 @@ impl ReadMarkers {
             doc! {"$cond": [present, filtered, "$$REMOVE"]}
         };
         let pipeline = [
-            doc! {"$match": {"_id": {"$gt": from, "$lte": to}, "$or": &touches[..]}},
+            doc! {"$match": {"_id": {"$gt": from, "$lte": to}, "$or": &concerned[..]}},
             doc! {"$project": {
-                "_id": "$_id.user", "up_to": 1, "ranges": part("ranges", overlaps), "read": part("read", single),
+                "_id": "$_id.user", "up_to": 1, "joined": 1, "ranges": part("ranges", overlaps), "read": part("read", single),
             }},
         ];
         let readers = self.markers.aggregate(pipeline).batch_size(MAX_MEMBERS as u32 + 1).with_type::<ReaderOfPage>();

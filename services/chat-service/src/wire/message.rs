@@ -78,7 +78,7 @@ impl MessageBody {
 
     /// Sets `read_by` and `is_read` for a reader: their own message is read if another member has read it, a message of
     /// another member unless it counts as unread. System messages have neither.
-    pub fn with_readers(mut self, readers: &HashMap<UserId, ReadMarker>, me: UserId, own: &ReadMarker) -> Self {
+    pub fn with_readers(mut self, readers: &HashMap<UserId, ReadMarker>, me: UserId) -> Self {
         let Some(position) = self.seq.filter(|_| self.message_type != MessageType::System) else { return self };
         let mut read_by: Vec<UserId> = readers
             .iter()
@@ -86,7 +86,8 @@ impl MessageBody {
             .map(|(reader, _)| *reader)
             .collect();
         read_by.sort_unstable();
-        self.is_read = Some(if self.user_id == me { !read_by.is_empty() } else { !own.leaves_unread(position) });
+        let own = || readers.get(&me).is_some_and(|own| !own.leaves_unread(position));
+        self.is_read = Some(if self.user_id == me { !read_by.is_empty() } else { own() });
         self.read_by_count = Some(read_by.len());
         read_by.truncate(MAX_READ_BY);
         self.read_by = Some(read_by);

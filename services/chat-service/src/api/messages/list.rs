@@ -1,5 +1,7 @@
 //! Listing messages.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::State;
 use common::error::{Error, Result};
@@ -120,18 +122,18 @@ async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> 
     // The head is read before the messages, so that the stream from its position contains all later messages.
     let head = app.log.head(room).await?;
     // One message more than the limit shows whether there are more.
-    let (messages, own) =
-        tokio::join!(app.messages.list(room, cursor, page.limit.0 + 1), app.markers.of_one(me.id, room));
-    let (mut messages, own) = (messages?, own?);
+    let mut messages = app.messages.list(room, cursor, page.limit.0 + 1).await?;
     let has_more = messages.len() as i64 > page.limit.0;
     if has_more {
         let surplus = if matches!(cursor, ListCursor::After(_)) { messages.len() - 1 } else { 0 };
         messages.remove(surplus);
     }
-    let (first, last) =
-        (messages.first().and_then(|message| message.seq), messages.last().and_then(|message| message.seq));
-    let readers = app.markers.of_page(room, first.unwrap_or(0), last.unwrap_or(0)).await?;
-    let body = |message| MessageBody::of(message).with_readers(&readers, me.id, &own);
+    let positions = messages.first().zip(messages.last()).and_then(|(first, last)| first.seq.zip(last.seq));
+    let readers = match positions {
+        Some((first, last)) => app.markers.of_page(me.id, room, first, last).await?,
+        None => HashMap::new(),
+    };
+    let body = |message| MessageBody::of(message).with_readers(&readers, me.id);
     Ok(Json(MessagePage {
         messages: messages.iter().map(body).collect(),
         total_count: head.as_ref().map_or(0, |head| head.total()),
