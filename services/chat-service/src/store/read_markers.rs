@@ -246,6 +246,12 @@ impl ReadMarkers {
         Ok(counts.map_ok(|count| (RoomId(count.room), count.unread)).try_collect().await?)
     }
 
+    /// The markers of all readers of a room, in one round trip.
+    pub async fn of_room(&self, room: RoomId) -> Result<HashMap<UserId, ReadMarker>> {
+        let found = self.markers.with_type::<StoredMarker>().find(doc! {"_id": readers_of(room)}).await?;
+        Ok(found.map_ok(|stored| (stored.id.user, stored.state.into())).try_collect().await?)
+    }
+
     /// The markers of `user` and of the readers who have read messages between two positions, as far as they concern these
     /// positions. Takes one round trip.
     pub async fn of_page(
@@ -255,8 +261,6 @@ impl ReadMarkers {
         first: i64,
         last: i64,
     ) -> Result<HashMap<UserId, ReadMarker>> {
-        // `_id` is a document: a range over it is a range of readers within the room.
-        let (from, to) = (marker_id(room, UserId(0)), marker_id(room, UserId(i64::MAX)));
         let in_page = doc! {"$gte": first, "$lte": last};
         let concerned = [
             doc! {"_id": marker_id(room, user)},
@@ -272,7 +276,7 @@ impl ReadMarkers {
             doc! {"$cond": [present, filtered, "$$REMOVE"]}
         };
         let pipeline = [
-            doc! {"$match": {"_id": {"$gt": from, "$lte": to}, "$or": &concerned[..]}},
+            doc! {"$match": {"_id": readers_of(room), "$or": &concerned[..]}},
             doc! {"$project": {
                 "_id": "$_id.user", "up_to": 1, "joined": 1, "ranges": part("ranges", overlaps), "read": part("read", single),
             }},
@@ -513,6 +517,11 @@ fn admitted<'a, 'b>(requests: &'a [&'b ReadRequest]) -> (&'a [&'b ReadRequest], 
 /// Whether another transaction has changed or created one of the documents.
 fn is_conflict(e: &mongodb::error::Error) -> bool {
     e.contains_label(TRANSIENT_TRANSACTION_ERROR) || mongo::is_duplicate(e)
+}
+
+/// The ids of all markers of a room. An id is a document, and a range of such ids is a range of readers.
+fn readers_of(room: RoomId) -> Document {
+    doc! {"$gt": marker_id(room, UserId(0)), "$lte": marker_id(room, UserId(i64::MAX))}
 }
 
 fn marker_id(room: RoomId, user: UserId) -> Document {

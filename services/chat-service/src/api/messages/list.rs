@@ -116,13 +116,18 @@ pub async fn list_by_query(
     page_of(&app, &me, room_id, Page { limit, skip: offset, before: None, after: None }).await
 }
 
+/// All markers of a room with so few members are read beside the messages. A marker has up to 128 ranges, so those of larger
+/// rooms are read as far as they concern the page, which is known after the messages.
+const FEW_MEMBERS: usize = 8;
+
 async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> Result<Json<MessagePage>> {
-    app.room(room, me).await?;
+    let few = app.room(room, me).await?.members.len() <= FEW_MEMBERS;
     let cursor = cursor(app, room, &page).await?;
     // The head is read before the messages, so that the stream from its position contains all later messages.
     let head = app.log.head(room).await?;
     // One message more than the limit shows whether there are more.
-    let mut messages = app.messages.list(room, cursor, page.limit.0 + 1).await?;
+    let markers = async { if few { app.markers.of_room(room).await } else { Ok(HashMap::new()) } };
+    let (mut messages, all_readers) = tokio::try_join!(app.messages.list(room, cursor, page.limit.0 + 1), markers)?;
     let has_more = messages.len() as i64 > page.limit.0;
     if has_more {
         let surplus = if matches!(cursor, ListCursor::After(_)) { messages.len() - 1 } else { 0 };
@@ -130,8 +135,8 @@ async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> 
     }
     let positions = messages.first().zip(messages.last()).and_then(|(first, last)| first.seq.zip(last.seq));
     let readers = match positions {
-        Some((first, last)) => app.markers.of_page(me.id, room, first, last).await?,
-        None => HashMap::new(),
+        Some((first, last)) if !few => app.markers.of_page(me.id, room, first, last).await?,
+        _ => all_readers,
     };
     let body = |message| MessageBody::of(message).with_readers(&readers, me.id);
     Ok(Json(MessagePage {
