@@ -1,5 +1,6 @@
 //! The harness of the tests: a running chat-service with stores of its own, and its users.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,8 +10,10 @@ use common::events::{Event, encode};
 use engines::kafka::producer::Producer;
 use engines::kafka::record::Record;
 use mongodb::Database;
+use mongodb::bson::{DateTime, Document, doc};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
+use sqlx::{Connection, MySqlConnection};
 use testkit::{Client, Server, Space};
 use uuid::Uuid;
 
@@ -130,6 +133,41 @@ impl TestApp {
 /// The MongoDB database of a test.
 pub async fn mongo_database(space: &Space) -> Database {
     mongodb::Client::with_uri_str(space.mongo_url()).await.unwrap().database(&space.mongo_database())
+}
+
+/// Creates so many direct rooms of a user, whose ids have a distance, each with one message of the other member. Returns the ids;
+/// the last room has the newest message.
+pub async fn rooms_with_a_message(app: &TestApp, user: i64, rooms: i64, distance: i64) -> Vec<i64> {
+    let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+    let ids: Vec<i64> = (1..=rooms).map(|n| n * distance).collect();
+    let rows: Vec<String> = (1_000..).zip(&ids).map(|(other, id)| format!("({id}, {user}, {other})")).collect();
+    let insert = format!("INSERT INTO chat_rooms (id, user_1_id, user_2_id) VALUES {}", rows.join(", "));
+    sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&mut mysql).await.unwrap();
+    let at = |n: usize| DateTime::from_millis(1_700_000_000_000 + n as i64);
+    let message = |(n, room): (usize, &i64)| {
+        doc! {
+            "user_id": 1_000 + n as i64, "room_id": *room, "room_type": "private", "content": "x", "seq": 1_i64,
+            "message_type": "text", "created_at": at(n), "updated_at": at(n), "is_deleted": false,
+        }
+    };
+    let head =
+        |(n, room): (usize, &i64)| doc! {"_id": *room, "position": 1_i64, "messages": 1_i64, "updated_at": at(n)};
+    let mongo = mongo_database(&app.space).await;
+    mongo.collection::<Document>("messages").insert_many(ids.iter().enumerate().map(message)).await.unwrap();
+    mongo.collection::<Document>("room_heads").insert_many(ids.iter().enumerate().map(head)).await.unwrap();
+    ids
+}
+
+/// The address of MongoDB's primary. Of a replica set of several members, a link leads to this one alone.
+pub async fn mongodb_primary() -> SocketAddr {
+    let client = mongodb::Client::with_uri_str(Space::new().mongo_url()).await.unwrap();
+    let hello = client.database("admin").run_command(doc! {"hello": 1}).await.unwrap();
+    hello.get_str("primary").unwrap().parse().unwrap()
+}
+
+/// The URL of a MongoDB at this address, whatever other members its replica set has.
+pub fn mongodb_at(address: SocketAddr) -> String {
+    format!("mongodb://{address}/?replicaSet=rs0&directConnection=true")
 }
 
 async fn start_replica(space: &Space, settings: &[(&'static str, String)]) -> Server {

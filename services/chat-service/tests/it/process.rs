@@ -13,6 +13,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::app::{mongodb_at, mongodb_primary};
+
 pub const BINARY: &str = env!("CARGO_BIN_EXE_chat-service");
 
 /// Requests per second while the process ends.
@@ -252,7 +254,8 @@ async fn a_process_is_ready_when_its_stores_were_available_once_and_tells_when_t
     let space = Space::new();
     let schema = space.schema("chat").await;
     let redis = std::env::var("REDIS_URL").unwrap();
-    let [mysql, mongo, redis] = [&schema, &space.mongo_url(), &redis].map(|url| UnavailableStore::new(url));
+    let mongo = mongodb_at(mongodb_primary().await);
+    let [mysql, mongo, redis] = [&schema, &mongo, &redis].map(|url| UnavailableStore::new(url));
     let settings = [("MONGO_URL", mongo.url.clone()), ("REDIS_URL", redis.url.clone())];
     let process = Process::start(&space, &mysql.url, &settings).listening().await;
     process.client("").get("/health/ready").await.expect(503);

@@ -4,16 +4,14 @@ use futures_util::future::join_all;
 use serde_json::json;
 use testkit::{Answer, Client, FaultyLink};
 
-use crate::app::TestApp;
-use crate::writer::mongodb_address;
+use crate::app::{TestApp, mongodb_at, mongodb_primary};
 
 const SEED: u64 = 20_261_126;
 
 /// A service whose link to MongoDB holds what [`FaultyLink::hold`] names.
 async fn start() -> (FaultyLink, TestApp) {
-    let link = FaultyLink::to(mongodb_address(), SEED, 1).await;
-    let mongo_url = format!("mongodb://{}/?replicaSet=rs0&directConnection=true", link.address);
-    let app = TestApp::start_with(&[("MONGO_URL", mongo_url)]).await;
+    let link = FaultyLink::to(mongodb_primary().await, SEED, 1).await;
+    let app = TestApp::start_with(&[("MONGO_URL", mongodb_at(link.address))]).await;
     (link, app)
 }
 
