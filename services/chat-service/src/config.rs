@@ -93,3 +93,30 @@ impl Config {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &'static str, value: &str) -> Result<Config, ConfigError> {
+        Config::read(&Env::of([("MONGO_URL", "mongodb://mongodb".to_owned()), (name, value.to_owned())]))
+    }
+
+    #[test]
+    fn no_honest_client_meets_the_limits() {
+        let config = read("LOG_LEVEL", "info").unwrap();
+        assert_eq!((config.streams_per_user, config.streams_per_network, config.room_limit.0), (20, 4_000, 5_000));
+        assert_eq!((config.message_limit.0, config.leave_period.0, config.retention), (300, 30, None));
+        let WriteLimits { messages, changes, rooms } = config.write_limits;
+        assert_eq!((messages, changes, rooms), (600, 600, 60));
+        assert_eq!(config.stream_window_bytes, 64 * 1_024 * 1_024);
+    }
+
+    #[test]
+    fn a_message_has_at_most_ten_thousand_characters() {
+        assert_eq!(read("MESSAGE_MAX_CHARS", "10000").unwrap().message_limit, MessageLimit(10_000));
+        for invalid in ["0", "10001", "x"] {
+            assert!(read("MESSAGE_MAX_CHARS", invalid).is_err(), "{invalid}");
+        }
+    }
+}

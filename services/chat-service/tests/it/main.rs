@@ -32,6 +32,7 @@ mod search;
 mod settings;
 mod stalls;
 mod stream;
+mod stream_limits;
 mod sweep;
 mod takeover;
 mod telemetry;
