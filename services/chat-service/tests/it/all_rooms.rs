@@ -6,17 +6,19 @@ use std::time::{Duration, Instant};
 use common::events::friend::FriendRequestSent;
 use common::events::user::UserOnlineStatusChanged;
 use common::id::UserId;
+use mongodb::bson::{Document, doc};
+use redis::AsyncCommands;
 use serde_json::{Value, json};
-use testkit::{Event, SLACK, Sse, eventually};
+use testkit::{Event, PATIENCE, SLACK, Sse, eventually};
 use uuid::Uuid;
 
-use crate::app::TestApp;
+use crate::app::{TestApp, mongo_database};
 use crate::person::{Person, message_path, repeat_until};
 
 const STREAM: &str = "/messages/stream";
 
 /// Opens the stream and returns it with its first cursor.
-async fn subscribe(person: &Person, last_event_id: Option<&str>) -> (Sse, String) {
+pub async fn subscribe(person: &Person, last_event_id: Option<&str>) -> (Sse, String) {
     let mut stream = person.client.stream(STREAM, last_event_id).await;
     let connected = stream.next().await;
     assert_eq!((connected.name.as_str(), &connected.data["user_id"]), ("connected", &json!(person.id)));
@@ -25,7 +27,7 @@ async fn subscribe(person: &Person, last_event_id: Option<&str>) -> (Sse, String
 }
 
 /// The next `n` new messages as pairs of room and content, and the cursor of the last one.
-async fn new_messages(stream: &mut Sse, n: usize) -> (Vec<(i64, String)>, String) {
+pub async fn new_messages(stream: &mut Sse, n: usize) -> (Vec<(i64, String)>, String) {
     let (mut messages, mut cursor) = (Vec::new(), String::new());
     while messages.len() < n {
         let event = stream.next_named("new_message").await;
@@ -402,4 +404,39 @@ async fn the_stream_ends_with_the_session() {
         (bob.client.get("/chat-rooms").await.status == 401).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_open_stream_keeps_its_user_online_without_further_requests() {
+    let app = TestApp::start_with(&[("ONLINE_TTL_SECONDS", "6".to_owned())]).await;
+    let (_stream, _) = subscribe(&app.person(2), None).await;
+    let (mut redis, key) = (app.redis().await, app.redis_key("user:online:2"));
+
+    let renewed = async {
+        let mut before = 0;
+        loop {
+            let left: i64 = redis.pttl(&key).await.unwrap();
+            if before > 0 && left > before {
+                return;
+            }
+            before = left;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, renewed).await.expect("the life of the key is renewed");
+}
+
+#[tokio::test]
+async fn a_stream_that_comes_back_renews_the_life_of_its_cursor() {
+    let app = TestApp::start().await;
+    let bob = app.person(2);
+    let (_, cursor) = subscribe(&bob, None).await;
+    let snapshots = mongo_database(&app.space).await.collection::<Document>("stream_snapshots");
+    let days_ago = mongodb::bson::DateTime::from_chrono(chrono::Utc::now() - Duration::from_secs(6 * 24 * 3_600));
+    snapshots.update_many(doc! {}, doc! {"$set": {"at": days_ago}}).await.unwrap();
+
+    subscribe(&bob, Some(&cursor)).await;
+
+    let snapshot = snapshots.find_one(doc! {}).await.unwrap().unwrap();
+    assert!(*snapshot.get_datetime("at").unwrap() > days_ago);
 }

@@ -17,6 +17,7 @@ mod gaps;
 mod groups;
 mod large_group;
 mod many_streams;
+mod membership;
 mod messages;
 mod model;
 mod original_returns;

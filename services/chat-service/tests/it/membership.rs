@@ -1,0 +1,87 @@
+//! The log of membership changes: no change is passed over, whatever the order in which the changes become visible.
+
+use std::time::Duration;
+
+use mongodb::Database;
+use mongodb::bson::{Document, doc};
+use sqlx::{Connection, MySqlConnection};
+use testkit::eventually;
+
+use crate::all_rooms::{new_messages, subscribe};
+use crate::app::{TestApp, mongo_database};
+
+/// Inserts records of changes in a room that have their system message: each ends the membership of this user.
+async fn insert_leaves(mysql: &mut MySqlConnection, room: i64, user: i64, number: i64) {
+    let row = format!("({room}, 'left', 1, '[{user}]', 1, 'aaaaaaaaaaaaaaaaaaaaaaaa', 1, NOW(6) - INTERVAL 1 MINUTE)");
+    let rows = vec![row; number as usize].join(", ");
+    let columns = "room_id, kind, by_id, user_ids, version, message_id, position, created_at";
+    let insert = format!("INSERT INTO chat_room_changes ({columns}) VALUES {rows}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(mysql).await.unwrap();
+}
+
+/// Makes the store refuse the messages that announce changes, or accept them again.
+async fn refuse_system_messages(mongo: &Database, refuse: bool) {
+    let rule = if refuse {
+        doc! {"message_type": {"$ne": "system"}}
+    } else {
+        Document::new()
+    };
+    mongo.run_command(doc! {"collMod": "messages", "validator": rule}).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_leave_after_a_join_that_waits_for_its_message_ends_the_membership() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person(1), app.person(2));
+    let group = ann.group_with(&[4, 5]).await;
+    let (mut of_bob, _) = subscribe(&bob, None).await;
+    let mongo = mongo_database(&app.space).await;
+
+    refuse_system_messages(&mongo, true).await;
+    ann.adds(group, &[2]).await.expect(200);
+    ann.removes(group, 2).await.expect(200);
+    refuse_system_messages(&mongo, false).await;
+    eventually("both changes are announced", async || (ann.messages(group).await.len() == 2).then_some(())).await;
+    while of_bob.next().await.name != "chat_room_left" {}
+    ann.sends(group, "secret").await;
+
+    assert!(of_bob.quiet_for(Duration::from_millis(2_500)).await, "nothing of the room follows");
+}
+
+#[tokio::test]
+async fn a_join_that_waits_for_its_message_is_not_passed_over_by_a_later_page_of_changes() {
+    let app = TestApp::start().await;
+    let (ann, bob, eve) = (app.person(1), app.person(2), app.person(3));
+    let (group, other) = (ann.group_with(&[4, 5]).await, ann.group_with(&[3, 4]).await);
+    let (mut of_bob, _) = subscribe(&bob, None).await;
+    let (mut of_eve, _) = subscribe(&eve, None).await;
+    let mongo = mongo_database(&app.space).await;
+
+    refuse_system_messages(&mongo, true).await;
+    ann.adds(group, &[2]).await.expect(200);
+    // More than a page of 1,000.
+    let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+    insert_leaves(&mut mysql, other, 9, 1_500).await;
+    insert_leaves(&mut mysql, other, eve.id, 1).await;
+    assert_eq!(of_eve.next().await.name, "chat_room_left", "the replica has read all pages");
+    refuse_system_messages(&mongo, false).await;
+
+    assert_eq!(new_messages(&mut of_bob, 1).await.0, [(group, "person_1 added person_2".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_change_that_commits_after_a_later_one_is_told_although_the_replica_has_just_started() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person(1), app.person(2));
+    let group = ann.group_with(&[2, 3]).await;
+    let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+    let mut slow = mysql.begin().await.unwrap();
+    insert_leaves(&mut slow, group, bob.id, 1).await;
+    ann.group_with(&[4, 5]).await;
+    let replica = app.replica().await;
+    let (mut stream, _) = subscribe(&app.person_at(&replica, bob.id), None).await;
+
+    slow.commit().await.unwrap();
+
+    assert_eq!(stream.next().await.name, "chat_room_left");
+}
