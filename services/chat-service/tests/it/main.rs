@@ -25,6 +25,7 @@ mod permissions;
 mod person;
 mod privacy;
 mod process;
+mod profiles;
 mod reactions;
 mod reads;
 mod retention;
