@@ -1,6 +1,7 @@
 //! An original that writes to the stores again: while it ends its last requests at the switch, and after a return to it.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use engines::kafka::record::Record;
 use mongodb::Database;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use testkit::{Event, Server, Sse, eventually};
 
 use crate::app::{TestApp, mongo_database};
-use crate::person::{Person, pluck, read_log};
+use crate::person::{Person, message_path, pluck, read_log};
 use crate::takeover::{READ, documents, lines, original_messages, original_unread, take_over};
 
 const EVENTS: &str = include_str!("../fixtures/original/events.jsonl");
@@ -51,10 +52,15 @@ impl Original<'_> {
         message.get_object_id("_id").unwrap()
     }
 
-    async fn deletes(&self, id: ObjectId, by: i64) {
+    /// Deletes a message without an event.
+    async fn deletes_silently(&self, id: ObjectId, by: i64) {
         let deleted = doc! {"is_deleted": true, "deleted_at": DateTime::now(), "deleted_by": by};
         let updated = self.messages().update_one(doc! {"_id": id}, doc! {"$set": deleted}).await.unwrap();
         assert_eq!(updated.modified_count, 1);
+    }
+
+    async fn deletes(&self, id: ObjectId, by: i64) {
+        self.deletes_silently(id, by).await;
         let event = json!({"timestamp": "2026-11-24T13:09:17.194782", "message_id": id.to_hex(), "room_id": ROOM,
             "deleted_by": by, "__event_type__": "MessageDeleted"});
         self.publishes(&event).await;
@@ -192,4 +198,129 @@ async fn readers_follow_an_original_that_writes_deletes_and_reads_again() {
     };
     let (local, remote) = (log(&kim).await, log(&jung).await);
     assert_eq!((local.len(), &local), (position + 2, &remote));
+}
+
+#[tokio::test]
+async fn deletions_and_reads_of_the_original_are_followed_without_an_event_and_without_a_stream() {
+    let app = take_over(documents(original_messages(ROOM))).await;
+    let original = Original { app: &app, mongo: mongo_database(&app.space).await };
+    let (kim, jung) = (app.person(KIM), app.person(JUNG));
+    let total = total(&kim).await;
+    let mut sent = Vec::new();
+    for content in ["deleted", "read", "unread"] {
+        sent.push(object_id(&jung.sends(ROOM, content).await["id"]));
+    }
+
+    original.deletes_silently(sent[0], JUNG).await;
+    original.reads(sent[1], KIM).await;
+
+    settles_at(&kim, total + 2, original_unread(KIM, ROOM) + 1).await;
+}
+
+/// The number of messages that the room's page states.
+async fn total(reader: &Person) -> usize {
+    let page = reader.client.get(&format!("/messages/{ROOM}")).await.expect(200);
+    page["total_count"].as_u64().unwrap() as usize
+}
+
+/// The newest message of the fixture that is not deleted, and the others. Its id is older than the takeover.
+fn without_one() -> (Value, Vec<Value>) {
+    let mut messages = original_messages(ROOM);
+    let newest = messages.iter().rposition(|message| message["is_deleted"] == false).unwrap();
+    (messages.remove(newest), messages)
+}
+
+#[tokio::test]
+async fn a_message_with_an_id_from_before_the_takeover_is_found_when_its_room_is_used() {
+    let (late, others) = without_one();
+    let app = take_over(documents(others)).await;
+    let kim = app.person(KIM);
+    let total_before = total(&kim).await;
+
+    mongo_database(&app.space).await.collection("messages").insert_many(documents(vec![late])).await.unwrap();
+
+    eventually("the message is listed", async || (total(&kim).await == total_before + 1).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_message_with_an_id_from_before_the_takeover_reaches_the_streams_of_its_room() {
+    let (late, others) = without_one();
+    let position = others.len() as i64 + 1;
+    let app = take_over(documents(others)).await;
+    let mut stream = app.person(KIM).subscribes(ROOM, None).await;
+
+    mongo_database(&app.space).await.collection("messages").insert_many(documents(vec![late.clone()])).await.unwrap();
+
+    let event = stream.next_named("new_message").await;
+    assert_eq!((&event.data["id"], event.position()), (&late["_id"]["$oid"], position));
+}
+
+#[tokio::test]
+async fn an_event_of_the_original_is_a_hint_that_does_not_wait_for_the_next_look() {
+    // After a look that has found a message, the next one comes two seconds later.
+    const SOON: Duration = Duration::from_secs(1);
+    let app = take_over(documents(original_messages(ROOM))).await;
+    app.space.create_topics().await;
+    let original = Original { app: &app, mongo: mongo_database(&app.space).await };
+    let mut stream = app.person(KIM).subscribes(ROOM, None).await;
+    let mut delays = Vec::new();
+
+    // The replica misses the events of the time before it follows the new topic.
+    while !delays.ends_with(&[true; 3]) {
+        assert!(delays.len() < 20, "{delays:?}");
+        let written = Instant::now();
+        let id = original.writes_silently(JUNG, "hello").await.to_hex();
+        let event = json!({"timestamp": "2026-11-24T13:09:17.194782", "message_id": id, "room_id": ROOM, "user_id": JUNG,
+            "username": "jung", "content": "hello", "message_type": "text", "__event_type__": "MessageSent"});
+        original.publishes(&event).await;
+        assert_eq!(stream.next_named("new_message").await.data["id"], id);
+        delays.push(written.elapsed() < SOON);
+    }
+}
+
+/// Removes the marks of deletions, which earlier releases do not set.
+async fn remove_marks(mongo: &Database) {
+    let unmark = doc! {"$unset": {"deletion_logged": ""}};
+    mongo.collection::<Document>("messages").update_many(doc! {"is_deleted": true}, unmark).await.unwrap();
+}
+
+async fn until_marked(mongo: &Database) {
+    let unmarked = doc! {"is_deleted": true, "deletion_logged": null};
+    let messages = mongo.collection::<Document>("messages");
+    eventually("all deletions have a mark", async || {
+        (messages.count_documents(unmarked.clone()).await.unwrap() == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deletion_by_an_earlier_release_is_not_logged_a_second_time() {
+    let app = take_over(documents(original_messages(ROOM))).await;
+    let (kim, mongo) = (app.person(KIM), mongo_database(&app.space).await);
+    let deleted = kim.sends(ROOM, "deleted").await;
+    kim.client.delete(&message_path(&deleted)).await.expect(200);
+    let before = (total(&kim).await, read_log(&kim.client, ROOM).await.len());
+
+    let id = doc! {"_id": object_id(&deleted["id"])};
+    let unmark = doc! {"$unset": {"deletion_logged": ""}};
+    mongo.collection::<Document>("messages").update_one(id, unmark).await.unwrap();
+    until_marked(&mongo).await;
+
+    assert_eq!((total(&kim).await, read_log(&kim.client, ROOM).await.len()), before);
+}
+
+#[tokio::test]
+async fn the_first_start_after_an_earlier_release_logs_no_old_deletion() {
+    let app = take_over(documents(original_messages(ROOM))).await;
+    let (kim, mongo) = (app.person(KIM), mongo_database(&app.space).await);
+    let before = (total(&kim).await, read_log(&kim.client, ROOM).await.len());
+    app.server.stop().await;
+    mongo.collection::<Document>("messages").drop_index("unlogged_deletions").await.unwrap();
+    remove_marks(&mongo).await;
+
+    let replica = app.replica().await;
+    until_marked(&mongo).await;
+
+    let kim = app.person_at(&replica, KIM);
+    assert_eq!((total(&kim).await, read_log(&kim.client, ROOM).await.len()), before);
 }

@@ -1,14 +1,17 @@
 //! Takeover of the stores that a running original left.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
+use futures_util::TryStreamExt;
 use futures_util::future::join_all;
-use mongodb::IndexModel;
+use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::IndexOptions;
+use mongodb::{Database, IndexModel};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor};
-use testkit::{Server, Space};
+use testkit::{SLACK, Server, Space};
 
 use crate::app::{TestApp, mongo_database};
 use crate::person::{all_messages, pluck};
@@ -232,14 +235,78 @@ async fn a_failure_between_the_positions_and_the_reads_loses_no_read() {
 
 #[tokio::test]
 async fn a_later_start_does_not_read_the_whole_history_of_reads() {
+    /// The messages and the reads of the history, each by so many documents.
+    const HISTORY: u32 = 20_000;
+    /// Limit on the keys and documents that a start examines.
+    const EXAMINED: i64 = 1_000;
     let app = take_over(documents(lines(MESSAGES))).await;
     let mongo = mongo_database(&app.space).await;
+    let id = |n: u32| ObjectId::from_parts(1_700_000_000 + n, [0; 5], [0; 3]);
+    let message = |n: u32| {
+        let at = mongodb::bson::DateTime::from_millis(1_700_000_000_000);
+        doc! {"_id": id(n), "user_id": 3095_i64, "room_id": 900_000_i64, "content": "x", "message_type": "text",
+        "is_deleted": false, "created_at": at, "updated_at": at, "seq": i64::from(n) + 1}
+    };
+    let read = |n: u32| doc! {"_id": id(n), "message_id": id(n).to_hex(), "user_id": 3096_i64, "room_id": 900_000_i64, "marked": true};
+    mongo.collection::<Document>("messages").insert_many((0..HISTORY).map(message)).await.unwrap();
+    mongo.collection::<Document>("message_read_status").insert_many((0..HISTORY).map(read)).await.unwrap();
     mongo.run_command(doc! {"profile": 2}).await.unwrap();
 
     let replica = app.replica().await;
     app.person_at(&replica, 1).client.get("/chat-rooms").await.expect(200);
 
     mongo.run_command(doc! {"profile": 0}).await.unwrap();
-    let reads = doc! {"ns": format!("{}.message_read_status", mongo.name()), "command.aggregate": {"$exists": true}};
-    assert_eq!(mongo.collection::<Document>("system.profile").count_documents(reads).await.unwrap(), 0);
+    let names = ["messages", "message_read_status"].map(|name| format!("{}.{name}", mongo.name()));
+    let profile = mongo.collection::<Document>("system.profile");
+    let reads = profile.find(doc! {"ns": {"$in": &names[..]}}).await.unwrap();
+    let reads: Vec<Document> = reads.try_collect().await.unwrap();
+    let number = |entry: &Document, field| entry.get_i32(field).map_or(0, i64::from);
+    let examined: i64 = reads.iter().map(|entry| number(entry, "keysExamined") + number(entry, "docsExamined")).sum();
+    assert!(examined < EXAMINED, "{examined} keys and documents");
+}
+
+/// Fills a collection with documents of a number: `fields` computes the others from the variable `$n`. The server does it all.
+async fn fill(mongo: &Database, collection: &str, documents: i64, fields: Document) {
+    const CHUNK: i64 = 500_000;
+    mongo.collection("seed").insert_one(doc! {}).await.unwrap();
+    for first in (0..documents).step_by(CHUNK as usize) {
+        let pipeline = [
+            doc! {"$project": {"_id": 0, "n": {"$range": [first as i32, (first + CHUNK).min(documents) as i32]}}},
+            doc! {"$unwind": "$n"},
+            // 24 digits are an id: of the year 2023, followed by the number.
+            doc! {"$set": {"hex": {"$concat": ["6553f100", {"$substrCP": [
+                {"$toString": {"$add": [10_000_000_000_000_000_i64, "$n"]}}, 1, 16,
+            ]}]}}},
+            doc! {"$set": {"_id": {"$toObjectId": "$hex"}}},
+            doc! {"$set": fields.clone()},
+            doc! {"$unset": ["n", "hex"]},
+            doc! {"$merge": {"into": collection, "whenMatched": "fail"}},
+        ];
+        let filled: Vec<Document> =
+            mongo.collection::<Document>("seed").aggregate(pipeline).await.unwrap().try_collect().await.unwrap();
+        assert!(filled.is_empty());
+    }
+    mongo.collection::<Document>("seed").drop().await.unwrap();
+}
+
+/// `cargo stack test -- -p chat-service --test it a_start_with_ten_million -- --ignored`, which takes about ten minutes.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn a_start_with_ten_million_reads_and_a_million_messages_is_ready_in_two_seconds() {
+    const ROOM: i64 = 900_000;
+    let space = Space::new();
+    let mysql_url = space.schema("chat").await;
+    let mongo = mongo_database(&space).await;
+    Process::start(&space, &mysql_url, &[]).ready().await.kill().await;
+    let at = mongodb::bson::DateTime::from_millis(1_700_000_000_000);
+    let message = doc! {"room_id": ROOM, "user_id": 1_i64, "content": "x", "message_type": "text", "is_deleted": false,
+    "created_at": at, "updated_at": at, "seq": {"$add": ["$n", 1_i64]}};
+    fill(&mongo, "messages", 1_000_000, message).await;
+    let read = doc! {"room_id": ROOM, "user_id": 2_i64, "message_id": "$hex", "read_at": at, "marked": true};
+    fill(&mongo, "message_read_status", 10_000_000, read).await;
+
+    let started = Instant::now();
+    let _process = Process::start(&space, &mysql_url, &[]).ready().await;
+
+    assert!(started.elapsed() < SLACK * Duration::from_secs(2), "{:?}", started.elapsed());
 }
