@@ -8,6 +8,8 @@
 //! five seconds of the process, and then decided by what is known. What a block hides stays hidden until the first load. A
 //! friend-service of the original has no blocks.
 
+#[cfg(test)]
+mod load_tests;
 mod source;
 
 use std::collections::{HashMap, HashSet};
@@ -31,9 +33,6 @@ const FIRST_LOAD: Duration = Duration::from_secs(5);
 
 /// Interval of the requests for new blocks.
 const NEW_BLOCKS_INTERVAL: Duration = Duration::from_secs(2);
-
-/// Interval of the whole loads.
-const LOAD_INTERVAL: Duration = Duration::from_secs(300);
 
 /// How long the version of an event is kept, so that an older event that comes late changes nothing.
 const EVENT_LIFETIME: Duration = Duration::from_secs(3_600);
@@ -156,7 +155,7 @@ impl Blocks {
             let loaded = self.load_all(&source).await;
             // Blocks become visible out of the order of their ids. All before the load before this one are visible.
             let settled = newest.replace(loaded).unwrap_or(loaded);
-            let next_load = Instant::now() + LOAD_INTERVAL;
+            let next_load = Instant::now() + source.load_interval;
             while Instant::now() < next_load {
                 tokio::select! {
                     () = &mut followed, if !is_following => {

@@ -26,6 +26,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// The pause after a 404: a friend-service of the original has no such endpoint, until this system's replaces it.
 const ABSENT_PAUSE: Duration = Duration::from_secs(60);
 
+/// Interval of the whole loads.
+const LOAD_INTERVAL: Duration = Duration::from_secs(300);
+
 /// The blocking and the blocked user.
 pub(super) type Pair = (UserId, UserId);
 
@@ -34,6 +37,8 @@ pub struct BlockSource {
     http: reqwest::Client,
     url: String,
     tokens: Option<ServiceTokens>,
+    /// The time after which all blocks are loaded again.
+    pub(super) load_interval: Duration,
 }
 
 #[derive(Deserialize)]
@@ -81,7 +86,13 @@ impl BlockSource {
     pub fn new(friend_service_url: &str, timeout: Duration, auth: &Auth) -> Result<Self, BoxError> {
         let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(timeout).build()?;
         let url = format!("{friend_service_url}/api/friends/blocks");
-        Ok(Self { http, url, tokens: auth.service_tokens().cloned() })
+        Ok(Self { http, url, tokens: auth.service_tokens().cloned(), load_interval: LOAD_INTERVAL })
+    }
+
+    /// The blocks at this URL, without a limit on the time of a call.
+    #[cfg(test)]
+    pub(super) fn at(url: String, tokens: Option<ServiceTokens>, load_interval: Duration) -> Self {
+        Self { http: reqwest::Client::new(), url, tokens, load_interval }
     }
 
     /// Whether this service can sign its calls.
@@ -158,7 +169,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, axum::Router::new().route("/", get(page))).await.unwrap() });
-        BlockSource { http: reqwest::Client::new(), url, tokens: None }
+        BlockSource::at(url, None, LOAD_INTERVAL)
     }
 
     #[tokio::test]
