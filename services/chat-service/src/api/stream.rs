@@ -231,7 +231,17 @@ fn respond(
     events: impl Stream<Item = Result<Event>> + Send + 'static,
     ended: impl Future<Output = ()> + Send + 'static,
 ) -> Response {
-    let stream = async_stream::stream! {
+    let events = Sse::new(until(ended, first, events)).keep_alive(KeepAlive::new().interval(app.keep_alive));
+    (unbuffered(), events).into_response()
+}
+
+/// The events until an end, and then the time after which the client reconnects.
+fn until(
+    ended: impl Future<Output = ()>,
+    first: Vec<Event>,
+    events: impl Stream<Item = Result<Event>>,
+) -> impl Stream<Item = Result<Event, Infallible>> {
+    async_stream::stream! {
         for event in first {
             yield Ok::<_, Infallible>(event);
         }
@@ -254,9 +264,7 @@ fn respond(
             }
         }
         yield Ok(Event::default().retry(retry()).comment("closing"));
-    };
-    let events = Sse::new(stream).keep_alive(KeepAlive::new().interval(app.keep_alive));
-    (unbuffered(), events).into_response()
+    }
 }
 
 fn retry() -> Duration {
@@ -279,4 +287,18 @@ fn unbuffered() -> [(HeaderName, HeaderValue); 2] {
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_event_follows_the_end_of_a_stream_however_many_are_ready() {
+        let ready = stream::repeat_with(|| Ok(Event::default().data("secret")));
+        let sent = until(std::future::ready(()), vec![Event::default().data("first")], ready);
+        assert_eq!(sent.take(10).count().await, 2, "the first event and the last one");
+    }
 }

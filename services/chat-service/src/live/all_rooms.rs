@@ -70,6 +70,21 @@ impl AllRoomsReader {
         Ok(Self { hub: hub.clone(), subscription, cursor, epoch, rooms, ready, left, needs_resync })
     }
 
+    /// A reader of one room, whose cursor no store has.
+    #[cfg(test)]
+    pub async fn unstored(
+        hub: &Hub,
+        snapshots: &Snapshots,
+        subscription: Subscription,
+        room: RoomId,
+        epoch: Epoch,
+    ) -> Result<Self> {
+        let rooms = RoomSubscriptions::start(hub, &subscription, &[room]).await?;
+        let cursor = Cursor::unstored(snapshots, subscription.user);
+        let (hub, ready, left) = (hub.clone(), [room].into(), Vec::new());
+        Ok(Self { hub, subscription, cursor, epoch, rooms, ready, left, needs_resync: false })
+    }
+
     /// The id of the position at which the stream starts.
     pub fn id(&self) -> String {
         self.epoch.id(self.cursor.id())

@@ -33,6 +33,19 @@ impl Cursor {
         })
     }
 
+    /// A cursor before all positions, which no store has.
+    #[cfg(test)]
+    pub fn unstored(snapshots: &Snapshots, user: UserId) -> Self {
+        Self {
+            snapshots: snapshots.clone(),
+            user,
+            snapshot: SnapshotId::new_v4(),
+            renewed: Instant::now(),
+            at_snapshot: Positions::default().pack(),
+            since_snapshot: Positions::default(),
+        }
+    }
+
     /// The cursor that an id names; `None` for an id that is expired, forged or another user's.
     pub async fn read(snapshots: &Snapshots, user: UserId, id: &str) -> Result<Option<Self>> {
         let Some((snapshot, since_snapshot)) = decode(id) else { return Ok(None) };

@@ -74,6 +74,14 @@ impl Hub {
         Ok(feeds)
     }
 
+    /// The feed of a room without entries, which no store is asked for.
+    #[cfg(test)]
+    pub fn start_feed(&self, room: RoomId) -> Arc<Feed> {
+        let feed = self.feeds.get_or_create(room);
+        feed.start(0);
+        feed
+    }
+
     /// Takes an entry that the writer of this replica has committed.
     pub fn offer(&self, entry: &Entry, message: &Message) {
         if let Some(feed) = self.feeds.get(entry.id.room) {

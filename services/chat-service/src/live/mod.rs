@@ -30,6 +30,8 @@ mod epochs;
 mod feed;
 mod history;
 mod hub;
+#[cfg(test)]
+mod leave_tests;
 mod mailbox;
 mod read_frames;
 mod recent_events;
