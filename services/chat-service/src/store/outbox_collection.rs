@@ -116,3 +116,16 @@ impl OutboxCollection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn events_are_cleared_on_a_majority_whatever_the_url_says() {
+        let client = mongodb::Client::with_uri_str("mongodb://127.0.0.1:1/?w=1").await.unwrap();
+        let outbox = OutboxCollection::new(&client.database("test"), "room_log");
+        let concern = outbox.cleared.write_concern().and_then(|concern| concern.w.clone());
+        assert_eq!(concern, Some(Acknowledgment::Majority));
+    }
+}

@@ -57,3 +57,21 @@ async fn an_oversized_event_becomes_a_dead_letter_and_stops_no_other() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn events_beyond_the_capacity_of_the_producer_cost_no_report_of_the_others() {
+    // Together twice as large as the queue of the producer. Without the reports, the first of them fill it again and again.
+    const EVENTS: i64 = 300;
+    const BYTES: usize = 100_000;
+    let app = TestApp::start().await;
+    app.space.create_topics().await;
+    let (_, _, room) = app.direct_room().await;
+    let log = mongo_database(&app.space).await.collection::<Document>("room_log");
+    log.insert_many((1..=EVENTS).map(|position| overdue(room, position, &"x".repeat(BYTES)))).await.unwrap();
+
+    eventually("nothing is pending", || async {
+        let pending = log.count_documents(doc! {"pending": {"$exists": true}}).await.unwrap();
+        (pending == 0).then_some(())
+    })
+    .await;
+}
