@@ -6,14 +6,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::TryStreamExt;
 use mongodb::Database;
 use mongodb::bson::{Bson, Document, doc};
-use serde_json::Value;
+use serde_json::json;
 use testkit::{Space, eventually};
 use uuid::Uuid;
 
 use crate::app::mongo_database;
 use crate::exactness::Clock;
 use crate::fakes::user_service;
-use crate::person::Person;
+use crate::person::{Person, message_path};
 use crate::process::Process;
 
 /// The times in the stores are wrong by less than this, although the clock is wrong by 300 s.
@@ -21,10 +21,6 @@ const TOLERANCE: TimeDelta = TimeDelta::seconds(100);
 
 fn is_right(time: DateTime<Utc>) -> bool {
     (Utc::now() - time).abs() < TOLERANCE
-}
-
-fn created_at(message: &Value) -> DateTime<Utc> {
-    message["created_at"].as_str().unwrap().parse().unwrap()
 }
 
 /// The times in the ids of all events in the logs of rooms. Overdue events are found by these ids.
@@ -60,12 +56,13 @@ async fn a_replica_with_a_wrong_clock_takes_the_time_from_the_store() {
     .await;
     clock.set(-300);
     let behind = ann.sends(second, "behind").await;
+    let edited = ann.client.put(&message_path(&ahead), json!({"content": "edited"})).await.expect(200);
 
-    for message in [&ahead, &behind] {
-        assert!(is_right(created_at(message)), "{message}");
+    for (message, time) in [(&ahead, "created_at"), (&behind, "created_at"), (&edited, "edited_at")] {
+        assert!(is_right(message[time].as_str().unwrap().parse().unwrap()), "{message}");
     }
     let events = times_of_events(&mongo).await;
-    assert!(events.len() == 2 && events.iter().all(|time| is_right(*time)), "{events:?}");
+    assert!(events.len() == 3 && events.iter().all(|time| is_right(*time)), "{events:?}");
     let until = lease.get_datetime("until").unwrap().to_chrono();
     assert!(is_right(until), "other replicas wait for the lease of a killed one until {until}");
     let rooms: Vec<i64> = ann.rooms().await.iter().map(|room| room["id"].as_i64().unwrap()).collect();

@@ -81,6 +81,10 @@ async fn an_id_of_before_a_restore_leads_to_resync_after_the_command() {
     assert_eq!(command.stdout.len(), 9, "the command shows the new epoch: {command:?}");
     let replica = app.replica().await;
     let (ann, bob) = (app.person_at(&replica, ann.id), app.person_at(&replica, bob.id));
+    let (without_epoch, _) = cursor.rsplit_once('.').unwrap();
+    let mut ahead = bob.client.stream("/messages/stream", Some(without_epoch)).await;
+    assert_eq!(ahead.next().await.name, "connected");
+    assert_eq!(ahead.next().await.name, "resync", "a bare cursor is compared with the heads");
     send_many(&ann, room, 30).await;
 
     assert_resync(&bob, room, &position, &cursor).await;
@@ -116,4 +120,19 @@ async fn a_replica_that_finds_the_store_older_begins_an_epoch() {
     let mut fresh = bob.subscribes(room, None).await;
     ann.sends(room, "again").await;
     assert_eq!(fresh.next().await.position(), 61);
+}
+
+#[tokio::test]
+async fn an_id_of_the_last_epoch_leads_to_resync_before_the_next_beat_of_the_replica() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    let mut stream = bob.subscribes(room, None).await;
+    send_many(&ann, room, 3).await;
+    let id = read_to(&mut stream, 2).await;
+
+    let epochs = mongo_database(&app.space).await.collection::<Document>("store_epoch");
+    epochs.update_one(doc! {}, doc! {"$set": {"epoch": 7_i64}}).await.unwrap();
+
+    let mut stream = bob.subscribes(room, Some(&id)).await;
+    assert_eq!(stream.next().await.name, "resync");
 }

@@ -1,5 +1,7 @@
 //! A log with missing entries or messages: no reader passes over a gap in silence, and none is frozen by it.
 
+use std::time::Duration;
+
 use bson::oid::ObjectId;
 use bson::{Document, doc};
 use serde_json::Value;
@@ -97,6 +99,25 @@ async fn live_readers_of_a_missing_entry_get_resync_and_what_follows() {
     assert_eq!(next_events(&mut live, 1).await, ["resync"]);
     ann.sends(room, "4").await;
     assert_eq!(next_events(&mut live, 1).await, ["4"]);
+}
+
+#[tokio::test]
+async fn an_entry_that_becomes_visible_late_is_waited_for() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    for content in ["1", "2"] {
+        ann.sends(room, content).await;
+    }
+    let log = mongo_database(&app.space).await.collection::<Document>("room_log");
+    let second = doc! {"_id": {"room": room, "at": 2_i64}};
+    let entry = log.find_one_and_delete(second).await.unwrap().unwrap();
+
+    let mut stream = bob.subscribes(room, Some("1")).await;
+    // The reader has not found the entry then, and looks for it for three seconds more.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    log.insert_one(entry).await.unwrap();
+
+    assert_eq!(next_events(&mut stream, 1).await, ["2"]);
 }
 
 #[tokio::test]

@@ -312,6 +312,11 @@ async fn leaves_are_deleted_when_their_period_is_over() {
     let app = TestApp::start().await;
     let room = app.person(1).group_with(&[2, 3]).await;
     app.person(2).removes(room, 2).await.expect(200);
+    // More than the 1,000 rows that one statement deletes.
+    let others: Vec<String> = (10_000..12_500).map(|user| format!("({room}, {user}, UTC_TIMESTAMP(6))")).collect();
+    let insert = format!("INSERT INTO chat_room_leavers (room_id, user_id, left_at) VALUES {}", others.join(", "));
+    let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&mut mysql).await.unwrap();
     age_leaves(&app, 30 * 24 + 1).await;
     app.person(3).removes(room, 3).await.expect(200);
 

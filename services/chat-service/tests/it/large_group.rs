@@ -99,6 +99,10 @@ async fn the_markers_of_a_page_are_small_when_five_hundred_members_read_ten_thou
     let of = |member: i64| {
         let mut marker = marker.clone();
         marker.insert("_id", doc! {"room": group, "user": member});
+        // A hundred ranges that do not concern the page.
+        let mut ranges: Vec<Document> = (1..=100).map(|n: i64| doc! {"from": 20 * n, "to": 20 * n + 9}).collect();
+        ranges.push(doc! {"from": 3_000_i64, "to": READ + 1});
+        marker.insert("ranges", ranges);
         marker
     };
     markers.insert_many((3..=MEMBERS).map(of)).await.unwrap();
@@ -115,6 +119,10 @@ async fn the_markers_of_a_page_are_small_when_five_hundred_members_read_ten_thou
     let of_count = profiled(&mongo, "messages", async { assert_eq!(bob.unread(group).await, 1) }).await;
     let examined: i64 = of_count.iter().map(|entry| i64::from(entry.get_i32("keysExamined").unwrap_or(0))).sum();
     assert!(examined < 100, "the count passes over what is read: {examined} keys");
+    // What is read without a gap is one range.
+    let whole = doc! {"from": 2_i64, "to": READ + 1};
+    let others = doc! {"_id.user": {"$gt": bob.id}};
+    markers.update_many(others, doc! {"$set": {"ranges": [whole]}}).await.unwrap();
     // The server's time: that of the service depends on its build.
     let of_pages = profiled(&mongo, "room_marks", async {
         for _ in 0..10 {
@@ -157,6 +165,31 @@ async fn the_reads_of_five_hundred_members_are_one_batch_a_second_and_a_page_nam
     assert_eq!((&message["is_read"], &message["read_by_count"]), (&json!(true), &json!(MEMBERS - 1)));
     assert_eq!(message["read_by"], json!((2..=21).collect::<Vec<i64>>()));
     assert_eq!(app.person(MEMBERS).unread(group).await, 0);
+}
+
+#[tokio::test]
+async fn reads_of_a_large_group_that_come_one_after_another_wait_for_each_other() {
+    const READERS: u32 = 60;
+    const PAUSE: Duration = Duration::from_millis(25);
+    let app = TestApp::start().await;
+    let ann = app.person(1);
+    let group = ann.group_with(&(2..=120).collect::<Vec<_>>()).await;
+    ann.sends(group, "for all").await;
+    let mongo = mongo_database(&app.space).await;
+
+    let started = Instant::now();
+    let batches = profiled(&mongo, "room_reads", async {
+        let reads = (0..READERS).map(async |n| {
+            tokio::time::sleep(PAUSE * n).await;
+            app.person(2 + i64::from(n)).reads_all(group).await
+        });
+        assert!(join_all(reads).await.iter().all(|answer| answer["read_count"] == 1));
+    })
+    .await;
+
+    let inserts = batches.iter().filter(|entry| entry.get_str("op").unwrap() == "insert").count();
+    let seconds = started.elapsed().as_secs() as usize;
+    assert!(inserts <= seconds + 2, "{inserts} batches in {seconds} s for {READERS} reads");
 }
 
 /// `cargo stack test -- -p chat-service --test it five_hundred_readers -- --ignored --nocapture`
