@@ -7,7 +7,7 @@ use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use testkit::{Events, Server};
 
-use crate::app::{TestApp, mongo_database};
+use crate::app::{TestApp, mongo_database, rooms_with_a_message};
 use crate::person::{message_path, pluck, repeat_until};
 
 #[tokio::test]
@@ -57,7 +57,8 @@ async fn a_read_receipt_reaches_every_stream_and_kafka_once_and_is_shown_in_list
     app.space.create_topics().await;
     let (ann, bob, room) = app.direct_room().await;
     let replica = app.replica().await;
-    until_subscribed(&app, &replica).await;
+    until_subscribed(&app, &app.server, &replica).await;
+    until_subscribed(&app, &replica, &app.server).await;
     let mut local = ann.subscribes(room, None).await;
     let mut remote = app.person_at(&replica, ann.id).subscribes(room, None).await;
     let sent = [ann.sends(room, "one").await, ann.sends(room, "two").await];
@@ -78,6 +79,10 @@ async fn a_read_receipt_reaches_every_stream_and_kafka_once_and_is_shown_in_list
         let receipt = receipt.unwrap();
         assert_eq!((&receipt.data["user_id"], &receipt.data["up_to"]), (&json!(2), &json!(2)));
         assert_eq!(receipt.data["message_ids"], json!(pluck(&sent, "id")));
+        // A repeat would wait for the end of the reader's second.
+        while let Some(event) = stream.next_within(Duration::from_millis(1_500)).await {
+            assert_ne!(event.name, "messages_read");
+        }
     }
     let published = Events::of(&app.space.topics().message_events).expect("MessagesRead", 1).await;
     let published: Vec<_> = published.iter().filter(|event| event["room_id"] == room).collect();
@@ -113,9 +118,24 @@ async fn simultaneous_reads_of_the_same_messages_count_and_report_each_message_o
     assert_eq!(reported, pluck(&sent, "id"));
 }
 
-/// Waits until the replica receives the read receipts of the other replica.
-async fn until_subscribed(app: &TestApp, replica: &Server) {
-    let (cat, dan) = (app.person(3), app.person(4));
+#[tokio::test]
+async fn simultaneous_reads_at_two_replicas_count_each_message_once() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    let replica = app.replica().await;
+    let bobs = [app.person_at(&replica, bob.id), bob];
+
+    for n in 0..10 {
+        let sent = [ann.sends(room, &n.to_string()).await, ann.sends(room, &n.to_string()).await];
+        let answers = join_all(bobs.iter().map(|bob| bob.reads(room, &sent))).await;
+        let counted = answers.iter().map(|answer| answer["read_count"].as_u64().unwrap()).sum::<u64>();
+        assert_eq!(counted, 2, "{answers:?}");
+    }
+}
+
+/// Waits until a replica receives the read receipts of another one.
+async fn until_subscribed(app: &TestApp, other: &Server, replica: &Server) {
+    let (cat, dan) = (app.person_at(other, 3), app.person_at(other, 4));
     let room = cat.room_with(dan.id).await;
     let mut stream = app.person_at(replica, cat.id).subscribes(room, None).await;
     let read = async || {
@@ -285,4 +305,30 @@ async fn one_request_counts_the_unread_messages_of_all_rooms() {
     ]);
     assert_eq!(unread, json!({"total": 5, "rooms": expected, "complete": true}));
     assert_eq!(ann.client.get("/chat-rooms/unread").await.expect(200)["total"], 1);
+}
+
+#[tokio::test]
+async fn a_call_marks_at_most_a_thousand_messages() {
+    let app = TestApp::start().await;
+    let (_, bob, room) = app.direct_room().await;
+    let read = async |count: usize| {
+        let ids: Vec<String> = (0..count).map(|n| format!("{n:024x}")).collect();
+        bob.client.post("/messages/read", json!({"room_id": room, "message_ids": ids})).await
+    };
+
+    assert_eq!(read(1_000).await.expect(200)["read_count"], 0);
+    assert_eq!(read(1_001).await.expect(422)["detail"][0]["type"], "too_long");
+}
+
+#[tokio::test]
+async fn of_more_than_a_thousand_rooms_those_with_the_newest_messages_are_counted() {
+    let app = TestApp::start().await;
+    let rooms = rooms_with_a_message(&app, 1, 1_001, 1).await;
+
+    let unread = app.person(1).client.get("/chat-rooms/unread").await.expect(200);
+
+    assert_eq!((&unread["total"], &unread["complete"]), (&json!(1_000), &json!(false)));
+    let mut counted = pluck(unread["rooms"].as_array().unwrap(), "room_id");
+    counted.reverse();
+    assert_eq!(counted, rooms[1..], "the room with the oldest message is left out");
 }

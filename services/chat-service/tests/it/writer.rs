@@ -1,15 +1,15 @@
 //! The writer against a second replica, concurrent edits of one message, and a faulty connection to MongoDB.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use mongodb::bson::{Document, doc};
+use mongodb::{ClientSession, Collection};
 use serde_json::{Value, json};
 use testkit::{Client, FaultyLink, SLACK};
 
-use crate::app::{TestApp, mongo_database};
+use crate::app::{TestApp, mongo_database, mongodb_at, mongodb_primary};
 use crate::large_group::profiled;
 use crate::person::{message_path, read_log};
 
@@ -33,9 +33,8 @@ struct Edits {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_faulty_connection_causes_no_gap_no_duplicate_and_no_lost_change() {
-    let link = FaultyLink::to(mongodb_address(), SEED, ONE_CUT_IN).await;
-    let mongo_url = format!("mongodb://{}/?replicaSet=rs0&directConnection=true", link.address);
-    let app = TestApp::start_with(&[("MONGO_URL", mongo_url)]).await;
+    let link = FaultyLink::to(mongodb_primary().await, SEED, ONE_CUT_IN).await;
+    let app = TestApp::start_with(&[("MONGO_URL", mongodb_at(link.address))]).await;
     let (ann, bob, room) = app.direct_room().await;
     let replica = app.replica().await;
     let ann_at_replica = app.person_at(&replica, ann.id);
@@ -145,10 +144,13 @@ async fn edit_all(client: &Client, message: &Value, editor: usize) -> Edits {
     edits
 }
 
-pub fn mongodb_address() -> SocketAddr {
-    let url = std::env::var("MONGO_URL").expect("MONGO_URL is not set: run the tests with `cargo stack test`");
-    let address = url.trim_start_matches("mongodb://").split(['/', '?']).next().unwrap_or_default();
-    address.rsplit('@').next().unwrap_or_default().parse().expect("MONGO_URL names one host and port")
+/// Another writer's transaction, which has changed the head of a room and is not committed.
+async fn hold(heads: &Collection<Document>, room: i64) -> ClientSession {
+    let mut other_writer = heads.client().start_session().await.unwrap();
+    other_writer.start_transaction().await.unwrap();
+    let held = heads.update_one(doc! {"_id": room}, doc! {"$set": {"held": true}}).session(&mut other_writer).await;
+    assert_eq!(held.unwrap().matched_count, 1);
+    other_writer
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,10 +161,7 @@ async fn the_requests_of_a_room_stay_in_order_while_they_conflict_with_another_w
     let (ann, bob, room) = app.direct_room().await;
     ann.sends(room, "first").await;
     let heads = mongo_database(&app.space).await.collection::<Document>("room_heads");
-    let mut other_writer = heads.client().start_session().await.unwrap();
-    other_writer.start_transaction().await.unwrap();
-    let held = heads.update_one(doc! {"_id": room}, doc! {"$set": {"held": true}}).session(&mut other_writer).await;
-    assert_eq!(held.unwrap().matched_count, 1);
+    let mut other_writer = hold(&heads, room).await;
 
     let sent = join_all((0..SENDS).map(async |n| {
         tokio::time::sleep(PAUSE * n).await;
@@ -176,4 +175,50 @@ async fn the_requests_of_a_room_stay_in_order_while_they_conflict_with_another_w
 
     assert_eq!(positions, (2..2 + u64::from(SENDS)).collect::<Vec<_>>());
     assert_eq!(bob.sends(room, "after").await["seq"], 2 + SENDS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_that_conflicts_with_another_writer_delays_no_other_room() {
+    let app = TestApp::start().await;
+    let (ann, _, held) = app.direct_room().await;
+    let (cat, free) = (app.person(3), app.person(3).room_with(4).await);
+    ann.sends(held, "first").await;
+    let heads = mongo_database(&app.space).await.collection::<Document>("room_heads");
+    let mut other_writer = hold(&heads, held).await;
+
+    let waiting = tokio::spawn({
+        let ann = ann.clone();
+        async move { ann.tries_to_send(held, "waiting").await }
+    });
+    // Less than the 10 s after which the writer answers 503.
+    let sent = join_all((0..20).map(|_| cat.sends(free, "sent")));
+    tokio::time::timeout(SLACK * Duration::from_secs(2), sent).await.expect("the other room does not wait");
+    assert!(!waiting.is_finished());
+    other_writer.abort_transaction().await.unwrap();
+
+    waiting.await.unwrap().expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn repeats_of_one_batch_are_written_once_without_an_error_of_the_store() {
+    let app = TestApp::start().await;
+    let (ann, _, room) = app.direct_room().await;
+    let mongo = mongo_database(&app.space).await;
+    let send = async |key: usize| {
+        let body = json!({"content": "x", "client_message_id": key.to_string()});
+        ann.client.post(&format!("/messages/{room}"), body).await
+    };
+    send(0).await.expect(201);
+
+    let operations = profiled(&mongo, "messages", async {
+        // While the writer writes a batch, the next one gathers, with all repeats of a key.
+        let answers = join_all((0..100).map(|n| send(1 + n / 10))).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 10);
+    })
+    .await;
+
+    // A try that the store refuses has inserted some of them, too.
+    let inserts = operations.iter().filter(|operation| operation.get_str("op").unwrap() == "insert");
+    let inserted: i64 = inserts.map(|insert| i64::from(insert.get_i32("ninserted").unwrap_or(0))).sum();
+    assert_eq!(inserted, 10, "{operations:?}");
 }
