@@ -43,11 +43,13 @@ impl Kubernetes {
         self.find(kind, name).unwrap_or_else(|| panic!("no {kind} {name}"))
     }
 
-    /// The objects that run pods, as name and pod specification.
+    /// The objects that run pods, as the pods' label `app` and their specification.
     pub fn pods(&self) -> Vec<(&str, &Value)> {
-        let runs_pods = |object: &&Value| !object["spec"]["template"]["spec"].is_null();
-        let pods = self.objects.iter().filter(runs_pods);
-        pods.map(|object| (object["metadata"]["name"].as_str().unwrap(), &object["spec"]["template"]["spec"])).collect()
+        let templates = self.objects.iter().map(|object| &object["spec"]["template"]);
+        let templates = templates.filter(|template| !template["spec"].is_null());
+        templates
+            .map(|template| (template["metadata"]["labels"]["app"].as_str().unwrap(), &template["spec"]))
+            .collect()
     }
 
     pub fn pod(&self, name: &str) -> &Value {

@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use common::input::MAX_BODY_BYTES;
 use common::network::network_of;
 use common::request_id::is_safe;
-use config_tests::{repository_path, strings, text, yaml};
+use config_tests::{Kubernetes, repository_path, strings, text, yaml};
 use parking_lot::Mutex;
 use regex::Regex;
 use serde_yaml_ng::Value;
@@ -271,8 +271,8 @@ fn kong_refuses_the_bodies_that_the_services_would_refuse() {
     for file in ["docker-compose.msa.yml", "docker-compose.test.yml"] {
         assert_eq!(yaml(file)["services"]["kong"]["environment"][name], limit.as_str(), "{file}");
     }
-    let manifest = text("k8s/manifests/services/kong.yaml");
-    assert!(manifest.contains(&format!("{{ name: {name}, value: {limit} }}")), "{manifest}");
+    let kubernetes = Kubernetes::read();
+    assert_eq!(kubernetes.environment(&kubernetes.pod("kong")["containers"][0])[name], limit);
 }
 
 #[test]

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Starts mongod with authentication, as a replica set of one member, because transactions require a replica set. Creates
+# the set and the accounts if they are missing, so the first start and later starts use the same command.
+set -euo pipefail
+
+: "${MONGODB_ROOT_USER:?}" "${MONGODB_ROOT_PASSWORD:?}" "${MONGODB_REPLICA_KEY:?}"
+: "${CHAT_MONGODB_PASSWORD:?}" "${EXPORTER_MONGODB_PASSWORD:?}"
+: "${MONGODB_MEMBER:?host:port at which clients reach this member}"
+
+# mongod reads the key only from a file that no other user can read.
+keyfile=${TMPDIR:-/tmp}/replica.key
+rm -f "$keyfile"
+(umask 277 && printf '%s' "$MONGODB_REPLICA_KEY" >"$keyfile")
+
+# Until an account exists, mongod allows a local client to create the set and the first account.
+prepare() {
+    mongosh --quiet --norc "mongodb://127.0.0.1:${MONGODB_MEMBER##*:}/admin?directConnection=true" --eval '
+        const env = process.env;
+        const login = () => db.auth(env.MONGODB_ROOT_USER, env.MONGODB_ROOT_PASSWORD);
+        const account = (user, pwd, roles) => db.createUser({ user, pwd, roles });
+        let isNew = false;
+        try { login() } catch (e) { isNew = true }
+        try {
+            rs.initiate({ _id: "rs0", members: [{ _id: 0, host: env.MONGODB_MEMBER }] });
+        } catch (e) {
+            if (e.codeName !== "AlreadyInitialized") throw e;
+        }
+        while (!db.hello().isWritablePrimary) sleep(100);
+        if (isNew) {
+            account(env.MONGODB_ROOT_USER, env.MONGODB_ROOT_PASSWORD, ["root"]);
+            login();
+        }
+        const ensure = (user, pwd, roles) => db.getUser(user) ?? account(user, pwd, roles);
+        // clusterMonitor allows the service to read transactionLifetimeLimitSeconds.
+        ensure("bigtech_chat", env.CHAT_MONGODB_PASSWORD, [{ role: "readWrite", db: "bigtech_chat" }, "clusterMonitor"]);
+        ensure("exporter", env.EXPORTER_MONGODB_PASSWORD, [{ role: "read", db: "local" }, "clusterMonitor"]);
+        ' >/dev/null
+}
+(until prepare; do sleep 1; done) &
+
+# A transaction that a killed chat-service leaves open locks its rooms for transactionLifetimeLimitSeconds; the default
+# is 60.
+exec mongod --bind_ip_all --port "${MONGODB_MEMBER##*:}" --dbpath "${MONGODB_DATA:-/data/db}" \
+    --replSet rs0 --keyFile "$keyfile" --wiredTigerCacheSizeGB "${MONGODB_CACHE_GB:-0.25}" \
+    --setParameter transactionLifetimeLimitSeconds=3
