@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use config_tests::{text, yaml};
+use config_tests::{strings, text, yaml};
 use regex::Regex;
 
 const WORKFLOWS: [&str; 2] = [".github/workflows/ci.yml", ".github/workflows/cd.yml"];
@@ -55,18 +55,33 @@ fn deployed_images_were_signed_by_the_workflow_that_delivers_them() {
 }
 
 #[test]
-fn deployments_get_the_digests_of_the_build_and_no_tag() {
+fn deployments_get_the_tested_digests_and_a_release_builds_nothing() {
     let delivery = yaml(WORKFLOWS[1]);
     let jobs = &delivery["jobs"];
-    let build = &jobs["build-and-push"];
-    for image in build["strategy"]["matrix"]["include"].as_sequence().unwrap().iter().map(|it| &it["image"]) {
-        let image = image.as_str().unwrap();
-        assert_eq!(build["outputs"][image], format!("${{{{ steps.sign.outputs.{image} }}}}").as_str());
+    for (job, step) in [("build-and-push", "digest"), ("promote", "promote")] {
+        let images = &jobs["build-and-push"]["strategy"]["matrix"]["include"];
+        for image in images.as_sequence().unwrap().iter().map(|it| it["image"].as_str().unwrap()) {
+            assert_eq!(jobs[job]["outputs"][image], format!("${{{{ steps.{step}.outputs.{image} }}}}").as_str());
+        }
     }
-    for job in ["deploy-staging", "deploy-production"] {
-        assert_eq!(jobs[job]["needs"][0], "build-and-push");
-        assert_eq!(jobs[job]["env"]["DIGESTS"], "${{ toJSON(needs.build-and-push.outputs) }}");
+    // Images are signed after their tests, and only signed images are promoted and deployed.
+    for (job, after) in [
+        ("test-images", "build-and-push"),
+        ("sign", "test-images"),
+        ("deploy-staging", "sign"),
+        ("deploy-production", "promote"),
+    ] {
+        assert!(strings(&jobs[job]["needs"]).contains(&after), "{job} runs without {after}");
     }
+    for (job, source) in [("deploy-staging", "build-and-push"), ("deploy-production", "promote")] {
+        assert_eq!(jobs[job]["env"]["DIGESTS"], format!("${{{{ toJSON(needs.{source}.outputs) }}}}").as_str());
+        assert!(jobs[job]["env"]["SIGNER"].as_str().unwrap().ends_with("/cd.yml@refs/heads/main"));
+    }
+    assert_eq!(jobs["promote"]["if"], "github.event_name == 'push'");
+    assert!(jobs["promote"]["needs"].is_null(), "a tag builds nothing");
+    let promote = text(".github/promote");
+    assert!(promote.find("cosign verify").unwrap() < promote.find("imagetools create").unwrap());
+    assert!(!promote.contains("docker build "), "a tag builds nothing");
     let deploy = text(".github/deploy");
     assert!(!deploy.contains("COMMIT") && !deploy.contains("imagetools"), "a tag can move");
 }
