@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use common::config::Env;
-use config_tests::{Kubernetes, Program, names, strings, text};
+use config_tests::{Kubernetes, Program, names, strings, text, yaml};
 use platform::config::Base;
 use serde_yaml_ng::Value;
 
@@ -243,6 +243,40 @@ fn network_policies_allow_the_needed_connections_and_no_others() {
     assert_eq!(guarded, pods);
     let deny = &kubernetes.get("NetworkPolicy", "default-deny")["spec"];
     assert!(names(&deny["podSelector"]).is_empty() && deny["ingress"].is_null() && deny["egress"].is_null());
+}
+
+/// Networks of a rule's peers.
+fn networks(peers: &Value) -> Vec<&str> {
+    let blocks = peers.as_sequence().unwrap().iter().map(|peer| &peer["ipBlock"]["cidr"]);
+    blocks.filter_map(Value::as_str).collect()
+}
+
+#[test]
+fn pods_reach_a_dns_cache_in_the_network_of_the_node_on_its_port_only() {
+    let kubernetes = Kubernetes::read();
+    let mut reached = false;
+    for policy in kubernetes.of_kind("NetworkPolicy") {
+        for rule in policy["spec"]["egress"].as_sequence().into_iter().flatten() {
+            let networks = networks(&rule["to"]);
+            // NodeLocal DNSCache is at 169.254.20.10.
+            reached |= networks.contains(&"169.254.0.0/16");
+            let ports = rule["ports"].as_sequence().unwrap();
+            assert!(networks.is_empty() || ports.iter().all(|port| port["port"] == 53), "{policy:?}");
+        }
+    }
+    assert!(reached);
+    let cloud = &kubernetes.get("NetworkPolicy", "dns")["spec"]["egress"][1]["to"][0]["ipBlock"];
+    assert_eq!(strings(&cloud["except"]), ["169.254.169.254/32"], "the metadata server has credentials of the node");
+}
+
+#[test]
+fn the_component_for_an_ingress_controller_in_the_network_of_nodes_opens_the_port_of_kong_only() {
+    let policy = yaml("k8s/components/host-network-ingress/network-policy.yaml");
+    assert_eq!(selected(&policy["spec"]["podSelector"]), ["kong"]);
+    let [rule] = policy["spec"]["ingress"].as_sequence().unwrap().as_slice() else { panic!("{policy:?}") };
+    assert_eq!(networks(&rule["from"]).len(), 1);
+    let kubernetes = Kubernetes::read();
+    assert_eq!(rule["ports"][0]["port"], kubernetes.pod("kong")["containers"][0]["ports"][0]["containerPort"]);
 }
 
 #[test]
