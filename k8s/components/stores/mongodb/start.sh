@@ -42,4 +42,4 @@ prepare() {
 # is 60.
 exec mongod --bind_ip_all --port "${MONGODB_MEMBER##*:}" --dbpath "${MONGODB_DATA:-/data/db}" \
     --replSet rs0 --keyFile "$keyfile" --wiredTigerCacheSizeGB "${MONGODB_CACHE_GB:-0.25}" \
-    --setParameter transactionLifetimeLimitSeconds=3
+    --maxConns "${MONGODB_MAX_CONNECTIONS:-1000}" --setParameter transactionLifetimeLimitSeconds=3

@@ -129,6 +129,67 @@ fn services_are_deployed_as_the_contract_says() {
         assert_eq!(scaler["spec"]["scaleTargetRef"]["name"], name);
         assert_eq!(scaler["spec"]["minReplicas"], 2);
         assert_eq!(scaler["spec"]["maxReplicas"], if name == "chat-service" { 15 } else { 10 });
+        let [cpu, memory] = [0, 1].map(|metric| &scaler["spec"]["metrics"][metric]["resource"]["target"]);
+        assert_eq!(cpu["averageValue"], "350m", "70 % of the limit");
+        assert_eq!(memory["averageUtilization"], 80);
+    }
+}
+
+#[test]
+fn only_deployments_without_an_autoscaler_have_a_number_of_replicas() {
+    let kubernetes = Kubernetes::read();
+    let scalers = kubernetes.of_kind("HorizontalPodAutoscaler");
+    let scaled: BTreeSet<_> = scalers.map(|scaler| scaler["spec"]["scaleTargetRef"]["name"].as_str().unwrap()).collect();
+    assert_eq!(scaled, BTreeSet::from(["chat-service", "friend-service", "kong", "user-service"]));
+    for deployment in kubernetes.of_kind("Deployment") {
+        let name = deployment["metadata"]["name"].as_str().unwrap();
+        assert_eq!(deployment["spec"]["replicas"].is_null(), scaled.contains(name), "{name}");
+    }
+}
+
+/// The connections of a pod, besides the pool to MySQL. docs/operations.md, "Scaling", has the same numbers.
+mod connections {
+    /// To MySQL: the readiness check, and the migration at the start of a pod.
+    pub const MYSQL_OTHERS: u64 = 2;
+    /// To MongoDB, by chat-service: three pools of 10 connections, each with 2 that watch the server.
+    pub const MONGODB: u64 = 3 * (10 + 2);
+    /// To Redis: commands, the readiness check, and subscriptions.
+    pub const REDIS: u64 = 8;
+    /// Exporters, backups and people, at each store.
+    pub const TOOLS: u64 = 23;
+}
+
+#[test]
+fn all_pods_together_open_fewer_connections_than_the_stores_accept() {
+    let kubernetes = Kubernetes::read();
+    // The greatest number of pods, during a rollout.
+    let pods = |name: &str| {
+        let rollout = &kubernetes.get("Deployment", name)["spec"]["strategy"]["rollingUpdate"]["maxSurge"];
+        let scaler = kubernetes.get("HorizontalPodAutoscaler", &format!("{name}-hpa"));
+        scaler["spec"]["maxReplicas"].as_u64().unwrap() + rollout.as_u64().unwrap()
+    };
+    let all: u64 = Program::ALL.iter().map(|program| pods(program.name())).sum();
+    let pool = |program: &Program| {
+        let mut variables = kubernetes.environment(&kubernetes.pod(program.name())["containers"][0]);
+        variables.insert("DEBUG".into(), "true".into());
+        let base = Base::read(&Env::of(variables), program.name(), 0).unwrap();
+        pods(program.name()) * (u64::from(base.mysql_pool_size) + connections::MYSQL_OTHERS)
+    };
+
+    let mysql = kubernetes.get("ConfigMap", "mysql-config")["data"]["bigtech.cnf"].as_str().unwrap();
+    let mongodb = kubernetes.get("ConfigMap", "mongodb-config")["data"]["start.sh"].as_str().unwrap();
+    let redis = strings(&kubernetes.pod("redis")["containers"][0]["command"]).join(" ");
+    let limit = |text: &str, setting: &str| -> u64 {
+        let found = regex::Regex::new(&format!(r"{setting}(\d+)")).unwrap().captures(text).unwrap()[1].to_owned();
+        found.parse().unwrap()
+    };
+    for (store, open, limit) in [
+        ("MySQL", Program::ALL.iter().map(pool).sum(), limit(mysql, "max_connections = ")),
+        ("MongoDB", pods("chat-service") * connections::MONGODB, limit(mongodb, "MONGODB_MAX_CONNECTIONS:-")),
+        ("Redis", all * connections::REDIS, limit(&redis, "--maxclients ")),
+    ] {
+        let open = open + connections::TOOLS;
+        assert!(open <= limit, "{store} accepts {limit} connections, and up to {open} are opened");
     }
 }
 
