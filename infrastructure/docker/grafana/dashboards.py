@@ -200,11 +200,11 @@ def service_board(uid, title, service, description, add_panels, consumes):
                 (error_share(matchers), "5xx"), unit="percentunit", steps=[(0.05, RED)])
 
     board.row("Saturation")
-    board.graph("CPU", "Cores used by each replica; the alert fires at 0.8.",
-                (f"rate(process_cpu_seconds_total{{{matchers}}}[{RATE}])", "{{instance}}"), steps=[(0.8, RED)])
-    board.graph("Memory", "Resident memory of each replica; the alert fires at 500 MB.",
+    board.graph("CPU", "Cores used by each replica; the alert fires at 0.4.",
+                (f"rate(process_cpu_seconds_total{{{matchers}}}[{RATE}])", "{{instance}}"), steps=[(0.4, RED)])
+    board.graph("Memory", "Resident memory of each replica; the alert fires at 410 MiB.",
                 (f"process_resident_memory_bytes{{{matchers}}}", "{{instance}}"), unit="bytes",
-                steps=[(500_000_000, RED)])
+                steps=[(0.8 * 512 * 1024 * 1024, RED)])
     board.graph("Open files", "File descriptors in use and their limit.",
                 (f"process_open_fds{{{matchers}}}", "{{instance}} open"),
                 (f"process_max_fds{{{matchers}}}", "{{instance}} limit"))
