@@ -12,6 +12,23 @@ keyfile=${TMPDIR:-/tmp}/replica.key
 rm -f "$keyfile"
 (umask 277 && printf '%s' "$MONGODB_REPLICA_KEY" >"$keyfile")
 
+# mongod looks its own name up once, at the start. A member whose name does not lead to itself at that moment leaves its set
+# (state REMOVED) and does not try again. A record in DNS can be missing at the start of a pod, or have its last address.
+leads_here() {
+    local own address
+    own=" 127.0.0.1 ::1 $(hostname -I) "
+    while read -r address _; do
+        if [[ $own == *" $address "* ]]; then
+            return
+        fi
+    done < <(getent ahosts "$1")
+    return 1
+}
+until leads_here "${MONGODB_MEMBER%:*}"; do
+    echo "waiting until ${MONGODB_MEMBER%:*} resolves to an address of this machine" >&2
+    sleep 1
+done
+
 # Until an account exists, mongod allows a local client to create the set and the first account.
 prepare() {
     mongosh --quiet --norc "mongodb://127.0.0.1:${MONGODB_MEMBER##*:}/admin?directConnection=true" --eval '

@@ -11,6 +11,7 @@ mod images;
 mod kong;
 mod kubernetes;
 mod migrations;
+mod mongodb;
 mod security;
 mod topics;
 mod workflows;
