@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use common::config::Env;
-use config_tests::{Kubernetes, Program, names, strings, text, yaml};
+use config_tests::{Kubernetes, Program, names, repository_path, strings, text, yaml};
 use platform::config::Base;
 use serde_yaml_ng::Value;
 
@@ -29,6 +29,7 @@ fn files_in_config_maps_are_the_files_of_the_compose_stack() {
         ("mysql-config", "bigtech.cnf", "infrastructure/docker/mysql/bigtech.cnf"),
         ("mysql-config", "accounts.sh", "infrastructure/docker/mysql/accounts.sh"),
         ("mongodb-config", "start.sh", "infrastructure/docker/mongodb/start.sh"),
+        ("kafka-config", "ready.sh", "infrastructure/docker/kafka/ready.sh"),
     ] {
         let copy = kubernetes.get("ConfigMap", map)["data"][file].as_str().unwrap();
         assert_eq!(copy, text(path), "{map}: run k8s/render");
@@ -338,6 +339,43 @@ fn the_component_for_an_ingress_controller_in_the_network_of_nodes_opens_the_por
     assert_eq!(networks(&rule["from"]).len(), 1);
     let kubernetes = Kubernetes::read();
     assert_eq!(rule["ports"][0]["port"], kubernetes.pod("kong")["containers"][0]["ports"][0]["containerPort"]);
+}
+
+#[test]
+fn a_lost_node_or_a_drained_one_takes_one_copy_of_a_partition() {
+    let kubernetes = Kubernetes::read();
+    let spread = &kubernetes.pod("kafka")["topologySpreadConstraints"][0];
+    assert_eq!(spread["topologyKey"], "kubernetes.io/hostname");
+    assert_eq!((&spread["maxSkew"], &spread["whenUnsatisfiable"]), (&1.into(), &"DoNotSchedule".into()));
+    assert_eq!(kubernetes.get("PodDisruptionBudget", "kafka")["spec"]["maxUnavailable"], 1);
+    let probe = &kubernetes.pod("kafka")["containers"][0]["readinessProbe"]["exec"]["command"];
+    assert_eq!(strings(probe), ["bash", "/etc/bigtech/ready.sh"]);
+}
+
+/// The exit status of Kafka's probe at broker 2, if Kafka's own tool prints `partitions`.
+fn readiness_of_broker_2(partitions: &str) -> bool {
+    let folder = std::env::temp_dir().join(format!("bigtech-kafka-{}-{}", std::process::id(), partitions.len()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let tool = folder.join("kafka-topics.sh");
+    std::fs::write(&tool, format!("#!/bin/sh\ncat <<'END'\n{partitions}\nEND\n")).unwrap();
+    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let mut probe = std::process::Command::new("bash");
+    probe.arg(repository_path("infrastructure/docker/kafka/ready.sh")).env("PATH", path).env("KAFKA_NODE_ID", "2");
+    let ready = probe.status().unwrap().success();
+    std::fs::remove_dir_all(folder).unwrap();
+    ready
+}
+
+#[test]
+fn a_broker_is_ready_once_it_is_in_sync_itself() {
+    let partition = |replicas: &str, isr: &str| {
+        format!("\tTopic: message.events\tPartition: 0\tLeader: 1\tReplicas: {replicas}\tIsr: {isr}\tElr: \tLastKnownElr: ")
+    };
+    assert!(readiness_of_broker_2(""), "no partition lacks a copy");
+    assert!(!readiness_of_broker_2(&partition("0,1,2", "0,1")), "this broker lags");
+    assert!(readiness_of_broker_2(&partition("0,1,2", "2,1")), "another one lags");
+    assert!(readiness_of_broker_2(&partition("0,1,12", "0,1")), "broker 12 lags");
 }
 
 #[test]

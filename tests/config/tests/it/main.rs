@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
 mod alerts;
+mod attributes;
 mod compose;
 mod documents;
 mod environment;
