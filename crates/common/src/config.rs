@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,6 +11,25 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use parking_lot::Mutex;
+
+/// The variables whose values are secrets. For each, `<name>_FILE` may name a file that contains the value.
+const SECRETS: [&str; 12] = [
+    "JWT_PRIVATE_KEY",
+    "MFA_SECRET_KEY",
+    "MFA_SECRET_KEY_PREVIOUS",
+    "MONGODB_PASSWORD",
+    "MONGODB_URL",
+    "MONGO_URL",
+    "MYSQL_PASSWORD",
+    "MYSQL_URL",
+    "REDIS_URL",
+    "SECRET_KEY",
+    "SECRET_KEY_PREVIOUS",
+    "SERVICE_SECRET_KEY",
+];
+
+/// The greatest size of a file with a secret, in bytes.
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// The environment of a process, or one that a test makes. Clones share the record of the variables that were read.
 #[derive(Clone, Debug, Default)]
@@ -30,12 +51,16 @@ pub struct ConfigError {
 type Result<T> = std::result::Result<T, ConfigError>;
 
 impl Env {
-    /// The environment of this process. With `DEBUG` on, a `.env` file in the working directory adds unset variables.
-    pub fn of_process() -> Self {
+    /// The environment of this process, with the secrets that are in files. With `DEBUG` on, a `.env` file in the working
+    /// directory adds unset variables.
+    ///
+    /// # Errors
+    /// Returns an error if a file of a secret cannot be used.
+    pub fn of_process() -> Result<Self> {
         if std::env::var("DEBUG").is_ok_and(|v| truth(&v) == Some(true)) {
             dotenvy::dotenv().ok();
         }
-        Self::of(std::env::vars())
+        Self::of(std::env::vars()).with_secret_files()
     }
 
     /// An environment of these pairs.
@@ -44,15 +69,42 @@ impl Env {
         Self { values, read: Arc::default() }
     }
 
+    /// The same environment, in which each secret that a file contains is the value of its variable, without the end of
+    /// the last line. No error quotes a file.
+    ///
+    /// # Errors
+    /// Returns an error if a variable and its file are both set, and if a file cannot be read, is empty, has over 64 KiB or
+    /// is not UTF-8.
+    pub fn with_secret_files(mut self) -> Result<Self> {
+        for name in SECRETS {
+            let variable = file_of(name);
+            let Some(path) = self.get(&variable) else { continue };
+            if self.get(name).is_some() {
+                return Err(error(name, format!("is set, and so is {variable}; set one of them")));
+            }
+            let text = read_secret(path).map_err(|e| error(&variable, format!("{path:?} cannot be read: {e}")))?;
+            let secret = text.trim_end_matches(['\r', '\n']);
+            if secret.trim().is_empty() {
+                return Err(error(&variable, format!("{path:?} is empty")));
+            }
+            self.values.insert(name.to_owned(), secret.to_owned());
+        }
+        Ok(self)
+    }
+
     /// The value of a variable; an empty one counts as unset.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.read.lock().insert(name.to_owned());
         self.values.get(name).map(|v| v.trim()).filter(|v| !v.is_empty())
     }
 
-    /// The variables that were read so far, set or not. Tests compare the deployment files with them.
+    /// The variables that were read so far, set or not, and those that name files with their secrets. Tests compare the
+    /// deployment files with them.
     pub fn variables_read(&self) -> BTreeSet<String> {
-        self.read.lock().clone()
+        let mut read = self.read.lock().clone();
+        let secrets: Vec<_> = SECRETS.into_iter().filter(|name| read.contains(*name)).collect();
+        read.extend(secrets.into_iter().map(file_of));
+        read
     }
 
     /// The value of a variable, or a default.
@@ -130,6 +182,19 @@ impl Env {
 /// The error of a variable.
 pub fn error(variable: &str, problem: impl Into<String>) -> ConfigError {
     ConfigError { variable: variable.to_owned(), problem: problem.into() }
+}
+
+fn file_of(secret: &str) -> String {
+    format!("{secret}_FILE")
+}
+
+fn read_secret(path: &str) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_SECRET_BYTES {
+        return Err(io::Error::other("it has over 64 KiB"));
+    }
+    Ok(text)
 }
 
 fn truth(value: &str) -> Option<bool> {
@@ -222,11 +287,65 @@ mod tests {
         }
     }
 
+    /// A file that is removed at the end of a test.
+    struct SecretFile(std::path::PathBuf);
+
+    impl SecretFile {
+        fn new(name: &str, content: impl AsRef<[u8]>) -> Self {
+            let path = std::env::temp_dir().join(format!("secret-{name}-{}", std::process::id()));
+            std::fs::write(&path, content).unwrap();
+            Self(path)
+        }
+
+        fn read(&self, more: &[(&str, &str)]) -> Result<Env> {
+            let file = ("SECRET_KEY_FILE", self.0.to_str().unwrap());
+            let pairs = more.iter().chain([&file]).map(|(name, value)| (*name, (*value).to_owned()));
+            Env::of(pairs).with_secret_files()
+        }
+    }
+
+    impl Drop for SecretFile {
+        fn drop(&mut self) {
+            std::fs::remove_file(&self.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn every_secret_can_be_in_a_file() {
+        let file = SecretFile::new("every", "a secret\r\n");
+        for name in SECRETS {
+            let env = env(&format!("{name}_FILE"), file.0.to_str().unwrap()).with_secret_files().unwrap();
+            assert_eq!(env.get(name), Some("a secret"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_secret_that_cannot_be_used_is_refused_without_its_content() {
+        let refused = |file: &SecretFile, more: &[_]| file.read(more).unwrap_err().to_string();
+        let (good, empty) = (SecretFile::new("good", "hidden\n"), SecretFile::new("empty", "\n"));
+        let both = refused(&good, &[("SECRET_KEY", "another")]);
+        assert_eq!(both, "SECRET_KEY: is set, and so is SECRET_KEY_FILE; set one of them");
+        assert!(refused(&empty, &[]).ends_with("is empty"));
+
+        let (large, binary) = (vec![b'x'; 64 * 1024 + 1], b"hidden\xff".to_vec());
+        for (name, content, reason) in [("large", large, "has over 64 KiB"), ("binary", binary, "valid UTF-8")] {
+            let problem = refused(&SecretFile::new(name, content), &[]);
+            assert!(problem.starts_with("SECRET_KEY_FILE: ") && problem.ends_with(reason), "{problem}");
+            assert!(!problem.contains("hidden"), "{problem}");
+        }
+        let missing = env("SECRET_KEY_FILE", "/nowhere").with_secret_files().unwrap_err().to_string();
+        assert!(missing.starts_with("SECRET_KEY_FILE: \"/nowhere\" cannot be read: No such file"), "{missing}");
+    }
+
     #[test]
     fn variables_that_were_read_are_recorded() {
         let env = Env::of([("PORT", "1".to_owned()), ("UNKNOWN", String::new())]);
         env.get("PORT");
         assert_eq!(env.text("HOST", "::"), "::");
-        assert_eq!(env.variables_read().into_iter().collect::<Vec<_>>(), ["HOST", "PORT"]);
+        env.get("MYSQL_URL");
+        assert_eq!(
+            env.variables_read().into_iter().collect::<Vec<_>>(),
+            ["HOST", "MYSQL_URL", "MYSQL_URL_FILE", "PORT"]
+        );
     }
 }

@@ -16,7 +16,8 @@ async fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.split_first() {
         Some((command, args)) if command == EPOCH.name => {
-            service::exit_code(SERVICE, chat_service::execute_epoch(&Env::of_process(), args).await)
+            let done = async { chat_service::execute_epoch(&Env::of_process()?, args).await };
+            service::exit_code(SERVICE, done.await)
         }
         _ => service::main(SERVICE, &[EPOCH], Config::read, chat_service::app).await,
     }

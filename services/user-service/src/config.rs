@@ -13,7 +13,6 @@ use crate::domain::PasswordRule;
 const DAY_SECONDS: u64 = 24 * 3600;
 
 const PRIVATE_KEY: &str = "JWT_PRIVATE_KEY";
-const PRIVATE_KEY_FILE: &str = "JWT_PRIVATE_KEY_FILE";
 const BREACHED_FILE: &str = "BREACHED_PASSWORDS_FILE";
 const MFA_KEY: &str = "MFA_SECRET_KEY";
 const MFA_KEY_PREVIOUS: &str = "MFA_SECRET_KEY_PREVIOUS";
@@ -151,23 +150,11 @@ impl TokenConfig {
     }
 }
 
-/// The key in a variable, in which `\n` stands for the end of a line, or in a file.
+/// `\n` stands for the end of a line where a variable has one line only.
 fn private_key(env: &Env) -> Result<Option<PrivateKey>, ConfigError> {
-    let (name, text) = match (env.get(PRIVATE_KEY), env.get(PRIVATE_KEY_FILE)) {
-        (None, None) => return Ok(None),
-        (Some(text), None) => (PRIVATE_KEY, text.replace("\\n", "\n")),
-        (None, Some(path)) => {
-            let text = std::fs::read_to_string(path);
-            (
-                PRIVATE_KEY_FILE,
-                text.map_err(|e| config::error(PRIVATE_KEY_FILE, format!("{path:?} cannot be read: {e}")))?,
-            )
-        }
-        (Some(_), Some(_)) => {
-            return Err(config::error(PRIVATE_KEY, format!("is set, and so is {PRIVATE_KEY_FILE}; set one of them")));
-        }
-    };
-    PrivateKey::from_pem(&text).map(Some).map_err(|e| config::error(name, e.to_string()))
+    let Some(text) = env.get(PRIVATE_KEY) else { return Ok(None) };
+    let key = PrivateKey::from_pem(&text.replace("\\n", "\n"));
+    key.map(Some).map_err(|e| config::error(PRIVATE_KEY, e.to_string()))
 }
 
 impl PasswordConfig {
@@ -256,7 +243,8 @@ mod tests {
     #[test]
     fn a_private_key_is_read_from_a_variable_or_a_file_and_fits_the_algorithm() {
         let read = |pairs: &[(&'static str, &str)]| {
-            let tokens = TokenConfig::read(&Env::of(pairs.iter().map(|(name, value)| (*name, (*value).to_owned()))));
+            let env = Env::of(pairs.iter().map(|(name, value)| (*name, (*value).to_owned())));
+            let tokens = env.with_secret_files().and_then(|env| TokenConfig::read(&env));
             tokens.map(|tokens| tokens.private_key.map(|key| key.algorithm())).map_err(|e| e.to_string())
         };
         let key = testkit::private_key(1);
@@ -265,15 +253,13 @@ mod tests {
         let (variable, file, algorithm) = ((PRIVATE_KEY, key.as_str()), path.to_str().unwrap(), ("ALGORITHM", "EdDSA"));
 
         assert_eq!(read(&[]), Ok(None));
-        for pair in [variable, (PRIVATE_KEY, &key.replace('\n', "\\n")), (PRIVATE_KEY_FILE, file)] {
+        for pair in [variable, (PRIVATE_KEY, &key.replace('\n', "\\n")), ("JWT_PRIVATE_KEY_FILE", file)] {
             assert_eq!(read(&[pair, algorithm]), Ok(Some(Algorithm::EdDsa)));
         }
         assert_eq!(read(&[variable]), Ok(Some(Algorithm::EdDsa)), "it is published before it signs");
         let problems = [
             (&[algorithm][..], "JWT_PRIVATE_KEY: is required with ALGORITHM=EdDSA"),
             (&[variable, ("ALGORITHM", "ES256")], "JWT_PRIVATE_KEY: is a key for EdDSA, and ALGORITHM is ES256"),
-            (&[variable, (PRIVATE_KEY_FILE, file)], "JWT_PRIVATE_KEY: is set, and so is JWT_PRIVATE_KEY_FILE"),
-            (&[(PRIVATE_KEY_FILE, "/nowhere.pem")], "JWT_PRIVATE_KEY_FILE: \"/nowhere.pem\" cannot be read"),
             (&[(PRIVATE_KEY, "a-secret")], "JWT_PRIVATE_KEY: is no private key of Ed25519 or P-256"),
         ];
         for (pairs, problem) in problems {

@@ -32,13 +32,15 @@ pub async fn main<C, F>(
 where
     F: Future<Output = Result<Router, BoxError>>,
 {
-    let env = Env::of_process();
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let done = match args.split_first() {
-        None => run(service, &env, read, app).await,
-        Some((command, args)) => commands::execute(service, own, &env, command, args).await,
+    let done = async {
+        let env = Env::of_process()?;
+        match args.split_first() {
+            None => run(service, &env, read, app).await,
+            Some((command, args)) => commands::execute(service, own, &env, command, args).await,
+        }
     };
-    exit_code(service, done)
+    exit_code(service, done.await)
 }
 
 /// The exit status of a command. Prints an error as one line.
