@@ -13,8 +13,9 @@ use ipnet::IpNet;
 use parking_lot::Mutex;
 
 /// The variables whose values are secrets. For each, `<name>_FILE` may name a file that contains the value.
-const SECRETS: [&str; 12] = [
+const SECRETS: [&str; 14] = [
     "JWT_PRIVATE_KEY",
+    "KAFKA_SASL_PASSWORD",
     "MFA_SECRET_KEY",
     "MFA_SECRET_KEY_PREVIOUS",
     "MONGODB_PASSWORD",
@@ -22,6 +23,7 @@ const SECRETS: [&str; 12] = [
     "MONGO_URL",
     "MYSQL_PASSWORD",
     "MYSQL_URL",
+    "REDIS_PASSWORD",
     "REDIS_URL",
     "SECRET_KEY",
     "SECRET_KEY_PREVIOUS",

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use common::config::{self, ConfigError};
 use common::error::{Error as CommonError, without_values};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
+use platform::config::TlsFiles;
 use platform::health::Health;
 use platform::telemetry::{Metrics, Queries};
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
-use redis::{Arg, Cmd, InfoDict, Pipeline, RedisFuture, Value};
+use redis::{Arg, ClientTlsConfig, Cmd, InfoDict, Pipeline, RedisFuture, TlsCertificates, Value};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::{Error, Result};
@@ -37,18 +38,22 @@ pub struct Connection {
 }
 
 impl Redis {
-    /// Connects when it is used, so that a service starts without the server.
+    /// Connects when it is used, so that a service starts without the server. `tls` has the files for a `rediss://` URL.
     ///
     /// # Errors
-    /// Returns an error if the URL is invalid.
-    pub fn new(url: &SecretString, prefix: &str, metrics: &Metrics) -> Result<Self, ConfigError> {
+    /// Returns an error if the URL or a file is invalid, or if there are files and the URL is another.
+    pub fn new(url: &SecretString, tls: &TlsFiles, prefix: &str, metrics: &Metrics) -> Result<Self, ConfigError> {
         let invalid = |e: redis::RedisError| config::error("REDIS_URL", format!("is not valid: {e}"));
         let settings = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(TIMEOUT))
             .set_response_timeout(Some(TIMEOUT))
             .set_number_of_retries(1)
             .set_max_delay(TIMEOUT);
-        let client = redis::Client::open(url.expose_secret()).map_err(invalid)?;
+        let client = match certificates(tls)? {
+            Some(certificates) => redis::Client::build_with_tls(url.expose_secret(), certificates),
+            None => redis::Client::open(url.expose_secret()),
+        };
+        let client = client.map_err(invalid)?;
         let manager = ConnectionManager::new_lazy_with_config(client.clone(), settings).map_err(invalid)?;
         let connection = Connection { manager, queries: metrics.queries("redis") };
         Ok(Self { client, connection, prefix: prefix.to_owned() })
@@ -142,6 +147,22 @@ impl ConnectionLike for Connection {
     fn get_db(&self) -> i64 {
         self.manager.get_db()
     }
+}
+
+/// The content of the files; none without files.
+fn certificates(tls: &TlsFiles) -> Result<Option<TlsCertificates>, ConfigError> {
+    if tls.is_empty() {
+        return Ok(None);
+    }
+    let read = |name: &str, path: &String| {
+        std::fs::read(path).map_err(|e| config::error(name, format!("{path:?} cannot be read: {e}")))
+    };
+    let identity = tls.identity.as_ref().map(|(certificate, key)| {
+        let client_cert = read("REDIS_CERT_FILE", certificate)?;
+        Ok(ClientTlsConfig { client_cert, client_key: read("REDIS_KEY_FILE", key)? })
+    });
+    let root_cert = tls.ca.as_ref().map(|path| read("REDIS_CA_FILE", path)).transpose()?;
+    Ok(Some(TlsCertificates { client_tls: identity.transpose()?, root_cert }))
 }
 
 /// The first word of a command, which has few values.

@@ -173,12 +173,13 @@ impl Counts {
 mod tests {
     use super::*;
     use futures_util::future::join_all;
+    use platform::config::TlsFiles;
     use tokio::net::TcpListener;
 
     /// A budget with a Redis at this address.
     fn budget(redis: &str, limit: u64) -> WriteBudget {
         let metrics = Metrics::new("test", "1").unwrap();
-        let redis = Redis::new(&format!("redis://{redis}").into(), "", &metrics).unwrap();
+        let redis = Redis::new(&format!("redis://{redis}").into(), &TlsFiles::default(), "", &metrics).unwrap();
         WriteBudgets::register(redis, "test", &metrics).unwrap().per_minute("messages", limit)
     }
 

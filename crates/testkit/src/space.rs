@@ -8,7 +8,7 @@ use common::id::UserId;
 use common::jwt::{AccessTokens, ServiceTokens};
 use engines::kafka::topics;
 use parking_lot::Mutex;
-use platform::config::Base;
+use platform::config::{Base, KafkaConfig};
 use platform::{Platform, Service};
 use sqlx::{ConnectOptions, Connection, Executor};
 use uuid::Uuid;
@@ -95,7 +95,9 @@ impl Space {
 
     /// Creates the test's topics, for tests that read events.
     pub async fn create_topics(&self) {
-        topics::create(&engine("KAFKA_BOOTSTRAP_SERVERS"), &self.topics(), 1).await.unwrap();
+        let env = Env::of([("KAFKA_BOOTSTRAP_SERVERS", engine("KAFKA_BOOTSTRAP_SERVERS"))]);
+        let config = KafkaConfig { topics: self.topics(), ..KafkaConfig::read(&env, "tests").unwrap() };
+        topics::create(&config, 1).await.unwrap();
     }
 
     /// An access token as user-service issues it, for any id.

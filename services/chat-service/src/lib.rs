@@ -115,7 +115,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let metrics = Arc::new(Metrics::register(&platform.metrics)?);
     let stream_limits = config.stream_limits(base.connections.open);
 
-    let redis = Redis::new(&base.redis_url, &base.redis_prefix, &platform.metrics)?;
+    let redis = Redis::new(&base.redis_url, &base.redis_tls, &base.redis_prefix, &platform.metrics)?;
     redis.watch(&platform.health);
     let pool = mysql::pool(&base.mysql_url, base.mysql_pool_size, &platform.metrics)?;
     mysql::prepare(&pool, &platform.health, "chat", || sqlx::migrate!());

@@ -58,7 +58,7 @@ const AUDITED: [&str; 7] = [
 /// Builds the service and starts its background tasks. No dependency has to be available yet.
 pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError> {
     let (base, registry) = (&platform.config, platform.metrics.registry());
-    let redis = Redis::new(&base.redis_url, &base.redis_prefix, &platform.metrics)?;
+    let redis = Redis::new(&base.redis_url, &base.redis_tls, &base.redis_prefix, &platform.metrics)?;
     redis.watch(&platform.health);
     let pool = mysql::pool(&base.mysql_url, base.mysql_pool_size, &platform.metrics)?;
     mysql::prepare(&pool, &platform.health, "friend", || sqlx::migrate!());

@@ -92,7 +92,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let (base, shutdown) = (&platform.config, &platform.shutdown);
     let metrics = Metrics::register(&platform.metrics)?;
 
-    let redis = Redis::new(&base.redis_url, &base.redis_prefix, &platform.metrics)?;
+    let redis = Redis::new(&base.redis_url, &base.redis_tls, &base.redis_prefix, &platform.metrics)?;
     redis.watch(&platform.health);
     let pool = mysql::pool(&base.mysql_url, base.mysql_pool_size, &platform.metrics)?;
     mysql::prepare(&pool, &platform.health, "user", || sqlx::migrate!());

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use backon::BackoffBuilder;
 use common::error::Error as CommonError;
-use platform::config::KafkaConfig;
+use platform::config::{KafkaConfig, KafkaSecurity};
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use secrecy::ExposeSecret;
 
 use crate::error::Error;
 
-/// The settings of clients of every kind. A client reconnects within a second after a broker is available again.
+/// The settings of clients of every kind, with encryption and login. A client reconnects within a second after a broker is
+/// available again.
 pub(super) fn settings(config: &KafkaConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
     client
@@ -23,7 +25,25 @@ pub(super) fn settings(config: &KafkaConfig) -> ClientConfig {
         .set("socket.connection.setup.timeout.ms", "5000")
         .set("log.connection.close", "false")
         .set_log_level(RDKafkaLogLevel::Warning);
+    secure(&mut client, &config.security);
     client
+}
+
+/// The certificate of a broker has to name the host to which the client connects.
+fn secure(client: &mut ClientConfig, security: &KafkaSecurity) {
+    client.set("security.protocol", security.protocol.name());
+    if let Some(login) = &security.login {
+        client
+            .set("sasl.mechanism", &login.mechanism)
+            .set("sasl.username", &login.username)
+            .set("sasl.password", login.password.expose_secret());
+    }
+    if let Some(ca) = &security.files.ca {
+        client.set("ssl.ca.location", ca);
+    }
+    if let Some((certificate, key)) = &security.files.identity {
+        client.set("ssl.certificate.location", certificate).set("ssl.key.location", key);
+    }
 }
 
 /// Passes librdkafka's log to this system's log.

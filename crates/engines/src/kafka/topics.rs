@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use common::error::Error as CommonError;
 use common::events::topics::TopicNames;
+use platform::config::KafkaConfig;
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
 
 use crate::error::{Error, Result};
-use crate::kafka::client::misconfigured;
+use crate::kafka::client::{self, misconfigured};
 
 /// A topic of the contract (§10).
 #[derive(Clone, Copy, Debug)]
@@ -64,10 +64,9 @@ impl Topic {
 ///
 /// # Errors
 /// Returns an unavailable error if the brokers do not answer within 30 s or reject a topic.
-pub async fn create(bootstrap: &str, names: &TopicNames, replication: i32) -> Result<()> {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", bootstrap).create().map_err(misconfigured)?;
-    let wanted: Vec<Wanted> = TOPICS.iter().map(|topic| Wanted::new(topic, names, replication)).collect();
+pub async fn create(config: &KafkaConfig, replication: i32) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = client::settings(config).create().map_err(misconfigured)?;
+    let wanted: Vec<Wanted> = TOPICS.iter().map(|topic| Wanted::new(topic, &config.topics, replication)).collect();
 
     let topics: Vec<NewTopic> = wanted.iter().map(|topic| topic.new_topic(replication)).collect();
     let mut existing = Vec::new();

@@ -1,7 +1,7 @@
 //! The errors of MySQL.
 
 use common::error::{self, Error as CommonError};
-use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol};
+use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, Tls};
 use sqlx::mysql::MySqlDatabaseError;
 
 use crate::error::{Error, Result};
@@ -36,7 +36,8 @@ fn of_statement(text: &str) -> String {
 }
 
 fn passes(e: &sqlx::Error) -> bool {
-    matches!(e, Io(_) | PoolTimedOut | PoolClosed | Protocol(_))
+    // A certificate that is refused may be renewed.
+    matches!(e, Io(_) | PoolTimedOut | PoolClosed | Protocol(_) | Tls(_))
         || number(e).is_some_and(|n| n == NO_SUCH_TABLE || LOST_LOCK.contains(&n) || PASSING.contains(&n))
 }
 

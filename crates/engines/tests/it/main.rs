@@ -16,4 +16,5 @@ mod producer;
 mod soak;
 mod support;
 mod tail;
+mod tls;
 mod topics;

@@ -5,13 +5,14 @@ use std::time::Duration;
 use common::id::UserId;
 use engines::presence::Presence;
 use engines::redis::Redis;
+use platform::config::TlsFiles;
 use uuid::Uuid;
 
 use crate::support::{metrics, setting, until};
 
 fn presence(ttl: Duration) -> Presence {
     let prefix = format!("{}:", Uuid::now_v7().simple());
-    Presence::new(Redis::new(&setting("REDIS_URL").into(), &prefix, &metrics()).unwrap(), ttl)
+    Presence::new(Redis::new(&setting("REDIS_URL").into(), &TlsFiles::default(), &prefix, &metrics()).unwrap(), ttl)
 }
 
 #[tokio::test]

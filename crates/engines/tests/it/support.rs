@@ -10,7 +10,7 @@ use engines::kafka::received::Received;
 use engines::kafka::record::{Fetched, Record};
 use engines::kafka::topics::{self, TOPICS};
 use engines::{mysql, outbox};
-use platform::config::KafkaConfig;
+use platform::config::{KafkaConfig, KafkaSecurity};
 use platform::telemetry::Metrics;
 use prometheus::Registry;
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -32,7 +32,13 @@ pub fn setting(name: &str) -> String {
 }
 
 pub fn kafka_at(bootstrap: &str, topics: TopicNames) -> KafkaConfig {
-    KafkaConfig { bootstrap: bootstrap.to_owned(), compression: "gzip".to_owned(), topics, client_id: "it".to_owned() }
+    KafkaConfig {
+        bootstrap: bootstrap.to_owned(),
+        security: KafkaSecurity::default(),
+        compression: "gzip".to_owned(),
+        topics,
+        client_id: "it".to_owned(),
+    }
 }
 
 /// Brokers with topics of a test's own, which are deleted at the end.
@@ -41,7 +47,7 @@ pub struct TestTopics(KafkaConfig);
 pub async fn kafka() -> TestTopics {
     let prefix = format!("t{}.", Uuid::now_v7().simple());
     let config = kafka_at(&setting("KAFKA_BOOTSTRAP_SERVERS"), TopicNames::prefixed(&prefix));
-    topics::create(&config.bootstrap, &config.topics, 1).await.unwrap();
+    topics::create(&config, 1).await.unwrap();
     TestTopics(config)
 }
 

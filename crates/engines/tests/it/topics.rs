@@ -23,7 +23,7 @@ async fn topics_have_the_settings_of_the_contract_also_after_a_change() {
     };
     until("the change", || async { value("retention.ms").await == "1000" }).await;
 
-    topics::create(&kafka.bootstrap, &kafka.topics, 1).await.unwrap();
+    topics::create(&kafka, 1).await.unwrap();
 
     until("the correction", || async { value("retention.ms").await == "3600000" }).await;
     assert_eq!(value("min.insync.replicas").await, "1");

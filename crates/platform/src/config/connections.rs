@@ -8,6 +8,8 @@ use common::config::{ConfigError, Env, error};
 use common::events::topics::TopicNames;
 use secrecy::SecretString;
 
+use super::security::KafkaSecurity;
+
 /// The bounds of the connections of the HTTP server. The time of an answer has no bound, because a stream is one.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
@@ -27,6 +29,8 @@ pub struct ConnectionLimits {
 pub struct KafkaConfig {
     /// `KAFKA_BOOTSTRAP_SERVERS`: `host:port`, comma-separated.
     pub bootstrap: String,
+    /// `KAFKA_SECURITY_PROTOCOL` and its siblings: encryption and login.
+    pub security: KafkaSecurity,
     /// `KAFKA_COMPRESSION`: `gzip` by default, the only one that aiokafka reads without extras.
     pub compression: String,
     /// `KAFKA_TOPIC_*`: the names of the topics.
@@ -37,13 +41,17 @@ pub struct KafkaConfig {
 
 impl KafkaConfig {
     /// Reads the variables of Kafka for this service.
-    pub fn read(env: &Env, service: &'static str) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// Returns an error if the security settings are incomplete or contradict each other.
+    pub fn read(env: &Env, service: &'static str) -> Result<Self, ConfigError> {
+        Ok(Self {
             bootstrap: env.text("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
+            security: KafkaSecurity::read(env)?,
             compression: env.text("KAFKA_COMPRESSION", "gzip"),
             topics: topic_names(env),
             client_id: service.to_owned(),
-        }
+        })
     }
 }
 
@@ -55,8 +63,16 @@ pub const PLACEHOLDER: &str = "placeholder";
 pub const PUBLIC_PASSWORDS: [&str; 3] = ["chatpassword", "rootpassword", "adminpassword"];
 
 /// The variables that contain a password of a store, alone or in a URL.
-const WITH_PASSWORD: [&str; 6] =
-    ["MYSQL_URL", "MYSQL_PASSWORD", "MONGO_URL", "MONGODB_URL", "MONGODB_PASSWORD", "REDIS_URL"];
+const WITH_PASSWORD: [&str; 8] = [
+    "KAFKA_SASL_PASSWORD",
+    "MONGODB_PASSWORD",
+    "MONGODB_URL",
+    "MONGO_URL",
+    "MYSQL_PASSWORD",
+    "MYSQL_URL",
+    "REDIS_PASSWORD",
+    "REDIS_URL",
+];
 
 /// Browsers send credentials only to origins that are named, so `*` cannot work.
 pub(super) fn cors_origins(env: &Env) -> Result<Vec<HeaderValue>, ConfigError> {
@@ -104,14 +120,19 @@ pub(super) fn mysql_url(env: &Env) -> Result<SecretString, ConfigError> {
 }
 
 pub(super) fn redis_url(env: &Env) -> Result<SecretString, ConfigError> {
-    let url = match env.get("REDIS_URL") {
-        Some(url) => url.to_owned(),
-        None => format!("redis://{}:{}/0", env.text("REDIS_HOST", "localhost"), env.parse("REDIS_PORT", 6379_u16)?),
+    let (name, url) = match env.get("REDIS_URL") {
+        Some(url) => ("REDIS_URL", url.to_owned()),
+        None => {
+            let user = env.text("REDIS_USER", "");
+            let login = env.get("REDIS_PASSWORD").map(|password| format!("{user}:{password}@")).unwrap_or_default();
+            let host = env.text("REDIS_HOST", "localhost");
+            ("REDIS_PASSWORD", format!("redis://{login}{host}:{}/0", env.parse("REDIS_PORT", 6379_u16)?))
+        }
     };
-    if !url.starts_with("redis://") {
-        return Err(error("REDIS_URL", "does not begin with redis://"));
+    if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+        return Err(error("REDIS_URL", "does not begin with redis:// or rediss://"));
     }
-    with_own_password(env, "REDIS_URL", url)
+    with_own_password(env, name, url)
 }
 
 /// The URL of a store, unless its password is the placeholder.

@@ -2,6 +2,7 @@
 
 mod connections;
 mod log;
+mod security;
 mod tokens;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 pub use connections::{ConnectionLimits, KafkaConfig, PLACEHOLDER, PUBLIC_PASSWORDS, mongo, service_url};
 pub use log::LogConfig;
+pub use security::{KafkaLogin, KafkaSecurity, Protocol, TlsFiles};
 pub use tokens::{DEVELOPMENT_SECRETS, algorithm, cipher_key};
 
 use connections::{cors_origins, mysql_url, otlp_endpoint, redis_url};
@@ -60,8 +62,10 @@ pub struct Base {
     pub mysql_url: SecretString,
     /// `MYSQL_POOL_SIZE`: the greatest number of connections, by default 16.
     pub mysql_pool_size: u32,
-    /// `REDIS_URL`, or `REDIS_HOST` and `REDIS_PORT`.
+    /// `REDIS_URL`, or `REDIS_HOST` and its siblings.
     pub redis_url: SecretString,
+    /// `REDIS_CA_FILE`, `REDIS_CERT_FILE`, `REDIS_KEY_FILE`: the files of TLS, for a `rediss://` URL.
+    pub redis_tls: TlsFiles,
     /// `REDIS_KEY_PREFIX`: precedes every key, so that tests share a server; empty in production.
     pub redis_prefix: String,
     /// `KAFKA_*`: the brokers and topics.
@@ -118,8 +122,9 @@ impl Base {
             mysql_url: mysql_url(env)?,
             mysql_pool_size: env.number("MYSQL_POOL_SIZE", 16, 1..=1000)? as u32,
             redis_url: redis_url(env)?,
+            redis_tls: TlsFiles::read(env, "REDIS")?,
             redis_prefix: env.text("REDIS_KEY_PREFIX", ""),
-            kafka: KafkaConfig::read(env, service),
+            kafka: KafkaConfig::read(env, service)?,
             kafka_group_prefix: env.text("KAFKA_GROUP_PREFIX", ""),
             cors_origins: cors_origins(env)?,
             trusted_proxies: env.list("TRUSTED_PROXIES", "")?,

@@ -40,7 +40,7 @@ pub(super) async fn execute(
 ) -> Result<(), BoxError> {
     match command {
         "topics" => create_topics(service, env).await,
-        "dlq" => dead_letters::execute(&KafkaConfig::read(env, service.name), args).await,
+        "dlq" => dead_letters::execute(&KafkaConfig::read(env, service.name)?, args).await,
         "healthcheck" => healthcheck(service, env).await,
         "help" | "--help" | "-h" => Ok(std::io::stdout().write_all(help(service, own).as_bytes())?),
         other => {
@@ -63,9 +63,9 @@ fn help(service: Service, own: &[Command]) -> String {
 /// Creates the topics, before the first start of the system.
 async fn create_topics(service: Service, env: &Env) -> Result<(), BoxError> {
     telemetry::start_logs(&LogConfig::read(env)?);
-    let kafka = KafkaConfig::read(env, service.name);
+    let kafka = KafkaConfig::read(env, service.name)?;
     let replication = env.number("KAFKA_REPLICATION", 3, 1..=9)? as i32;
-    Ok(topics::create(&kafka.bootstrap, &kafka.topics, replication).await?)
+    Ok(topics::create(&kafka, replication).await?)
 }
 
 /// Checks that the service on this machine is alive, in images without a shell and curl.

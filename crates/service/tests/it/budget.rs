@@ -26,7 +26,7 @@ impl Replica {
         env.extend_from_slice(more);
         let platform = space.platform(SERVICE, env);
         let (config, metrics) = (&platform.config, &platform.metrics);
-        let redis = Redis::new(&config.redis_url, &config.redis_prefix, metrics).unwrap();
+        let redis = Redis::new(&config.redis_url, &config.redis_tls, &config.redis_prefix, metrics).unwrap();
         let budget = WriteBudgets::register(redis, SERVICE.name, metrics).unwrap().per_minute("messages", limit);
         Self { budget, platform }
     }

@@ -147,7 +147,7 @@ fn the_variables_of_the_step_that_creates_topics_are_valid() {
         let reads = user.reads();
         let is_read = |name: &String| reads.contains(name) || LIBRARY_VARIABLES.contains(&name.as_str());
         assert!(variables.keys().all(is_read), "{file}: {variables:?}");
-        let kafka = KafkaConfig::read(&Env::of(variables), user.name());
+        let kafka = KafkaConfig::read(&Env::of(variables), user.name()).unwrap();
         assert_ne!(kafka.bootstrap, "localhost:9092", "{file}");
     }
     assert_eq!(replications, ["3", "1", "3"], "one replica on each broker");

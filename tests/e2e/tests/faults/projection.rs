@@ -7,7 +7,7 @@ use common::events::{self, Event};
 use common::id::UserId;
 use engines::kafka::producer::Producer;
 use engines::kafka::record::Record;
-use platform::config::KafkaConfig;
+use platform::config::{KafkaConfig, KafkaSecurity};
 use prometheus::Registry;
 use rand::RngExt;
 use sqlx::MySqlPool;
@@ -27,6 +27,7 @@ pub fn unassigned_ids(count: i64) -> std::ops::Range<i64> {
 pub fn producer() -> Producer {
     let config = KafkaConfig {
         bootstrap: setting("KAFKA_BOOTSTRAP_SERVERS"),
+        security: KafkaSecurity::default(),
         compression: "gzip".into(),
         topics: TopicNames::default(),
         client_id: "faults".into(),

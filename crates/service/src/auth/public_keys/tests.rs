@@ -87,7 +87,7 @@ fn platform(settings: &[(&'static str, &str)]) -> Platform {
 /// The authentication of a service whose Redis is unavailable, so that tokens alone decide.
 fn auth(url: &str, settings: &[(&'static str, &str)]) -> Auth {
     let platform = platform(settings);
-    let redis = Redis::new(&"redis://127.0.0.1:1".into(), "", &platform.metrics).unwrap();
+    let redis = Redis::new(&"redis://127.0.0.1:1".into(), &platform.config.redis_tls, "", &platform.metrics).unwrap();
     let role = TokenRole::Verifier { user_service_url: url.to_owned() };
     Auth::new(&platform, &redis, Presence::new(redis.clone(), LIFETIME), role).unwrap()
 }

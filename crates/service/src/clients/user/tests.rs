@@ -70,7 +70,7 @@ fn client(url: String) -> UserClient {
     let service = Service { name: "friend-service", title: "", port: 0, refusals: Detail::Text, password_flow: false };
     let platform = Platform::new(service, base).unwrap();
     // No request is authenticated here, so nothing connects to Redis.
-    let redis = Redis::new(&platform.config.redis_url, "", &platform.metrics).unwrap();
+    let redis = Redis::new(&platform.config.redis_url, &platform.config.redis_tls, "", &platform.metrics).unwrap();
     let role = TokenRole::Verifier { user_service_url: url.clone() };
     let auth = Auth::new(&platform, &redis, Presence::new(redis.clone(), Duration::from_secs(60)), role).unwrap();
     UserClient::new(url, Duration::from_secs(10), Duration::from_secs(300), &auth, &platform.metrics).unwrap()

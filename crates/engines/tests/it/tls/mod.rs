@@ -1,0 +1,9 @@
+//! Connections to engines that require TLS and a client's certificate. Each test starts an engine of its own, with an
+//! authority of its own.
+
+mod authority;
+mod engine;
+mod kafka;
+mod mongodb;
+mod mysql;
+mod redis;
