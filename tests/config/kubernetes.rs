@@ -47,9 +47,7 @@ impl Kubernetes {
     pub fn pods(&self) -> Vec<(&str, &Value)> {
         let templates = self.objects.iter().map(|object| &object["spec"]["template"]);
         let templates = templates.filter(|template| !template["spec"].is_null());
-        templates
-            .map(|template| (template["metadata"]["labels"]["app"].as_str().unwrap(), &template["spec"]))
-            .collect()
+        templates.map(|template| (template["metadata"]["labels"]["app"].as_str().unwrap(), &template["spec"])).collect()
     }
 
     pub fn pod(&self, name: &str) -> &Value {

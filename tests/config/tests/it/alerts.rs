@@ -69,7 +69,11 @@ fn the_dashboards_in_kubernetes_are_those_of_compose() {
     for file in std::fs::read_dir(repository_path(source)).unwrap() {
         let name = file.unwrap().file_name().into_string().unwrap();
         let copy = format!("dashboards/{name}");
-        assert_eq!(text(&format!("k8s/components/monitoring/{copy}")), text(&format!("{source}/{name}")), "run k8s/render");
+        assert_eq!(
+            text(&format!("k8s/components/monitoring/{copy}")),
+            text(&format!("{source}/{name}")),
+            "run k8s/render"
+        );
         assert!(kustomization.contains(&copy), "{copy}");
     }
 }

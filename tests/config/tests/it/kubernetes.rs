@@ -140,7 +140,8 @@ fn services_are_deployed_as_the_contract_says() {
 fn only_deployments_without_an_autoscaler_have_a_number_of_replicas() {
     let kubernetes = Kubernetes::read();
     let scalers = kubernetes.of_kind("HorizontalPodAutoscaler");
-    let scaled: BTreeSet<_> = scalers.map(|scaler| scaler["spec"]["scaleTargetRef"]["name"].as_str().unwrap()).collect();
+    let scaled: BTreeSet<_> =
+        scalers.map(|scaler| scaler["spec"]["scaleTargetRef"]["name"].as_str().unwrap()).collect();
     assert_eq!(scaled, BTreeSet::from(["chat-service", "friend-service", "kong", "user-service"]));
     for deployment in kubernetes.of_kind("Deployment") {
         let name = deployment["metadata"]["name"].as_str().unwrap();
@@ -370,7 +371,9 @@ fn readiness_of_broker_2(partitions: &str) -> bool {
 #[test]
 fn a_broker_is_ready_once_it_is_in_sync_itself() {
     let partition = |replicas: &str, isr: &str| {
-        format!("\tTopic: message.events\tPartition: 0\tLeader: 1\tReplicas: {replicas}\tIsr: {isr}\tElr: \tLastKnownElr: ")
+        format!(
+            "\tTopic: message.events\tPartition: 0\tLeader: 1\tReplicas: {replicas}\tIsr: {isr}\tElr: \tLastKnownElr: "
+        )
     };
     assert!(readiness_of_broker_2(""), "no partition lacks a copy");
     assert!(!readiness_of_broker_2(&partition("0,1,2", "0,1")), "this broker lags");
