@@ -21,6 +21,8 @@ pub use tokens::{DEVELOPMENT_SECRETS, algorithm, cipher_key};
 use connections::{cors_origins, mysql_url, otlp_endpoint, redis_url};
 use tokens::{MIN_SECRET_BYTES, optional_secret, public_keys, secret, service_secret};
 
+use crate::http::ServerCertificate;
+
 type Result<T> = std::result::Result<T, ConfigError>;
 
 /// The configuration that all services read. Each field names its variable.
@@ -30,6 +32,8 @@ pub struct Base {
     pub host: IpAddr,
     /// `PORT`: the port to listen on.
     pub port: u16,
+    /// `TLS_CERT_FILE`, `TLS_KEY_FILE`: the certificate of the server, which then speaks HTTPS only.
+    pub tls: Option<ServerCertificate>,
     /// `DEBUG`: readable logs by default, and public secrets are accepted.
     pub debug: bool,
     /// `VERSION`: the version that the API document and a metric show.
@@ -107,6 +111,7 @@ impl Base {
         Ok(Self {
             host: env.parse("HOST", IpAddr::V4(Ipv4Addr::UNSPECIFIED))?,
             port: env.parse("PORT", port)?,
+            tls: ServerCertificate::read(env)?,
             debug,
             version: env.text("VERSION", env!("CARGO_PKG_VERSION")),
             log: LogConfig::read(env)?,

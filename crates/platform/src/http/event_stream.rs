@@ -135,6 +135,8 @@ pub async fn write(mut socket: impl AsyncRead + AsyncWrite + Unpin, events: Body
             batch.extend_from_slice(LAST_CHUNK);
         }
         socket.write_all(&batch).await?;
+        // TLS keeps what the socket does not take at once.
+        socket.flush().await?;
         if ended {
             return socket.shutdown().await;
         }

@@ -197,7 +197,7 @@ struct Connection {
     is_hidden: bool,
     /// Whether the peer reports hops and is no trusted proxy: a client, or a gateway that the operator did not name.
     is_ignored: bool,
-    /// Whether a trusted proxy reports HTTPS. The services themselves speak HTTP only.
+    /// Whether the client speaks HTTPS, as a trusted proxy reports or as this server does.
     https: bool,
 }
 
@@ -211,8 +211,9 @@ impl Connection {
         let client = peer.map(|peer| nearest_untrusted(peer, &lines.join(","), trusted));
         let is_hidden = is_hidden(client, &lines, trusted);
         let is_ignored = is_ignored(peer, &lines, trusted);
-        let https = request.headers().get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
-        Self { client, is_hidden, is_ignored, https: https && peer.is_some_and(|peer| trusted(&peer)) }
+        let reported = request.headers().get("x-forwarded-proto").filter(|_| peer.is_some_and(|peer| trusted(&peer)));
+        let https = reported.map_or(platform.config.tls.is_some(), |scheme| scheme == "https");
+        Self { client, is_hidden, is_ignored, https }
     }
 }
 

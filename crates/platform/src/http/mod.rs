@@ -2,16 +2,20 @@
 
 mod app;
 mod body;
+mod certificate;
 mod document;
 mod envelope;
 mod event_stream;
 mod extract;
 mod layers;
+mod probe;
 mod serve;
 
 pub use app::app;
+pub use certificate::ServerCertificate;
 pub use extract::{FormOrJson, Path, Query, Valid};
 pub use layers::ClientAddress;
+pub use probe::probe;
 pub use serve::serve;
 
 #[cfg(test)]
@@ -20,3 +24,5 @@ mod body_tests;
 mod connection_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

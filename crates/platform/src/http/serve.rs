@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -21,6 +22,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -41,9 +45,18 @@ const STREAM_SETTLE: Duration = Duration::from_secs(1);
 /// The buffer of a connection for a request's header. hyper answers a larger header with 431 and no body.
 const HEADER_BUFFER_BYTES: usize = 2 * MAX_HEADER_BYTES;
 
-/// Serves HTTP/1.1 until the shutdown closes the listener, then completes every request and event stream that has begun.
-pub async fn serve(listener: TcpListener, app: Router, platform: &Platform) {
+/// Serves HTTP/1.1, within TLS if the configuration has a certificate, until the shutdown closes the listener, then completes
+/// every request and event stream that has begun.
+///
+/// # Errors
+/// Returns an error if TLS cannot be set up, which is a defect.
+pub async fn serve(listener: TcpListener, app: Router, platform: &Platform) -> Result<(), rustls::Error> {
     let limits = platform.config.connections;
+    let tls = platform.config.tls.as_ref().map(|certificate| {
+        certificate.watch(platform);
+        certificate.acceptor()
+    });
+    let tls = tls.transpose()?;
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header).max_buf_size(HEADER_BUFFER_BYTES);
     let slots = Arc::new(Semaphore::new(limits.open));
@@ -67,10 +80,14 @@ pub async fn serve(listener: TcpListener, app: Router, platform: &Platform) {
         }
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(limits.write));
-        let connection = Connection { socket: Box::pin(stream), peer, closing: closing.clone() };
+        let (stream, tls, closing) = (Box::pin(stream), tls.clone(), closing.clone());
         let (http, app, streams, cut) = (http.clone(), app.clone(), streams.clone(), cut.clone());
         connections.spawn(async move {
-            match connection.serve(&http, app).await {
+            let socket = match shake_hands(stream, tls, limits.header, &closing).await {
+                Ok(socket) => socket,
+                Err(e) => return tracing::trace!(error = %e, "no handshake"),
+            };
+            match (Connection { socket, peer, closing }).serve(&http, app).await {
                 // A task of its own, which is smaller than this one.
                 Ok(Some((socket, events))) => {
                     streams.spawn(async move {
@@ -98,10 +115,32 @@ pub async fn serve(listener: TcpListener, app: Router, platform: &Platform) {
         }
     };
     tokio::join!(connections.wait(), cut_stalled);
+    Ok(())
 }
 
 /// A connection with a limit on the time of a write.
-type Socket = Pin<Box<TimeoutStream<TcpStream>>>;
+type Plain = Pin<Box<TimeoutStream<TcpStream>>>;
+
+/// A connection, within TLS where the server has a certificate.
+type Socket = Either<Plain, Box<TlsStream<Plain>>>;
+
+/// Begins TLS within the time for a header. A handshake that the end of the server finds has a second.
+async fn shake_hands(
+    stream: Plain,
+    tls: Option<TlsAcceptor>,
+    within: Duration,
+    closing: &CancellationToken,
+) -> io::Result<Socket> {
+    let Some(tls) = tls else { return Ok(Either::Left(stream)) };
+    let late = async {
+        closing.cancelled().await;
+        tokio::time::sleep(STREAM_SETTLE).await;
+    };
+    tokio::select! {
+        accepted = tokio::time::timeout(within, tls.accept(stream)) => Ok(Either::Right(Box::new(accepted??))),
+        () = late => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
 
 struct Connection {
     socket: Socket,

@@ -50,7 +50,7 @@ pub(super) async fn start(platform: Platform, routes: OpenApiRouter) -> SocketAd
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let address = listener.local_addr().unwrap();
     let app = app(&platform, (), routes);
-    tokio::spawn(async move { serve(listener, app, &platform).await });
+    tokio::spawn(async move { serve(listener, app, &platform).await.unwrap() });
     address
 }
 

@@ -25,6 +25,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     durations: HistogramVec,
     connections_refused: IntCounter,
+    certificate_expiry: IntGauge,
     queries: HistogramVec,
     caches: IntCounterVec,
     pools: Pools,
@@ -65,6 +66,13 @@ impl Metrics {
                 IntCounter::new(
                     "http_connections_refused_total",
                     "Connections closed at the limit of open connections",
+                )?,
+            )?,
+            certificate_expiry: added(
+                &registry,
+                IntGauge::new(
+                    "tls_certificate_expiry_timestamp_seconds",
+                    "Time at which the certificate of this server expires, 0 without one",
                 )?,
             )?,
             queries: seconds(
@@ -173,6 +181,11 @@ impl Metrics {
             (if route.starts_with('/') { format!("/api{route}") } else { route.to_owned() }, status.to_string());
         self.requests.with_label_values(&[method, route, &handler, &status]).inc();
         self.durations.with_label_values(&[method, route]).observe(took.as_secs_f64());
+    }
+
+    /// Records the end of the server's certificate, in seconds since 1970.
+    pub(crate) fn certificate_expires(&self, at: i64) {
+        self.certificate_expiry.set(at);
     }
 
     /// Counts a connection that was closed because too many are open.

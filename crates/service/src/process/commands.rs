@@ -8,7 +8,7 @@ use common::config::Env;
 use common::error::BoxError;
 use engines::kafka::topics;
 use platform::config::{KafkaConfig, LogConfig};
-use platform::{Service, telemetry};
+use platform::{Service, http, telemetry};
 
 use crate::process::dead_letters;
 
@@ -68,10 +68,8 @@ async fn create_topics(service: Service, env: &Env) -> Result<(), BoxError> {
     Ok(topics::create(&kafka, replication).await?)
 }
 
-/// Checks that the service on this machine is alive, in images without a shell and curl.
+/// Checks that the service on this machine is alive.
 async fn healthcheck(service: Service, env: &Env) -> Result<(), BoxError> {
-    let url = format!("http://127.0.0.1:{}/health", env.parse("PORT", service.port)?);
-    let http = reqwest::Client::builder().no_proxy().timeout(HEALTHCHECK_TIMEOUT).build()?;
-    http.get(url).send().await?.error_for_status()?;
-    Ok(())
+    let (port, tls) = (env.parse("PORT", service.port)?, env.get("TLS_CERT_FILE").is_some());
+    tokio::time::timeout(HEALTHCHECK_TIMEOUT, http::probe(port, tls)).await?
 }

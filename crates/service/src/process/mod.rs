@@ -101,7 +101,7 @@ async fn serve(platform: &Platform, listener: TcpListener, app: Router) -> Resul
         Ok::<_, std::io::Error>(())
     };
     tokio::select! {
-        () = http::serve(listener, app, platform) => {}
+        served = http::serve(listener, app, platform) => served?,
         late = deadline => late?,
         reason = shutdown.failed() => return Err(reason.into()),
     }
