@@ -13,6 +13,7 @@ mod mysql;
 mod outbox;
 mod presence;
 mod producer;
+mod rotation;
 mod soak;
 mod support;
 mod tail;

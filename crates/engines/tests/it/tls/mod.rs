@@ -2,8 +2,8 @@
 //! authority of its own.
 
 mod authority;
-mod engine;
+pub mod engine;
 mod kafka;
-mod mongodb;
+pub mod mongodb;
 mod mysql;
 mod redis;

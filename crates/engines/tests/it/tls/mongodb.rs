@@ -9,7 +9,7 @@ use super::engine::{Ground, free_port};
 use crate::support::{metrics, setting, until};
 
 /// The program of the server that `cargo stack test` has started.
-async fn server() -> String {
+pub async fn server() -> String {
     let database = mongo::database(&setting("MONGO_URL").into(), "admin", "mongodb", &metrics()).await.unwrap();
     let options = database.run_command(doc! {"getCmdLineOpts": 1}).await.unwrap();
     let Some(Bson::String(program)) = options.get_array("argv").unwrap().first().cloned() else { panic!("{options}") };
