@@ -14,7 +14,7 @@ pub struct Kubernetes {
 
 impl Kubernetes {
     pub fn read() -> Self {
-        Self { objects: Self::files().iter().flat_map(|file| objects(file)).collect() }
+        Self { objects: Self::files().iter().flat_map(|file| documents(file)).collect() }
     }
 
     /// The paths of all manifests in the repository.
@@ -80,7 +80,8 @@ impl Kubernetes {
     }
 }
 
-fn objects(file: &str) -> Vec<Value> {
+/// The YAML documents in a file.
+pub fn documents(file: &str) -> Vec<Value> {
     let text = text(file);
     Deserializer::from_str(&text).map(|document| Value::deserialize(document).unwrap()).collect()
 }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use serde_yaml_ng::Value;
 
 pub use compose::Compose;
-pub use kubernetes::Kubernetes;
+pub use kubernetes::{Kubernetes, documents};
 pub use services::Program;
 
 /// The environment variables that a deployment file sets.

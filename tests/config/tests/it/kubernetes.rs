@@ -149,6 +149,60 @@ fn only_deployments_without_an_autoscaler_have_a_number_of_replicas() {
     }
 }
 
+#[test]
+fn the_autoscaler_by_streams_keeps_the_limits_of_the_one_that_it_replaces() {
+    let kubernetes = Kubernetes::read();
+    let replaced = &kubernetes.get("HorizontalPodAutoscaler", "chat-service-hpa")["spec"];
+    let scaled = &yaml("k8s/components/stream-autoscaling/scaled-object.yaml")["spec"];
+    assert_eq!(scaled["scaleTargetRef"]["name"], replaced["scaleTargetRef"]["name"]);
+    assert_eq!(scaled["minReplicaCount"], replaced["minReplicas"]);
+    assert_eq!(scaled["maxReplicaCount"], replaced["maxReplicas"]);
+    let autoscaler = &scaled["advanced"]["horizontalPodAutoscalerConfig"];
+    assert_eq!(autoscaler["name"], "chat-service-hpa");
+    assert_eq!(autoscaler["behavior"], replaced["behavior"]);
+    let target = |metric: usize| &replaced["metrics"][metric]["resource"]["target"];
+    assert_eq!(scaled["triggers"][0]["metadata"]["value"], target(0)["averageValue"]);
+    assert_eq!(
+        scaled["triggers"][1]["metadata"]["value"],
+        target(1)["averageUtilization"].as_u64().unwrap().to_string()
+    );
+    let query = scaled["triggers"][2]["metadata"]["query"].as_str().unwrap();
+    assert!(query.contains("active_sse_connections") && text("docs/metrics.md").contains("`active_sse_connections`"));
+}
+
+#[test]
+fn the_gateway_ends_tls_and_leads_everything_to_kong_without_a_limit_for_streams() {
+    let folder = "k8s/components/gateway-api";
+    let gateway = yaml(&format!("{folder}/gateway.yaml"));
+    let tls = &gateway["spec"]["listeners"][0];
+    assert_eq!((&tls["protocol"], &tls["tls"]["mode"]), (&"HTTPS".into(), &"Terminate".into()));
+
+    let routes = config_tests::documents(&format!("{folder}/routes.yaml"));
+    let [proxied, redirected] = routes.as_slice() else { panic!("{} routes", routes.len()) };
+    let kubernetes = Kubernetes::read();
+    let rules = proxied["spec"]["rules"].as_sequence().unwrap();
+    for rule in rules {
+        let backend = &rule["backendRefs"][0];
+        let service = kubernetes.get("Service", backend["name"].as_str().unwrap());
+        assert_eq!(backend["port"], service["spec"]["ports"][0]["port"]);
+    }
+    let limits: Vec<_> =
+        rules.iter().map(|rule| (&rule["matches"][0]["path"]["value"], &rule["timeouts"]["request"])).collect();
+    assert_eq!(limits, [(&"/api/messages/stream".into(), &"0s".into()), (&"/".into(), &"65s".into())]);
+    assert_eq!(redirected["spec"]["parentRefs"][0]["sectionName"], "http");
+    let path = &redirected["spec"]["rules"][0]["matches"][0]["path"];
+    assert_eq!(path["type"], "Exact", "a client that sends a token by HTTP is not redirected");
+    let host = &kubernetes.get("Ingress", "bigtech-chat-ingress")["spec"]["rules"][0]["host"];
+    assert!(routes.iter().all(|route| route["spec"]["hostnames"][0] == *host) && tls["hostname"] == *host);
+
+    let policy = yaml(&format!("{folder}/network-policy.yaml"));
+    assert_eq!(selected(&policy["spec"]["podSelector"]), ["kong"]);
+    assert_eq!(
+        policy["spec"]["ingress"][0]["ports"][0]["port"],
+        kubernetes.pod("kong")["containers"][0]["ports"][0]["containerPort"]
+    );
+}
+
 /// The connections of a pod, besides the pool to MySQL. docs/operations.md, "Scaling", has the same numbers.
 mod connections {
     /// To MySQL: the readiness check, and the migration at the start of a pod.
