@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use testkit::{Event, PATIENCE, SLACK, Sse, eventually};
 use uuid::Uuid;
 
-use crate::app::{TestApp, mongo_database};
+use crate::app::{TestApp, mongo_database, rooms_with_a_message};
 use crate::person::{Person, message_path, repeat_until};
 
 const STREAM: &str = "/messages/stream";
@@ -155,26 +155,27 @@ async fn an_id_that_is_no_cursor_of_the_user_leads_to_resync() {
 
 #[tokio::test]
 async fn the_cursor_stays_short_for_a_user_with_many_rooms() {
+    const ROOMS: i64 = 260;
+    /// With such a distance, the positions in all rooms are too long for an id.
+    const DISTANCE: i64 = 1_000_003;
     let app = TestApp::start().await;
-    let (ann, bob) = (app.person(1), app.person(2));
-    let mut rooms = Vec::new();
-    for n in 0..260 {
-        rooms.push(ann.group_with(&[2, 1_000 + n]).await);
-    }
+    let bob = app.person(2);
+    let rooms = rooms_with_a_message(&app, bob.id, ROOMS, DISTANCE).await;
+    let send = async |content: &str| {
+        for (other, room) in (1_000..).zip(&rooms) {
+            app.person(other).sends(*room, content).await;
+        }
+    };
     let (mut stream, _) = subscribe(&bob, None).await;
-    for room in &rooms {
-        ann.sends(*room, "1").await;
-    }
-    let (messages, cursor) = new_messages(&mut stream, 260).await;
-    assert_eq!(by_room(messages).len(), 260);
-    for room in &rooms {
-        ann.sends(*room, "2").await;
-    }
+    send("1").await;
+    let (messages, cursor) = new_messages(&mut stream, rooms.len()).await;
+    assert_eq!(by_room(messages).len(), rooms.len());
+    send("2").await;
 
     let (mut stream, _) = subscribe(&bob, Some(&cursor)).await;
 
-    let missed = by_room(new_messages(&mut stream, 260).await.0);
-    assert!(missed.len() == 260 && missed.values().all(|contents| *contents == ["2"]));
+    let missed = by_room(new_messages(&mut stream, rooms.len()).await.0);
+    assert!(missed.len() == rooms.len() && missed.values().all(|contents| *contents == ["2"]));
 }
 
 #[tokio::test]
