@@ -49,7 +49,10 @@ async fn a_password_of_mysql_is_rotated_without_a_refused_login() {
         format!("ALTER USER {account} IDENTIFIED BY 'new' RETAIN CURRENT PASSWORD")
     };
     execute(retained).await;
-    assert!(can_log_in(&url("old")).await && can_log_in(&url("new")).await, "pods of both kinds run during the rollout");
+    assert!(
+        can_log_in(&url("old")).await && can_log_in(&url("new")).await,
+        "pods of both kinds run during the rollout"
+    );
     assert!(mysql_is_ready(port));
 
     let discarded = if is_mariadb { "IDENTIFIED BY 'new'" } else { "DISCARD OLD PASSWORD" };

@@ -8,7 +8,7 @@ use common::config::{ConfigError, Env, error};
 use common::events::topics::TopicNames;
 use secrecy::SecretString;
 
-use super::security::KafkaSecurity;
+use super::security::{KafkaSecurity, PLACEHOLDER};
 
 /// The bounds of the connections of the HTTP server. The time of an answer has no bound, because a stream is one.
 #[derive(Clone, Copy, Debug)]
@@ -54,9 +54,6 @@ impl KafkaConfig {
         })
     }
 }
-
-/// The password of stores in the manifests, which an operator has to replace. It is accepted with `DEBUG` only.
-pub const PLACEHOLDER: &str = "placeholder";
 
 /// Passwords of stores in the compose files, which are the original's. Without `DEBUG` they lead to a warning: an original's
 /// environment starts the services as it is.

@@ -13,9 +13,9 @@ use common::config::{ConfigError, Env, Network};
 use common::jwt::{Algorithm, PublicKeys};
 use secrecy::{ExposeSecret, SecretString};
 
-pub use connections::{ConnectionLimits, KafkaConfig, PLACEHOLDER, PUBLIC_PASSWORDS, mongo, service_url};
+pub use connections::{ConnectionLimits, KafkaConfig, PUBLIC_PASSWORDS, mongo, service_url};
 pub use log::LogConfig;
-pub use security::{KafkaLogin, KafkaSecurity, Protocol, TlsFiles};
+pub use security::{KafkaLogin, KafkaSecurity, PLACEHOLDER, Protocol, TlsFiles};
 pub use tokens::{DEVELOPMENT_SECRETS, algorithm, cipher_key};
 
 use connections::{cors_origins, mysql_url, otlp_endpoint, redis_url};

@@ -5,7 +5,8 @@ use std::fs::File;
 use common::config::{ConfigError, Env, error};
 use secrecy::SecretString;
 
-use super::connections::PLACEHOLDER;
+/// The password of stores in the manifests, which an operator has to replace. It is accepted with `DEBUG` only.
+pub const PLACEHOLDER: &str = "placeholder";
 
 /// The PEM files with which a client checks a server, and with which it shows who it is.
 #[derive(Clone, Debug, Default)]

@@ -19,8 +19,9 @@ use tokio_rustls::TlsAcceptor;
 use x509_cert::Certificate as X509;
 use x509_cert::der::Decode;
 
-use crate::platform::Platform;
+use crate::shutdown::Shutdown;
 use crate::task;
+use crate::telemetry::Metrics;
 
 const CERTIFICATE: &str = "TLS_CERT_FILE";
 const KEY: &str = "TLS_KEY_FILE";
@@ -89,11 +90,11 @@ impl ServerCertificate {
     }
 
     /// Reads the files until the shutdown. Open connections keep the certificate with which they began.
-    pub(super) fn watch(&self, platform: &Platform) {
-        platform.metrics.certificate_expires(self.expires());
-        let mut watched = (self.clone(), platform.metrics.clone());
-        let stopping = platform.shutdown.stopping_token();
-        platform.shutdown.spawn(async move {
+    pub(super) fn watch(&self, metrics: &Metrics, shutdown: &Shutdown) {
+        metrics.certificate_expires(self.expires());
+        let mut watched = (self.clone(), metrics.clone());
+        let stopping = shutdown.stopping_token();
+        shutdown.spawn(async move {
             task::every(
                 PAUSE,
                 "the certificate of the server",

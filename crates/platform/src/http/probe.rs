@@ -23,7 +23,7 @@ const ALIVE: &[u8] = b"HTTP/1.1 200 ";
 pub async fn probe(port: u16, tls: bool) -> Result<(), BoxError> {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     let answered = if tls { ask(connector()?.connect(localhost(), stream).await?).await? } else { ask(stream).await? };
-    if &answered != ALIVE {
+    if answered != ALIVE {
         return Err(format!("answered {:?}", String::from_utf8_lossy(&answered)).into());
     }
     Ok(())

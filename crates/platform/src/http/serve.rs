@@ -53,7 +53,7 @@ const HEADER_BUFFER_BYTES: usize = 2 * MAX_HEADER_BYTES;
 pub async fn serve(listener: TcpListener, app: Router, platform: &Platform) -> Result<(), rustls::Error> {
     let limits = platform.config.connections;
     let tls = platform.config.tls.as_ref().map(|certificate| {
-        certificate.watch(platform);
+        certificate.watch(&platform.metrics, &platform.shutdown);
         certificate.acceptor()
     });
     let tls = tls.transpose()?;
