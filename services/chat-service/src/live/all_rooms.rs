@@ -94,13 +94,10 @@ impl AllRoomsReader {
     /// one as long as it is open.
     pub fn events(mut self) -> impl Stream<Item = Result<Event>> {
         async_stream::try_stream! {
-            // Without an id: a client that is cut off before the next id comes back with the old one and is told again.
-            for room in &self.left {
-                yield frame::chat_room_left(*room, self.subscription.user, None);
-            }
-            if !self.left.is_empty() {
-                let left = std::mem::take(&mut self.left);
-                Box::pin(self.cursor.forget(&left)).await?;
+            // The rooms stay in the cursor: a user who comes back to one continues before the leave, with what was missed of
+            // the first membership. So a client that resumes again is told again.
+            for room in std::mem::take(&mut self.left) {
+                yield frame::chat_room_left(room, self.subscription.user, None);
             }
             loop {
                 let Notifications { memberships, advanced, events } = self.subscription.take();

@@ -63,25 +63,14 @@ impl Cursor {
     pub async fn prepare(&mut self) -> Result<()> {
         let longest = Positions::MAX_INLINE_BYTES - Positions::MAX_ROOM_BYTES;
         if self.since_snapshot.encode().len() > longest {
-            self.store(Positions(self.positions())).await?;
+            let positions = Positions(self.positions());
+            self.snapshot = self.snapshots.insert(self.user, &positions).await?;
+            (self.at_snapshot, self.since_snapshot) = (positions.pack(), Positions::default());
+            self.renewed = Instant::now();
         } else if self.renewed.elapsed() > RENEWED_AFTER {
             self.snapshots.renew(self.snapshot).await?;
             self.renewed = Instant::now();
         }
-        Ok(())
-    }
-
-    /// Leaves rooms, in ascending order, out of the ids that follow.
-    pub async fn forget(&mut self, rooms: &[RoomId]) -> Result<()> {
-        let mut positions = self.positions();
-        positions.retain(|room, _| rooms.binary_search(room).is_err());
-        self.store(Positions(positions)).await
-    }
-
-    async fn store(&mut self, positions: Positions) -> Result<()> {
-        self.snapshot = self.snapshots.insert(self.user, &positions).await?;
-        (self.at_snapshot, self.since_snapshot) = (positions.pack(), Positions::default());
-        self.renewed = Instant::now();
         Ok(())
     }
 
