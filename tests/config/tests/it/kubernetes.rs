@@ -137,6 +137,26 @@ fn services_are_deployed_as_the_contract_says() {
 }
 
 #[test]
+fn managed_stores_may_ask_for_tls_and_logins_by_optional_secrets_that_the_programs_read() {
+    let patches = config_tests::documents("k8s/overlays/external/connections.yaml");
+    let table = text("docs/operations.md");
+    let mut names = BTreeSet::new();
+    for patch in &patches {
+        let pod = &patch["spec"]["template"]["spec"];
+        for variable in pod["containers"][0]["env"].as_sequence().unwrap() {
+            let name = variable["name"].as_str().unwrap();
+            assert!(table.contains(&format!("`{name}`")), "{name} is not documented");
+            assert_eq!(variable["valueFrom"]["secretKeyRef"]["optional"], true, "{name}");
+            names.insert(name);
+        }
+        assert_eq!(pod["volumes"][0]["secret"]["optional"], true);
+    }
+    let apps: BTreeSet<_> = patches.iter().map(|patch| patch["metadata"]["name"].as_str().unwrap()).collect();
+    assert_eq!(apps, BTreeSet::from(["chat-service", "friend-service", "kafka-topics", "user-service"]));
+    assert!(names.is_superset(&BTreeSet::from(["MYSQL_URL", "MONGO_URL", "REDIS_URL", "KAFKA_SASL_PASSWORD"])));
+}
+
+#[test]
 fn only_deployments_without_an_autoscaler_have_a_number_of_replicas() {
     let kubernetes = Kubernetes::read();
     let scalers = kubernetes.of_kind("HorizontalPodAutoscaler");
