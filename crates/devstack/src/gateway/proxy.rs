@@ -40,8 +40,9 @@ impl Upstream {
 
     /// A read whose connection breaks is sent once more, as Kong does: the replica may have closed the connection as idle.
     pub async fn forward(&self, request: Request) -> Response {
-        let again = (request.method() == Method::GET).then(|| read_again(&request));
-        let mut response = self.send(request).await;
+        let (parts, body) = request.into_parts();
+        let again = (parts.method == Method::GET).then(|| Request::from_parts(parts.clone(), Body::empty()));
+        let mut response = self.send(Request::from_parts(parts, body)).await;
         if response.status() == StatusCode::BAD_GATEWAY
             && response.extensions().get::<ProxyError>().is_some()
             && let Some(again) = again
@@ -63,16 +64,6 @@ impl Upstream {
             Err(never) => match never {},
         }
     }
-}
-
-/// A copy of a request that has no body.
-fn read_again(request: &Request) -> Request {
-    let mut again = Request::new(Body::empty());
-    *again.method_mut() = request.method().clone();
-    *again.uri_mut() = request.uri().clone();
-    *again.headers_mut() = request.headers().clone();
-    *again.extensions_mut() = request.extensions().clone();
-    again
 }
 
 /// The request with another path and the same query.
