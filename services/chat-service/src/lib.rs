@@ -76,7 +76,7 @@ use crate::settings::Settings;
 use crate::state::{AppState, Budgets, Parts};
 use crate::store::{
     EpochStore, LOG, LegacyBackfill, Log, MemberSettings, MembershipLog, Messages, OutboxCollection, READS,
-    ReadMarkers, Retention, Rooms, Snapshots, StoreClock,
+    ReadMarkers, Retention, Rooms, Snapshots, StoreClock, UnreadCounts,
 };
 use crate::tickets::Tickets;
 use crate::typing::Typing;
@@ -142,6 +142,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let (log, messages) = (Log::new(&mongo), Messages::new(&mongo));
     let rooms = Rooms::new(pool.clone(), outbox.clone(), config.leave_period, config.room_limit);
     let (markers, snapshots) = (ReadMarkers::new(&mongo), Snapshots::new(&mongo, clock.clone()));
+    let unread = UnreadCounts::new(&mongo, markers.clone());
     let hub = Hub::new(log.clone(), messages.clone(), metrics.delivery.clone(), config.stream_window_bytes);
     let (open_streams, draining) = (metrics.sse_connections.clone(), shutdown.draining_token());
     let subscribers = Subscribers::new(stream_limits, config.stream_max_age, open_streams, draining);
@@ -204,7 +205,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     shutdown.spawn(consumer.run(tail));
     shutdown.spawn(hub.clone().watch_heads(stopping.clone()));
     let epochs = Epochs::new(EpochStore::new(&mongo));
-    shutdown.spawn(epochs.clone().follow(hub.clone(), subscribers.clone(), stopping.clone()));
+    shutdown.spawn(epochs.clone().follow(hub.clone(), unread.clone(), subscribers.clone(), stopping.clone()));
     shutdown.spawn(subscribers.clone().watch_sessions(auth.clone(), presence));
     shutdown.spawn(membership.clone().run(stopping.clone()));
     shutdown.spawn(original.run(stopping.clone()));
@@ -233,6 +234,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         messages,
         log,
         markers,
+        unread,
         writer,
         hub,
         subscribers,

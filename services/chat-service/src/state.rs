@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::receipts::Receipts;
 use crate::search::Search;
 use crate::settings::Settings;
-use crate::store::{LegacyBackfill, Log, Messages, ReadMarkers, Rooms, Snapshots, StoreClock};
+use crate::store::{LegacyBackfill, Log, Messages, ReadMarkers, Rooms, Snapshots, StoreClock, UnreadCounts};
 use crate::tickets::Tickets;
 use crate::typing::Typing;
 use crate::writer::Writer;
@@ -45,6 +45,7 @@ pub struct Parts {
     pub search: Search,
     pub log: Log,
     pub markers: ReadMarkers,
+    pub unread: UnreadCounts,
     pub receipts: Receipts,
     pub writer: Writer,
     pub hub: Hub,

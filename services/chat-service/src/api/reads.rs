@@ -20,6 +20,7 @@ use super::responses::{BudgetUsedUp, RoomErrors};
 use super::rooms::last_activity;
 use crate::domain::{Message, Room};
 use crate::state::AppState;
+use crate::store::OwnRoom;
 
 /// The messages of one call that marks them as read: at most as many as an unread count counts.
 type MessageIds = List<String, 0, 1000>;
@@ -56,7 +57,8 @@ async fn unread_count(
     Path(room): Path<RoomId>,
 ) -> Result<Json<UnreadCount>> {
     let room = app.room(room, &me).await?;
-    let unread = app.markers.unread(me.id, &[&room]).await?;
+    let heads = app.log.heads(&[room.id]).await?;
+    let unread = app.unread.of(me.id, &[&room], &heads).await?;
     Ok(Json(UnreadCount { unread_count: unread.get(&room.id).copied().unwrap_or(0) }))
 }
 
@@ -94,26 +96,26 @@ struct UnreadRoom {
     responses((status = 200, description = "The total and the rooms with unread messages", body = UnreadRooms)),
 )]
 async fn unread(State(app): State<AppState>, me: CurrentUser) -> Result<Json<UnreadRooms>> {
-    let rooms: Vec<Room> = app.rooms.of_user(me.id).await?.into_iter().map(|own| own.room).collect();
-    let ids: Vec<RoomId> = rooms.iter().map(|room| room.id).collect();
+    let own = app.rooms.of_user(me.id).await?;
+    let ids: Vec<RoomId> = own.iter().map(|own| own.room.id).collect();
     app.backfill.ensure(&ids).await?;
     let heads = app.log.heads(&ids).await?;
     // Rooms without messages have no unread ones.
-    let mut rooms: Vec<&Room> = rooms.iter().filter(|room| heads.contains_key(&room.id)).collect();
-    rooms.sort_by_cached_key(|room| Reverse((last_activity(room, heads.get(&room.id)), room.id)));
-    let complete = rooms.len() <= MAX_COUNTED_ROOMS;
-    rooms.truncate(MAX_COUNTED_ROOMS);
-    let mut unread = Vec::new();
-    for rooms in rooms.chunks(ROOMS_PER_COUNT) {
-        let counts = app.markers.unread(me.id, rooms).await?;
-        let counted = rooms.iter().map(|room| (room.id, counts.get(&room.id).copied().unwrap_or(0)));
-        unread.extend(counted.filter(|(_, count)| *count > 0));
+    let mut own: Vec<OwnRoom> = own.into_iter().filter(|own| heads.contains_key(&own.room.id)).collect();
+    own.sort_by_cached_key(|own| Reverse((last_activity(&own.room, heads.get(&own.room.id)), own.room.id)));
+    let complete = own.len() <= MAX_COUNTED_ROOMS;
+    own.truncate(MAX_COUNTED_ROOMS);
+    let mut rooms = Vec::new();
+    for own in own.chunks(ROOMS_PER_COUNT) {
+        let counted: Vec<&Room> = own.iter().map(|own| &own.room).collect();
+        let counts = app.unread.of(me.id, &counted, &heads).await?;
+        let unread = own.iter().map(|OwnRoom { room, settings, .. }| UnreadRoom {
+            room_id: room.id,
+            unread_count: counts.get(&room.id).copied().unwrap_or(0),
+            muted: settings.muted,
+        });
+        rooms.extend(unread.filter(|room| room.unread_count > 0));
     }
-    let settings = app.settings.stored().of_user(me.id).await?;
-    let muted = |room| settings.get(&room).is_some_and(|settings| settings.muted);
-    let counted = unread.into_iter();
-    let rooms: Vec<_> =
-        counted.map(|(room_id, unread_count)| UnreadRoom { room_id, unread_count, muted: muted(room_id) }).collect();
     let total = rooms.iter().filter(|room| !room.muted).map(|room| room.unread_count).sum();
     Ok(Json(UnreadRooms { total, rooms, complete }))
 }

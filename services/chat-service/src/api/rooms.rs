@@ -111,12 +111,14 @@ impl Input for Page {}
     responses((status = 200, description = "A page of the rooms", body = [RoomBody]), InvalidInput),
 )]
 async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<Page>) -> Result<Json<Vec<RoomBody>>> {
-    let rooms: Vec<Room> = app.rooms.of_user(me.id).await?.into_iter().map(|own| own.room).collect();
-    let ids: Vec<RoomId> = rooms.iter().map(|room| room.id).collect();
+    let own = app.rooms.of_user(me.id).await?;
+    let ids: Vec<RoomId> = own.iter().map(|own| own.room.id).collect();
+    let settings = own.iter().map(|own| (own.room.id, own.settings)).collect();
+    let rooms: Vec<Room> = own.into_iter().map(|own| own.room).collect();
     app.backfill.ensure(&ids).await?;
     let heads = app.log.heads(&ids).await?;
     let page = app.rooms.with_members(newest_first(rooms, &heads, page)).await?;
-    Ok(Json(describe(&app, &me, page, &heads).await?))
+    Ok(Json(describe(&app, &me, page, &heads, &settings).await?))
 }
 
 /// Find the direct room with a user, or create it.
@@ -327,7 +329,8 @@ pub(super) fn last_activity(room: &Room, head: Option<&Head>) -> DateTime<Utc> {
 pub async fn described(app: &AppState, me: &CurrentUser, room: Room) -> Result<Json<RoomBody>> {
     app.backfill.ensure(&[room.id]).await?;
     let heads = app.log.heads(&[room.id]).await?;
-    let body = describe(app, me, vec![room], &heads).await?.pop();
+    let settings = HashMap::from([(room.id, app.settings.stored().of_room(me.id, room.id).await?)]);
+    let body = describe(app, me, vec![room], &heads, &settings).await?.pop();
     body.map(Json).ok_or_else(|| Error::internal("the description of a room is missing"))
 }
 
@@ -337,18 +340,14 @@ async fn describe(
     me: &CurrentUser,
     rooms: Vec<Room>,
     heads: &HashMap<RoomId, Head>,
+    settings: &HashMap<RoomId, RoomSettings>,
 ) -> Result<Vec<RoomBody>> {
-    // Rooms without messages have no unread ones.
-    let with_messages: Vec<&Room> = rooms.iter().filter(|room| heads.contains_key(&room.id)).collect();
+    let listed: Vec<&Room> = rooms.iter().collect();
     let mut users: Vec<UserId> = rooms.iter().flat_map(|room| room.members.iter().copied()).collect();
     users.sort_unstable();
     users.dedup();
-    let (unread, settings, profiles) = tokio::join!(
-        app.markers.unread(me.id, &with_messages),
-        app.settings.stored().of_user(me.id),
-        app.users.available_profiles(&users)
-    );
-    let (unread, settings) = (unread?, settings?);
+    let (unread, profiles) = tokio::join!(app.unread.of(me.id, &listed, heads), app.users.available_profiles(&users));
+    let unread = unread?;
     let body = |room: Room| {
         let head = heads.get(&room.id);
         let unread = unread.get(&room.id).copied().unwrap_or(0);

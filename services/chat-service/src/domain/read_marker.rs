@@ -55,6 +55,11 @@ impl ReadMarker {
         position > self.joined && !self.covers(position)
     }
 
+    /// Whether no message up to a position counts as unread.
+    pub fn leaves_none_unread(&self, up_to: i64) -> bool {
+        self.gaps()[0].0 >= up_to
+    }
+
     /// Marks single positions as read.
     pub fn read(&mut self, positions: impl IntoIterator<Item = i64>) {
         self.ranges.extend(positions.into_iter().map(|position| PositionRange { from: position, to: position }));
@@ -164,6 +169,14 @@ mod tests {
             prop_assert_eq!((1..70).filter(in_gaps).collect::<BTreeSet<_>>(), &(1..70).collect::<BTreeSet<_>>() - &covered);
             prop_assert!(marker.ranges.windows(2).all(|pair| pair[0].to + 1 < pair[1].from));
         }
+    }
+
+    #[test]
+    fn a_marker_leaves_none_unread_up_to_its_first_gap() {
+        let read_to_5_and_8 = ReadMarker::new(5, 0, vec![range(8, 8)], &[]);
+        assert!(read_to_5_and_8.leaves_none_unread(5) && !read_to_5_and_8.leaves_none_unread(6));
+        assert!(ReadMarker::new(0, 9, Vec::new(), &[]).leaves_none_unread(9));
+        assert!(ReadMarker::new(0, 9, vec![range(10, 12)], &[]).leaves_none_unread(12));
     }
 
     #[test]

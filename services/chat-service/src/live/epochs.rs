@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::hub::Hub;
 use super::subscribers::Subscribers;
-use crate::store::{Beat, Epoch, EpochStore};
+use crate::store::{Beat, Epoch, EpochStore, UnreadCounts};
 
 /// Interval of the beats of a replica.
 const BEAT_INTERVAL: Duration = Duration::from_secs(2);
@@ -36,8 +36,8 @@ impl Epochs {
         Self { store, current: Arc::new(watch::Sender::new(None)), wake: Arc::default() }
     }
 
-    /// The epoch for a stream that is registered already. For a client that resumes, the epoch is read from the store: the
-    /// last beat may be older than a restore.
+    /// The epoch for a stream that is registered already, or for the id of one that is opened later. For a client that resumes,
+    /// the epoch is read from the store: the last beat may be older than a restore.
     ///
     /// # Errors
     /// Returns an unavailable error if the store does not answer.
@@ -58,7 +58,7 @@ impl Epochs {
     }
 
     /// Counts beats and follows the epoch until the shutdown.
-    pub async fn follow(self, hub: Hub, subscribers: Subscribers, stopping: CancellationToken) {
+    pub async fn follow(self, hub: Hub, unread: UnreadCounts, subscribers: Subscribers, stopping: CancellationToken) {
         let mut last: Option<Beat> = None;
         loop {
             match self.beat(last).await {
@@ -67,6 +67,7 @@ impl Epochs {
                         tracing::warn!(epoch = %beat.epoch, "the store has a new epoch, streams end and clients fetch anew");
                         // A stream that sees the new epoch must not see a window of the old one.
                         hub.forget_feeds();
+                        unread.forget();
                     }
                     self.current.send_if_modified(|current| current.replace(beat.epoch) != Some(beat.epoch));
                     if last.is_some_and(|last| last.epoch != beat.epoch) {

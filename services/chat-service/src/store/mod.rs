@@ -21,6 +21,8 @@ mod room_settings;
 mod rooms;
 mod schema;
 mod snapshots;
+mod unread;
+mod unread_counts;
 
 pub use clock::StoreClock;
 pub use epoch::{Beat, Epoch, EpochStore};
@@ -40,3 +42,4 @@ pub use room_settings::MemberSettings;
 pub use rooms::{Joined, OwnRoom, Rooms};
 pub use schema::{HEADS, LOG, MESSAGES, REACTIONS, READS, kept_messages, prepare};
 pub use snapshots::{RENEWED_AFTER, SnapshotId, Snapshots};
+pub use unread_counts::UnreadCounts;

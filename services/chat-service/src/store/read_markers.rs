@@ -19,11 +19,9 @@ use uuid::Uuid;
 use super::legacy::MARKED;
 use super::log::Log;
 use super::outbox_collection::OutboxEvent;
-use super::schema::{MESSAGES, READ_MARKERS, READ_STATUS, READS, kept_messages};
+use super::schema::{MESSAGES, READ_MARKERS, READ_STATUS, READS};
+use super::unread::{UNREAD_CAP, others, sender, unread};
 use crate::domain::{MAX_MEMBERS, MAX_RANGES, PositionRange, ReadMarker, Room};
-
-/// Unread messages are counted up to this number. A read of a whole room names at most as many ids.
-pub const UNREAD_CAP: i64 = 1_000;
 
 /// Limit on tries of an import: a simultaneous read of the reader conflicts.
 const MAX_TRIES: usize = 20;
@@ -199,12 +197,6 @@ struct ReaderOfPage {
 }
 
 #[derive(Deserialize)]
-struct UnreadCount {
-    room: i64,
-    unread: i64,
-}
-
-#[derive(Deserialize)]
 struct UnreadMessage {
     #[serde(rename = "_id")]
     id: ObjectId,
@@ -229,21 +221,14 @@ impl ReadMarkers {
         }
     }
 
-    /// The numbers of messages of others that a reader has not read in many rooms, in two round trips.
-    pub async fn unread(&self, user: UserId, rooms: &[&Room]) -> Result<HashMap<RoomId, i64>> {
+    /// The markers of a reader in many rooms, in one round trip; without rooms, in none.
+    pub async fn of(&self, user: UserId, rooms: &[RoomId]) -> Result<HashMap<RoomId, ReadMarker>> {
         if rooms.is_empty() {
             return Ok(HashMap::new());
         }
-        let ids: Vec<RoomId> = rooms.iter().map(|room| room.id).collect();
-        let markers = self.of(user, &ids).await?;
-        let mut counts = rooms.iter().map(|room| {
-            let gaps = markers.get(&room.id).map_or_else(|| ReadMarker::default().gaps(), ReadMarker::gaps);
-            count_unread(room, user, &gaps)
-        });
-        let mut pipeline = counts.next().unwrap_or_default();
-        pipeline.extend(counts.map(|count| doc! {"$unionWith": {"coll": MESSAGES, "pipeline": count}}));
-        let counts = self.messages.aggregate(pipeline).with_type::<UnreadCount>().await?;
-        Ok(counts.map_ok(|count| (RoomId(count.room), count.unread)).try_collect().await?)
+        let ids: Vec<_> = rooms.iter().map(|room| marker_id(*room, user)).collect();
+        let found = self.markers.with_type::<StoredMarker>().find(doc! {"_id": {"$in": ids}}).await?;
+        Ok(found.map_ok(|stored| (stored.id.room, stored.state.into())).try_collect().await?)
     }
 
     /// The markers of all readers of a room, in one round trip.
@@ -493,12 +478,6 @@ impl ReadMarkers {
         marker.limit_ranges();
         Ok(())
     }
-
-    async fn of(&self, user: UserId, rooms: &[RoomId]) -> Result<HashMap<RoomId, ReadMarker>> {
-        let ids: Vec<_> = rooms.iter().map(|room| marker_id(*room, user)).collect();
-        let found = self.markers.with_type::<StoredMarker>().find(doc! {"_id": {"$in": ids}}).await?;
-        Ok(found.map_ok(|stored| (stored.id.room, stored.state.into())).try_collect().await?)
-    }
 }
 
 /// The first requests, whose whole rooms are at most [`MAX_ROOMS`], and these rooms.
@@ -541,44 +520,4 @@ fn stored(read: &Read, event: &OutboxEvent) -> Document {
     let pending = doc! {"payload": payload, "request_id": request_id, "traceparent": traceparent};
     let at = bson::DateTime::from_chrono(read.at);
     doc! {"_id": read.id(), "event_id": read.bson_event_id(), "at": at, "pending": pending}
-}
-
-/// Matches messages of the senders, or of all, in the gaps of a reader's marker.
-fn unread(room: RoomId, sender: Option<Document>, gaps: &[(i64, Option<i64>)]) -> Document {
-    let within = |(after, before): &(i64, Option<i64>)| match before {
-        Some(before) => doc! {"seq": {"$gt": after, "$lt": before}},
-        None => doc! {"seq": {"$gt": after}},
-    };
-    let positions = match gaps {
-        [gap] => within(gap),
-        gaps => doc! {"$or": gaps.iter().map(within).collect::<Vec<_>>()},
-    };
-    let mut filter = kept_messages(room);
-    filter.extend(sender.map(|sender| ("user_id".to_owned(), sender.into())));
-    filter.insert("message_type", doc! {"$ne": "system"});
-    filter.extend(positions);
-    filter
-}
-
-/// Matches all senders but the reader. A direct room has one other sender: naming it lets the index `room_kept_sender_seq` skip
-/// the reader's own messages.
-fn sender(room: &Room, reader: UserId) -> Document {
-    match room.kind.pair() {
-        Some(pair) => doc! {"$eq": pair.other(reader).0},
-        None => others(reader),
-    }
-}
-
-fn others(reader: UserId) -> Document {
-    doc! {"$ne": reader.0}
-}
-
-/// Counts at most [`UNREAD_CAP`] unread messages. The cost does not depend on the marker's position.
-fn count_unread(room: &Room, user: UserId, gaps: &[(i64, Option<i64>)]) -> Vec<Document> {
-    vec![
-        doc! {"$match": unread(room.id, Some(sender(room, user)), gaps)},
-        doc! {"$limit": UNREAD_CAP},
-        doc! {"$count": "unread"},
-        doc! {"$set": {"room": room.id.0, "unread": {"$toLong": "$unread"}}},
-    ]
 }

@@ -1,7 +1,5 @@
 //! The settings of members for rooms in MySQL.
 
-use std::collections::HashMap;
-
 use common::error::Error;
 use common::id::{RoomId, UserId};
 use engines::error::Result;
@@ -18,7 +16,6 @@ pub struct MemberSettings {
 
 #[derive(sqlx::FromRow)]
 struct Row {
-    room_id: RoomId,
     pinned: bool,
     muted: bool,
 }
@@ -75,26 +72,14 @@ impl MemberSettings {
     pub async fn of_room(&self, user: UserId, room: RoomId) -> Result<RoomSettings> {
         Ok(read(&self.pool, user, room).await?.unwrap_or_default())
     }
-
-    /// The settings of a user for all rooms, in one query. Rooms without settings are left out.
-    pub async fn of_user(&self, user: UserId) -> Result<HashMap<RoomId, RoomSettings>> {
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT room_id, pinned_at IS NOT NULL AS pinned, muted_at IS NOT NULL AS muted
-             FROM chat_room_settings WHERE user_id = ?",
-        )
-        .bind(user)
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(rows.into_iter().map(|row| (row.room_id, row.settings())).collect())
-    }
 }
 
 async fn read(db: impl MySqlExecutor<'_>, user: UserId, room: RoomId) -> Result<Option<RoomSettings>> {
     let row = sqlx::query_as::<_, Row>(
-        "SELECT room_id, pinned_at IS NOT NULL AS pinned, muted_at IS NOT NULL AS muted
+        "SELECT pinned_at IS NOT NULL AS pinned, muted_at IS NOT NULL AS muted
          FROM chat_room_settings WHERE user_id = ? AND room_id = ?",
     );
-    Ok(row.bind(user).bind(room).fetch_optional(db).await?.map(|row| row.settings()))
+    Ok(row.bind(user).bind(room).fetch_optional(db).await?.map(|Row { pinned, muted }| RoomSettings { pinned, muted }))
 }
 
 /// Deletes the settings of a user for a room.
@@ -102,10 +87,4 @@ pub(super) async fn delete(tx: &mut MySqlConnection, user: UserId, room: RoomId)
     let delete = sqlx::query("DELETE FROM chat_room_settings WHERE user_id = ? AND room_id = ?");
     delete.bind(user).bind(room).execute(tx).await?;
     Ok(())
-}
-
-impl Row {
-    fn settings(&self) -> RoomSettings {
-        RoomSettings { pinned: self.pinned, muted: self.muted }
-    }
 }

@@ -21,7 +21,7 @@ use super::leavers::{self, LeavePeriod};
 use super::membership_log::{self, MembershipRecord, NewRecord};
 use super::room_limit::RoomLimit;
 use super::room_settings;
-use crate::domain::{Actor, DirectPair, Room, RoomKind, RosterChange, joined_message, left_message};
+use crate::domain::{Actor, DirectPair, Room, RoomKind, RoomSettings, RosterChange, joined_message, left_message};
 use crate::flights::Flights;
 
 /// A permission is cached for less than 5 s, with or without events; the rest of the time is for the query.
@@ -63,19 +63,22 @@ struct MemberRow {
     member: Option<UserId>,
 }
 
-/// A room of a user, and the join of that user.
+/// A room of a user, with the join and the settings of that user.
 #[derive(sqlx::FromRow)]
 struct OwnRow {
     #[sqlx(flatten)]
     room: Row,
     joined_by: Option<u64>,
     joined_position: Option<i64>,
+    pinned: bool,
+    muted: bool,
 }
 
 /// A room of a user. The other members of a group are not loaded.
 pub struct OwnRoom {
     pub room: Room,
     pub joined: Joined,
+    pub settings: RoomSettings,
 }
 
 /// The position in a room's log at which a user joined.
@@ -107,7 +110,8 @@ impl From<OwnRow> for OwnRoom {
             (Some(_), Some(position)) => Joined::At(position),
             (Some(_), None) => Joined::Unannounced,
         };
-        Self { room: row.room.into(), joined }
+        let settings = RoomSettings { pinned: row.pinned, muted: row.muted };
+        Self { room: row.room.into(), joined, settings }
     }
 }
 
@@ -323,16 +327,22 @@ impl Rooms {
         // Three index lookups. An OR over two columns would scan the table.
         let rows: Vec<OwnRow> = sqlx::query_as(
             "SELECT id, user_1_id, user_2_id, name, creator_id, members_version, created_at, updated_at,
-                    CAST(NULL AS UNSIGNED) AS joined_by, CAST(NULL AS SIGNED) AS joined_position
-             FROM chat_rooms WHERE user_1_id = ?
+                    CAST(NULL AS UNSIGNED) AS joined_by, CAST(NULL AS SIGNED) AS joined_position,
+                    pinned_at IS NOT NULL AS pinned, muted_at IS NOT NULL AS muted
+             FROM chat_rooms
+             LEFT JOIN chat_room_settings setting ON setting.user_id = user_1_id AND setting.room_id = id
+             WHERE user_1_id = ?
              UNION ALL
              SELECT id, user_1_id, user_2_id, name, creator_id, members_version, created_at, updated_at,
-                    CAST(NULL AS UNSIGNED), CAST(NULL AS SIGNED)
-             FROM chat_rooms WHERE user_2_id = ? AND user_1_id <> user_2_id
+                    CAST(NULL AS UNSIGNED), CAST(NULL AS SIGNED), pinned_at IS NOT NULL, muted_at IS NOT NULL
+             FROM chat_rooms
+             LEFT JOIN chat_room_settings setting ON setting.user_id = user_2_id AND setting.room_id = id
+             WHERE user_2_id = ? AND user_1_id <> user_2_id
              UNION ALL
              SELECT room.id, user_1_id, user_2_id, name, creator_id, members_version, room.created_at, room.updated_at,
-                    joined_by, joined_position
+                    joined_by, joined_position, pinned_at IS NOT NULL, muted_at IS NOT NULL
              FROM room_members own JOIN chat_rooms room ON room.id = own.chat_room_id
+             LEFT JOIN chat_room_settings setting ON setting.user_id = own.user_id AND setting.room_id = room.id
              WHERE own.user_id = ? AND room.user_1_id IS NULL",
         )
         .bind(user)

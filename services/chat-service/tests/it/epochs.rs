@@ -106,6 +106,8 @@ async fn a_replica_that_finds_the_store_older_begins_an_epoch() {
     let at_30 = dump(&database).await;
     send_many(&ann, room, 20).await;
     let (position, cursor) = (read_to(&mut in_room, 50).await, read_to(&mut in_all, 50).await);
+    assert_eq!(bob.unread(room).await, 50);
+    let page = bob.client.get(&format!("/messages/{room}")).await.expect(200);
     // The replica has to know a later state than that of the dump.
     tokio::time::sleep(SLACK * std::time::Duration::from_secs(3)).await;
 
@@ -114,9 +116,13 @@ async fn a_replica_that_finds_the_store_older_begins_an_epoch() {
     for stream in [&mut in_room, &mut in_all] {
         assert!(stream.try_next().await.is_none(), "the streams end, so that their clients come back");
     }
-    send_many(&ann, room, 30).await;
+    send_many(&bob, room, 20).await;
+    assert_eq!(bob.unread(room).await, 30, "the head is as before, the count is not");
+    send_many(&ann, room, 10).await;
     assert_resync(&bob, room, &position, &cursor).await;
     assert_resync(&bob, room, &position, &first).await;
+    let mut after_page = bob.subscribes(room, page["last_event_id"].as_str()).await;
+    assert_eq!(after_page.next().await.name, "resync");
     let mut fresh = bob.subscribes(room, None).await;
     ann.sends(room, "again").await;
     assert_eq!(fresh.next().await.position(), 61);

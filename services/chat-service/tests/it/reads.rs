@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use testkit::{Events, Server};
 
 use crate::app::{TestApp, mongo_database, rooms_with_a_message};
+use crate::large_group::profiled;
 use crate::person::{message_path, pluck, repeat_until};
 
 #[tokio::test]
@@ -31,6 +32,34 @@ async fn messages_of_others_are_unread_until_the_user_reads_them() {
     assert_eq!(bob.unread(room).await, 0);
     ann.sends(room, "more").await;
     assert_eq!(bob.unread(room).await, 1);
+}
+
+#[tokio::test]
+async fn a_remembered_count_follows_every_change_at_another_replica() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    let replica = app.replica().await;
+    let [ann_elsewhere, bob_elsewhere] = [&ann, &bob].map(|person| app.person_at(&replica, person.id));
+    let sent = [ann.sends(room, "one").await, ann.sends(room, "two").await, ann.sends(room, "three").await];
+    assert_eq!(bob.unread(room).await, 3);
+    let mongo = mongo_database(&app.space).await;
+    let counted = profiled(&mongo, "messages", async { assert_eq!(bob.unread(room).await, 3) }).await;
+    assert!(counted.is_empty(), "what nobody has changed is counted once: {counted:?}");
+
+    ann_elsewhere.sends(room, "four").await;
+    assert_eq!(bob.unread(room).await, 4);
+    bob_elsewhere.reads(room, &sent[..1]).await;
+    assert_eq!(bob.unread(room).await, 3);
+    ann_elsewhere.client.delete(&message_path(&sent[1])).await.expect(200);
+    assert_eq!(bob.unread(room).await, 2);
+    // As the retention does it, which takes no position.
+    mongo.collection::<Document>("messages").delete_one(doc! {"seq": 3_i64}).await.unwrap();
+    let head = doc! {"$inc": {"messages": -1_i64}};
+    mongo.collection::<Document>("room_heads").update_one(doc! {"_id": room}, head).await.unwrap();
+    assert_eq!(bob.unread(room).await, 1);
+    bob_elsewhere.reads_all(room).await;
+    let counted = profiled(&mongo, "messages", async { assert_eq!(bob.unread(room).await, 0) }).await;
+    assert!(counted.is_empty(), "what is read to the end is not counted: {counted:?}");
 }
 
 #[tokio::test]

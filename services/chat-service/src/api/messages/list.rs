@@ -68,8 +68,11 @@ pub struct MessagePage {
     /// The number of messages of the room that are not deleted.
     total_count: i64,
     has_more: bool,
-    /// An id for the room's stream: a stream from this id contains all events after this page.
+    /// The position of the room: a stream of the room from this id contains all events after this page.
     position: i64,
+    /// The same id with the epoch of the store. If the store is restored before the stream opens, the stream begins with `resync`,
+    /// where the bare position may have been assigned a second time.
+    last_event_id: String,
 }
 
 /// List messages of a room: the newest after `skip`, or those directly before or after a message.
@@ -123,7 +126,9 @@ const FEW_MEMBERS: usize = 8;
 async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> Result<Json<MessagePage>> {
     let few = app.room(room, me).await?.members.len() <= FEW_MEMBERS;
     let cursor = cursor(app, room, &page).await?;
-    // The head is read before the messages, so that the stream from its position contains all later messages.
+    // The head is read before the messages, so that the stream from its position contains all later messages. If the store is
+    // restored in between, the epoch is the old one, with which the stream begins anew.
+    let epoch = app.epochs.of_stream(false).await?;
     let head = app.log.head(room).await?;
     // One message more than the limit shows whether there are more.
     let markers = async { if few { app.markers.of_room(room).await } else { Ok(HashMap::new()) } };
@@ -139,11 +144,13 @@ async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> 
         _ => all_readers,
     };
     let body = |message| MessageBody::of(message).with_readers(&readers, me.id);
+    let position = head.as_ref().map_or(0, |head| head.position);
     Ok(Json(MessagePage {
         messages: messages.iter().map(body).collect(),
         total_count: head.as_ref().map_or(0, |head| head.total()),
         has_more,
-        position: head.map_or(0, |head| head.position),
+        position,
+        last_event_id: epoch.id(position),
     }))
 }
 
