@@ -1,22 +1,30 @@
 //! Disks of engines that can be full: a library that is loaded into the engine makes its writes fail.
 
+use std::process::Stdio;
+
 use anyhow::{Context, Result, bail};
+use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::plan::Plan;
 use crate::process::Launch;
 use crate::stack_dir::StackDir;
 
-const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/engines/full_disk.c");
+const SOURCE: &str = include_str!("full_disk.c");
 
 /// Compiles the library with the C compiler that the services are built with. Does nothing without `--drill`.
 pub async fn prepare(plan: &Plan) -> Result<()> {
     if !plan.options.breakable {
         return Ok(());
     }
-    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o", &library(&plan.dir), SOURCE]).status().await;
-    if !compiled.context("cannot start cc")?.success() {
-        bail!("{SOURCE} does not compile");
+    let mut command = Command::new("cc");
+    command.args(["-shared", "-fPIC", "-o", &library(&plan.dir), "-x", "c", "-"]).stdin(Stdio::piped());
+    let mut compiler = command.spawn().context("cannot start cc")?;
+    let mut input = compiler.stdin.take().context("cc has no standard input")?;
+    input.write_all(SOURCE.as_bytes()).await?;
+    drop(input);
+    if !compiler.wait().await?.success() {
+        bail!("full_disk.c does not compile");
     }
     Ok(())
 }

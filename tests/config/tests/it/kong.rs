@@ -245,11 +245,12 @@ fn kong_replaces_the_request_ids_that_the_services_would_replace() {
 }
 
 #[test]
-fn streams_and_tickets_have_a_limit_of_their_own() {
+fn streams_tickets_and_the_page_have_limits_of_their_own() {
     let config = yaml("infrastructure/docker/kong/kong.yml");
     let services = config["services"].as_sequence().unwrap();
     let mut routes = services.iter().flat_map(|service| service["routes"].as_sequence().unwrap());
-    let streams = routes.find(|route| route["name"] == "streams").unwrap();
+    let mut route = |name: &str| routes.find(|route| route["name"] == name).unwrap();
+    let (streams, web) = (route("streams"), route("web"));
     let paths: Vec<Regex> =
         strings(&streams["paths"]).iter().map(|path| Regex::new(path.strip_prefix('~').unwrap()).unwrap()).collect();
     for path in
@@ -260,8 +261,10 @@ fn streams_and_tickets_have_a_limit_of_their_own() {
     for path in ["/api/messages/streams", "/api/messages/7", "/api/messages/stream/7/x"] {
         assert!(!paths.iter().any(|regex| regex.is_match(path)), "{path}");
     }
-    let own = &streams["plugins"][0]["config"];
-    assert_eq!((&own["minute"], &own["header_name"]), (&6000.into(), &"X-Client-Network".into()));
+    for route in [streams, web] {
+        let own = &route["plugins"][0]["config"];
+        assert_eq!((&own["minute"], &own["header_name"]), (&6000.into(), &"X-Client-Network".into()), "{route:?}");
+    }
 }
 
 #[test]
