@@ -15,4 +15,5 @@ mod migrations;
 mod mongodb;
 mod security;
 mod topics;
+mod versions;
 mod workflows;
