@@ -26,16 +26,17 @@ class Board:
         self._add({"type": "row", "title": title, "collapsed": False, "panels": []}, WIDTH, 1)
         self._break()
 
-    def stat(self, title, description, expr, unit="short", steps=None, width=4, mappings=None, legend=""):
+    def stat(self, title, description, expr, unit="short", steps=None, width=4, mappings=None, legend="", minimum=0):
         options = {
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
             "colorMode": "background" if steps else "value",
             "graphMode": "area",
             "textMode": "value_and_name" if legend else "auto",
         }
-        self._panel("stat", title, description, [(expr, legend)], unit, steps, options, width, 4, mappings)
+        self._panel("stat", title, description, [(expr, legend)], unit, steps, options, width, 4, mappings, minimum=minimum)
 
-    def graph(self, title, description, *targets, unit="short", steps=None, width=8, stack=False, maximum=None):
+    def graph(self, title, description, *targets, unit="short", steps=None, width=8, stack=False, maximum=None,
+              minimum=0):
         options = {
             "legend": {"displayMode": "table", "placement": "bottom", "calcs": ["lastNotNull", "max"]},
             "tooltip": {"mode": "multi", "sort": "desc"},
@@ -45,7 +46,7 @@ class Board:
             custom["stacking"] = {"mode": "normal", "group": "A"}
         if steps:
             custom["thresholdsStyle"] = {"mode": "line"}
-        self._panel("timeseries", title, description, targets, unit, steps, options, width, 8, None, custom, maximum)
+        self._panel("timeseries", title, description, targets, unit, steps, options, width, 8, None, custom, maximum, minimum)
 
     def logs(self, title, description, expr):
         options = {"showTime": True, "wrapLogMessage": True, "enableLogDetails": True, "sortOrder": "Descending"}
@@ -54,13 +55,15 @@ class Board:
         self._add(panel | {"targets": [target], "options": options}, WIDTH, 9)
 
     def _panel(self, kind, title, description, targets, unit, steps, options, width, height, mappings, custom=None,
-               maximum=None):
+               maximum=None, minimum=0):
         assert description, title
-        defaults = {"unit": unit, "min": 0, "thresholds": thresholds(steps), "mappings": mappings or []}
+        defaults = {"unit": unit, "min": minimum, "thresholds": thresholds(steps), "mappings": mappings or []}
         if not steps and kind == "timeseries":
             defaults["color"] = {"mode": "palette-classic"}
         if custom:
             defaults["custom"] = custom
+        if minimum is None:
+            del defaults["min"]
         if maximum is not None:
             defaults["max"] = maximum
         self._add({
@@ -494,6 +497,35 @@ def overview():
     return board
 
 
+def objectives():
+    """The burn rate of each error budget, and what is left of it. slo.yml defines the objectives and the alerts."""
+    budgets = [
+        ("Availability", "99.9 % of the responses of each service are not 5xx", 0.001, "{{service}}",
+         "service:slo_availability_errors:ratio_rate", "service:slo_availability_budget:left_30d"),
+        ("Sends", "99 % of the messages are committed within 100 ms", 0.01, "sends",
+         "slo:send_latency_slow:ratio_rate", "slo:send_latency_budget:left_30d"),
+        ("Deliveries", "99 % of the messages are available to live readers within 500 ms", 0.01, "deliveries",
+         "slo:delivery_latency_slow:ratio_rate", "slo:delivery_latency_budget:left_30d"),
+    ]
+    board = Board("bigtech-objectives", "Objectives", "Burn rates and remaining error budgets of the objectives over 30 days.")
+    board.row("Left of the error budgets")
+    for name, objective, _, _, _, left in budgets:
+        board.stat(name, f"{objective}. 100 % if nothing of the budget of 30 days is used; under 0 the objective is missed.",
+                   f"min({left})", "percentunit", [(0, RED), (0.1, YELLOW), (0.5, GREEN)], width=6, minimum=None)
+    board.stat("Firing alerts of objectives", "Alerts on burn rates that are firing.",
+               'count(ALERTS{alertstate="firing", slo=~".+"}) or vector(0)', steps=[(1, RED)], width=6)
+    board.row("Burn rates: 1 uses up a budget in 30 days. An alert fires at 14.4 over 1 h and 5 min, and at 6 over 6 h and 30 min.")
+    for name, objective, budget, legend, ratio, _ in budgets:
+        board.graph(name, f"{objective}. How many times too fast the budget is used, over four windows.",
+                    *((f"{ratio}{window} / {budget}", f"{legend} {window}") for window in ("5m", "30m", "1h", "6h")),
+                    steps=[(6, YELLOW), (14.4, RED)])
+    board.row("Left of the error budgets, over time")
+    for name, objective, _, legend, _, left in budgets:
+        board.graph(name, f"{objective}. The share of the budget of 30 days that is left.", (left, legend),
+                    unit="percentunit", steps=[(0, RED), (0.1, YELLOW), (0.5, GREEN)], maximum=1, minimum=None)
+    return board
+
+
 BOARDS = {
     "user-service": service_board("bigtech-user-service", "User Service", "user-service",
                                   "Accounts, sessions, search, presence.", user_panels, consumes=False),
@@ -503,6 +535,7 @@ BOARDS = {
                                   "Rooms, messages, live streams.",
                                   chat_panels, consumes=True),
     "infrastructure": infrastructure(),
+    "objectives": objectives(),
     "overview": overview(),
 }
 

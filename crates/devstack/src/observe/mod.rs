@@ -23,7 +23,7 @@ const ALERTMANAGER: Dependency =
     Dependency { names: &["prometheus-alertmanager", "alertmanager"], package: "prometheus-alertmanager" };
 
 /// As in production.
-const RETENTION: &str = "15d";
+const RETENTION: &str = "31d";
 
 /// Starts Prometheus, Alertmanager and the exporters, if `--observe` is set.
 pub async fn start(stack: &Stack, with_kafka: bool) -> Result<()> {

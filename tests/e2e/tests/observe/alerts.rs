@@ -17,8 +17,22 @@ const ABSENT: [(&str, &str); 1] = [(
 )];
 
 /// Words of PromQL that look like names of series.
-const PROMQL_WORDS: [&str; 13] =
-    ["sum", "min", "max", "by", "or", "and", "rate", "increase", "absent", "max_over_time", "on", "job", "topic"];
+const PROMQL_WORDS: [&str; 14] = [
+    "sum",
+    "min",
+    "max",
+    "by",
+    "or",
+    "and",
+    "rate",
+    "increase",
+    "absent",
+    "max_over_time",
+    "time",
+    "on",
+    "job",
+    "topic",
+];
 
 /// Twice the sum of a scrape, an evaluation, `for: 1m`, and the delay of Alertmanager.
 const ALERT_DEADLINE: Duration = Duration::from_secs(240);
