@@ -10,6 +10,9 @@ use axum::http::uri::{PathAndQuery, Uri};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum_reverse_proxy::{BalancedProxy, ProxyError, ProxyPolicy, RetryLayer};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
 
@@ -18,6 +21,10 @@ use super::response::message;
 
 /// With this many attempts a request that one of two replicas can serve fails once in a million.
 const ATTEMPTS_PER_REPLICA: usize = 10;
+
+/// How long a connection to a replica stays open without a request, as Kong's. It is shorter than the services'
+/// `HTTP_HEADER_TIMEOUT`: a request that is sent while the replica closes the connection is lost.
+pub(super) const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The replicas of a service, which take turns.
 #[derive(Clone)]
@@ -33,7 +40,7 @@ impl Upstream {
         // A replica that does not accept the connection has not received the request, so the next one gets it: the next in turn,
         // which is the same again if another request came in between.
         let attempts = if replicas.len() == 1 { 1 } else { replicas.len() * ATTEMPTS_PER_REPLICA };
-        let proxy = BalancedProxy::new("/".to_owned(), replicas).with_policy(policy);
+        let proxy = BalancedProxy::new_with_client("/".to_owned(), replicas, client()).with_policy(policy);
         let retried = ServiceBuilder::new().layer(RetryLayer::with_delay(attempts, Duration::ZERO)).service(proxy);
         Self { replicas: BoxCloneSyncService::new(retried) }
     }
@@ -64,6 +71,13 @@ impl Upstream {
             Err(never) => match never {},
         }
     }
+}
+
+fn client() -> Client<HttpConnector, Body> {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    let mut client = Client::builder(TokioExecutor::new());
+    client.pool_timer(TokioTimer::new()).pool_idle_timeout(POOL_IDLE_TIMEOUT).build(connector)
 }
 
 /// The request with another path and the same query.

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::config::{Config, PATH, Plugin};
+use super::proxy::POOL_IDLE_TIMEOUT;
 use super::server::{router, routes};
 use crate::layer::WEB;
 use crate::service::Service;
@@ -283,6 +284,28 @@ async fn an_event_passes_at_once_and_a_disconnect_reaches_the_upstream() {
 
     drop(response);
     timeout(SOON, is_dropped.recv()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_gateway_closes_an_idle_connection_before_the_replica_does() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url =
+        format!("{}/api/profile/me", gateway(&[format!("http://{}", listener.local_addr().unwrap())], false).await);
+    let replica = async {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            assert_ne!(connection.read_buf(&mut request).await.unwrap(), 0);
+        }
+        connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        connection
+    };
+
+    let (response, mut connection) = tokio::join!(reqwest::get(url), replica);
+
+    assert_eq!(response.unwrap().status(), 200);
+    let ended = timeout(3 * POOL_IDLE_TIMEOUT, connection.read(&mut [0])).await;
+    assert_eq!(ended.expect("the connection stays open").unwrap(), 0);
 }
 
 #[tokio::test]
