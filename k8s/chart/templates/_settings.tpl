@@ -1,0 +1,17 @@
+{{- /* Rendered by k8s/render from k8s/overlays. Change the overlays, or k8s/chart_templates.py, instead. */ -}}
+{{- define "bigtech-chat.defaults" -}}
+CORS_ORIGINS: https://{{ .Values.host }}
+LOG_LEVEL: info
+MONGODB_PORT: '27017'
+MYSQL_POOL_SIZE: '10'
+MYSQL_PORT: '3306'
+REDIS_PORT: '6379'
+SHUTDOWN_SECONDS: '25'
+TRUSTED_PROXIES: 10.0.0.0/8,172.16.0.0/12,192.168.0.0/16
+{{- if .Values.stores.inCluster }}
+KAFKA_BOOTSTRAP_SERVERS: kafka-0.kafka-headless:9092,kafka-1.kafka-headless:9092,kafka-2.kafka-headless:9092
+MONGODB_HOST: mongodb
+MYSQL_HOST: mysql
+REDIS_HOST: redis
+{{- end }}
+{{- end -}}
