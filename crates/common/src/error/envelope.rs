@@ -37,15 +37,18 @@ pub struct ErrorBody {
     /// The text for people.
     pub message: Cow<'static, str>,
     /// Always null; the original has the field.
+    #[schema(required)]
     pub details: Option<Value>,
     /// The HTTP status of the answer.
     pub status_code: u16,
     /// The error as FastAPI's clients read it: a text, an object, or a list with one entry per broken field.
     pub detail: Value,
     /// The id of the request, as the header `X-Request-ID` has it.
+    #[schema(required)]
     pub request_id: Option<String>,
     /// One entry per broken field, where the input is invalid.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub validation_errors: Option<Vec<FieldError>>,
 }
 

@@ -5,7 +5,8 @@ use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::schema::{Object, SchemaType, Type};
 use utoipa::openapi::security::{Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, Scopes, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, Content, InfoBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, Schema, ServerBuilder,
+    ComponentsBuilder, Content, InfoBuilder, LicenseBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, Schema,
+    ServerBuilder,
 };
 
 use crate::platform::Platform;
@@ -17,6 +18,7 @@ pub(super) fn describe(document: &mut OpenApi, platform: &Platform) {
         .title(service.title)
         .version(&platform.config.version)
         .description(Some("Every path also exists under /api."))
+        .license(Some(LicenseBuilder::new().name("MIT").identifier(Some("MIT")).build()))
         .build();
     document.servers = Some(["/", "/api"].map(|url| ServerBuilder::new().url(url).build()).to_vec());
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
@@ -28,6 +30,8 @@ pub(super) fn describe(document: &mut OpenApi, platform: &Platform) {
     }
     document.components = Some(components.build());
     for operation in operations(document) {
+        // No requirement is stated as such.
+        operation.security.get_or_insert_default();
         add_common_responses(operation);
     }
 }

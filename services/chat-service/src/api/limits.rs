@@ -36,7 +36,7 @@ struct Limits {
 /// Get the limits that clients obey.
 #[utoipa::path(
     get,
-    operation_id = "get_limits",
+    operation_id = "getLimits",
     path = "/chat-rooms/limits",
     tag = "rooms",
     security(("bearer" = [])),

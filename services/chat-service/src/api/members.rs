@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
 use axum_extra::TypedHeader;
 use axum_extra::headers::Authorization;
 use axum_extra::headers::authorization::Bearer;
@@ -41,7 +40,7 @@ impl Input for NewMembers {}
 /// Add users to a group. They see its history.
 #[utoipa::path(
     post,
-    operation_id = "add_members",
+    operation_id = "addMembers",
     path = "/chat-rooms/{room_id}/members",
     tag = "rooms",
     security(("bearer" = [])),
@@ -113,7 +112,16 @@ struct MemberPath {
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Left {
+    #[schema(example = "You have left the group")]
     message: &'static str,
+}
+
+/// A message for a caller who leaves, and the group for a creator who removes a member.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum MemberRemoved {
+    Left(Left),
+    Removed(Box<RoomBody>),
 }
 
 /// Leave a group, or remove a member from it.
@@ -122,13 +130,13 @@ struct Left {
 /// A caller who leaves gets a message. A creator who removes a member gets the group.
 #[utoipa::path(
     delete,
-    operation_id = "remove_member",
+    operation_id = "removeMember",
     path = "/chat-rooms/{room_id}/members/{user_id}",
     tag = "rooms",
     security(("bearer" = [])),
     params(("room_id" = RoomId, Path), ("user_id" = UserId, Path, description = "The caller, or another member")),
     responses(
-        (status = 200, description = "The user is no longer a member", body = RoomBody),
+        (status = 200, description = "The user is no longer a member", body = MemberRemoved),
         (status = 403, description = "The caller is not a member, or removes another member without being the creator", body = ErrorBody),
         (status = 404, description = "The room or the member does not exist", body = ErrorBody),
         (status = 422, description = "The room is a direct room", body = ErrorBody),
@@ -139,7 +147,7 @@ async fn remove(
     State(app): State<AppState>,
     me: CurrentUser,
     Path(MemberPath { room_id: room, user_id: user }): Path<MemberPath>,
-) -> Result<Response> {
+) -> Result<Json<MemberRemoved>> {
     let removed = async {
         app.budgets.rooms.spend(me.id).await?;
         app.rooms.for_member_uncached(room, me.id).await?.may_remove(me.id, user)?;
@@ -153,8 +161,9 @@ async fn remove(
     removed?;
     app.membership.apply_own_change(room).await?;
     if user == me.id {
-        return Ok(Json(Left { message: "You have left the group" }).into_response());
+        return Ok(Json(MemberRemoved::Left(Left { message: "You have left the group" })));
     }
     let room = app.rooms.for_member_uncached(room, me.id).await?;
-    Ok(described(&app, &me, (*room).clone()).await?.into_response())
+    let Json(group) = described(&app, &me, (*room).clone()).await?;
+    Ok(Json(MemberRemoved::Removed(Box::new(group))))
 }

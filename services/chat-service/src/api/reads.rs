@@ -44,7 +44,7 @@ struct UnreadCount {
 /// Count the messages of other members that the caller has not read.
 #[utoipa::path(
     get,
-    operation_id = "count_unread",
+    operation_id = "countUnread",
     path = "/messages/room/{room_id}/unread-count",
     tag = "reads",
     security(("bearer" = [])),
@@ -89,7 +89,7 @@ struct UnreadRoom {
 /// Count the messages of other members that the caller has not read, in all rooms.
 #[utoipa::path(
     get,
-    operation_id = "count_all_unread",
+    operation_id = "countUnreadOfAllRooms",
     path = "/chat-rooms/unread",
     tag = "reads",
     security(("bearer" = [])),
@@ -142,7 +142,7 @@ struct ReadAnswer {
 /// Mark messages as read.
 #[utoipa::path(
     post,
-    operation_id = "mark_read",
+    operation_id = "markRead",
     path = "/messages/read",
     tag = "reads",
     security(("bearer" = [])),

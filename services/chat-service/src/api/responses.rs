@@ -18,7 +18,10 @@ pub enum RoomErrors {
 /// The errors of every change of a message.
 #[derive(IntoResponses)]
 pub enum MessageErrors {
-    #[response(status = 403, description = "The caller may not change this message, or is not a member of its room")]
+    #[response(
+        status = 403,
+        description = "The caller may not change this message, or is not a member of its room. `BLOCKED`: one of the two members of the direct room has blocked the other, and the change would show new content"
+    )]
     Forbidden(ErrorBody),
     #[response(status = 404, description = "The message does not exist")]
     NotFound(ErrorBody),

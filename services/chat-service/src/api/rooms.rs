@@ -44,14 +44,18 @@ pub fn router() -> OpenApiRouter<AppState> {
 pub struct RoomBody {
     id: RoomId,
     /// Null in a group, as is `user_2_id`.
+    #[schema(required)]
     user_1_id: Option<UserId>,
+    #[schema(required)]
     user_2_id: Option<UserId>,
     /// `direct` or `group`.
     #[schema(example = "direct")]
     room_type: &'static str,
     /// The name of a group, if it has one.
+    #[schema(required)]
     name: Option<String>,
     /// The user who adds and removes members of a group, as long as they are a member.
+    #[schema(required)]
     creator_id: Option<UserId>,
     member_count: usize,
     created_at: DateTime<Utc>,
@@ -59,6 +63,7 @@ pub struct RoomBody {
     updated_at: DateTime<Utc>,
     /// The members, the caller first.
     participants: Vec<Participant>,
+    #[schema(required)]
     last_message: Option<LastMessage>,
     /// The number of messages of other members that the caller has not read, at most 1,000.
     unread_count: i64,
@@ -103,7 +108,7 @@ impl Input for Page {}
 /// List the caller's rooms, newest activity first.
 #[utoipa::path(
     get,
-    operation_id = "list_rooms",
+    operation_id = "listRooms",
     path = "/chat-rooms",
     tag = "rooms",
     security(("bearer" = [])),
@@ -124,7 +129,7 @@ async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<P
 /// Find the direct room with a user, or create it.
 #[utoipa::path(
     get,
-    operation_id = "find_or_create_direct_room",
+    operation_id = "findOrCreateDirectRoom",
     path = "/chat-rooms/check/{participant_id}",
     tag = "rooms",
     security(("bearer" = [])),
@@ -189,7 +194,7 @@ impl Input for NewRoom {}
 /// Create a room: a direct room with one other user, or a group.
 #[utoipa::path(
     post,
-    operation_id = "open_room",
+    operation_id = "createRoom",
     path = "/chat-rooms",
     tag = "rooms",
     security(("bearer" = [])),
@@ -284,7 +289,7 @@ fn created(app: &AppState, room: &Room) {
 /// Show a room of the caller.
 #[utoipa::path(
     get,
-    operation_id = "get_room",
+    operation_id = "getRoom",
     path = "/chat-rooms/{room_id}",
     tag = "rooms",
     security(("bearer" = [])),

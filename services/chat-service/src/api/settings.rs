@@ -5,27 +5,17 @@ use axum::extract::State;
 use common::error::Result;
 use common::id::RoomId;
 use platform::http::Path;
-use serde::Serialize;
 use service::auth::CurrentUser;
-use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::responses::{BudgetUsedUp, RoomErrors};
 use crate::domain::{RoomSetting, RoomSettings};
 use crate::state::AppState;
+use crate::wire::RoomSettingsBody;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(pin, unpin)).routes(routes!(mute, unmute))
-}
-
-/// The caller's settings for a room.
-#[derive(Debug, Serialize, ToSchema)]
-struct RoomSettingsBody {
-    room_id: RoomId,
-    pinned: bool,
-    /// The room's unread messages are not part of the total of `GET /chat-rooms/unread`.
-    muted: bool,
 }
 
 /// Declares the operation that turns a setting on or off.
@@ -49,10 +39,10 @@ macro_rules! operation {
     };
 }
 
-operation!(put pin "/chat-rooms/{room_id}/pin" "pin_room" "Pin a room for the caller.", RoomSetting::Pinned => true);
-operation!(delete unpin "/chat-rooms/{room_id}/pin" "unpin_room" "Unpin a room.", RoomSetting::Pinned => false);
-operation!(put mute "/chat-rooms/{room_id}/mute" "mute_room" "Mute a room for the caller.", RoomSetting::Muted => true);
-operation!(delete unmute "/chat-rooms/{room_id}/mute" "unmute_room" "Unmute a room.", RoomSetting::Muted => false);
+operation!(put pin "/chat-rooms/{room_id}/pin" "pinRoom" "Pin a room for the caller.", RoomSetting::Pinned => true);
+operation!(delete unpin "/chat-rooms/{room_id}/pin" "unpinRoom" "Unpin a room.", RoomSetting::Pinned => false);
+operation!(put mute "/chat-rooms/{room_id}/mute" "muteRoom" "Mute a room for the caller.", RoomSetting::Muted => true);
+operation!(delete unmute "/chat-rooms/{room_id}/mute" "unmuteRoom" "Unmute a room.", RoomSetting::Muted => false);
 
 async fn set(
     State(app): State<AppState>,

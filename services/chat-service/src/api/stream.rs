@@ -17,7 +17,6 @@ use deserr::Deserr;
 use futures_util::{Stream, StreamExt};
 use platform::http::{Path, Query};
 use serde::Serialize;
-use serde_json::{Value, json};
 use service::auth::CurrentUser;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, OpenApi};
@@ -30,7 +29,7 @@ use crate::live::{AllRoomsReader, RoomReader, Scope};
 use crate::state::AppState;
 use crate::store::{Joined, OwnRoom};
 use crate::tickets;
-use crate::wire::frame;
+use crate::wire::{StreamEvent, frame};
 
 /// The time in milliseconds after which a client reconnects when its stream ends. Each stream draws its own, so that the clients of
 /// a stopped replica do not come back at once.
@@ -47,7 +46,8 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[deserr(error = Invalid)]
 #[into_params(parameter_in = Query)]
 struct StreamQuery {
-    /// Replaces the header `Last-Event-ID` for clients that cannot send it. The header takes precedence.
+    /// Replaces the header `Last-Event-ID` for clients that cannot send it. The header takes precedence. Polyfills of EventSource
+    /// send `lastEventId`, which means the same.
     #[deserr(default)]
     last_event_id: Option<String>,
     /// Replaces the header `Authorization` for clients that cannot send it. The document has it as a security scheme.
@@ -61,16 +61,13 @@ impl Input for StreamQuery {
     const ALIASES: &'static [(&'static str, &'static str)] = &[("lastEventId", "last_event_id")];
 }
 
-/// One event of a stream.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only described in the API document; the events are written as text")]
-struct StreamEvent {
-    event: String,
-    /// JSON.
-    data: String,
-    id: Option<String>,
-    /// The time after which the client reconnects when the stream ends, milliseconds.
-    retry: Option<u64>,
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only described in the API document; the header is read as text")]
+struct StreamHeaders {
+    /// The id of the last event that the client has. The stream begins after it.
+    #[param(rename = "Last-Event-ID", nullable = false, example = "17.5f3a9c01")]
+    last_event_id: Option<String>,
 }
 
 /// The user who opens a stream, authenticated by a token or a ticket, and the id of the last event they have.
@@ -104,14 +101,15 @@ impl FromRequestParts<AppState> for StreamClient {
 /// that reconnects with `Last-Event-ID` receives all later events exactly once and in order, on every replica. `resync` tells the
 /// client that the room has no such position, that the store was restored, or that the log lacks an entry; the client then fetches
 /// the room anew. `connected` has an id unless `resync` follows, which then has it. The stream ends with the membership, the session or
-/// the token, and after 24 to 36 minutes; the client reconnects.
+/// the token, and after 24 to 36 minutes; the client reconnects. A ticket in the query is used up by every request, also by one
+/// that is refused.
 #[utoipa::path(
     get,
-    operation_id = "listen_to_room",
+    operation_id = "listenToRoom",
     path = "/messages/stream/{room_id}",
     tag = "stream",
     security(("bearer" = []), ("ticket" = [])),
-    params(("room_id" = RoomId, Path), StreamQuery, ("Last-Event-ID" = Option<String>, Header)),
+    params(("room_id" = RoomId, Path), StreamQuery, StreamHeaders),
     responses(
         (status = 200, description = "The stream", content_type = "text/event-stream", body = StreamEvent),
         (status = 429, description = "The caller or their network holds too many streams, or opens them too often", body = ErrorBody),
@@ -133,10 +131,9 @@ async fn room(
     app.backfill.ensure(&[room]).await?;
     let epoch = app.epochs.of_stream(last_event_id.is_some()).await?;
     let reader = RoomReader::start(&app.hub, subscription, room, epoch, last_event_id.as_deref()).await?;
-    let message = format!("Connected to room {room}");
-    let hello = json!({"message": message, "room_id": room, "user_id": me.id});
+    let hello = frame::connected(Some(room), me.id);
     let resync = reader.needs_resync.then(|| frame::resync(Some(room)));
-    Ok(respond(&app, beginning(&hello, &reader.id(), resync), reader.events(), ended))
+    Ok(respond(&app, beginning(hello, &reader.id(), resync), reader.events(), ended))
 }
 
 /// Stream the events of all rooms of the caller.
@@ -148,11 +145,11 @@ async fn room(
 /// `friend_request` have no id.
 #[utoipa::path(
     get,
-    operation_id = "listen_to_all_rooms",
+    operation_id = "listenToAllRooms",
     path = "/messages/stream",
     tag = "stream",
     security(("bearer" = []), ("ticket" = [])),
-    params(StreamQuery, ("Last-Event-ID" = Option<String>, Header)),
+    params(StreamQuery, StreamHeaders),
     responses(
         (status = 200, description = "The stream", content_type = "text/event-stream", body = StreamEvent),
         (status = 429, description = "The caller or their network holds too many streams, or opens them too often", body = ErrorBody),
@@ -174,9 +171,9 @@ async fn all_rooms(
     let epoch = app.epochs.of_stream(last_event_id.is_some()).await?;
     let last_event_id = last_event_id.as_deref();
     let reader = AllRoomsReader::start(&app.hub, &app.snapshots, subscription, &own, epoch, last_event_id).await?;
-    let hello = json!({"message": "Connected to all rooms", "user_id": me.id});
+    let hello = frame::connected(None, me.id);
     let resync = reader.needs_resync.then(|| frame::resync(None));
-    Ok(respond(&app, beginning(&hello, &reader.id(), resync), reader.events(), ended))
+    Ok(respond(&app, beginning(hello, &reader.id(), resync), reader.events(), ended))
 }
 
 /// The caller's rooms with the positions of the joins. All messages of the rooms have positions.
@@ -205,10 +202,11 @@ struct Ticket {
 
 /// Issue a ticket for a stream.
 ///
-/// A browser's EventSource cannot send headers. It opens one stream with `?ticket=` instead.
+/// A browser's EventSource cannot send headers. It opens one stream with `?ticket=` instead. A ticket is used up by the first
+/// request that presents it, also if that request is refused: a client takes a new one for each try.
 #[utoipa::path(
     post,
-    operation_id = "take_stream_ticket",
+    operation_id = "createStreamTicket",
     path = "/messages/stream/ticket",
     tag = "stream",
     security(("bearer" = [])),
@@ -257,7 +255,7 @@ fn until(
                 Some(Ok(event)) => yield Ok(event),
                 Some(Err(error)) => {
                     tracing::warn!(%error, "ending a stream");
-                    yield Ok(Event::default().event("error").data(r#"{"message":"Stream error occurred"}"#));
+                    yield Ok(frame::error());
                     break;
                 }
                 None => break,
@@ -273,8 +271,8 @@ fn retry() -> Duration {
 
 /// The first events of a stream. The last one has the id at which the stream starts: a client whose connection breaks before
 /// `resync` comes back with its old id and receives `resync` then.
-fn beginning(hello: &Value, id: &str, resync: Option<Event>) -> Vec<Event> {
-    let connected = Event::default().event("connected").retry(retry()).data(hello.to_string());
+fn beginning(connected: Event, id: &str, resync: Option<Event>) -> Vec<Event> {
+    let connected = connected.retry(retry());
     match resync {
         Some(resync) => vec![connected, resync.id(id)],
         None => vec![connected.id(id)],

@@ -20,7 +20,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 /// Notify the streams of a room that the caller is typing, at most once per second.
 #[utoipa::path(
     post,
-    operation_id = "tell_typing",
+    operation_id = "sendTyping",
     path = "/messages/{id}/typing",
     tag = "stream",
     security(("bearer" = [])),

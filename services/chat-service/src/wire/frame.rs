@@ -10,7 +10,11 @@ use serde::Serialize;
 use service::clients::user::UNKNOWN_USERNAME;
 
 use super::message::MessageBody;
-use crate::domain::{EntryKind, Message, Reaction, RoomSettings, RosterChange};
+use super::payload::{
+    Connected, MessageDeleted, NewMessage, Presence, ReactionChanged, ReadByOthers, ReceivedFriendRequest, Resync,
+    RoomCreated, RoomLeft, RoomSettingsBody, StreamError, Typing,
+};
+use crate::domain::{EntryKind, Message, RoomSettings, RosterChange};
 use crate::store::{Entry, LogPosition};
 
 /// The event of one position in a room's log. Each stream adds the id in its own format.
@@ -24,39 +28,6 @@ pub struct Frame {
     pub sent_at: Option<DateTime<Utc>>,
     /// The change of members that a system message announces.
     pub roster_change: Option<RosterChange>,
-}
-
-#[derive(Serialize)]
-struct NewMessage<'a> {
-    id: &'a str,
-    user_id: UserId,
-    username: &'a str,
-    room_id: RoomId,
-    content: &'a str,
-    message_type: &'a str,
-    created_at: DateTime<Utc>,
-    is_deleted: bool,
-    seq: i64,
-    client_message_id: Option<&'a str>,
-    reply_to: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct MessageDeleted<'a> {
-    message_id: &'a str,
-    room_id: RoomId,
-    deleted_by: UserId,
-    timestamp: DateTime<Utc>,
-}
-
-#[derive(Serialize)]
-struct ReactionChanged<'a> {
-    message_id: &'a str,
-    room_id: RoomId,
-    user_id: UserId,
-    emoji: &'a str,
-    added: bool,
-    reactions: &'a [Reaction],
 }
 
 impl Frame {
@@ -138,13 +109,15 @@ impl Frame {
     }
 }
 
-#[derive(Serialize)]
-struct RoomCreated<'a> {
-    room_id: RoomId,
-    room_type: &'a str,
-    creator_id: UserId,
-    participant_ids: &'a [UserId],
-    timestamp: DateTime<Utc>,
+/// The first event of the stream of one room, or of all rooms.
+pub fn connected(room: Option<RoomId>, user: UserId) -> Event {
+    let to = room.map_or_else(|| "all rooms".to_owned(), |room| format!("room {room}"));
+    json("connected", &Connected { message: format!("Connected to {to}"), room_id: room, user_id: user })
+}
+
+/// The last event of a stream that fails.
+pub fn error() -> Event {
+    json("error", &StreamError { message: "Stream error occurred" })
 }
 
 /// A new room of the reader.
@@ -160,29 +133,28 @@ pub fn chat_room_created(room: RoomId, direct: bool, creator: UserId, members: &
 /// unknown to a stream that begins after it.
 pub fn chat_room_left(room: RoomId, user: UserId, end: Option<(UserId, DateTime<Utc>)>) -> Event {
     let (by, at) = end.unzip();
-    json("chat_room_left", &serde_json::json!({"room_id": room, "user_id": user, "by": by, "timestamp": at}))
+    json("chat_room_left", &RoomLeft { room_id: room, user_id: user, by, timestamp: at })
 }
 
 /// The reader has to fetch the room, or all rooms, anew: the stream cannot continue at the reader's position.
 pub fn resync(room: Option<RoomId>) -> Event {
-    json("resync", &room.map_or_else(|| serde_json::json!({}), |room| serde_json::json!({"room_id": room})))
+    json("resync", &Resync { room_id: room })
 }
 
 /// A member is typing.
 pub fn typing(room: RoomId, user: UserId, username: &str) -> Event {
-    json("typing", &serde_json::json!({"room_id": room, "user_id": user, "username": username}))
+    json("typing", &Typing { room_id: room, user_id: user, username })
 }
 
 /// The reader has changed their settings for a room, on any device.
 pub fn chat_room_settings(room: RoomId, RoomSettings { pinned, muted }: RoomSettings) -> Event {
-    json("chat_room_settings", &serde_json::json!({"room_id": room, "pinned": pinned, "muted": muted}))
+    json("chat_room_settings", &RoomSettingsBody { room_id: room, pinned, muted })
 }
 
 /// A user came online, or went offline at this time.
 pub fn presence(change: &UserOnlineStatusChanged, at: DateTime<Utc>) -> Event {
     let last_seen_at = (!change.is_online).then_some(at);
-    let UserOnlineStatusChanged { user_id, is_online } = change;
-    json("presence", &serde_json::json!({"user_id": user_id, "is_online": is_online, "last_seen_at": last_seen_at}))
+    json("presence", &Presence { user_id: change.user_id, is_online: change.is_online, last_seen_at })
 }
 
 /// A friend request to the reader.
@@ -190,20 +162,15 @@ pub fn friend_request(sent: &FriendRequestSent) -> Event {
     let FriendRequestSent { friendship_id, requester_id, requester_name, .. } = sent;
     json(
         "friend_request",
-        &serde_json::json!({"friendship_id": friendship_id, "user_id": requester_id, "username": requester_name}),
+        &ReceivedFriendRequest { friendship_id: *friendship_id, user_id: *requester_id, username: requester_name },
     )
-}
-
-#[derive(Serialize)]
-struct ReadByOthers<'a> {
-    #[serde(flatten)]
-    read: &'a MessagesRead,
-    timestamp: DateTime<Utc>,
 }
 
 /// A read of a member. It is not in the log, so it has no position and no id.
 pub fn messages_read(read: &MessagesRead, timestamp: DateTime<Utc>) -> Event {
-    json("messages_read", &ReadByOthers { read, timestamp })
+    let MessagesRead { room_id, user_id, message_ids, up_to } = read;
+    let (room_id, user_id, up_to) = (*room_id, *user_id, *up_to);
+    json("messages_read", &ReadByOthers { room_id, user_id, message_ids, up_to, timestamp })
 }
 
 fn json<T: Serialize>(name: &'static str, data: &T) -> Event {

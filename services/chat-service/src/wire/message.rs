@@ -23,25 +23,38 @@ pub struct MessageBody {
     /// Empty if the message is deleted.
     content: String,
     message_type: MessageType,
+    #[schema(required)]
     file_url: Option<String>,
+    #[schema(required)]
     file_name: Option<String>,
+    #[schema(required)]
     file_size: Option<i64>,
+    #[schema(required)]
     file_type: Option<String>,
     is_deleted: bool,
+    #[schema(required)]
     deleted_at: Option<DateTime<Utc>>,
     is_edited: bool,
+    #[schema(required)]
     edited_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     /// The first 20 members who have read the message, by their ids.
+    #[schema(required)]
     read_by: Option<Vec<UserId>>,
     /// The number of members who have read the message.
+    #[schema(required)]
     read_by_count: Option<usize>,
+    #[schema(required)]
     is_read: Option<bool>,
     /// The position in the room's log at which the message was sent.
+    #[schema(required)]
     seq: Option<i64>,
+    #[schema(required)]
     username: Option<String>,
+    #[schema(required)]
     client_message_id: Option<String>,
+    #[schema(required)]
     reply_to: Option<String>,
     reactions: Vec<Reaction>,
 }

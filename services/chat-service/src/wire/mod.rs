@@ -2,6 +2,8 @@
 
 pub mod frame;
 mod message;
+mod payload;
 
 pub use frame::Frame;
 pub use message::MessageBody;
+pub use payload::{RoomSettingsBody, StreamEvent};

@@ -30,6 +30,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 /// Block a user. The block ends a friendship or a request, and stops requests and direct messages in both directions.
 #[utoipa::path(
     post,
+    operation_id = "blockUser",
     path = "/friends/block/{user_id}",
     tag = "blocks",
     security(("bearer" = [])),
@@ -63,6 +64,7 @@ async fn block(State(app): State<AppState>, me: CurrentUser, Path(other): Path<U
 /// Remove a block.
 #[utoipa::path(
     delete,
+    operation_id = "unblockUser",
     path = "/friends/block/{user_id}",
     tag = "blocks",
     security(("bearer" = [])),
@@ -96,6 +98,7 @@ struct BlockedUser {
 /// List the users whom the caller has blocked.
 #[utoipa::path(
     get,
+    operation_id = "listBlockedUsers",
     path = "/friends/blocked",
     tag = "blocks",
     security(("bearer" = [])),
@@ -129,11 +132,11 @@ async fn blocked(State(app): State<AppState>, me: CurrentUser, Query(page): Quer
 struct BlocksQuery {
     /// The blocks after this id; 0 by default.
     #[deserr(default = Int(0))]
-    #[param(inline, required = false)]
+    #[param(value_type = i64, required = false, minimum = 0, default = 0)]
     since_id: Int<0, { i64::MAX }>,
     /// The maximum number of blocks in the answer; 500 by default.
     #[deserr(default = Int(500))]
-    #[param(inline, required = false)]
+    #[param(value_type = i64, required = false, minimum = 1, maximum = 1_000, default = 500)]
     limit: Int<1, 1000>,
 }
 
@@ -144,12 +147,14 @@ impl Input for BlocksQuery {}
 struct AllBlocks {
     blocks: Vec<Block>,
     /// The `since_id` of the next page; null on the last page.
+    #[schema(required)]
     next_since_id: Option<i64>,
 }
 
 /// List all blocks, for services that keep a copy.
 #[utoipa::path(
     get,
+    operation_id = "listBlocks",
     path = "/friends/blocks",
     tag = "services",
     security(("bearer" = [])),

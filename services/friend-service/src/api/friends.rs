@@ -31,10 +31,12 @@ struct Friend {
     user_id: UserId,
     /// `Unknown` if user-service is unavailable and the name is not known.
     username: String,
+    #[schema(required)]
     display_name: Option<String>,
     /// Always empty. The service does not reveal e-mail addresses.
     email: &'static str,
     is_online: bool,
+    #[schema(required)]
     last_seen_at: Option<DateTime<Utc>>,
     friends_since: DateTime<Utc>,
 }
@@ -42,6 +44,7 @@ struct Friend {
 /// List the friends of the caller.
 #[utoipa::path(
     get,
+    operation_id = "listFriends",
     path = "/friends/list",
     tag = "friends",
     security(("bearer" = [])),
@@ -65,6 +68,7 @@ async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<P
 /// List the friends of the caller, under a shorter path.
 #[utoipa::path(
     get,
+    operation_id = "listFriendsAtRoot",
     path = "/friends",
     tag = "friends",
     security(("bearer" = [])),
@@ -94,6 +98,7 @@ impl Friend {
 /// End a friendship.
 #[utoipa::path(
     delete,
+    operation_id = "removeFriend",
     path = "/friends/{id}",
     tag = "friends",
     security(("bearer" = [])),

@@ -27,6 +27,7 @@ type RequestId = Int<1, { i64::MAX }>;
 /// List the pending requests to the caller.
 #[utoipa::path(
     get,
+    operation_id = "listReceivedFriendRequests",
     path = "/friends/requests/pending",
     tag = "older clients",
     security(("bearer" = [])),
@@ -47,6 +48,7 @@ async fn pending(State(app): State<AppState>, me: CurrentUser, Query(page): Quer
 /// Accept a request by its id.
 #[utoipa::path(
     post,
+    operation_id = "acceptFriendRequest",
     path = "/friends/{id}/accept",
     tag = "older clients",
     security(("bearer" = [])),
@@ -66,6 +68,7 @@ async fn accept(State(app): State<AppState>, me: CurrentUser, Path(id): Path<Req
 /// Reject a request by its id.
 #[utoipa::path(
     post,
+    operation_id = "rejectFriendRequest",
     path = "/friends/{id}/reject",
     tag = "older clients",
     security(("bearer" = [])),

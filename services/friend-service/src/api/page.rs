@@ -12,11 +12,11 @@ use common::input::{Input, Int, Invalid};
 pub(super) struct Page {
     /// The maximum number of entries in the answer; 1,000 by default.
     #[deserr(default = Int(1_000))]
-    #[param(inline, required = false)]
+    #[param(value_type = i64, required = false, minimum = 1, maximum = 1_000, default = 1_000)]
     limit: Int<1, 1_000>,
     /// The `X-Next-Cursor` of the previous page.
     #[deserr(default)]
-    #[param(inline)]
+    #[param(value_type = Option<i64>, minimum = 0)]
     cursor: Option<Int<0, { i64::MAX }>>,
 }
 

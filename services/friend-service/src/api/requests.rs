@@ -30,6 +30,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Invalid)]
+#[schema(as = NewFriendRequest)]
 struct NewRequest {
     /// The addressee. Older clients send `target_user_id` or `to_user_id`.
     user_id_2: UserId,
@@ -53,11 +54,13 @@ pub(super) struct Friendship {
     status: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    #[schema(required)]
     deleted_at: Option<DateTime<Utc>>,
 }
 
 /// The request. `request_id` repeats the id for older clients.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SentFriendRequest)]
 struct Sent {
     #[serde(flatten)]
     friendship: Friendship,
@@ -67,6 +70,7 @@ struct Sent {
 /// Send a friend request.
 #[utoipa::path(
     post,
+    operation_id = "sendFriendRequest",
     path = "/friends/request",
     tag = "requests",
     security(("bearer" = [])),
@@ -113,6 +117,7 @@ async fn send(
 
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Invalid)]
+#[schema(as = FriendRequestAnswer)]
 struct Answer {
     /// `accept` or `reject`.
     action: String,
@@ -121,6 +126,7 @@ struct Answer {
 impl Input for Answer {}
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Done)]
 pub(super) struct Message {
     pub(super) message: &'static str,
 }
@@ -128,6 +134,7 @@ pub(super) struct Message {
 /// The friendship after `accept`, a message after `reject`.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = AnsweredFriendRequest)]
 pub(super) enum Answered {
     Accepted(Friendship),
     Rejected(Message),
@@ -136,6 +143,7 @@ pub(super) enum Answered {
 /// Accept or reject a request.
 #[utoipa::path(
     put,
+    operation_id = "answerFriendRequest",
     path = "/friends/status/{requester_user_id}",
     tag = "requests",
     security(("bearer" = [])),
@@ -191,6 +199,7 @@ pub(super) async fn reject(app: &AppState, me: &CurrentUser, requester: UserId) 
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CancelledFriendRequest)]
 struct Cancelled {
     message: &'static str,
     target_user_id: UserId,
@@ -199,6 +208,7 @@ struct Cancelled {
 /// Cancel a request.
 #[utoipa::path(
     delete,
+    operation_id = "cancelFriendRequest",
     path = "/friends/request/{target_user_id}",
     tag = "requests",
     security(("bearer" = [])),
@@ -224,6 +234,7 @@ async fn cancel(State(app): State<AppState>, me: CurrentUser, Path(target): Path
 
 /// The pending requests of the caller.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FriendRequests)]
 struct Waiting {
     received_requests: Vec<Request>,
     sent_requests: Vec<Request>,
@@ -231,6 +242,7 @@ struct Waiting {
 
 /// A pending request.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FriendRequest)]
 pub(super) struct Request {
     friendship_id: i64,
     /// The other user.
@@ -242,13 +254,14 @@ pub(super) struct Request {
     created_at: DateTime<Utc>,
     /// `received` or `sent`.
     request_type: &'static str,
+    #[schema(required)]
     message: Option<String>,
 }
 
 /// List the pending requests to and from the caller.
 #[utoipa::path(
     get,
-    operation_id = "waiting",
+    operation_id = "listFriendRequests",
     path = "/friends/requests",
     tag = "requests",
     security(("bearer" = [])),

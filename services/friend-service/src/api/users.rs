@@ -35,7 +35,7 @@ struct Search {
     query: SearchText<50>,
     /// The maximum number of users in the answer; 20 by default.
     #[deserr(default = Int(20))]
-    #[param(inline, required = false)]
+    #[param(value_type = i64, required = false, minimum = 1, maximum = 50, default = 20)]
     limit: Int<1, 50>,
 }
 
@@ -46,6 +46,7 @@ impl Input for Search {
 /// Search active users who are not friends of the caller.
 #[utoipa::path(
     get,
+    operation_id = "searchNewFriends",
     path = "/friends/search",
     tag = "people",
     security(("bearer" = [])),

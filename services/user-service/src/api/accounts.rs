@@ -49,7 +49,7 @@ struct UserResponse {
     email: String,
     #[schema(example = "kim_minjun")]
     username: String,
-    #[schema(example = "김민준")]
+    #[schema(required, example = "김민준")]
     display_name: Option<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -58,6 +58,7 @@ struct UserResponse {
 /// Register an account.
 #[utoipa::path(
     post,
+    operation_id = "register",
     path = "/auth/register",
     tag = "auth",
     request_body = NewUser,

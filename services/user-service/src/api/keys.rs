@@ -28,6 +28,7 @@ struct KeySet {
 /// The public key of Ed25519 or P-256 (RFC 8037, RFC 7518).
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only described in the API document")]
+#[schema(as = PublicKey)]
 struct Key {
     /// The thumbprint of the key (RFC 7638), which the header of its tokens names.
     kid: String,
@@ -44,12 +45,14 @@ struct Key {
     usage: String,
     x: String,
     /// Only of P-256.
+    #[schema(nullable = false)]
     y: Option<String>,
 }
 
 /// Get the public keys that verify access tokens; none while they are signed with HS256 and no private key is set.
 #[utoipa::path(
     get,
+    operation_id = "getPublicKeys",
     path = "/.well-known/jwks.json",
     tag = "services",
     responses((status = 200, description = "The keys, that of the current private key first", body = KeySet)),

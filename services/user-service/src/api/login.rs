@@ -72,6 +72,7 @@ impl Input for Refresh {}
 
 /// The tokens of a session and their lifetimes.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Tokens)]
 struct Token {
     access_token: String,
     #[schema(example = "bearer")]
@@ -96,6 +97,7 @@ struct LoggedOut {
 /// Log in with a form (OAuth2 password flow) or with JSON.
 #[utoipa::path(
     post,
+    operation_id = "logIn",
     path = "/auth/login",
     tag = "auth",
     request_body(content(
@@ -122,6 +124,7 @@ async fn login(
 /// Log in with JSON.
 #[utoipa::path(
     post,
+    operation_id = "logInWithJson",
     path = "/auth/login/json",
     tag = "auth",
     request_body = Login,
@@ -147,6 +150,7 @@ async fn login_json(
 /// Presenting an older refresh token revokes the session, because a copy of it exists.
 #[utoipa::path(
     post,
+    operation_id = "refreshTokens",
     path = "/auth/refresh",
     tag = "auth",
     request_body = Refresh,
@@ -197,6 +201,7 @@ async fn refresh(
 /// End the session. All services refuse its tokens from then on.
 #[utoipa::path(
     post,
+    operation_id = "logOut",
     path = "/auth/logout",
     tag = "auth",
     security(("bearer" = []), ("password" = [])),
@@ -214,6 +219,7 @@ async fn logout(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Log
 /// Show that the caller is still online.
 #[utoipa::path(
     post,
+    operation_id = "sendHeartbeat",
     path = "/auth/heartbeat",
     tag = "auth",
     security(("bearer" = []), ("password" = [])),

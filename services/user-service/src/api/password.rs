@@ -48,6 +48,7 @@ struct PasswordChanged {
 /// Change the caller's password. All other sessions of the caller end.
 #[utoipa::path(
     put,
+    operation_id = "changePassword",
     path = "/auth/password",
     tag = "auth",
     security(("bearer" = []), ("password" = [])),

@@ -63,6 +63,7 @@ impl Input for ProfileChange {
 /// Get the caller's profile.
 #[utoipa::path(
     get,
+    operation_id = "getOwnProfile",
     path = "/profile/me",
     tag = "profile",
     security(("bearer" = []), ("password" = [])),
@@ -78,6 +79,7 @@ async fn own(State(app): State<AppState>, me: CurrentUser) -> Result<Json<OwnPro
 /// Change the caller's profile.
 #[utoipa::path(
     put,
+    operation_id = "changeOwnProfile",
     path = "/profile/me",
     tag = "profile",
     security(("bearer" = []), ("password" = [])),
@@ -105,6 +107,7 @@ async fn change(
 /// Change the caller's profile; the same as PUT.
 #[utoipa::path(
     patch,
+    operation_id = "patchOwnProfile",
     path = "/profile/me",
     tag = "profile",
     security(("bearer" = []), ("password" = [])),

@@ -30,11 +30,11 @@ struct Search {
     query: SearchText<50>,
     /// The maximum number of users in the answer; 10 by default.
     #[deserr(default = Int(10))]
-    #[param(inline, required = false)]
+    #[param(value_type = i64, required = false, minimum = 1, maximum = 50, default = 10)]
     limit: Int<1, 50>,
     /// The number of matches before the first one in the answer; 0 by default. The original has no such parameter.
     #[deserr(default = Int(0))]
-    #[param(inline, required = false)]
+    #[param(value_type = i64, required = false, minimum = 0, maximum = 1_000, default = 0)]
     offset: Int<0, 1000>,
 }
 
@@ -43,6 +43,7 @@ impl Input for Search {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = FoundUsers)]
 struct Found {
     users: Vec<UserProfile>,
     /// The number of all matches, at most 1,000.
@@ -54,6 +55,7 @@ struct Found {
 /// Until the service knows the blocks, for a moment after its start, the users have only names.
 #[utoipa::path(
     get,
+    operation_id = "searchUsers",
     path = "/users/search",
     tag = "users",
     security(("bearer" = []), ("password" = [])),

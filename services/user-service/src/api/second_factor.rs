@@ -95,7 +95,7 @@ struct Disabled {
 /// Show whether the caller's logins need a second factor.
 #[utoipa::path(
     get,
-    operation_id = "second_factor",
+    operation_id = "getSecondFactor",
     path = "/auth/mfa",
     tag = "auth",
     security(("bearer" = []), ("password" = [])),
@@ -109,7 +109,7 @@ async fn status(State(app): State<AppState>, me: ExistingUser) -> Result<Json<Se
 /// Create a secret for an authenticator app. Logins need a code only after the confirmation with a first code.
 #[utoipa::path(
     post,
-    operation_id = "enroll_second_factor",
+    operation_id = "enrollSecondFactor",
     path = "/auth/mfa",
     tag = "auth",
     security(("bearer" = []), ("password" = [])),
@@ -144,7 +144,7 @@ async fn enroll(
 /// Enable the second factor with a first code of the authenticator app.
 #[utoipa::path(
     post,
-    operation_id = "confirm_second_factor",
+    operation_id = "confirmSecondFactor",
     path = "/auth/mfa/confirm",
     tag = "auth",
     security(("bearer" = []), ("password" = [])),
@@ -175,7 +175,7 @@ async fn confirm(
 /// Replace the recovery codes.
 #[utoipa::path(
     post,
-    operation_id = "renew_recovery_codes",
+    operation_id = "renewRecoveryCodes",
     path = "/auth/mfa/recovery-codes",
     tag = "auth",
     security(("bearer" = []), ("password" = [])),
@@ -207,7 +207,7 @@ async fn renew_recovery_codes(
 /// Disable the second factor.
 #[utoipa::path(
     post,
-    operation_id = "disable_second_factor",
+    operation_id = "disableSecondFactor",
     path = "/auth/mfa/disable",
     tag = "auth",
     security(("bearer" = []), ("password" = [])),

@@ -33,9 +33,9 @@ struct Session {
     created_at: DateTime<Utc>,
     /// The time of the login or of the last refresh.
     last_used_at: DateTime<Utc>,
-    #[schema(example = "Mozilla/5.0")]
+    #[schema(required, example = "Mozilla/5.0")]
     user_agent: Option<String>,
-    #[schema(example = "203.0.113.7")]
+    #[schema(required, example = "203.0.113.7")]
     ip: Option<String>,
     /// Whether the request came from this session.
     current: bool,
@@ -68,6 +68,7 @@ struct SessionEnded {
 /// List the caller's live sessions.
 #[utoipa::path(
     get,
+    operation_id = "listSessions",
     path = "/auth/sessions",
     tag = "auth",
     security(("bearer" = []), ("password" = [])),
@@ -87,6 +88,7 @@ async fn sessions(State(app): State<AppState>, me: CurrentUser, _: ExistingUser)
 /// one. Without them it is possible for 10 minutes after the login.
 #[utoipa::path(
     delete,
+    operation_id = "endSession",
     path = "/auth/sessions/{sid}",
     tag = "auth",
     security(("bearer" = []), ("password" = [])),

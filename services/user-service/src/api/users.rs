@@ -37,13 +37,14 @@ pub struct UserProfile {
     id: UserId,
     #[schema(example = "kim_minjun")]
     username: String,
-    #[schema(example = "김민준")]
+    #[schema(required, example = "김민준")]
     display_name: Option<String>,
-    #[schema(example = "In a meeting")]
+    #[schema(required, example = "In a meeting")]
     status_message: Option<String>,
-    #[schema(example = "https://example.com/me.png")]
+    #[schema(required, example = "https://example.com/me.png")]
     profile_image_url: Option<String>,
     is_online: bool,
+    #[schema(required)]
     last_seen_at: Option<DateTime<Utc>>,
 }
 
@@ -54,6 +55,7 @@ struct BatchProfile {
     profile: UserProfile,
     /// Only friends can bring the user into a group. Absent in answers to users.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     refuse_stranger_groups: Option<bool>,
 }
 
@@ -74,6 +76,7 @@ type BatchIds = List<UserId, 1, MAX_IDS>;
 
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
+#[schema(as = UserBatch)]
 struct Batch {
     #[schema(example = json!([1, 2, 3]))]
     user_ids: BatchIds,
@@ -93,6 +96,7 @@ struct Existence {
 /// moment after the start of the service, until it knows the blocks.
 #[utoipa::path(
     get,
+    operation_id = "getUser",
     path = "/users/{user_id}",
     tag = "users",
     security(("bearer" = []), ("password" = [])),
@@ -112,6 +116,7 @@ async fn user(State(app): State<AppState>, me: ExistingUser, Path(id): Path<User
 /// moment after the start of the service, until it knows the blocks.
 #[utoipa::path(
     get,
+    operation_id = "getProfile",
     path = "/profile/{user_id}",
     tag = "profile",
     security(("bearer" = []), ("password" = [])),
@@ -131,6 +136,7 @@ async fn profile(app: State<AppState>, me: ExistingUser, id: Path<UserId>) -> Re
 /// moment after the start of the service, until it knows the blocks.
 #[utoipa::path(
     get,
+    operation_id = "listUsers",
     path = "/users",
     tag = "users",
     security(("bearer" = []), ("password" = [])),
@@ -157,6 +163,7 @@ async fn users(
 /// With a user's token, the answer is that of `GET /users`.
 #[utoipa::path(
     post,
+    operation_id = "listUsersOfBatch",
     path = "/users/batch",
     tag = "services",
     security(("bearer" = [])),
@@ -181,6 +188,7 @@ async fn users_batch(
 /// Report whether a user exists; for other services.
 #[utoipa::path(
     get,
+    operation_id = "userExists",
     path = "/users/{user_id}/exists",
     tag = "services",
     security(("bearer" = [])),

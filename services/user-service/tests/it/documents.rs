@@ -42,7 +42,7 @@ async fn every_endpoint_is_documented_with_its_errors() {
     );
     let has_no_security = |operation: &&String| {
         let (method, path) = operation.split_once(' ').unwrap();
-        document["paths"][path][method]["security"].is_null()
+        document["paths"][path][method]["security"] == json!([])
     };
     // The gateway counts these by network, except the keys, which it does not route: add another one to kong.yml.
     assert_eq!(

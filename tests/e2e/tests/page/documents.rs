@@ -17,9 +17,9 @@ async fn authorize_logs_in_and_execute_calls_the_api_as_this_user() {
     page.press(".auth-container:has(#oauth_username) .authorize").await;
     page.press_on(".auth-btn-wrapper button", "Close").await;
 
-    page.press("#operations-profile-own .opblock-summary-control").await;
-    page.press("#operations-profile-own .try-out__btn").await;
-    page.press("#operations-profile-own .execute").await;
+    page.press("#operations-profile-getOwnProfile .opblock-summary-control").await;
+    page.press("#operations-profile-getOwnProfile .try-out__btn").await;
+    page.press("#operations-profile-getOwnProfile .execute").await;
     page.wait_for_text(".live-responses-table .response-col_status", "200").await;
     page.wait_for_text(".live-responses-table .response-col_description", &ann.email).await;
 }

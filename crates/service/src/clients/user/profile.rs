@@ -11,6 +11,7 @@ pub const UNKNOWN_USERNAME: &str = "Unknown";
 
 /// A profile as user-service returns it. The original's answers lack the image, and their times have no zone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = FoundUser)]
 pub struct UserProfile {
     /// The user.
     pub id: UserId,
@@ -18,18 +19,23 @@ pub struct UserProfile {
     pub username: String,
     /// The name to show.
     #[serde(default)]
+    #[schema(required)]
     pub display_name: Option<String>,
     /// The status message.
     #[serde(default)]
+    #[schema(required)]
     pub status_message: Option<String>,
     /// The URL of the image.
     #[serde(default)]
+    #[schema(required)]
     pub profile_image_url: Option<String>,
     /// Whether the user is online.
     #[serde(default)]
+    #[schema(required)]
     pub is_online: bool,
     /// The last sign of life.
     #[serde(default, deserialize_with = "time::deserialize_optional")]
+    #[schema(required)]
     pub last_seen_at: Option<DateTime<Utc>>,
     /// Only friends can bring the user into a group. Only services see it, and the original has no such setting.
     #[serde(default, skip_serializing)]

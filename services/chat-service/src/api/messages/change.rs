@@ -29,7 +29,7 @@ impl Input for NewContent {}
 /// Edit a message of the caller.
 #[utoipa::path(
     put,
-    operation_id = "edit_message",
+    operation_id = "editMessage",
     path = "/messages/{id}",
     tag = "messages",
     security(("bearer" = [])),
@@ -62,7 +62,7 @@ pub struct Deleted {
 /// Delete a message of the caller.
 #[utoipa::path(
     delete,
-    operation_id = "delete_message",
+    operation_id = "deleteMessage",
     path = "/messages/{id}",
     tag = "messages",
     security(("bearer" = [])),

@@ -78,7 +78,7 @@ pub struct MessagePage {
 /// List messages of a room: the newest after `skip`, or those directly before or after a message.
 #[utoipa::path(
     get,
-    operation_id = "list_messages",
+    operation_id = "listMessages",
     path = "/messages/{id}",
     tag = "messages",
     security(("bearer" = [])),
@@ -100,7 +100,7 @@ pub async fn list(
 /// List messages of the room that the query names.
 #[utoipa::path(
     get,
-    operation_id = "list_messages_by_query",
+    operation_id = "listMessagesByQuery",
     path = "/messages",
     tag = "messages",
     security(("bearer" = [])),

@@ -25,7 +25,7 @@ pub struct ReactionPath {
 /// Add a reaction to a message. A repeated reaction changes nothing.
 #[utoipa::path(
     put,
-    operation_id = "add_reaction",
+    operation_id = "addReaction",
     path = "/messages/{id}/reactions/{emoji}",
     tag = "messages",
     security(("bearer" = [])),
@@ -49,7 +49,7 @@ pub async fn add(
 /// Remove a reaction. Removing a reaction that does not exist changes nothing.
 #[utoipa::path(
     delete,
-    operation_id = "remove_reaction",
+    operation_id = "removeReaction",
     path = "/messages/{id}/reactions/{emoji}",
     tag = "messages",
     security(("bearer" = [])),

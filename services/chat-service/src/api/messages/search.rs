@@ -31,7 +31,7 @@ pub struct SearchQuery {
     #[deserr(default = Int(20))]
     #[param(value_type = i64, required = false, minimum = 1, maximum = 100, default = 20)]
     limit: Int<1, 100>,
-    /// The `next_cursor` of the previous page.
+    /// The `next_cursor` of the previous page, for the same text and room. It is opaque and valid for 7 days.
     #[deserr(default)]
     cursor: Option<String>,
 }
@@ -44,6 +44,7 @@ pub struct FoundPage {
     /// May be fewer than `limit`, or none, even if more follow: a request scans a bounded number of messages.
     messages: Vec<MessageBody>,
     /// Null on the last page.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
@@ -52,7 +53,7 @@ pub struct FoundPage {
 /// A request scans a bounded number of messages and returns a cursor for the next page.
 #[utoipa::path(
     get,
-    operation_id = "search_messages",
+    operation_id = "searchMessages",
     path = "/messages/search",
     tag = "messages",
     security(("bearer" = [])),
@@ -62,7 +63,7 @@ pub struct FoundPage {
         (status = 200, description = "A page of results", body = FoundPage),
         (status = 403, description = "The caller is not a member of the room", body = ErrorBody),
         (status = 404, description = "The room does not exist", body = ErrorBody),
-        (status = 422, description = "The text is empty or too long, or the cursor belongs to another search", body = ErrorBody),
+        (status = 422, description = "The text is empty or too long. `INVALID_INPUT`: the cursor is malformed or expired, or was issued to another user", body = ErrorBody),
     ),
 )]
 pub async fn search(

@@ -14,7 +14,7 @@ use service::auth::CurrentUser;
 use utoipa::ToSchema;
 
 use crate::api::limits::Content;
-use crate::api::responses::{BudgetUsedUp, RoomErrors};
+use crate::api::responses::{BudgetUsedUp, InvalidInput};
 use crate::blocks::allow_messages;
 use crate::domain::{Draft, Message, MessageType, Room, readable};
 use crate::state::AppState;
@@ -32,6 +32,7 @@ macro_rules! new_message {
             content: Content,
             /// Clients may send all types but `system`.
             #[deserr(default)]
+            #[schema(required = false, default = "text")]
             message_type: MessageType,
             /// Makes the send idempotent: a repeat with the same value returns the first message.
             #[deserr(default)]
@@ -62,7 +63,7 @@ new_message!(NewMessageInRoom { room_id: RoomId });
 /// Send a message to a room.
 #[utoipa::path(
     post,
-    operation_id = "send_message",
+    operation_id = "sendMessage",
     path = "/messages/{id}",
     tag = "messages",
     security(("bearer" = [])),
@@ -91,7 +92,7 @@ pub async fn send(
 /// Send a message to the room that the body names.
 #[utoipa::path(
     post,
-    operation_id = "send_message_by_body",
+    operation_id = "sendMessageByBody",
     path = "/messages",
     tag = "messages",
     security(("bearer" = [])),
@@ -100,8 +101,11 @@ pub async fn send(
         (status = 201, description = "The message is stored durably, and streams receive it", body = MessageBody),
         (status = 200, description = "A repeat: the first message with this `client_message_id`", body = MessageBody),
         (status = 400, description = "`INVALID_INPUT`: content that shows nothing, the type `system`, or an unknown `reply_to`", body = ErrorBody),
-        RoomErrors,
+        (status = 403, description = "The caller is not a member of the room, or `BLOCKED`", body = ErrorBody),
+        (status = 404, description = "The room does not exist", body = ErrorBody),
+        InvalidInput,
         BudgetUsedUp,
+        (status = 503, description = "Not stored in time. Repeat it with the same `client_message_id`", body = ErrorBody),
     ),
 )]
 pub async fn send_by_body(
