@@ -1,0 +1,133 @@
+// Requests over HTTP, without a session.
+
+import { Backoff, pause } from './backoff.js';
+import { ApiError, errorOf, NetworkError, RateLimitError, ServerError } from './errors.js';
+
+/** @import { RequestOptions } from './types.js' */
+
+const TIMEOUT_MS = 15_000;
+const MAX_ATTEMPTS = 4;
+const FIRST_DELAY_MS = 500;
+const LONGEST_DELAY_MS = 8_000;
+/** A longer `Retry-After` is left to the caller. */
+const LONGEST_RETRY_AFTER_MS = 30_000;
+
+/** Sends requests to the gateway or to one service. */
+export class Transport {
+  #baseUrl;
+
+  /** @param {string} baseUrl */
+  constructor(baseUrl) {
+    this.#baseUrl = baseUrl.replace(/\/$/, '');
+  }
+
+  /**
+   * The answer. Repeats an idempotent request that found no server, and any request that was rejected by 429.
+   *
+   * @param {string} method
+   * @param {string} path
+   * @param {RequestOptions & { token?: string, maxAttempts?: number }} [options]
+   */
+  async send(method, path, { token, query, body, path: values, idempotent = method === 'GET', maxAttempts } = {}) {
+    const url = this.#url(path, values, query);
+    const attempts = maxAttempts ?? MAX_ATTEMPTS;
+    const backoff = new Backoff(FIRST_DELAY_MS, LONGEST_DELAY_MS);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#sendOnce(method, url, token, body);
+      } catch (error) {
+        const mayRepeat = error instanceof RateLimitError || (idempotent && isUnreachable(error));
+        const wait = error instanceof ApiError ? error.retryAfterMs : null;
+        if (!mayRepeat || attempt >= attempts || (wait ?? 0) > LONGEST_RETRY_AFTER_MS) throw error;
+        await pause(backoff.next(wait));
+      }
+    }
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} url
+   * @param {string | undefined} token
+   * @param {unknown} body
+   */
+  async #sendOnce(method, url, token, body) {
+    const headers = authorization(token);
+    if (body !== undefined) headers.set('Content-Type', 'application/json');
+    const request = { method, headers, body: body === undefined ? null : JSON.stringify(body) };
+    return this.#fetch(url, { ...request, signal: AbortSignal.timeout(TIMEOUT_MS) });
+  }
+
+  /**
+   * An answer whose body is read as it comes. It has no timeout.
+   *
+   * @param {string} path
+   * @param {string} token
+   * @param {string} lastEventId
+   * @param {AbortSignal} signal
+   */
+  open(path, token, lastEventId, signal) {
+    const headers = authorization(token);
+    headers.set('Accept', 'text/event-stream');
+    if (lastEventId) headers.set('Last-Event-ID', lastEventId);
+    return this.#fetch(this.#url(path), { headers, signal });
+  }
+
+  /**
+   * The address of a stream for the browser's EventSource, which can send no header.
+   *
+   * @param {string} path
+   * @param {string} ticket
+   * @param {string} lastEventId
+   */
+  urlWithTicket(path, ticket, lastEventId) {
+    return this.#url(path, {}, { ticket, last_event_id: lastEventId || null });
+  }
+
+  /**
+   * @param {string} url
+   * @param {RequestInit} request
+   */
+  async #fetch(url, request) {
+    let response;
+    try {
+      response = await fetch(url, { ...request, cache: 'no-store' });
+    } catch (cause) {
+      throw new NetworkError('no answer', { cause });
+    }
+    if (!response.ok) throw await errorOf(response);
+    return response;
+  }
+
+  /**
+   * @param {string} path
+   * @param {RequestOptions['path']} [values]
+   * @param {RequestOptions['query']} [query]
+   */
+  #url(path, values = {}, query = {}) {
+    const filled = path.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(values[name] ?? ''));
+    const parameters = Object.entries(query).filter(([, value]) => value !== null && value !== undefined);
+    const search = new URLSearchParams(parameters.map(([name, value]) => [name, String(value)])).toString();
+    return this.#baseUrl + filled + (search && `?${search}`);
+  }
+}
+
+/** @param {unknown} error */
+const isUnreachable = (error) =>
+  (error instanceof NetworkError || error instanceof ApiError) && error.isTransient && !(error instanceof ServerError);
+
+/** @param {string | undefined} token */
+const authorization = (token) => new Headers(token ? { Authorization: `Bearer ${token}` } : {});
+
+/**
+ * The decoded body. A body that breaks off is as good as no answer.
+ *
+ * @param {Response} response
+ */
+export async function bodyOf(response) {
+  try {
+    const text = await response.text();
+    return text ? JSON.parse(text) : undefined;
+  } catch (cause) {
+    throw new NetworkError('the answer broke off', { cause });
+  }
+}

@@ -1,0 +1,156 @@
+// The session and the outbox, against answers that the tests make up.
+
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { ChatClient, MemoryStorage, NetworkError, SecondFactorError, SessionEndedError, UnavailableError } from '../src/index.js';
+import { FileStorage } from '../src/node.js';
+
+const originals = { fetch, setTimeout };
+
+// Delays pass at once.
+beforeEach(() => { globalThis.setTimeout = (action) => originals.setTimeout(action); });
+afterEach(() => { Object.assign(globalThis, originals); });
+
+const json = (status, body, headers) => new Response(JSON.stringify(body), { status, headers });
+const token = (number) =>
+  json(200, { access_token: `a${number}`, refresh_token: `r${number}`, user_id: 1, expires_in: 7200 });
+
+/** A client whose requests `answer(path, body, headers)` answers. */
+function client(answer, storage) {
+  globalThis.fetch = async (url, { body, headers }) =>
+    answer(new URL(url).pathname, body && JSON.parse(body), headers);
+  return new ChatClient({ baseUrl: 'http://chat', ...(storage && { storage }) });
+}
+
+/** Accepts the newest access token, and exchanges the newest refresh token and its predecessor. */
+function server() {
+  const state = { newest: 1, refreshes: 0, losesNextAnswer: false };
+  state.answer = (path, body, headers) => {
+    if (path === '/auth/login/json') return token(state.newest);
+    if (path === '/auth/refresh') {
+      state.refreshes++;
+      if (body.refresh_token === `r${state.newest}`) state.newest++;
+      else if (body.refresh_token !== `r${state.newest - 1}`) return json(401, { error: 'authentication_error' });
+      if (!state.losesNextAnswer) return token(state.newest);
+      state.losesNextAnswer = false;
+      throw new TypeError('cut');
+    }
+    const isValid = headers.get('Authorization') === `Bearer a${state.newest}`;
+    return isValid ? json(200, { id: 1 }) : json(401, { error: 'authentication_error' });
+  };
+  return state;
+}
+
+test('concurrent requests with an old token share one renewal', async () => {
+  const state = server();
+  const chat = client(state.answer);
+  await chat.login('a@example.com', 'secret');
+  // Another client of the session has renewed it: a1 is refused, and r1 is the predecessor.
+  state.newest = 2;
+  await Promise.all(Array.from({ length: 20 }, () => chat.me()));
+  assert.equal(state.refreshes, 1);
+});
+
+test('a renewal whose answer is lost is repeated with the same token', async () => {
+  const state = server();
+  const chat = client(state.answer);
+  await chat.login('a@example.com', 'secret');
+  state.newest = 2;
+  state.losesNextAnswer = true;
+  await chat.me();
+  assert.equal(state.refreshes, 2);
+});
+
+test('a token is renewed before it expires', async (t) => {
+  const state = server();
+  const chat = client(state.answer);
+  await chat.login('a@example.com', 'secret');
+  const now = Date.now();
+  t.mock.method(Date, 'now', () => now + 7_150_000);
+  await chat.me();
+  assert.equal(state.refreshes, 1);
+});
+
+test('a refused refresh token ends the session', async () => {
+  const chat = client((path) => (path.includes('login') ? token(1) : json(401, {})));
+  let ends = 0;
+  chat.onSessionEnd = () => ends++;
+  await chat.login('a@example.com', 'secret');
+  await assert.rejects(chat.me(), SessionEndedError);
+  assert.deepEqual([chat.isLoggedIn, ends], [false, 1]);
+});
+
+test('a stored session goes on and adopts the tokens of another process', async () => {
+  const state = server();
+  const storage = new MemoryStorage();
+  await client(state.answer, storage).login('a@example.com', 'secret');
+  const [first, second] = [client(state.answer, storage), client(state.answer, storage)];
+  state.newest = 2;
+  await first.me();
+  await second.me();
+  assert.deepEqual([state.refreshes, second.userId], [1, 1]);
+});
+
+test('a code is asked for only if it is needed', async () => {
+  const answer = (_, { mfa_code }) => (mfa_code ? token(1) : json(401, { error: 'MFA_REQUIRED' }));
+  await assert.rejects(client(answer).login('a@example.com', 'secret'), SecondFactorError);
+  const chat = client(answer);
+  await chat.login('a@example.com', 'secret', async () => '123456');
+  assert.equal(chat.userId, 1);
+});
+
+test('only idempotent requests are repeated', async () => {
+  let attempts;
+  const chat = client((path) => {
+    attempts++;
+    return path.includes('login') ? token(1) : json(503, {}, { 'Retry-After': '1' });
+  });
+  await chat.login('a@example.com', 'secret');
+  for (const [call, expected] of [
+    [() => chat.me(), 4],
+    [() => chat.send(1, 'x'), 4],
+    [() => chat.createRoom([2, 3]), 1],
+  ]) {
+    attempts = 0;
+    await assert.rejects(call(), UnavailableError);
+    assert.equal(attempts, expected);
+  }
+});
+
+test('messages of the outbox survive a restart, keep their order and are rejected alone', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'outbox-'));
+  const sent = [];
+  let isOnline = false;
+  const answer = (path, { content, client_message_id }) => {
+    if (path.includes('login')) return token(1);
+    if (!isOnline) throw new TypeError('offline');
+    if (content === 'refused') return json(403, { error: 'BLOCKED' });
+    sent.push([content, client_message_id]);
+    return json(201, { id: 'm' });
+  };
+  const chat = client(answer, new FileStorage(folder));
+  await chat.login('a@example.com', 'secret');
+  const entries = ['one', 'refused', 'two'].map((text) => chat.outbox.enqueue(5, text));
+  const flushing = chat.outbox.flush();
+  chat.outbox.close();
+  await flushing;
+
+  const { outbox } = client(answer, new FileStorage(folder));
+  assert.deepEqual(outbox.entries, entries);
+  const rejected = [];
+  outbox.onRejected = ({ content }, { code }) => rejected.push([content, code]);
+  isOnline = true;
+  await outbox.flush();
+  assert.deepEqual(sent, [['one', entries[0].id], ['two', entries[2].id]]);
+  assert.deepEqual(rejected, [['refused', 'BLOCKED']]);
+  assert.deepEqual(outbox.entries.map(({ error }) => error), ['BLOCKED']);
+  await rm(folder, { recursive: true });
+});
+
+test('a lost connection is a network error', async () => {
+  const chat = client(() => { throw new TypeError('refused'); });
+  await assert.rejects(chat.login('a@example.com', 'secret'), NetworkError);
+});
