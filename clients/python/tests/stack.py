@@ -6,9 +6,12 @@ import os
 import socket
 import struct
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from unittest import skipUnless
+
+import httpx
 
 from bigtech_chat import ChatClient
 
@@ -48,6 +51,16 @@ def control(act: str, name: str | None = None) -> dict[str, object]:
         with connection.makefile() as answer:
             result: dict[str, object] = json.loads(answer.readline())
     return result
+
+
+def chat_service_is_ready() -> None:
+    """Waits until each replica of chat-service answers again."""
+    for url in os.environ["CHAT_URLS"].split(","):
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"{url}/health/ready").is_success:
+                    break
+            time.sleep(0.2)
 
 
 class Link:

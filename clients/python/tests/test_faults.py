@@ -10,7 +10,7 @@ from unittest import IsolatedAsyncioTestCase, TestCase
 
 from bigtech_chat import AsyncChatClient, ChatClient, MemoryStorage
 
-from .stack import Link, api, control, needs_control, needs_stack, two_in_a_room
+from .stack import Link, api, chat_service_is_ready, control, needs_control, needs_stack, two_in_a_room
 
 #: Divisible by the number of replicas.
 MESSAGES = 60
@@ -126,4 +126,5 @@ class KilledReplica(IsolatedAsyncioTestCase):
                     await asyncio.to_thread(control, "kill", f"chat-service-{number}")
                     await asyncio.wait_for(flushing, TIMEOUT)
                 self.assertEqual(await asyncio.wait_for(reading, TIMEOUT), expected)
+            await asyncio.to_thread(chat_service_is_ready)
             self.assertEqual([one["content"] for one in bob.messages(room)][::-1], expected)

@@ -5,7 +5,7 @@ import { describe, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ChatClient } from '../src/index.js';
 import { EventParser } from '../src/sse.js';
-import { api, contentsIn, control, Link, twoInARoom, withoutControl, withoutStack } from './stack.js';
+import { api, chatServiceIsReady, contentsIn, control, Link, twoInARoom, withoutControl, withoutStack } from './stack.js';
 
 /** Divisible by the number of replicas. */
 const MESSAGES = 60;
@@ -144,6 +144,7 @@ describe('a killed replica', { skip: withoutControl, timeout: TIMEOUT_MS }, () =
       await flushing;
     }
     assert.deepEqual(await all, expected);
+    await chatServiceIsReady();
     assert.deepEqual(await contentsIn(bob.chat, room), expected);
   });
 });

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
 import { ChatClient, MemoryStorage } from '../src/index.js';
 
 const { GATEWAY_URL, STACK_CONTROL } = process.env;
@@ -49,6 +50,13 @@ export async function control(act, name) {
   for await (const line of createInterface(socket)) {
     socket.destroy();
     return JSON.parse(line);
+  }
+}
+
+/** Waits until each replica of chat-service answers again. */
+export async function chatServiceIsReady() {
+  for (const url of process.env.CHAT_URLS.split(',')) {
+    while (!(await fetch(`${url}/health/ready`).then(({ ok }) => ok, () => false))) await pause(200);
   }
 }
 
