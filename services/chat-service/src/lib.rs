@@ -91,17 +91,23 @@ const OPENINGS: usize = 6;
 /// The actions of the audit log.
 const AUDITED: [&str; 4] = ["room_create", "member_add", "member_remove", "member_leave"];
 
-/// Executes `epoch`: shows the epoch of the store, or begins a new one with `--new`, which a restore of MongoDB requires.
+/// Executes `epoch`: shows the epoch of the store, or begins a new one with `--new`, which a restore of MongoDB requires. The new
+/// epoch lacks positions that MySQL names, if MySQL's data is younger; the changes of members that had them are announced again.
 ///
 /// # Errors
-/// Returns an error if the arguments are not understood or MongoDB is unavailable.
+/// Returns an error if the arguments are not understood or a store is unavailable.
 pub async fn execute_epoch(env: &Env, args: &[String]) -> Result<(), BoxError> {
+    let metrics = telemetry::Metrics::new(SERVICE.name, "")?;
     let (url, name) = platform::config::mongo(env)?;
-    let store =
-        EpochStore::new(&mongo::database(&url, &name, "mongodb", &telemetry::Metrics::new(SERVICE.name, "")?).await?);
+    let database = mongo::database(&url, &name, "mongodb", &metrics).await?;
+    let store = EpochStore::new(&database);
     let epoch = match args {
         [] => store.current().await?,
-        [new] if new == "--new" => Some(store.begin().await?),
+        [new] if new == "--new" => {
+            let pool = mysql::pool(&platform::config::mysql_url(env)?, 1, &metrics)?;
+            MembershipLog::new(pool).forget_lost_positions(&Log::new(&database)).await?;
+            Some(store.begin().await?)
+        }
         _ => return Err("epoch shows the epoch of the store, epoch --new begins another".into()),
     };
     let shown = epoch.map_or_else(|| "none".to_owned(), |epoch| epoch.to_string());

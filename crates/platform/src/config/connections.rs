@@ -93,7 +93,11 @@ fn is_origin(text: &str) -> bool {
     !scheme.is_empty() && !authority.host().is_empty() && !has_user && has_valid_port && text == text.to_lowercase()
 }
 
-pub(super) fn mysql_url(env: &Env) -> Result<SecretString, ConfigError> {
+/// `MYSQL_URL`, or `MYSQL_HOST` and its siblings.
+///
+/// # Errors
+/// Returns an error if the URL is missing or of another database, or has the placeholder as its password without `DEBUG`.
+pub fn mysql_url(env: &Env) -> Result<SecretString, ConfigError> {
     let (name, url) = match env.get("MYSQL_URL") {
         Some(url) => ("MYSQL_URL", url.to_owned()),
         None => {

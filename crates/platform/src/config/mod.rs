@@ -13,12 +13,12 @@ use common::config::{ConfigError, Env, Network};
 use common::jwt::{Algorithm, PublicKeys};
 use secrecy::{ExposeSecret, SecretString};
 
-pub use connections::{ConnectionLimits, KafkaConfig, PUBLIC_PASSWORDS, mongo, service_url};
+pub use connections::{ConnectionLimits, KafkaConfig, PUBLIC_PASSWORDS, mongo, mysql_url, service_url};
 pub use log::LogConfig;
 pub use security::{KafkaLogin, KafkaSecurity, PLACEHOLDER, Protocol, TlsFiles};
 pub use tokens::{DEVELOPMENT_SECRETS, algorithm, cipher_key};
 
-use connections::{cors_origins, mysql_url, otlp_endpoint, redis_url};
+use connections::{cors_origins, otlp_endpoint, redis_url};
 use tokens::{MIN_SECRET_BYTES, optional_secret, public_keys, secret, service_secret};
 
 use crate::http::ServerCertificate;

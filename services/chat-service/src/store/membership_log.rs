@@ -9,6 +9,7 @@ use common::id::{RoomId, UserId};
 use engines::error::Result;
 use sqlx::{MySqlConnection, MySqlPool};
 
+use super::log::Log;
 use crate::domain::{Actor, RosterChange};
 
 /// Records are kept for as long as a replica without MySQL may have open streams: streams end with their tokens, which
@@ -241,6 +242,51 @@ impl MembershipLog {
             .await?;
         let update = sqlx::query("UPDATE chat_room_changes SET position = ? WHERE id = ?");
         update.bind(position).bind(record.id).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Makes records unannounced whose system message a restored MongoDB does not have: their position is after the head. Members
+    /// who join by such a record would otherwise not see the room before it has that position again.
+    pub async fn forget_lost_positions(&self, log: &Log) -> Result<()> {
+        // A backup of an earlier release, or of a new schema, has no records.
+        let exists: bool = sqlx::query_scalar(
+            "SELECT COUNT(*) > 0 FROM information_schema.TABLES
+             WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'chat_room_changes'",
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        if !exists {
+            return Ok(());
+        }
+        let mut after = 0;
+        loop {
+            let announced: Vec<(u64, RoomId, i64)> = sqlx::query_as(
+                "SELECT id, room_id, position FROM chat_room_changes WHERE position > 0 AND id > ? ORDER BY id LIMIT ?",
+            )
+            .bind(after)
+            .bind(PAGE)
+            .fetch_all(&self.pool)
+            .await?;
+            let Some((last, ..)) = announced.last() else { return Ok(()) };
+            after = *last;
+            let rooms: Vec<RoomId> = announced.iter().map(|(_, room, _)| *room).collect();
+            let newest = log.positions(&rooms).await?;
+            for (id, room, position) in announced {
+                if position > newest.get(&room).copied().unwrap_or(0) {
+                    self.forget_position(id, room).await?;
+                }
+            }
+        }
+    }
+
+    async fn forget_position(&self, id: u64, room: RoomId) -> Result<()> {
+        // The record comes last, as in `set_position`.
+        sqlx::query("UPDATE room_members SET joined_position = NULL WHERE chat_room_id = ? AND joined_by = ?")
+            .bind(room)
+            .bind(id)
+            .execute(&self.pool)
+            .await?;
+        sqlx::query("UPDATE chat_room_changes SET position = NULL WHERE id = ?").bind(id).execute(&self.pool).await?;
         Ok(())
     }
 

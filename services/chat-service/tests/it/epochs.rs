@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use bson::{Document, doc};
 use futures_util::TryStreamExt;
 use mongodb::Database;
-use testkit::{SLACK, Sse};
+use sqlx::{Connection, MySqlConnection};
+use testkit::{SLACK, Sse, eventually};
 use tokio::process::Command;
 
+use crate::all_rooms::{new_messages, subscribe};
 use crate::app::{TestApp, mongo_database};
-use crate::person::Person;
+use crate::person::{Person, pluck};
 use crate::process::BINARY;
 
 type Dump = BTreeMap<String, Vec<Document>>;
@@ -60,6 +62,58 @@ async fn assert_resync(bob: &Person, room: i64, position: &str, cursor: &str) {
     assert_eq!(in_all.next().await.name, "resync");
 }
 
+/// Runs `epoch --new` with the settings of the service.
+async fn begin_epoch(app: &TestApp) {
+    let mut environment = app.space.env(&app.mysql_url);
+    environment.extend(app.environment());
+    let command = Command::new(BINARY).args(["epoch", "--new"]).env_clear().envs(environment).output().await.unwrap();
+    assert!(command.status.success(), "{command:?}");
+    assert_eq!(command.stdout.len(), 9, "the command shows the new epoch: {command:?}");
+}
+
+#[tokio::test]
+async fn changes_of_members_that_a_restored_store_does_not_have_are_announced_again() {
+    let app = TestApp::start().await;
+    let (ann, carol) = (app.person(1), app.person(3));
+    let group = ann.group_with(&[2, 4]).await;
+    let database = mongo_database(&app.space).await;
+    ann.adds(group, &[5]).await.expect(200);
+    let before = dump(&database).await;
+    send_many(&ann, group, 3).await;
+    ann.adds(group, &[carol.id]).await.expect(200);
+    ann.removes(group, 4).await.expect(200);
+    app.server.stop().await;
+
+    restore(&database, before).await;
+    for lost in ["room_log", "messages"] {
+        let later = if lost == "room_log" { "_id.at" } else { "seq" };
+        database.collection::<Document>(lost).delete_many(doc! {later: {"$gt": 1}}).await.unwrap();
+    }
+    begin_epoch(&app).await;
+    let replica = app.replica().await;
+    let (ann, carol) = (app.person_at(&replica, ann.id), app.person_at(&replica, carol.id));
+
+    eventually("all changes are announced", async || (ann.messages(group).await.len() == 3).then_some(())).await;
+    ann.sends(group, "welcome").await;
+    let told = ["added person_5", "added person_3", "removed person_4"].map(|change| format!("person_1 {change}"));
+    let contents = pluck(&ann.messages(group).await, "content");
+    assert_eq!(contents, [&told[..], &["welcome".to_owned()]].concat(), "each change is announced once");
+    assert_eq!(carol.unread(group).await, 1, "what was sent after the join");
+    let (mut of_carol, _) = subscribe(&carol, None).await;
+    ann.sends(group, "again").await;
+    assert_eq!(new_messages(&mut of_carol, 1).await.0, [(group, "again".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_restored_schema_of_before_the_records_of_changes_gets_a_new_epoch() {
+    let app = TestApp::start().await;
+    app.server.stop().await;
+    let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+    sqlx::query("DROP TABLE chat_room_changes").execute(&mut mysql).await.unwrap();
+
+    begin_epoch(&app).await;
+}
+
 #[tokio::test]
 async fn an_id_of_before_a_restore_leads_to_resync_after_the_command() {
     let app = TestApp::start().await;
@@ -74,11 +128,7 @@ async fn an_id_of_before_a_restore_leads_to_resync_after_the_command() {
     app.server.stop().await;
 
     restore(&database, at_30).await;
-    let mut environment = app.space.env(&app.mysql_url);
-    environment.extend(app.environment());
-    let command = Command::new(BINARY).args(["epoch", "--new"]).env_clear().envs(environment).output().await.unwrap();
-    assert!(command.status.success(), "{command:?}");
-    assert_eq!(command.stdout.len(), 9, "the command shows the new epoch: {command:?}");
+    begin_epoch(&app).await;
     let replica = app.replica().await;
     let (ann, bob) = (app.person_at(&replica, ann.id), app.person_at(&replica, bob.id));
     let (without_epoch, _) = cursor.rsplit_once('.').unwrap();
