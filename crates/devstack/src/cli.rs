@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::options::{GatewayOptions, LinkOptions, TestOptions, UpOptions, WebOptions};
+use crate::options::{BackupOptions, GatewayOptions, LinkOptions, RestoreOptions, TestOptions, UpOptions, WebOptions};
 
 /// BigTech Chat on one machine: real engines, the three services and the gateway.
 #[derive(Parser)]
@@ -54,6 +54,10 @@ pub enum Command {
     Kill { name: String },
     /// Run the README's first conversation against the running stack and check every answer.
     Demo,
+    /// Write a backup of MySQL and MongoDB while the stack runs.
+    Backup(BackupOptions),
+    /// Replace the data of the running stack by a backup.
+    Restore(RestoreOptions),
     /// Run every test of the workspace against a stack of its own, and print a summary.
     Test {
         #[command(flatten)]

@@ -1,5 +1,6 @@
 //! The options of the commands.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -156,6 +157,42 @@ impl From<TestOptions> for UpOptions {
             previous: test.previous,
         }
     }
+}
+
+#[derive(Args)]
+pub struct BackupOptions {
+    /// The folder of the backups. A backup is a folder in it, named by its time.
+    pub folder: PathBuf,
+
+    /// Delete all backups in the folder but the newest ones, when the new one is complete.
+    #[arg(long)]
+    pub keep: Option<NonZeroUsize>,
+
+    /// Encrypt the backup with the passphrase in this file, such as the output of `openssl rand -hex 32`.
+    #[arg(long)]
+    pub passphrase_file: Option<PathBuf>,
+
+    /// Of the stack of `cargo stack test`.
+    #[arg(long, hide = true)]
+    pub test_stack: bool,
+}
+
+#[derive(Args)]
+pub struct RestoreOptions {
+    /// The folder of one backup.
+    pub backup: PathBuf,
+
+    /// Replace all data of the stack.
+    #[arg(long)]
+    pub yes: bool,
+
+    /// The file with the passphrase of an encrypted backup.
+    #[arg(long)]
+    pub passphrase_file: Option<PathBuf>,
+
+    /// Of the stack of `cargo stack test`.
+    #[arg(long, hide = true)]
+    pub test_stack: bool,
 }
 
 #[derive(Args)]

@@ -79,6 +79,11 @@ impl StackDir {
         self.data("disks")
     }
 
+    /// The file that exists from the beginning of a restore to its end.
+    pub fn restoring(&self) -> PathBuf {
+        self.data("restoring")
+    }
+
     pub fn programs(&self) -> PathBuf {
         self.dir.join("bin")
     }

@@ -80,9 +80,9 @@ struct Group {
 
 impl Group {
     async fn open() -> Self {
-        let [creator, other, guest] =
-            [Person::sign_up("eve").await, Person::sign_up("fay").await, Person::sign_up("gus").await];
-        let group = json!({"name": "group", "participant_ids": [other.id]});
+        let (creator, guest) = (Person::sign_up("eve").await, Person::sign_up("gus").await);
+        let others = [Person::sign_up("fay").await.id, Person::sign_up("hal").await.id];
+        let group = json!({"name": "group", "participant_ids": others});
         let group = creator.client.post("/api/chat-rooms", group).await.expect(201);
         Self { id: group["id"].as_i64().unwrap(), creator, guest }
     }

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 #![allow(clippy::print_stdout, reason = "the measurements are a result too")]
 
+mod backup;
 mod brokers;
 mod consumer;
 mod drill;

@@ -26,11 +26,13 @@ pub struct Report {
 }
 
 /// The state of a room in the store.
-struct StoredRoom {
+pub struct StoredRoom {
     room: i64,
     /// The contents of the messages that are not deleted, by id.
-    listed: BTreeMap<String, String>,
-    log: Vec<LogEntry>,
+    pub listed: BTreeMap<String, String>,
+    /// The number of messages that are not deleted, as the head counts them.
+    pub total: i64,
+    pub log: Vec<LogEntry>,
 }
 
 /// Verifies a stopped load. All events have to be on the topics until `deadline`.
@@ -67,11 +69,11 @@ fn lag(history: &History, deliveries: &[Delivery]) -> Duration {
     lags.max().unwrap_or_default()
 }
 
-async fn stored_room(room: &Room) -> StoredRoom {
+pub async fn stored_room(room: &Room) -> StoredRoom {
     let me = &room.people[0].client;
     let path = format!("/api/messages/{}?limit=100", room.id);
     let mut page = me.get(&path).await.expect(200);
-    let head = page["position"].as_i64().unwrap();
+    let (head, total) = (page["position"].as_i64().unwrap(), page["total_count"].as_i64().unwrap());
     let mut listed = BTreeMap::new();
     loop {
         let messages = page["messages"].as_array().unwrap();
@@ -87,7 +89,7 @@ async fn stored_room(room: &Room) -> StoredRoom {
     }
     let url = setting("CHAT_URL");
     let log = Reader::start(room.id, &room.people[0], &url).read_to(head).await;
-    StoredRoom { room: room.id, listed, log: log.into_iter().map(|delivery| delivery.entry).collect() }
+    StoredRoom { room: room.id, listed, total, log: log.into_iter().map(|delivery| delivery.entry).collect() }
 }
 
 /// Every operation was repeated until its answer, so the store has exactly the acknowledged changes.
