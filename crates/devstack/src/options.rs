@@ -223,6 +223,9 @@ pub struct WebOptions {
     pub port: u16,
     #[arg(long)]
     pub folder: PathBuf,
+    /// The folder with the client's modules, served at `/sdk`.
+    #[arg(long)]
+    pub sdk: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -21,6 +21,9 @@ use crate::stack::Stack;
 
 const FOLDER: &str = "infrastructure/docker/web";
 
+/// The modules of the TypeScript client, which the page imports from `/sdk`. infrastructure/docker/Dockerfile copies them.
+const SDK: &str = "clients/typescript/src";
+
 /// The headers that infrastructure/docker/nginx/web.conf adds to every response. The `<meta>` element of the page has the
 /// same policy without `frame-ancestors`, which is valid in a header only.
 const HEADERS: [(HeaderName, &str); 4] = [
@@ -41,7 +44,8 @@ pub async fn start(stack: &Stack, binaries: &Binaries) -> Result<()> {
     let plan = &stack.plan;
     let port = plan.ports.web;
     let program = binaries.get(DEVSTACK).context("devstack was not built")?;
-    let launch = Launch::new(program, &plan.dir.root).args(["web", "--folder", FOLDER, "--port", &port.to_string()]);
+    let folders = ["web", "--folder", FOLDER, "--sdk", SDK];
+    let launch = Launch::new(program, &plan.dir.root).args(folders).args(["--port", &port.to_string()]);
     let spec = ProcessSpec {
         name: WEB.into(),
         port,
@@ -56,12 +60,12 @@ pub async fn start(stack: &Stack, binaries: &Binaries) -> Result<()> {
 /// Runs the file server.
 pub async fn serve(options: WebOptions) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
-    axum::serve(listener, router(&options.folder)).await?;
+    axum::serve(listener, router(&options.folder, &options.sdk)).await?;
     Ok(())
 }
 
-fn router(folder: &Path) -> Router {
-    let files = Router::new().fallback_service(ServeDir::new(folder));
+fn router(folder: &Path, sdk: &Path) -> Router {
+    let files = Router::new().nest_service("/sdk", ServeDir::new(sdk)).fallback_service(ServeDir::new(folder));
     HEADERS.into_iter().fold(files, |files, (name, value)| {
         files.layer(SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value)))
     })
@@ -77,9 +81,9 @@ mod tests {
     use super::*;
 
     async fn request(method: Method, path: &str) -> Response {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(FOLDER);
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
-        router(&folder).oneshot(request).await.unwrap()
+        router(&root.join(FOLDER), &root.join(SDK)).oneshot(request).await.unwrap()
     }
 
     async fn page() -> String {
@@ -89,7 +93,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_files_of_the_page_have_the_headers_and_their_types() {
-        for (path, kind) in [("/", "text/html"), ("/app.js", "text/javascript"), ("/style.css", "text/css")] {
+        let modules = ["/app.js", "/sdk/index.js"].map(|path| (path, "text/javascript"));
+        for (path, kind) in [("/", "text/html"), ("/style.css", "text/css")].into_iter().chain(modules) {
             let response = request(Method::GET, path).await;
             assert_eq!(response.status(), StatusCode::OK, "{path}");
             for (name, value) in HEADERS {
@@ -102,6 +107,7 @@ mod tests {
     #[tokio::test]
     async fn other_paths_are_not_found_and_other_methods_are_rejected() {
         assert_eq!(request(Method::GET, "/metrics").await.status(), StatusCode::NOT_FOUND);
+        assert_eq!(request(Method::GET, "/sdk/../package.json").await.status(), StatusCode::NOT_FOUND);
         assert_eq!(request(Method::GET, "/../kong/kong.yml").await.status(), StatusCode::NOT_FOUND);
         assert_eq!(request(Method::POST, "/app.js").await.status(), StatusCode::METHOD_NOT_ALLOWED);
     }

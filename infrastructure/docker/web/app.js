@@ -1,11 +1,10 @@
 // The entry point of the page: drawing, session, routing, and the actions behind buttons, forms and keys.
 
-import { ApiError, call, logIn, logOut, loggedIn, onSessionEnd } from './client.js';
+import { client } from './client.js';
 import { morph } from './dom.js';
 import { switchLanguage, t } from './i18n.js';
-import { clearOutbox, dequeue, enqueue, flush, retry, setOutboxListener } from './outbox.js';
+import { ChatError } from './sdk/index.js';
 import * as store from './store.js';
-import { openStream } from './stream.js';
 import { page } from './views.js';
 
 const { state } = store;
@@ -72,8 +71,8 @@ async function run(action) {
   try {
     return await action();
   } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    if (loggedIn() || !state.me) notify(error);
+    if (!(error instanceof ChatError)) throw error;
+    if (client.isLoggedIn || !state.me) notify(error);
   } finally {
     ui.busy = false;
     draw();
@@ -85,7 +84,7 @@ async function retryWhileTransient(action) {
   for (;;) {
     const error = await action().then(() => null, (rejection) => rejection);
     if (!error) return null;
-    if (!(error instanceof ApiError)) throw error;
+    if (!(error instanceof ChatError)) throw error;
     if (!error.isTransient) return error;
     await new Promise((resolve) => setTimeout(resolve, Math.max(error.retryAfterMs || 0, RETRY_MS)));
   }
@@ -99,17 +98,27 @@ async function startSession() {
   ui.starting = true;
   if (await retryWhileTransient(store.loadMe)) return endSession();
   resetUi();
+  Object.assign(client.outbox, {
+    onChange: draw,
+    onSent: (message) => store.addMessage(state.rooms.get(message.room_id), message),
+    // The caller may have lost the membership of the room.
+    onRejected: ({ room }) => run(() => store.loadRoom(room)),
+  });
   let first = true;
-  closeStream = openStream(state.me.id, (name, data) => {
-    store.applyEvent(name, data);
-    if (name === 'connected') synchronize(first ? store.reloadAll : store.loadLists);
-    if (name === 'connected') first = false;
-    if (name === 'resync') synchronize(store.reloadAll);
-  }, (live) => {
-    // If the first connection attempt fails, the lists are loaded without a stream.
-    if (state.live === null && !live) synchronize(store.loadLists);
-    state.live = live;
-    draw();
+  closeStream = client.sharedStream({
+    onEvent: ({ name, data }) => {
+      store.applyEvent(name, data);
+      if (name === 'connected') synchronize(first ? store.reloadAll : store.loadLists);
+      if (name === 'connected') first = false;
+      if (name === 'resync') synchronize(store.reloadAll);
+    },
+    onStatus: (live) => {
+      // If the first connection attempt fails, the lists are loaded without a stream.
+      if (state.live === null && !live) synchronize(store.loadLists);
+      state.live = live;
+      draw();
+    },
+    onError: (error) => run(() => { throw error; }),
   });
   route();
 }
@@ -121,19 +130,26 @@ async function synchronize(load) {
   flush();
 }
 
+/** Sends the outbox. The end of the session ends it too, which `onSessionEnd` shows. */
+function flush() {
+  client.outbox.flush().catch((error) => {
+    if (!(error instanceof ChatError)) throw error;
+  });
+}
+
 function endSession() {
   closeStream();
-  clearOutbox();
+  sessionStorage.clear();
   store.reset();
   resetUi();
   history.replaceState(null, '', '#');
   draw();
 }
 
-onSessionEnd(() => {
+client.onSessionEnd = () => {
   endSession();
   notify({ key: 'session_ended' });
-});
+};
 
 /** Shows the room of `#room/5` or `#room/5/members`; any other hash shows only the lists. */
 function route() {
@@ -165,20 +181,21 @@ const goTo = (room) => { location.hash = `#room/${room}`; };
 /** Shows the state of the second factor, in place of a secret or of recovery codes. */
 async function loadSecurity() {
   forgetFactor();
-  ui.mfa = await call('GET', '/auth/mfa');
+  ui.mfa = await client.request('GET', '/auth/mfa');
   drawAndFocus('.security input');
 }
 
 /** Changes the second factor. Of these operations, only a wrong password is a violation of a rule. */
 async function changeFactor(path, body) {
   try {
-    return await call('POST', path, body);
+    return await client.request('POST', path, { body });
   } catch (error) {
     if (error.code === 'MFA_INVALID') clearCode();
-    if (error.code === 'business_logic_error') throw new ApiError(error.status, { error: 'wrong_password' });
+    if (error.code === 'business_logic_error') error.code = 'wrong_password';
     if (error.code !== 'resource_conflict' && error.code !== 'resource_not_found') throw error;
     await loadSecurity();
-    throw new ApiError(error.status, { error: 'factor_changed' });
+    error.code = 'factor_changed';
+    throw error;
   }
 }
 
@@ -204,7 +221,7 @@ const updateMessage = (message) => store.updateMessage(currentRoom(), message.id
 
 /** Turns the pin or the mute of a room on or off. Other windows receive it on their streams. */
 async function changeSetting(room, setting, on) {
-  store.applyEvent('chat_room_settings', await call(on ? 'PUT' : 'DELETE', `/chat-rooms/${room}/${setting}`));
+  store.applyEvent('chat_room_settings', await client.request(on ? 'PUT' : 'DELETE', `/chat-rooms/${room}/${setting}`));
 }
 
 /** Runs an irreversible action on the second press; the first press shows a confirmation. */
@@ -221,7 +238,9 @@ const buttonActions = {
   otherForm: () => Object.assign(ui, { signingUp: !ui.signingUp, needsCode: false }),
   language: switchLanguage,
   logOut: async () => {
-    await logOut();
+    closeStream();
+    // Without an answer, the session ends in this tab alone.
+    await client.logout().catch(() => {});
     endSession();
   },
   tab: ({ id }) => {
@@ -235,7 +254,7 @@ const buttonActions = {
     drawAndFocus('.security input');
   },
   refuseStrangers: async () => {
-    state.me = await call('PUT', '/profile/me', { refuse_stranger_groups: !state.me.refuse_stranger_groups });
+    state.me = await client.request('PUT', '/profile/me', { body: { refuse_stranger_groups: !state.me.refuse_stranger_groups } });
   },
   copy: async ({ id }) => {
     // Browsers have no clipboard for a page without TLS, and may refuse it. The text can be selected instead.
@@ -243,25 +262,25 @@ const buttonActions = {
   },
 
   add_friend: async ({ id }) => {
-    await call('POST', '/friends/request', { user_id_2: Number(id) });
+    await client.request('POST', '/friends/request', { body: { user_id_2: Number(id) } });
     await store.loadFriends();
   },
   // Opening the room announces the friendship: its event reaches both users at once.
   accept: async ({ id }) => {
-    await call('PUT', `/friends/status/${id}`, { action: 'accept' });
+    await client.request('PUT', `/friends/status/${id}`, { body: { action: 'accept' } });
     await store.loadFriends();
     await buttonActions.chat({ id });
   },
   reject: async ({ id }) => {
-    await call('PUT', `/friends/status/${id}`, { action: 'reject' });
+    await client.request('PUT', `/friends/status/${id}`, { body: { action: 'reject' } });
     await store.loadFriends();
   },
   withdraw: async ({ id }) => {
-    await call('DELETE', `/friends/request/${id}`);
+    await client.request('DELETE', `/friends/request/${id}`);
     await store.loadFriends();
   },
   chat: async ({ id }) => {
-    const room = await call('GET', `/chat-rooms/check/${id}`);
+    const room = await client.request('GET', `/chat-rooms/check/${id}`);
     await store.loadRoom(room.id);
     goTo(room.id);
   },
@@ -275,7 +294,7 @@ const buttonActions = {
     ui.menu = null;
     const reaction = messageOf(id).reactions?.find((candidate) => candidate.emoji === emoji);
     const mine = reaction?.user_ids.includes(state.me.id);
-    updateMessage(await call(mine ? 'DELETE' : 'PUT', `/messages/${id}/reactions/${encodeURIComponent(emoji)}`));
+    updateMessage(await client.request(mine ? 'DELETE' : 'PUT', `/messages/${id}/reactions/${encodeURIComponent(emoji)}`));
   },
   reply: ({ id }) => {
     Object.assign(ui, { reply: messageOf(id), edit: null, menu: null });
@@ -288,22 +307,25 @@ const buttonActions = {
   },
   delete: ({ id }) => confirmFirst(`delete-${id}`, async () => {
     ui.menu = null;
-    await call('DELETE', `/messages/${id}`);
+    await client.request('DELETE', `/messages/${id}`);
     store.applyEvent('message_deleted', { message_id: id, room_id: state.openRoomId });
   }),
   cancel: () => {
     Object.assign(ui, { reply: null, edit: null });
     focusComposer();
   },
-  tryAgain: ({ id }) => retry(id),
-  discard: ({ id }) => dequeue(id),
+  tryAgain: ({ id }) => {
+    client.outbox.retry(id);
+    flush();
+  },
+  discard: ({ id }) => client.outbox.discard(id),
 
   remove: ({ id }) => confirmFirst(`remove-${id}`, async () => {
-    await call('DELETE', `/chat-rooms/${state.openRoomId}/members/${id}`);
+    await client.request('DELETE', `/chat-rooms/${state.openRoomId}/members/${id}`);
     await store.loadRoom(state.openRoomId);
   }),
   leave: ({ id }) => confirmFirst(`leave-${id}`, async () => {
-    await call('DELETE', `/chat-rooms/${id}/members/${state.me.id}`);
+    await client.request('DELETE', `/chat-rooms/${id}/members/${state.me.id}`);
     state.rooms.delete(Number(id));
     location.hash = '#';
   }),
@@ -312,7 +334,7 @@ const buttonActions = {
 const formActions = {
   logIn: async ({ email, password, mfa_code }) => {
     try {
-      await logIn(email, password, mfa_code || undefined);
+      await client.login(email, password, mfa_code || undefined);
     } catch (error) {
       if (error.code === 'MFA_REQUIRED' || error.code === 'MFA_INVALID') {
         clearCode();
@@ -324,7 +346,7 @@ const formActions = {
     await startSession();
   },
   signUp: async ({ email, username, display_name, password }) => {
-    await call('POST', '/auth/register', { email, username, display_name, password });
+    await client.register({ email, username, display_name, password });
     await formActions.logIn({ email, password });
   },
   enroll: async (body) => {
@@ -340,20 +362,20 @@ const formActions = {
     await loadSecurity();
   },
   search: async ({ query }) => {
-    const { users } = await call('GET', `/users/search?${new URLSearchParams({ query, limit: 20 })}`);
+    const { users } = await client.request('GET', `/users/search?${new URLSearchParams({ query, limit: 20 })}`);
     store.addUsers(users);
     ui.searchResults = users;
   },
   createGroup: async ({ name }, data) => {
     const members = data.getAll('member').map(Number);
-    const room = await call('POST', '/chat-rooms', { name: name.trim() || null, participant_ids: members });
+    const room = await client.request('POST', '/chat-rooms', { body: { name: name.trim() || null, participant_ids: members } });
     await store.loadRoom(room.id);
     ui.tab = 'chats';
     goTo(room.id);
   },
   addMembers: async (_, data) => {
     const members = data.getAll('member').map(Number);
-    if (members.length) await call('POST', `/chat-rooms/${state.openRoomId}/members`, { user_ids: members });
+    if (members.length) await client.request('POST', `/chat-rooms/${state.openRoomId}/members`, { body: { user_ids: members } });
     await store.loadRoom(state.openRoomId);
   },
   send: async ({ content }) => {
@@ -361,12 +383,13 @@ const formActions = {
     if (!text || [...text].length > state.maxLength) return;
     const { edit, reply } = ui;
     if (edit) {
-      updateMessage(await call('PUT', `/messages/${edit.id}`, { content: text }));
+      updateMessage(await client.request('PUT', `/messages/${edit.id}`, { body: { content: text } }));
       Object.assign(ui, { edit: null });
       focusComposer();
       return;
     }
-    enqueue(state.openRoomId, text, reply?.id ?? null);
+    client.outbox.enqueue(state.openRoomId, text, reply?.id);
+    flush();
     ui.drafts.delete(state.openRoomId);
     Object.assign(ui, { reply: null });
     document.querySelector('.composer textarea').value = '';
@@ -398,7 +421,7 @@ addEventListener('input', ({ target }) => {
   if (!ui.edit && state.live && target.value && Date.now() - typingSentAt > TYPING_INTERVAL_MS) {
     typingSentAt = Date.now();
     // A lost typing notification has no effect.
-    call('POST', `/messages/${state.openRoomId}/typing`).catch(() => {});
+    client.request('POST', `/messages/${state.openRoomId}/typing`).catch(() => {});
   }
 });
 
@@ -435,12 +458,6 @@ store.setStoreListeners(draw, (message, room) => {
   const source = store.isGroup(room) ? `${store.titleOf(room)}, ${name}` : name;
   document.getElementById('announcer').textContent = t('announcement', { name: source, text: message.content });
 });
-setOutboxListener({
-  changed: draw,
-  sent: (message) => store.addMessage(state.rooms.get(message.room_id), message),
-  // The caller may have lost the membership of the room.
-  rejected: ({ room }) => run(() => store.loadRoom(room)),
-});
 
-if (loggedIn()) startSession();
+if (client.isLoggedIn) startSession();
 draw();

@@ -1,8 +1,8 @@
 // The view of a room: its messages, grouped by sender and time, and the composer.
 
+import { client } from './client.js';
 import { avatar, button, h, icon } from './dom.js';
 import { clock, day, dayKey, t } from './i18n.js';
-import { outbox } from './outbox.js';
 import { isGroup, isSystem, nameOf, partner, presenceOf, state, textOf, titleOf, typingIn } from './store.js';
 
 const EMOJI = ['👍', '❤️', '😂', '😮', '😢', '🙏'];
@@ -36,7 +36,7 @@ const setting = (room, act, on, label) => button('round', act, room.id, icon(act
 
 function messages(room, ui) {
   const list = room.messages ?? [];
-  const pending = outbox.filter((entry) => entry.room === room.id);
+  const pending = client.outbox.entries.filter((entry) => entry.room === room.id);
   const typing = typingIn(room.id);
   return h('div', { class: 'scroll messages', tabindex: 0, role: 'group', 'aria-label': t('messages') }, h('div', null,
     room.hasMore && button('link', 'older', null, t('older')),

@@ -159,7 +159,7 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
-export function errorText({ status, code }) {
+export function errorText({ status = 0, code }) {
   return t([code, `error_${status}`].find((key) => Object.hasOwn(TEXTS, key)) ?? 'error');
 }
 

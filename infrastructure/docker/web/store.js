@@ -1,8 +1,8 @@
 // The state of the page (users, rooms, messages), how it is loaded, and how live events change it.
 
-import { ApiError, call } from './client.js';
+import { client } from './client.js';
 import { systemText, t, when } from './i18n.js';
-import { dequeue } from './outbox.js';
+import { ChatError } from './sdk/index.js';
 
 const PAGE_SIZE = 50;
 /** Ids in one request for profiles (the API's limit). */
@@ -41,14 +41,14 @@ export function setStoreListeners(onChange, onMessage) {
 // Loading
 
 export async function loadMe() {
-  state.me = await call('GET', '/profile/me');
+  state.me = await client.request('GET', '/profile/me');
   notifyChange();
 }
 
 /** Loads the limits of the deployment. A chat-service of the original does not tell them. */
 export async function loadLimits() {
   try {
-    state.maxLength = (await call('GET', '/chat-rooms/limits')).message_max_chars;
+    state.maxLength = (await client.request('GET', '/chat-rooms/limits')).message_max_chars;
   } catch (error) {
     if (error.status !== 404 && error.status !== 422) throw error;
   }
@@ -62,7 +62,7 @@ export async function loadLists() {
 }
 
 async function loadRooms() {
-  const rooms = await call('GET', '/chat-rooms?limit=100');
+  const rooms = await client.request('GET', '/chat-rooms?limit=100');
   const listed = new Set(rooms.map((room) => room.id));
   for (const id of state.rooms.keys()) if (!listed.has(id) && id !== state.openRoomId) state.rooms.delete(id);
   rooms.forEach(upsertRoom);
@@ -83,7 +83,7 @@ function upsertRoom(room) {
 
 export async function loadRoom(id) {
   try {
-    upsertRoom(await call('GET', `/chat-rooms/${id}`));
+    upsertRoom(await client.request('GET', `/chat-rooms/${id}`));
     await loadMissingProfiles();
   } catch (error) {
     if (error.status !== 403 && error.status !== 404) throw error;
@@ -93,7 +93,7 @@ export async function loadRoom(id) {
 }
 
 export async function loadFriends() {
-  const [friends, requests] = await Promise.all([call('GET', '/friends/list'), call('GET', '/friends/requests')]);
+  const [friends, requests] = await Promise.all([client.request('GET', '/friends/list'), client.request('GET', '/friends/requests')]);
   for (const { user_id, username, display_name, is_online, last_seen_at } of friends) {
     state.users.set(user_id, { id: user_id, username, display_name, is_online, last_seen_at });
   }
@@ -107,7 +107,7 @@ export async function loadFriends() {
 async function loadMissingProfiles() {
   const missing = [...state.rooms.values()].map(partner).filter((id) => id && !state.users.has(id));
   for (let from = 0; from < missing.length; from += PROFILE_BATCH) {
-    addUsers(await call('GET', `/users?user_ids=${missing.slice(from, from + PROFILE_BATCH)}`));
+    addUsers(await client.request('GET', `/users?user_ids=${missing.slice(from, from + PROFILE_BATCH)}`));
   }
 }
 
@@ -122,7 +122,7 @@ export async function loadMessages(id) {
   if (!room || room.bufferedEvents) return;
   room.bufferedEvents = [];
   try {
-    const { messages, has_more } = await call('GET', `/messages/${id}?limit=${PAGE_SIZE}`);
+    const { messages, has_more } = await client.request('GET', `/messages/${id}?limit=${PAGE_SIZE}`);
     Object.assign(room, { messages, hasMore: has_more });
     const others = messages.filter((message) => message.user_id !== state.me.id && !isSystem(message));
     room.firstUnreadId = room.unread_count ? others.at(-room.unread_count)?.id ?? others[0]?.id : null;
@@ -137,7 +137,7 @@ export async function loadMessages(id) {
 export async function loadOlder(id) {
   const room = state.rooms.get(id);
   const first = room.messages[0].id;
-  const { messages, has_more } = await call('GET', `/messages/${id}?limit=${PAGE_SIZE}&before=${first}`);
+  const { messages, has_more } = await client.request('GET', `/messages/${id}?limit=${PAGE_SIZE}&before=${first}`);
   if (room.messages[0]?.id === first) {
     room.messages.unshift(...messages);
     room.hasMore = has_more;
@@ -221,7 +221,7 @@ function inBackground(loading) {
 
 /** Adds a message from an event or a response once, in the order of positions. */
 export function addMessage(room, message) {
-  if (message.client_message_id) dequeue(message.client_message_id);
+  if (message.client_message_id) client.outbox.discard(message.client_message_id);
   if (!room || message.is_deleted) return;
   const fromOther = message.user_id !== state.me.id && !isSystem(message);
   const isLast = isNewer(message, room.last_message);
@@ -264,11 +264,11 @@ export function scheduleMarkRead(id) {
     const room = state.rooms.get(id);
     if (!room || !isOnScreen(id)) return;
     try {
-      await call('POST', '/messages/read', { room_id: id });
+      await client.markRead(id);
       room.unread_count = 0;
       notifyChange();
     } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
+      if (!(error instanceof ChatError)) throw error;
     }
   }, MARK_READ_AFTER_MS);
 }
