@@ -69,7 +69,10 @@ def docstring(text: str | None, indent: str = "    ") -> list[str]:
     if not text:
         return []
     text = text.strip().replace("\\", "\\\\").replace('"""', "'''")
-    lines = [wrapped for line in text.splitlines() for wrapped in (textwrap.wrap(line, LINE_LENGTH - 12) or [""])]
+    lines: list[str] = []
+    for paragraph in text.split("\n\n"):
+        lines += [*textwrap.wrap(paragraph, LINE_LENGTH - 12), ""]
+    lines.pop()
     if len(lines) == 1:
         return [f'{indent}"""{lines[0]}"""']
     return [f'{indent}"""{lines[0]}', *(f"{indent}{line}".rstrip() for line in lines[1:]), f'{indent}"""']

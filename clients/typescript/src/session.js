@@ -3,7 +3,7 @@
 import { AuthenticationError, ChatError, NotLoggedInError, SecondFactorError, SessionEndedError } from './errors.js';
 import { bodyOf, Transport } from './transport.js';
 
-/** @import { Storage, Token, Tokens } from './types.js' */
+/** @import { Storage, TokenAnswer, Tokens } from './types.js' */
 
 const KEY = 'session';
 /** An access token that expires sooner than this is renewed before a request. */
@@ -165,16 +165,16 @@ export class Session {
 /**
  * The tokens of an answer that has just arrived.
  *
- * @param {Token} token
+ * @param {TokenAnswer} answer
  * @returns {Tokens}
  */
-function tokensOf(token) {
-  const lifetime = token.expires_in * 1000;
+function tokensOf(answer) {
+  const lifetime = answer.expires_in * 1000;
   const now = Date.now();
   return {
-    accessToken: token.access_token,
-    refreshToken: token.refresh_token,
-    userId: token.user_id,
+    accessToken: answer.access_token,
+    refreshToken: answer.refresh_token,
+    userId: answer.user_id,
     expiresAt: now + lifetime,
     // A lifetime of seconds, as in a test, leaves most of it between two renewals.
     renewAt: now + lifetime - Math.min(RENEW_BEFORE_MS, lifetime / 4),

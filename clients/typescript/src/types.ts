@@ -6,68 +6,35 @@ import type { components as user, paths as userPaths } from './schema/user.js';
 
 export type Message = chat['schemas']['MessageBody'];
 export type MessagePage = chat['schemas']['MessagePage'];
-export type Reaction = chat['schemas']['Reaction'];
 export type Room = chat['schemas']['RoomBody'];
 export type ReadAnswer = chat['schemas']['ReadAnswer'];
 export type FieldError = chat['schemas']['FieldError'];
 export type Friend = friend['schemas']['Friend'];
 export type Friendship = friend['schemas']['Friendship'];
-export type FriendRequests = friend['schemas']['Waiting'];
+export type FriendRequests = friend['schemas']['FriendRequests'];
 export type OwnProfile = user['schemas']['OwnProfile'];
-export type Token = user['schemas']['Token'];
+export type TokenAnswer = user['schemas']['Tokens'];
 export type UserProfile = user['schemas']['UserProfile'];
 export type User = user['schemas']['UserResponse'];
 
 /** The payloads of the events of a stream, by name. */
 export interface EventPayloads {
-  connected: { message: string; user_id: number; room_id?: number };
-  /** Events are missing: fetch rooms and messages again. */
-  resync: Record<string, unknown>;
+  connected: chat['schemas']['Connected'];
+  /** Events are missing: fetch the room, or all rooms, again. */
+  resync: chat['schemas']['Resync'];
   /** A message that was sent. A replayed one that was deleted meanwhile has `is_deleted` and no content. */
-  new_message: {
-    id: string;
-    user_id: number;
-    username: string;
-    room_id: number;
-    content: string;
-    message_type: string;
-    created_at: string;
-    is_deleted: boolean;
-    seq: number;
-    client_message_id: string | null;
-    reply_to: string | null;
-  };
+  new_message: chat['schemas']['NewMessageEvent'];
   message_edited: Message;
-  message_deleted: { message_id: string; room_id: number; deleted_by: number; timestamp: string };
-  reaction_changed: {
-    message_id: string;
-    room_id: number;
-    user_id: number;
-    emoji: string;
-    added: boolean;
-    reactions: Reaction[];
-  };
-  /** Messages that a member has read. `up_to` is the position of the mark if the whole room was read. */
-  messages_read: {
-    room_id: number;
-    user_id: number;
-    message_ids: string[];
-    up_to?: number | null;
-    timestamp: string;
-  };
-  typing: { room_id: number; user_id: number; username: string };
-  presence: { user_id: number; is_online: boolean; last_seen_at: string | null };
-  friend_request: { friendship_id: number; user_id: number; username: string };
-  chat_room_created: {
-    room_id: number;
-    room_type: string;
-    creator_id: number;
-    participant_ids: number[];
-    timestamp: string;
-  };
-  chat_room_left: { room_id: number; user_id: number; by: number | null; timestamp: string | null };
-  chat_room_settings: { room_id: number; pinned: boolean; muted: boolean };
-  error: { message: string };
+  message_deleted: chat['schemas']['MessageDeletedEvent'];
+  reaction_changed: chat['schemas']['ReactionChangedEvent'];
+  messages_read: chat['schemas']['MessagesReadEvent'];
+  typing: chat['schemas']['TypingEvent'];
+  presence: chat['schemas']['PresenceEvent'];
+  friend_request: chat['schemas']['FriendRequestEvent'];
+  chat_room_created: chat['schemas']['ChatRoomCreatedEvent'];
+  chat_room_left: chat['schemas']['ChatRoomLeftEvent'];
+  chat_room_settings: chat['schemas']['RoomSettingsBody'];
+  error: chat['schemas']['StreamError'];
 }
 
 /** An event. `id` is the place in the stream after it, with which a later stream resumes. */

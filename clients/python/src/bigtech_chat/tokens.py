@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 
-from .models.user import Token
+from .models import user
 
 #: An access token that expires sooner than this, in seconds, is renewed before a request.
 RENEW_BEFORE = 60.0
@@ -23,13 +23,13 @@ class Tokens:
     renew_at: float
 
     @classmethod
-    def of(cls, token: Token) -> Tokens:
+    def of(cls, answer: user.Tokens) -> Tokens:
         """The tokens of an answer that has just arrived."""
-        lifetime, now = float(token["expires_in"]), time.time()
+        lifetime, now = float(answer["expires_in"]), time.time()
         return cls(
-            access_token=token["access_token"],
-            refresh_token=token["refresh_token"],
-            user_id=token["user_id"],
+            access_token=answer["access_token"],
+            refresh_token=answer["refresh_token"],
+            user_id=answer["user_id"],
             expires_at=now + lifetime,
             # A lifetime of seconds, as in a test, leaves most of it between two renewals.
             renew_at=now + lifetime - min(RENEW_BEFORE, lifetime / 4),

@@ -9,10 +9,10 @@ export interface paths {
             cookie?: never;
         };
         /** List the caller's rooms, newest activity first. */
-        get: operations["list_rooms"];
+        get: operations["listRooms"];
         put?: never;
         /** Create a room: a direct room with one other user, or a group. */
-        post: operations["open_room"];
+        post: operations["createRoom"];
         delete?: never;
         options?: never;
         head?: never;
@@ -27,7 +27,7 @@ export interface paths {
             cookie?: never;
         };
         /** Find the direct room with a user, or create it. */
-        get: operations["find_or_create_direct_room"];
+        get: operations["findOrCreateDirectRoom"];
         put?: never;
         post?: never;
         delete?: never;
@@ -44,7 +44,7 @@ export interface paths {
             cookie?: never;
         };
         /** Get the limits that clients obey. */
-        get: operations["get_limits"];
+        get: operations["getLimits"];
         put?: never;
         post?: never;
         delete?: never;
@@ -61,7 +61,7 @@ export interface paths {
             cookie?: never;
         };
         /** Count the messages of other members that the caller has not read, in all rooms. */
-        get: operations["count_all_unread"];
+        get: operations["countUnreadOfAllRooms"];
         put?: never;
         post?: never;
         delete?: never;
@@ -78,7 +78,7 @@ export interface paths {
             cookie?: never;
         };
         /** Show a room of the caller. */
-        get: operations["get_room"];
+        get: operations["getRoom"];
         put?: never;
         post?: never;
         delete?: never;
@@ -97,7 +97,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Add users to a group. They see its history. */
-        post: operations["add_members"];
+        post: operations["addMembers"];
         delete?: never;
         options?: never;
         head?: never;
@@ -119,7 +119,7 @@ export interface paths {
          * @description A user who leaves cannot be added again for 30 days. A user whom the creator removes can.
          *     A caller who leaves gets a message. A creator who removes a member gets the group.
          */
-        delete: operations["remove_member"];
+        delete: operations["removeMember"];
         options?: never;
         head?: never;
         patch?: never;
@@ -137,13 +137,13 @@ export interface paths {
          * Mute a room for the caller.
          * @description The caller's all-rooms streams receive a change as `chat_room_settings`. A repeat changes nothing.
          */
-        put: operations["mute_room"];
+        put: operations["muteRoom"];
         post?: never;
         /**
          * Unmute a room.
          * @description The caller's all-rooms streams receive a change as `chat_room_settings`. A repeat changes nothing.
          */
-        delete: operations["unmute_room"];
+        delete: operations["unmuteRoom"];
         options?: never;
         head?: never;
         patch?: never;
@@ -161,13 +161,13 @@ export interface paths {
          * Pin a room for the caller.
          * @description The caller's all-rooms streams receive a change as `chat_room_settings`. A repeat changes nothing.
          */
-        put: operations["pin_room"];
+        put: operations["pinRoom"];
         post?: never;
         /**
          * Unpin a room.
          * @description The caller's all-rooms streams receive a change as `chat_room_settings`. A repeat changes nothing.
          */
-        delete: operations["unpin_room"];
+        delete: operations["unpinRoom"];
         options?: never;
         head?: never;
         patch?: never;
@@ -181,10 +181,10 @@ export interface paths {
             cookie?: never;
         };
         /** List messages of the room that the query names. */
-        get: operations["list_messages_by_query"];
+        get: operations["listMessagesByQuery"];
         put?: never;
         /** Send a message to the room that the body names. */
-        post: operations["send_message_by_body"];
+        post: operations["sendMessageByBody"];
         delete?: never;
         options?: never;
         head?: never;
@@ -201,7 +201,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Mark messages as read. */
-        post: operations["mark_read"];
+        post: operations["markRead"];
         delete?: never;
         options?: never;
         head?: never;
@@ -216,7 +216,7 @@ export interface paths {
             cookie?: never;
         };
         /** Count the messages of other members that the caller has not read. */
-        get: operations["count_unread"];
+        get: operations["countUnread"];
         put?: never;
         post?: never;
         delete?: never;
@@ -236,7 +236,7 @@ export interface paths {
          * Search the messages of the caller's rooms, newest first.
          * @description A request scans a bounded number of messages and returns a cursor for the next page.
          */
-        get: operations["search_messages"];
+        get: operations["searchMessages"];
         put?: never;
         post?: never;
         delete?: never;
@@ -260,7 +260,7 @@ export interface paths {
          *     again. `chat_room_created`, `chat_room_left`, `presence` of users who share a direct room with the caller, and
          *     `friend_request` have no id.
          */
-        get: operations["listen_to_all_rooms"];
+        get: operations["listenToAllRooms"];
         put?: never;
         post?: never;
         delete?: never;
@@ -280,9 +280,10 @@ export interface paths {
         put?: never;
         /**
          * Issue a ticket for a stream.
-         * @description A browser's EventSource cannot send headers. It opens one stream with `?ticket=` instead.
+         * @description A browser's EventSource cannot send headers. It opens one stream with `?ticket=` instead. A ticket is used up by the first
+         *     request that presents it, also if that request is refused: a client takes a new one for each try.
          */
-        post: operations["take_stream_ticket"];
+        post: operations["createStreamTicket"];
         delete?: never;
         options?: never;
         head?: never;
@@ -304,9 +305,10 @@ export interface paths {
          *     that reconnects with `Last-Event-ID` receives all later events exactly once and in order, on every replica. `resync` tells the
          *     client that the room has no such position, that the store was restored, or that the log lacks an entry; the client then fetches
          *     the room anew. `connected` has an id unless `resync` follows, which then has it. The stream ends with the membership, the session or
-         *     the token, and after 24 to 36 minutes; the client reconnects.
+         *     the token, and after 24 to 36 minutes; the client reconnects. A ticket in the query is used up by every request, also by one
+         *     that is refused.
          */
-        get: operations["listen_to_room"];
+        get: operations["listenToRoom"];
         put?: never;
         post?: never;
         delete?: never;
@@ -323,13 +325,13 @@ export interface paths {
             cookie?: never;
         };
         /** List messages of a room: the newest after `skip`, or those directly before or after a message. */
-        get: operations["list_messages"];
+        get: operations["listMessages"];
         /** Edit a message of the caller. */
-        put: operations["edit_message"];
+        put: operations["editMessage"];
         /** Send a message to a room. */
-        post: operations["send_message"];
+        post: operations["sendMessage"];
         /** Delete a message of the caller. */
-        delete: operations["delete_message"];
+        delete: operations["deleteMessage"];
         options?: never;
         head?: never;
         patch?: never;
@@ -344,10 +346,10 @@ export interface paths {
         };
         get?: never;
         /** Add a reaction to a message. A repeated reaction changes nothing. */
-        put: operations["add_reaction"];
+        put: operations["addReaction"];
         post?: never;
         /** Remove a reaction. Removing a reaction that does not exist changes nothing. */
-        delete: operations["remove_reaction"];
+        delete: operations["removeReaction"];
         options?: never;
         head?: never;
         patch?: never;
@@ -363,7 +365,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Notify the streams of a room that the caller is typing, at most once per second. */
-        post: operations["tell_typing"];
+        post: operations["sendTyping"];
         delete?: never;
         options?: never;
         head?: never;
@@ -374,6 +376,39 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description The reader has a new room. */
+        ChatRoomCreatedEvent: {
+            creator_id: components["schemas"]["UserId"];
+            participant_ids: components["schemas"]["UserId"][];
+            room_id: components["schemas"]["RoomId"];
+            /**
+             * @description `direct` or `group`.
+             * @example direct
+             */
+            room_type: string;
+            /** Format: date-time */
+            timestamp: string;
+        };
+        /** @description The reader is no longer a member of the room: they left, or another user removed them. */
+        ChatRoomLeftEvent: {
+            by: components["schemas"]["UserId"] | null;
+            room_id: components["schemas"]["RoomId"];
+            /**
+             * Format: date-time
+             * @description Null in a stream that begins after the end.
+             */
+            timestamp: string | null;
+            /** @description The reader. */
+            user_id: components["schemas"]["UserId"];
+        };
+        /** @description The stream is open. */
+        Connected: {
+            /** @example Connected to room 1 */
+            message: string;
+            /** @description Absent on the stream of all rooms. */
+            room_id?: components["schemas"]["RoomId"];
+            user_id: components["schemas"]["UserId"];
+        };
         Deleted: {
             message: string;
         };
@@ -382,7 +417,7 @@ export interface components {
             /** @description The error as FastAPI's clients read it: a text, an object, or a list with one entry per broken field. */
             detail: unknown;
             /** @description Always null; the original has the field. */
-            details?: unknown;
+            details: unknown;
             /**
              * @description The machine-readable code.
              * @example resource_not_found
@@ -391,14 +426,14 @@ export interface components {
             /** @description The text for people. */
             message: string;
             /** @description The id of the request, as the header `X-Request-ID` has it. */
-            request_id?: string | null;
+            request_id: string | null;
             /**
              * Format: int32
              * @description The HTTP status of the answer.
              */
             status_code: number;
             /** @description One entry per broken field, where the input is invalid. */
-            validation_errors?: components["schemas"]["FieldError"][] | null;
+            validation_errors?: components["schemas"]["FieldError"][];
         };
         /** @description A field of the input and the rule that it breaks. */
         FieldError: {
@@ -414,7 +449,19 @@ export interface components {
             /** @description May be fewer than `limit`, or none, even if more follow: a request scans a bounded number of messages. */
             messages: components["schemas"]["MessageBody"][];
             /** @description Null on the last page. */
-            next_cursor?: string | null;
+            next_cursor: string | null;
+        };
+        /** @description A friend request to the reader. */
+        FriendRequestEvent: {
+            /**
+             * Format: int64
+             * @example 1
+             */
+            friendship_id: number;
+            /** @description The requester. */
+            user_id: components["schemas"]["UserId"];
+            /** @example kim_minjun */
+            username: string;
         };
         /** @description The newest message that is not deleted. */
         LastMessage: {
@@ -425,6 +472,10 @@ export interface components {
             id: string;
             message_type: components["schemas"]["MessageType"];
             user_id: components["schemas"]["UserId"];
+        };
+        Left: {
+            /** @example You have left the group */
+            message: string;
         };
         /** @description The limits of this deployment. */
         Limits: {
@@ -441,33 +492,35 @@ export interface components {
         };
         "List.String.0.1000": string[];
         "List.UserId.0.1000": number[];
+        /** @description A message for a caller who leaves, and the group for a creator who removes a member. */
+        MemberRemoved: components["schemas"]["Left"] | components["schemas"]["RoomBody"];
         /** @description A message as answers and frames show it. */
         MessageBody: {
-            client_message_id?: string | null;
+            client_message_id: string | null;
             /** @description Empty if the message is deleted. */
             content: string;
             /** Format: date-time */
             created_at: string;
             /** Format: date-time */
-            deleted_at?: string | null;
+            deleted_at: string | null;
             /** Format: date-time */
-            edited_at?: string | null;
-            file_name?: string | null;
+            edited_at: string | null;
+            file_name: string | null;
             /** Format: int64 */
-            file_size?: number | null;
-            file_type?: string | null;
-            file_url?: string | null;
+            file_size: number | null;
+            file_type: string | null;
+            file_url: string | null;
             id: string;
             is_deleted: boolean;
             is_edited: boolean;
-            is_read?: boolean | null;
+            is_read: boolean | null;
             message_type: components["schemas"]["MessageType"];
             reactions: components["schemas"]["Reaction"][];
             /** @description The first 20 members who have read the message, by their ids. */
-            read_by?: components["schemas"]["UserId"][] | null;
+            read_by: components["schemas"]["UserId"][] | null;
             /** @description The number of members who have read the message. */
-            read_by_count?: number | null;
-            reply_to?: string | null;
+            read_by_count: number | null;
+            reply_to: string | null;
             room_id: components["schemas"]["RoomId"];
             /** @example private */
             room_type: string;
@@ -475,11 +528,20 @@ export interface components {
              * Format: int64
              * @description The position in the room's log at which the message was sent.
              */
-            seq?: number | null;
+            seq: number | null;
             /** Format: date-time */
             updated_at: string;
             user_id: components["schemas"]["UserId"];
-            username?: string | null;
+            username: string | null;
+        };
+        /** @description A message was deleted. */
+        MessageDeletedEvent: {
+            deleted_by: components["schemas"]["UserId"];
+            /** @example 6565f0a1c2d3e4f5a6b7c8d9 */
+            message_id: string;
+            room_id: components["schemas"]["RoomId"];
+            /** Format: date-time */
+            timestamp: string;
         };
         /** @description A page of messages, oldest first. */
         MessagePage: {
@@ -501,6 +563,21 @@ export interface components {
          * @enum {string}
          */
         MessageType: "text" | "image" | "file" | "system";
+        /** @description A member read messages. */
+        MessagesReadEvent: {
+            /** @description The messages, at most 1,000. */
+            message_ids: string[];
+            room_id: components["schemas"]["RoomId"];
+            /** Format: date-time */
+            timestamp: string;
+            /**
+             * Format: int64
+             * @description The position up to which the reader has read the room, if they read all of it.
+             */
+            up_to: number | null;
+            /** @description The reader. */
+            user_id: components["schemas"]["UserId"];
+        };
         NewContent: {
             content: components["schemas"]["Text.1.10000"];
         };
@@ -510,15 +587,52 @@ export interface components {
         NewMessage: {
             client_message_id?: components["schemas"]["Text.1.64"] | null;
             content: components["schemas"]["Text.1.10000"];
-            /** @description Clients may send all types but `system`. */
+            /**
+             * @description Clients may send all types but `system`.
+             * @default text
+             */
             message_type: components["schemas"]["MessageType"];
             /** @description The id of a message of the same room. */
             reply_to?: string | null;
         };
+        /** @description A new message. */
+        NewMessageEvent: {
+            client_message_id: string | null;
+            /**
+             * @description Empty if the message has been deleted since.
+             * @example 안녕하세요 👋
+             */
+            content: string;
+            /** Format: date-time */
+            created_at: string;
+            /** @example 6565f0a1c2d3e4f5a6b7c8d9 */
+            id: string;
+            is_deleted: boolean;
+            /**
+             * @description `text`, `image`, `file` or `system`.
+             * @example text
+             */
+            message_type: string;
+            /** @description The id of the message that this one replies to. */
+            reply_to: string | null;
+            room_id: components["schemas"]["RoomId"];
+            /**
+             * Format: int64
+             * @description The position in the room's log.
+             * @example 17
+             */
+            seq: number;
+            user_id: components["schemas"]["UserId"];
+            /** @example kim_minjun */
+            username: string;
+        };
         NewMessageInRoom: {
             client_message_id?: components["schemas"]["Text.1.64"] | null;
             content: components["schemas"]["Text.1.10000"];
-            /** @description Clients may send all types but `system`. */
+            /**
+             * @description Clients may send all types but `system`.
+             * @default text
+             */
             message_type: components["schemas"]["MessageType"];
             /** @description The id of a message of the same room. */
             reply_to?: string | null;
@@ -534,6 +648,16 @@ export interface components {
             /** @example kim_minjun */
             username: string;
         };
+        /** @description A user who shares a direct room with the reader came online or went offline. */
+        PresenceEvent: {
+            is_online: boolean;
+            /**
+             * Format: date-time
+             * @description Null if the user is online.
+             */
+            last_seen_at: string | null;
+            user_id: components["schemas"]["UserId"];
+        };
         /** @description The users who reacted with one emoji. */
         Reaction: {
             /**
@@ -545,24 +669,42 @@ export interface components {
             /** @description The first 50 users, in the order of their reactions. */
             user_ids: components["schemas"]["UserId"][];
         };
+        /** @description A user added or removed a reaction. */
+        ReactionChangedEvent: {
+            /** @description False if the reaction was removed. */
+            added: boolean;
+            /** @example 👍 */
+            emoji: string;
+            /** @example 6565f0a1c2d3e4f5a6b7c8d9 */
+            message_id: string;
+            /** @description All reactions of the message. */
+            reactions: components["schemas"]["Reaction"][];
+            room_id: components["schemas"]["RoomId"];
+            user_id: components["schemas"]["UserId"];
+        };
         ReadAnswer: {
             message: string;
             /** @description The number of messages that were unread before. */
             read_count: number;
             success: boolean;
         };
+        /** @description The stream cannot continue where the reader stopped: the reader fetches the room, or all rooms, anew. */
+        Resync: {
+            /** @description The room to fetch; absent if it is all of them. */
+            room_id?: components["schemas"]["RoomId"];
+        };
         /** @description A room as a member sees it. */
         RoomBody: {
             /** Format: date-time */
             created_at: string;
-            creator_id?: components["schemas"]["UserId"] | null;
+            creator_id: components["schemas"]["UserId"] | null;
             id: components["schemas"]["RoomId"];
-            last_message?: components["schemas"]["LastMessage"] | null;
+            last_message: components["schemas"]["LastMessage"] | null;
             member_count: number;
             /** @description The caller has muted the room: its unread messages are not part of the total of all rooms. */
             muted: boolean;
             /** @description The name of a group, if it has one. */
-            name?: string | null;
+            name: string | null;
             /** @description The members, the caller first. */
             participants: components["schemas"]["Participant"][];
             /** @description The caller has pinned the room. */
@@ -582,8 +724,8 @@ export interface components {
              * @description The time of the last activity.
              */
             updated_at: string;
-            user_1_id?: components["schemas"]["UserId"] | null;
-            user_2_id?: components["schemas"]["UserId"] | null;
+            user_1_id: components["schemas"]["UserId"] | null;
+            user_2_id: components["schemas"]["UserId"] | null;
         };
         /**
          * Format: int64
@@ -598,17 +740,74 @@ export interface components {
             pinned: boolean;
             room_id: components["schemas"]["RoomId"];
         };
-        /** @description One event of a stream. */
+        /** @description The stream ends because the server failed. The reader opens another one. */
+        StreamError: {
+            /** @example Stream error occurred */
+            message: string;
+        };
+        /**
+         * @description An event of a stream, by the line `event:`. The line `data:` has the field `data` as JSON.
+         *
+         *     `new_message`, `message_edited`, `message_deleted` and `reaction_changed` have a line `id:`, as do the first event of a stream
+         *     and `resync`. The other events have none. A line `retry:` says how many milliseconds a client waits before it opens the next
+         *     stream.
+         */
         StreamEvent: {
-            /** @description JSON. */
-            data: string;
-            event: string;
-            id?: string | null;
-            /**
-             * Format: int64
-             * @description The time after which the client reconnects when the stream ends, milliseconds.
-             */
-            retry?: number | null;
+            data: components["schemas"]["Connected"];
+            /** @enum {string} */
+            event: "connected";
+        } | {
+            data: components["schemas"]["NewMessageEvent"];
+            /** @enum {string} */
+            event: "new_message";
+        } | {
+            data: components["schemas"]["MessageBody"];
+            /** @enum {string} */
+            event: "message_edited";
+        } | {
+            data: components["schemas"]["MessageDeletedEvent"];
+            /** @enum {string} */
+            event: "message_deleted";
+        } | {
+            data: components["schemas"]["ReactionChangedEvent"];
+            /** @enum {string} */
+            event: "reaction_changed";
+        } | {
+            data: components["schemas"]["MessagesReadEvent"];
+            /** @enum {string} */
+            event: "messages_read";
+        } | {
+            data: components["schemas"]["TypingEvent"];
+            /** @enum {string} */
+            event: "typing";
+        } | {
+            data: components["schemas"]["ChatRoomCreatedEvent"];
+            /** @enum {string} */
+            event: "chat_room_created";
+        } | {
+            data: components["schemas"]["ChatRoomLeftEvent"];
+            /** @enum {string} */
+            event: "chat_room_left";
+        } | {
+            data: components["schemas"]["RoomSettingsBody"];
+            /** @enum {string} */
+            event: "chat_room_settings";
+        } | {
+            data: components["schemas"]["PresenceEvent"];
+            /** @enum {string} */
+            event: "presence";
+        } | {
+            data: components["schemas"]["FriendRequestEvent"];
+            /** @enum {string} */
+            event: "friend_request";
+        } | {
+            data: components["schemas"]["Resync"];
+            /** @enum {string} */
+            event: "resync";
+        } | {
+            data: components["schemas"]["StreamError"];
+            /** @enum {string} */
+            event: "error";
         };
         "Text.0.100": string;
         "Text.1.10000": string;
@@ -625,6 +824,13 @@ export interface components {
         ToRead: {
             message_ids?: components["schemas"]["List.String.0.1000"] | null;
             room_id: components["schemas"]["RoomId"];
+        };
+        /** @description A member is typing. */
+        TypingEvent: {
+            room_id: components["schemas"]["RoomId"];
+            user_id: components["schemas"]["UserId"];
+            /** @example kim_minjun */
+            username: string;
         };
         UnreadCount: {
             /**
@@ -673,7 +879,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    list_rooms: {
+    listRooms: {
         parameters: {
             query?: {
                 skip?: number;
@@ -725,7 +931,7 @@ export interface operations {
             };
         };
     };
-    open_room: {
+    createRoom: {
         parameters: {
             query?: never;
             header?: never;
@@ -834,7 +1040,7 @@ export interface operations {
             };
         };
     };
-    find_or_create_direct_room: {
+    findOrCreateDirectRoom: {
         parameters: {
             query?: never;
             header?: never;
@@ -915,7 +1121,7 @@ export interface operations {
             };
         };
     };
-    get_limits: {
+    getLimits: {
         parameters: {
             query?: never;
             header?: never;
@@ -955,7 +1161,7 @@ export interface operations {
             };
         };
     };
-    count_all_unread: {
+    countUnreadOfAllRooms: {
         parameters: {
             query?: never;
             header?: never;
@@ -995,7 +1201,7 @@ export interface operations {
             };
         };
     };
-    get_room: {
+    getRoom: {
         parameters: {
             query?: never;
             header?: never;
@@ -1064,7 +1270,7 @@ export interface operations {
             };
         };
     };
-    add_members: {
+    addMembers: {
         parameters: {
             query?: never;
             header?: never;
@@ -1166,7 +1372,7 @@ export interface operations {
             };
         };
     };
-    remove_member: {
+    removeMember: {
         parameters: {
             query?: never;
             header?: never;
@@ -1185,7 +1391,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["RoomBody"];
+                    "application/json": components["schemas"]["MemberRemoved"];
                 };
             };
             /** @description No valid access token */
@@ -1248,7 +1454,7 @@ export interface operations {
             };
         };
     };
-    mute_room: {
+    muteRoom: {
         parameters: {
             query?: never;
             header?: never;
@@ -1328,7 +1534,7 @@ export interface operations {
             };
         };
     };
-    unmute_room: {
+    unmuteRoom: {
         parameters: {
             query?: never;
             header?: never;
@@ -1408,7 +1614,7 @@ export interface operations {
             };
         };
     };
-    pin_room: {
+    pinRoom: {
         parameters: {
             query?: never;
             header?: never;
@@ -1488,7 +1694,7 @@ export interface operations {
             };
         };
     };
-    unpin_room: {
+    unpinRoom: {
         parameters: {
             query?: never;
             header?: never;
@@ -1568,7 +1774,7 @@ export interface operations {
             };
         };
     };
-    list_messages_by_query: {
+    listMessagesByQuery: {
         parameters: {
             query: {
                 room_id: number;
@@ -1640,7 +1846,7 @@ export interface operations {
             };
         };
     };
-    send_message_by_body: {
+    sendMessageByBody: {
         parameters: {
             query?: never;
             header?: never;
@@ -1689,7 +1895,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller is not a member of the room */
+            /** @description The caller is not a member of the room, or `BLOCKED` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1698,7 +1904,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The room, or the message that the request names, does not exist */
+            /** @description The room does not exist */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1745,7 +1951,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description Not stored in time. Repeat it with the same `client_message_id` */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -1758,7 +1964,7 @@ export interface operations {
             };
         };
     };
-    mark_read: {
+    markRead: {
         parameters: {
             query?: never;
             header?: never;
@@ -1867,7 +2073,7 @@ export interface operations {
             };
         };
     };
-    count_unread: {
+    countUnread: {
         parameters: {
             query?: never;
             header?: never;
@@ -1936,7 +2142,7 @@ export interface operations {
             };
         };
     };
-    search_messages: {
+    searchMessages: {
         parameters: {
             query: {
                 /**
@@ -1947,7 +2153,7 @@ export interface operations {
                 /** @description Limits the search to one room. Without it, all rooms of the caller are searched. */
                 room_id?: number;
                 limit?: number;
-                /** @description The `next_cursor` of the previous page. */
+                /** @description The `next_cursor` of the previous page, for the same text and room. It is opaque and valid for 7 days. */
                 cursor?: string;
             };
             header?: never;
@@ -1992,7 +2198,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The text is empty or too long, or the cursor belongs to another search */
+            /** @description The text is empty or too long. `INVALID_INPUT`: the cursor is malformed or expired, or was issued to another user */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2025,13 +2231,19 @@ export interface operations {
             };
         };
     };
-    listen_to_all_rooms: {
+    listenToAllRooms: {
         parameters: {
             query?: {
                 /** @description Replaces the header `Last-Event-ID` for clients that cannot send it. The header takes precedence. */
                 last_event_id?: string;
+                /** @description The same as `last_event_id`, which takes precedence. Polyfills of EventSource send it. */
+                lastEventId?: string;
             };
             header?: {
+                /**
+                 * @description The id of the last event that the client has. The stream begins after it.
+                 * @example 17.5f3a9c01
+                 */
                 "Last-Event-ID"?: string | null;
             };
             path?: never;
@@ -2090,7 +2302,7 @@ export interface operations {
             };
         };
     };
-    take_stream_ticket: {
+    createStreamTicket: {
         parameters: {
             query?: never;
             header?: never;
@@ -2141,13 +2353,19 @@ export interface operations {
             };
         };
     };
-    listen_to_room: {
+    listenToRoom: {
         parameters: {
             query?: {
                 /** @description Replaces the header `Last-Event-ID` for clients that cannot send it. The header takes precedence. */
                 last_event_id?: string;
+                /** @description The same as `last_event_id`, which takes precedence. Polyfills of EventSource send it. */
+                lastEventId?: string;
             };
             header?: {
+                /**
+                 * @description The id of the last event that the client has. The stream begins after it.
+                 * @example 17.5f3a9c01
+                 */
                 "Last-Event-ID"?: string | null;
             };
             path: {
@@ -2226,7 +2444,7 @@ export interface operations {
             };
         };
     };
-    list_messages: {
+    listMessages: {
         parameters: {
             query?: {
                 limit?: number;
@@ -2304,7 +2522,7 @@ export interface operations {
             };
         };
     };
-    edit_message: {
+    editMessage: {
         parameters: {
             query?: never;
             header?: never;
@@ -2347,7 +2565,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller may not change this message, or is not a member of its room */
+            /** @description The caller may not change this message, or is not a member of its room. `BLOCKED`: one of the two members of the direct room has blocked the other, and the change would show new content */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2416,7 +2634,7 @@ export interface operations {
             };
         };
     };
-    send_message: {
+    sendMessage: {
         parameters: {
             query?: never;
             header?: never;
@@ -2537,7 +2755,7 @@ export interface operations {
             };
         };
     };
-    delete_message: {
+    deleteMessage: {
         parameters: {
             query?: never;
             header?: never;
@@ -2576,7 +2794,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller may not change this message, or is not a member of its room */
+            /** @description The caller may not change this message, or is not a member of its room. `BLOCKED`: one of the two members of the direct room has blocked the other, and the change would show new content */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2618,7 +2836,7 @@ export interface operations {
             };
         };
     };
-    add_reaction: {
+    addReaction: {
         parameters: {
             query?: never;
             header?: never;
@@ -2659,7 +2877,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller may not change this message, or is not a member of its room */
+            /** @description The caller may not change this message, or is not a member of its room. `BLOCKED`: one of the two members of the direct room has blocked the other, and the change would show new content */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2710,7 +2928,7 @@ export interface operations {
             };
         };
     };
-    remove_reaction: {
+    removeReaction: {
         parameters: {
             query?: never;
             header?: never;
@@ -2751,7 +2969,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller may not change this message, or is not a member of its room */
+            /** @description The caller may not change this message, or is not a member of its room. `BLOCKED`: one of the two members of the direct room has blocked the other, and the change would show new content */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2802,7 +3020,7 @@ export interface operations {
             };
         };
     };
-    tell_typing: {
+    sendTyping: {
         parameters: {
             query?: never;
             header?: never;

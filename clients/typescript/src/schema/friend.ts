@@ -9,7 +9,7 @@ export interface paths {
             cookie?: never;
         };
         /** List the friends of the caller, under a shorter path. */
-        get: operations["list_at_root"];
+        get: operations["listFriendsAtRoot"];
         put?: never;
         post?: never;
         delete?: never;
@@ -28,9 +28,9 @@ export interface paths {
         get?: never;
         put?: never;
         /** Block a user. The block ends a friendship or a request, and stops requests and direct messages in both directions. */
-        post: operations["block"];
+        post: operations["blockUser"];
         /** Remove a block. */
-        delete: operations["unblock"];
+        delete: operations["unblockUser"];
         options?: never;
         head?: never;
         patch?: never;
@@ -44,7 +44,7 @@ export interface paths {
             cookie?: never;
         };
         /** List the users whom the caller has blocked. */
-        get: operations["blocked"];
+        get: operations["listBlockedUsers"];
         put?: never;
         post?: never;
         delete?: never;
@@ -61,7 +61,7 @@ export interface paths {
             cookie?: never;
         };
         /** List all blocks, for services that keep a copy. */
-        get: operations["blocks"];
+        get: operations["listBlocks"];
         put?: never;
         post?: never;
         delete?: never;
@@ -78,7 +78,7 @@ export interface paths {
             cookie?: never;
         };
         /** List the friends of the caller. */
-        get: operations["list"];
+        get: operations["listFriends"];
         put?: never;
         post?: never;
         delete?: never;
@@ -97,7 +97,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Send a friend request. */
-        post: operations["send"];
+        post: operations["sendFriendRequest"];
         delete?: never;
         options?: never;
         head?: never;
@@ -115,7 +115,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** Cancel a request. */
-        delete: operations["cancel"];
+        delete: operations["cancelFriendRequest"];
         options?: never;
         head?: never;
         patch?: never;
@@ -129,7 +129,7 @@ export interface paths {
             cookie?: never;
         };
         /** List the pending requests to and from the caller. */
-        get: operations["waiting"];
+        get: operations["listFriendRequests"];
         put?: never;
         post?: never;
         delete?: never;
@@ -146,7 +146,7 @@ export interface paths {
             cookie?: never;
         };
         /** List the pending requests to the caller. */
-        get: operations["pending"];
+        get: operations["listReceivedFriendRequests"];
         put?: never;
         post?: never;
         delete?: never;
@@ -163,7 +163,7 @@ export interface paths {
             cookie?: never;
         };
         /** Search active users who are not friends of the caller. */
-        get: operations["search"];
+        get: operations["searchNewFriends"];
         put?: never;
         post?: never;
         delete?: never;
@@ -181,7 +181,7 @@ export interface paths {
         };
         get?: never;
         /** Accept or reject a request. */
-        put: operations["answer"];
+        put: operations["answerFriendRequest"];
         post?: never;
         delete?: never;
         options?: never;
@@ -200,7 +200,7 @@ export interface paths {
         put?: never;
         post?: never;
         /** End a friendship. */
-        delete: operations["unfriend"];
+        delete: operations["removeFriend"];
         options?: never;
         head?: never;
         patch?: never;
@@ -216,7 +216,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Accept a request by its id. */
-        post: operations["accept"];
+        post: operations["acceptFriendRequest"];
         delete?: never;
         options?: never;
         head?: never;
@@ -233,7 +233,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Reject a request by its id. */
-        post: operations["reject"];
+        post: operations["rejectFriendRequest"];
         delete?: never;
         options?: never;
         head?: never;
@@ -251,14 +251,10 @@ export interface components {
              * Format: int64
              * @description The `since_id` of the next page; null on the last page.
              */
-            next_since_id?: number | null;
-        };
-        Answer: {
-            /** @description `accept` or `reject`. */
-            action: string;
+            next_since_id: number | null;
         };
         /** @description The friendship after `accept`, a message after `reject`. */
-        Answered: components["schemas"]["Friendship"] | components["schemas"]["Message"];
+        AnsweredFriendRequest: components["schemas"]["Friendship"] | components["schemas"]["Done"];
         /** @description A block in the list for other services. */
         Block: {
             blocked_user_id: components["schemas"]["UserId"];
@@ -270,35 +266,50 @@ export interface components {
             /** Format: date-time */
             blocked_at: string;
             user_id: components["schemas"]["UserId"];
+            /** @example park_jiho */
             username: string;
         };
-        Cancelled: {
+        CancelledFriendRequest: {
+            /** @example Friend request cancelled successfully */
             message: string;
             target_user_id: components["schemas"]["UserId"];
+        };
+        Done: {
+            /** @example Friend request rejected successfully */
+            message: string;
         };
         /** @description The body of every error answer. */
         ErrorBody: {
             /** @description The error as FastAPI's clients read it: a text, an object, or a list with one entry per broken field. */
             detail: unknown;
             /** @description Always null; the original has the field. */
-            details?: unknown;
+            details: unknown;
+            /** @description The machine-readable code. */
+            error: components["schemas"]["ErrorCode"];
             /**
-             * @description The machine-readable code.
-             * @example resource_not_found
+             * @description The text for people.
+             * @example Chat room not found
              */
-            error: string;
-            /** @description The text for people. */
             message: string;
-            /** @description The id of the request, as the header `X-Request-ID` has it. */
-            request_id?: string | null;
+            /**
+             * @description The id of the request, as the header `X-Request-ID` has it.
+             * @example 01935e3c-7a40-7cc1-9d6f-4f1a2b3c4d5e
+             */
+            request_id: string | null;
             /**
              * Format: int32
              * @description The HTTP status of the answer.
+             * @example 404
              */
             status_code: number;
             /** @description One entry per broken field, where the input is invalid. */
-            validation_errors?: components["schemas"]["FieldError"][] | null;
+            validation_errors?: components["schemas"]["FieldError"][];
         };
+        /**
+         * @description The machine-readable code. docs/errors.md has the statuses.
+         * @enum {string}
+         */
+        ErrorCode: "business_logic_error" | "authentication_error" | "authorization_error" | "resource_not_found" | "method_not_allowed" | "request_timeout" | "resource_conflict" | "payload_too_large" | "uri_too_long" | "unsupported_media_type" | "validation_error" | "rate_limit_exceeded" | "request_header_fields_too_large" | "internal_server_error" | "service_unavailable" | "INVALID_INPUT" | "MESSAGE_ALREADY_DELETED" | "CANNOT_CHAT_SELF" | "BLOCKED" | "FRIENDS_ONLY" | "LEFT_GROUP" | "TOO_MANY_ROOMS" | "TOO_MANY_PENDING" | "TOO_MANY_FRIENDS" | "TOO_MANY_BLOCKED" | "MFA_REQUIRED" | "MFA_INVALID" | "MFA_UNAVAILABLE" | "REAUTHENTICATION_REQUIRED";
         /** @description A field of the input and the rule that it breaks. */
         FieldError: {
             /** @description The path of the field, its steps joined by dots. */
@@ -308,61 +319,111 @@ export interface components {
             /** @description The value as it was sent, cut at 100 characters; null for a password or a token. */
             value: unknown;
         };
+        /** @description A profile as user-service returns it. The original's answers lack the image, and their times have no zone. */
+        FoundUser: {
+            /** @description The name to show. */
+            display_name: string | null;
+            /** @description The user. */
+            id: components["schemas"]["UserId"];
+            /** @description Whether the user is online. */
+            is_online: boolean;
+            /**
+             * Format: date-time
+             * @description The last sign of life.
+             */
+            last_seen_at: string | null;
+            /** @description The URL of the image. */
+            profile_image_url: string | null;
+            /** @description The status message. */
+            status_message: string | null;
+            /**
+             * @description The unique name.
+             * @example park_jiho
+             */
+            username: string;
+        };
         /** @description A friend, with their current profile. */
         Friend: {
-            display_name?: string | null;
-            /** @description Always empty. The service does not reveal e-mail addresses. */
+            /** @example 지호 */
+            display_name: string | null;
+            /**
+             * @description Always empty. The service does not reveal e-mail addresses.
+             * @example
+             */
             email: string;
             /** Format: date-time */
             friends_since: string;
             is_online: boolean;
             /** Format: date-time */
-            last_seen_at?: string | null;
+            last_seen_at: string | null;
             user_id: components["schemas"]["UserId"];
-            /** @description `Unknown` if user-service is unavailable and the name is not known. */
+            /**
+             * @description `Unknown` if user-service is unavailable and the name is not known.
+             * @example park_jiho
+             */
             username: string;
+        };
+        /** @description A pending request. */
+        FriendRequest: {
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * @description Always empty. The service does not reveal e-mail addresses.
+             * @example
+             */
+            email: string;
+            /** Format: int64 */
+            friendship_id: number;
+            message: string | null;
+            /**
+             * @description `received` or `sent`.
+             * @example received
+             */
+            request_type: string;
+            /** @example pending */
+            status: string;
+            /** @description The other user. */
+            user_id: components["schemas"]["UserId"];
+            /** @example park_jiho */
+            username: string;
+        };
+        FriendRequestAnswer: {
+            /**
+             * @description `accept` or `reject`.
+             * @example accept
+             */
+            action: string;
+        };
+        /** @description The pending requests of the caller. */
+        FriendRequests: {
+            received_requests: components["schemas"]["FriendRequest"][];
+            sent_requests: components["schemas"]["FriendRequest"][];
         };
         /** @description A friendship or a request. `user_id_1` is the requester. */
         Friendship: {
             /** Format: date-time */
             created_at: string;
             /** Format: date-time */
-            deleted_at?: string | null;
+            deleted_at: string | null;
             /** Format: int64 */
             id: number;
-            /** @description `pending` or `accepted`. */
+            /**
+             * @description `pending` or `accepted`.
+             * @example accepted
+             */
             status: string;
             /** Format: date-time */
             updated_at: string;
             user_id_1: components["schemas"]["UserId"];
             user_id_2: components["schemas"]["UserId"];
         };
-        Message: {
-            message: string;
-        };
-        NewRequest: {
+        NewFriendRequest: {
             message?: components["schemas"]["Text.0.500"] | null;
             /** @description The addressee. Older clients send `target_user_id` or `to_user_id`. */
             user_id_2: components["schemas"]["UserId"];
         };
-        /** @description A pending request. */
-        Request: {
-            /** Format: date-time */
-            created_at: string;
-            /** @description Always empty. The service does not reveal e-mail addresses. */
-            email: string;
-            /** Format: int64 */
-            friendship_id: number;
-            message?: string | null;
-            /** @description `received` or `sent`. */
-            request_type: string;
-            status: string;
-            /** @description The other user. */
-            user_id: components["schemas"]["UserId"];
-            username: string;
-        };
         /** @description The request. `request_id` repeats the id for older clients. */
-        Sent: components["schemas"]["Friendship"] & {
+        SentFriendRequest: components["schemas"]["Friendship"] & {
             /** Format: int64 */
             request_id: number;
         };
@@ -373,31 +434,6 @@ export interface components {
          * @example 1
          */
         UserId: number;
-        /** @description A profile as user-service returns it. The original's answers lack the image, and their times have no zone. */
-        UserProfile: {
-            /** @description The name to show. */
-            display_name?: string | null;
-            /** @description The user. */
-            id: components["schemas"]["UserId"];
-            /** @description Whether the user is online. */
-            is_online?: boolean;
-            /**
-             * Format: date-time
-             * @description The last sign of life.
-             */
-            last_seen_at?: string | null;
-            /** @description The URL of the image. */
-            profile_image_url?: string | null;
-            /** @description The status message. */
-            status_message?: string | null;
-            /** @description The unique name. */
-            username: string;
-        };
-        /** @description The pending requests of the caller. */
-        Waiting: {
-            received_requests: components["schemas"]["Request"][];
-            sent_requests: components["schemas"]["Request"][];
-        };
     };
     responses: never;
     parameters: never;
@@ -407,7 +443,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    list_at_root: {
+    listFriendsAtRoot: {
         parameters: {
             query?: {
                 /** @description The maximum number of entries in the answer; 1,000 by default. */
@@ -461,7 +497,7 @@ export interface operations {
             };
         };
     };
-    block: {
+    blockUser: {
         parameters: {
             query?: never;
             header?: never;
@@ -479,7 +515,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Message"];
+                    "application/json": components["schemas"]["Done"];
                 };
             };
             /** @description The user is the caller */
@@ -551,7 +587,7 @@ export interface operations {
             };
         };
     };
-    unblock: {
+    unblockUser: {
         parameters: {
             query?: never;
             header?: never;
@@ -569,7 +605,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Message"];
+                    "application/json": components["schemas"]["Done"];
                 };
             };
             /** @description The user is the caller */
@@ -632,7 +668,7 @@ export interface operations {
             };
         };
     };
-    blocked: {
+    listBlockedUsers: {
         parameters: {
             query?: {
                 /** @description The maximum number of entries in the answer; 1,000 by default. */
@@ -688,7 +724,7 @@ export interface operations {
             };
         };
     };
-    blocks: {
+    listBlocks: {
         parameters: {
             query?: {
                 /** @description The blocks after this id; 0 by default. */
@@ -742,7 +778,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    listFriends: {
         parameters: {
             query?: {
                 /** @description The maximum number of entries in the answer; 1,000 by default. */
@@ -798,7 +834,7 @@ export interface operations {
             };
         };
     };
-    send: {
+    sendFriendRequest: {
         parameters: {
             query?: never;
             header?: never;
@@ -807,7 +843,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["NewRequest"];
+                "application/json": components["schemas"]["NewFriendRequest"];
             };
         };
         responses: {
@@ -817,7 +853,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Sent"];
+                    "application/json": components["schemas"]["SentFriendRequest"];
                 };
             };
             /** @description The addressee is the caller, or the two users are related */
@@ -907,7 +943,7 @@ export interface operations {
             };
         };
     };
-    cancel: {
+    cancelFriendRequest: {
         parameters: {
             query?: never;
             header?: never;
@@ -925,7 +961,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Cancelled"];
+                    "application/json": components["schemas"]["CancelledFriendRequest"];
                 };
             };
             /** @description There is no such pending request */
@@ -979,7 +1015,7 @@ export interface operations {
             };
         };
     };
-    waiting: {
+    listFriendRequests: {
         parameters: {
             query?: {
                 /** @description The maximum number of entries in the answer; 1,000 by default. */
@@ -1001,7 +1037,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Waiting"];
+                    "application/json": components["schemas"]["FriendRequests"];
                 };
             };
             /** @description No valid access token */
@@ -1035,7 +1071,7 @@ export interface operations {
             };
         };
     };
-    pending: {
+    listReceivedFriendRequests: {
         parameters: {
             query?: {
                 /** @description The maximum number of entries in the answer; 1,000 by default. */
@@ -1057,7 +1093,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Request"][];
+                    "application/json": components["schemas"]["FriendRequest"][];
                 };
             };
             /** @description No valid access token */
@@ -1091,7 +1127,7 @@ export interface operations {
             };
         };
     };
-    search: {
+    searchNewFriends: {
         parameters: {
             query: {
                 /** @description A part of the username or the display name. White space at its ends is removed. Older clients send `q`. */
@@ -1111,7 +1147,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UserProfile"][];
+                    "application/json": components["schemas"]["FoundUser"][];
                 };
             };
             /** @description No valid access token */
@@ -1145,7 +1181,7 @@ export interface operations {
             };
         };
     };
-    answer: {
+    answerFriendRequest: {
         parameters: {
             query?: never;
             header?: never;
@@ -1157,7 +1193,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Answer"];
+                "application/json": components["schemas"]["FriendRequestAnswer"];
             };
         };
         responses: {
@@ -1167,7 +1203,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Answered"];
+                    "application/json": components["schemas"]["AnsweredFriendRequest"];
                 };
             };
             /** @description There is no such pending request, or no such action */
@@ -1248,7 +1284,7 @@ export interface operations {
             };
         };
     };
-    unfriend: {
+    removeFriend: {
         parameters: {
             query?: never;
             header?: never;
@@ -1266,7 +1302,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Message"];
+                    "application/json": components["schemas"]["Done"];
                 };
             };
             /** @description No valid access token */
@@ -1320,7 +1356,7 @@ export interface operations {
             };
         };
     };
-    accept: {
+    acceptFriendRequest: {
         parameters: {
             query?: never;
             header?: never;
@@ -1401,7 +1437,7 @@ export interface operations {
             };
         };
     };
-    reject: {
+    rejectFriendRequest: {
         parameters: {
             query?: never;
             header?: never;
@@ -1419,7 +1455,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Message"];
+                    "application/json": components["schemas"]["Done"];
                 };
             };
             /** @description There is no such pending request */

@@ -9,7 +9,7 @@ export interface paths {
             cookie?: never;
         };
         /** Get the public keys that verify access tokens; none while they are signed with HS256 and no private key is set. */
-        get: operations["key_set"];
+        get: operations["getPublicKeys"];
         put?: never;
         post?: never;
         delete?: never;
@@ -28,7 +28,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Show that the caller is still online. */
-        post: operations["heartbeat"];
+        post: operations["sendHeartbeat"];
         delete?: never;
         options?: never;
         head?: never;
@@ -45,7 +45,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Log in with a form (OAuth2 password flow) or with JSON. */
-        post: operations["login"];
+        post: operations["logIn"];
         delete?: never;
         options?: never;
         head?: never;
@@ -62,7 +62,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Log in with JSON. */
-        post: operations["login_json"];
+        post: operations["logInWithJson"];
         delete?: never;
         options?: never;
         head?: never;
@@ -79,7 +79,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** End the session. All services refuse its tokens from then on. */
-        post: operations["logout"];
+        post: operations["logOut"];
         delete?: never;
         options?: never;
         head?: never;
@@ -94,10 +94,10 @@ export interface paths {
             cookie?: never;
         };
         /** Show whether the caller's logins need a second factor. */
-        get: operations["second_factor"];
+        get: operations["getSecondFactor"];
         put?: never;
         /** Create a secret for an authenticator app. Logins need a code only after the confirmation with a first code. */
-        post: operations["enroll_second_factor"];
+        post: operations["enrollSecondFactor"];
         delete?: never;
         options?: never;
         head?: never;
@@ -114,7 +114,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Enable the second factor with a first code of the authenticator app. */
-        post: operations["confirm_second_factor"];
+        post: operations["confirmSecondFactor"];
         delete?: never;
         options?: never;
         head?: never;
@@ -131,7 +131,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Disable the second factor. */
-        post: operations["disable_second_factor"];
+        post: operations["disableSecondFactor"];
         delete?: never;
         options?: never;
         head?: never;
@@ -148,7 +148,7 @@ export interface paths {
         get?: never;
         put?: never;
         /** Replace the recovery codes. */
-        post: operations["renew_recovery_codes"];
+        post: operations["renewRecoveryCodes"];
         delete?: never;
         options?: never;
         head?: never;
@@ -164,7 +164,7 @@ export interface paths {
         };
         get?: never;
         /** Change the caller's password. All other sessions of the caller end. */
-        put: operations["change_password"];
+        put: operations["changePassword"];
         post?: never;
         delete?: never;
         options?: never;
@@ -186,7 +186,7 @@ export interface paths {
          * @description Until the new refresh token is used, and for at most 30 s, the exchange can be repeated with the same result.
          *     Presenting an older refresh token revokes the session, because a copy of it exists.
          */
-        post: operations["refresh"];
+        post: operations["refreshTokens"];
         delete?: never;
         options?: never;
         head?: never;
@@ -218,7 +218,7 @@ export interface paths {
             cookie?: never;
         };
         /** List the caller's live sessions. */
-        get: operations["sessions"];
+        get: operations["listSessions"];
         put?: never;
         post?: never;
         delete?: never;
@@ -242,7 +242,7 @@ export interface paths {
          * @description Ending another session than that of the request needs the current password, and a code of the second factor if there is
          *     one. Without them it is possible for 10 minutes after the login.
          */
-        delete: operations["end_session"];
+        delete: operations["endSession"];
         options?: never;
         head?: never;
         patch?: never;
@@ -256,15 +256,15 @@ export interface paths {
             cookie?: never;
         };
         /** Get the caller's profile. */
-        get: operations["own"];
+        get: operations["getOwnProfile"];
         /** Change the caller's profile. */
-        put: operations["change"];
+        put: operations["changeOwnProfile"];
         post?: never;
         delete?: never;
         options?: never;
         head?: never;
         /** Change the caller's profile; the same as PUT. */
-        patch: operations["change_some"];
+        patch: operations["patchOwnProfile"];
         trace?: never;
     };
     "/profile/{user_id}": {
@@ -279,7 +279,7 @@ export interface paths {
          * @description A user who has blocked the caller has only names: no status message, no image, no presence. So do all others for a
          *     moment after the start of the service, until it knows the blocks.
          */
-        get: operations["profile"];
+        get: operations["getProfile"];
         put?: never;
         post?: never;
         delete?: never;
@@ -300,7 +300,7 @@ export interface paths {
          * @description A user who has blocked the caller has only names: no status message, no image, no presence. So do all others for a
          *     moment after the start of the service, until it knows the blocks.
          */
-        get: operations["users"];
+        get: operations["listUsers"];
         put?: never;
         post?: never;
         delete?: never;
@@ -322,7 +322,7 @@ export interface paths {
          * Get several users; for other services.
          * @description With a user's token, the answer is that of `GET /users`.
          */
-        post: operations["users_batch"];
+        post: operations["listUsersOfBatch"];
         delete?: never;
         options?: never;
         head?: never;
@@ -340,7 +340,7 @@ export interface paths {
          * Search users by a part of a name.
          * @description Until the service knows the blocks, for a moment after its start, the users have only names.
          */
-        get: operations["search"];
+        get: operations["searchUsers"];
         put?: never;
         post?: never;
         delete?: never;
@@ -361,7 +361,7 @@ export interface paths {
          * @description A user who has blocked the caller has only names: no status message, no image, no presence. So do all others for a
          *     moment after the start of the service, until it knows the blocks.
          */
-        get: operations["user"];
+        get: operations["getUser"];
         put?: never;
         post?: never;
         delete?: never;
@@ -378,7 +378,7 @@ export interface paths {
             cookie?: never;
         };
         /** Report whether a user exists; for other services. */
-        get: operations["user_exists"];
+        get: operations["userExists"];
         put?: never;
         post?: never;
         delete?: never;
@@ -391,13 +391,10 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        Batch: {
-            user_ids: components["schemas"]["List.UserId.1.100"];
-        };
         /** @description A user as other users and services see them. */
         BatchProfile: components["schemas"]["UserProfile"] & {
             /** @description Only friends can bring the user into a group. Absent in answers to users. */
-            refuse_stranger_groups?: boolean | null;
+            refuse_stranger_groups?: boolean;
         };
         /** @description A change of the second factor needs both factors. */
         BothFactors: {
@@ -428,24 +425,33 @@ export interface components {
             /** @description The error as FastAPI's clients read it: a text, an object, or a list with one entry per broken field. */
             detail: unknown;
             /** @description Always null; the original has the field. */
-            details?: unknown;
+            details: unknown;
+            /** @description The machine-readable code. */
+            error: components["schemas"]["ErrorCode"];
             /**
-             * @description The machine-readable code.
-             * @example resource_not_found
+             * @description The text for people.
+             * @example Chat room not found
              */
-            error: string;
-            /** @description The text for people. */
             message: string;
-            /** @description The id of the request, as the header `X-Request-ID` has it. */
-            request_id?: string | null;
+            /**
+             * @description The id of the request, as the header `X-Request-ID` has it.
+             * @example 01935e3c-7a40-7cc1-9d6f-4f1a2b3c4d5e
+             */
+            request_id: string | null;
             /**
              * Format: int32
              * @description The HTTP status of the answer.
+             * @example 404
              */
             status_code: number;
             /** @description One entry per broken field, where the input is invalid. */
-            validation_errors?: components["schemas"]["FieldError"][] | null;
+            validation_errors?: components["schemas"]["FieldError"][];
         };
+        /**
+         * @description The machine-readable code. docs/errors.md has the statuses.
+         * @enum {string}
+         */
+        ErrorCode: "business_logic_error" | "authentication_error" | "authorization_error" | "resource_not_found" | "method_not_allowed" | "request_timeout" | "resource_conflict" | "payload_too_large" | "uri_too_long" | "unsupported_media_type" | "validation_error" | "rate_limit_exceeded" | "request_header_fields_too_large" | "internal_server_error" | "service_unavailable" | "INVALID_INPUT" | "MESSAGE_ALREADY_DELETED" | "CANNOT_CHAT_SELF" | "BLOCKED" | "FRIENDS_ONLY" | "LEFT_GROUP" | "TOO_MANY_ROOMS" | "TOO_MANY_PENDING" | "TOO_MANY_FRIENDS" | "TOO_MANY_BLOCKED" | "MFA_REQUIRED" | "MFA_INVALID" | "MFA_UNAVAILABLE" | "REAUTHENTICATION_REQUIRED";
         Existence: {
             exists: boolean;
             user_id: components["schemas"]["UserId"];
@@ -459,39 +465,14 @@ export interface components {
             /** @description The value as it was sent, cut at 100 characters; null for a password or a token. */
             value: unknown;
         };
-        Found: {
+        FoundUsers: {
             /** @description The number of all matches, at most 1,000. */
             total_count: number;
             users: components["schemas"]["UserProfile"][];
         };
-        /** @description The public key of Ed25519 or P-256 (RFC 8037, RFC 7518). */
-        Key: {
-            /**
-             * @description `EdDSA` or `ES256`.
-             * @example EdDSA
-             */
-            alg: string;
-            /**
-             * @description `Ed25519` or `P-256`.
-             * @example Ed25519
-             */
-            crv: string;
-            /** @description The thumbprint of the key (RFC 7638), which the header of its tokens names. */
-            kid: string;
-            /**
-             * @description `OKP` or `EC`.
-             * @example OKP
-             */
-            kty: string;
-            /** @example sig */
-            use: string;
-            x: string;
-            /** @description Only of P-256. */
-            y?: string | null;
-        };
         /** @description A JSON Web Key Set (RFC 7517). */
         KeySet: {
-            keys: components["schemas"]["Key"][];
+            keys: components["schemas"]["PublicKey"][];
         };
         "List.UserId.1.100": number[];
         LoggedOut: {
@@ -601,6 +582,31 @@ export interface components {
             /** @example Ta11-tulips! */
             current_password?: string | null;
         };
+        /** @description The public key of Ed25519 or P-256 (RFC 8037, RFC 7518). */
+        PublicKey: {
+            /**
+             * @description `EdDSA` or `ES256`.
+             * @example EdDSA
+             */
+            alg: string;
+            /**
+             * @description `Ed25519` or `P-256`.
+             * @example Ed25519
+             */
+            crv: string;
+            /** @description The thumbprint of the key (RFC 7638), which the header of its tokens names. */
+            kid: string;
+            /**
+             * @description `OKP` or `EC`.
+             * @example OKP
+             */
+            kty: string;
+            /** @example sig */
+            use: string;
+            x: string;
+            /** @description Only of P-256. */
+            y?: string;
+        };
         RecoveryCodes: {
             /**
              * @description Each replaces one code of the app. They are not shown again.
@@ -628,7 +634,7 @@ export interface components {
             /** @description Whether the request came from this session. */
             current: boolean;
             /** @example 203.0.113.7 */
-            ip?: string | null;
+            ip: string | null;
             /**
              * Format: date-time
              * @description The time of the login or of the last refresh.
@@ -637,14 +643,15 @@ export interface components {
             /** Format: uuid */
             sid: string;
             /** @example Mozilla/5.0 */
-            user_agent?: string | null;
+            user_agent: string | null;
         };
         SessionEnded: {
             /** @example Session ended */
             message: string;
         };
         /** @description The tokens of a session and their lifetimes. */
-        Token: {
+        Tokens: {
+            /** @example eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl */
             access_token: string;
             /**
              * Format: int64
@@ -655,13 +662,20 @@ export interface components {
             /**
              * Format: int64
              * @description The lifetime of the refresh token, seconds.
+             * @example 1209600
              */
             refresh_expires_in: number;
-            /** @description Valid for one exchange, which can be repeated for 30 s if its answer was lost. */
+            /**
+             * @description Valid for one exchange, which can be repeated for 30 s if its answer was lost.
+             * @example 3f1d2e4c5b6a7988a1b2c3d4e5f60718
+             */
             refresh_token: string;
             /** @example bearer */
             token_type: string;
             user_id: components["schemas"]["UserId"];
+        };
+        UserBatch: {
+            user_ids: components["schemas"]["List.UserId.1.100"];
         };
         /**
          * Format: int64
@@ -672,15 +686,15 @@ export interface components {
         /** @description A user as other users see them. */
         UserProfile: {
             /** @example 김민준 */
-            display_name?: string | null;
+            display_name: string | null;
             id: components["schemas"]["UserId"];
             is_online: boolean;
             /** Format: date-time */
-            last_seen_at?: string | null;
+            last_seen_at: string | null;
             /** @example https://example.com/me.png */
-            profile_image_url?: string | null;
+            profile_image_url: string | null;
             /** @example In a meeting */
-            status_message?: string | null;
+            status_message: string | null;
             /** @example kim_minjun */
             username: string;
         };
@@ -689,7 +703,7 @@ export interface components {
             /** Format: date-time */
             created_at: string;
             /** @example 김민준 */
-            display_name?: string | null;
+            display_name: string | null;
             /** @example minjun@example.com */
             email: string;
             id: components["schemas"]["UserId"];
@@ -709,7 +723,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    key_set: {
+    getPublicKeys: {
         parameters: {
             query?: never;
             header?: never;
@@ -740,7 +754,7 @@ export interface operations {
             };
         };
     };
-    heartbeat: {
+    sendHeartbeat: {
         parameters: {
             query?: never;
             header?: never;
@@ -787,7 +801,7 @@ export interface operations {
             };
         };
     };
-    login: {
+    logIn: {
         parameters: {
             query?: never;
             header?: never;
@@ -808,7 +822,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Token"];
+                    "application/json": components["schemas"]["Tokens"];
                 };
             };
             /** @description The account does not exist, or the password is wrong. `MFA_REQUIRED`, `MFA_INVALID`: the account has a second factor, and its code is missing or wrong */
@@ -880,7 +894,7 @@ export interface operations {
             };
         };
     };
-    login_json: {
+    logInWithJson: {
         parameters: {
             query?: never;
             header?: never;
@@ -899,7 +913,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Token"];
+                    "application/json": components["schemas"]["Tokens"];
                 };
             };
             /** @description The account does not exist, or the password is wrong. `MFA_REQUIRED`, `MFA_INVALID`: the account has a second factor, and its code is missing or wrong */
@@ -971,7 +985,7 @@ export interface operations {
             };
         };
     };
-    logout: {
+    logOut: {
         parameters: {
             query?: never;
             header?: never;
@@ -1020,7 +1034,7 @@ export interface operations {
             };
         };
     };
-    second_factor: {
+    getSecondFactor: {
         parameters: {
             query?: never;
             header?: never;
@@ -1069,7 +1083,7 @@ export interface operations {
             };
         };
     };
-    enroll_second_factor: {
+    enrollSecondFactor: {
         parameters: {
             query?: never;
             header?: never;
@@ -1187,7 +1201,7 @@ export interface operations {
             };
         };
     };
-    confirm_second_factor: {
+    confirmSecondFactor: {
         parameters: {
             query?: never;
             header?: never;
@@ -1305,7 +1319,7 @@ export interface operations {
             };
         };
     };
-    disable_second_factor: {
+    disableSecondFactor: {
         parameters: {
             query?: never;
             header?: never;
@@ -1414,7 +1428,7 @@ export interface operations {
             };
         };
     };
-    renew_recovery_codes: {
+    renewRecoveryCodes: {
         parameters: {
             query?: never;
             header?: never;
@@ -1523,7 +1537,7 @@ export interface operations {
             };
         };
     };
-    change_password: {
+    changePassword: {
         parameters: {
             query?: never;
             header?: never;
@@ -1632,7 +1646,7 @@ export interface operations {
             };
         };
     };
-    refresh: {
+    refreshTokens: {
         parameters: {
             query?: never;
             header?: never;
@@ -1651,7 +1665,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Token"];
+                    "application/json": components["schemas"]["Tokens"];
                 };
             };
             /** @description The refresh token is unknown, used, expired or revoked, or the account is deactivated */
@@ -1796,7 +1810,7 @@ export interface operations {
             };
         };
     };
-    sessions: {
+    listSessions: {
         parameters: {
             query?: never;
             header?: never;
@@ -1845,7 +1859,7 @@ export interface operations {
             };
         };
     };
-    end_session: {
+    endSession: {
         parameters: {
             query?: never;
             header?: never;
@@ -1957,7 +1971,7 @@ export interface operations {
             };
         };
     };
-    own: {
+    getOwnProfile: {
         parameters: {
             query?: never;
             header?: never;
@@ -2006,7 +2020,7 @@ export interface operations {
             };
         };
     };
-    change: {
+    changeOwnProfile: {
         parameters: {
             query?: never;
             header?: never;
@@ -2106,7 +2120,7 @@ export interface operations {
             };
         };
     };
-    change_some: {
+    patchOwnProfile: {
         parameters: {
             query?: never;
             header?: never;
@@ -2206,7 +2220,7 @@ export interface operations {
             };
         };
     };
-    profile: {
+    getProfile: {
         parameters: {
             query?: never;
             header?: never;
@@ -2266,7 +2280,7 @@ export interface operations {
             };
         };
     };
-    users: {
+    listUsers: {
         parameters: {
             query: {
                 /**
@@ -2330,7 +2344,7 @@ export interface operations {
             };
         };
     };
-    users_batch: {
+    listUsersOfBatch: {
         parameters: {
             query?: never;
             header?: never;
@@ -2339,7 +2353,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Batch"];
+                "application/json": components["schemas"]["UserBatch"];
             };
         };
         responses: {
@@ -2401,7 +2415,7 @@ export interface operations {
             };
         };
     };
-    search: {
+    searchUsers: {
         parameters: {
             query: {
                 /**
@@ -2426,7 +2440,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Found"];
+                    "application/json": components["schemas"]["FoundUsers"];
                 };
             };
             /** @description The access token is missing, invalid, expired or revoked */
@@ -2460,7 +2474,7 @@ export interface operations {
             };
         };
     };
-    user: {
+    getUser: {
         parameters: {
             query?: never;
             header?: never;
@@ -2520,7 +2534,7 @@ export interface operations {
             };
         };
     };
-    user_exists: {
+    userExists: {
         parameters: {
             query?: never;
             header?: never;

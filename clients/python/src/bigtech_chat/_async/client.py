@@ -14,7 +14,7 @@ from ..entry import Entry
 from ..errors import AuthenticationError
 from ..events import StreamEvent
 from ..models.chat import MessageBody, MessagePage, ReadAnswer, RoomBody
-from ..models.friend import Friend, Friendship, Waiting
+from ..models.friend import Friend, FriendRequests, Friendship
 from ..models.user import OwnProfile, UserProfile, UserResponse
 from ..storage import MemoryStorage, Storage
 from .outbox import AsyncOutbox
@@ -131,8 +131,8 @@ class AsyncChatClient:
         body = {"user_id_2": user_id, "message": message}
         return cast(Friendship, await self.request("POST", "/friends/request", body=body))
 
-    async def friend_requests(self) -> Waiting:
-        return cast(Waiting, await self.request("GET", "/friends/requests"))
+    async def friend_requests(self) -> FriendRequests:
+        return cast(FriendRequests, await self.request("GET", "/friends/requests"))
 
     async def accept_friendship(self, requester_id: int) -> Friendship:
         path = f"/friends/status/{requester_id}"

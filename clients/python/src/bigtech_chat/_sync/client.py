@@ -16,7 +16,7 @@ from ..entry import Entry
 from ..errors import AuthenticationError
 from ..events import StreamEvent
 from ..models.chat import MessageBody, MessagePage, ReadAnswer, RoomBody
-from ..models.friend import Friend, Friendship, Waiting
+from ..models.friend import Friend, FriendRequests, Friendship
 from ..models.user import OwnProfile, UserProfile, UserResponse
 from ..storage import MemoryStorage, Storage
 from .outbox import Outbox
@@ -133,8 +133,8 @@ class ChatClient:
         body = {"user_id_2": user_id, "message": message}
         return cast(Friendship, self.request("POST", "/friends/request", body=body))
 
-    def friend_requests(self) -> Waiting:
-        return cast(Waiting, self.request("GET", "/friends/requests"))
+    def friend_requests(self) -> FriendRequests:
+        return cast(FriendRequests, self.request("GET", "/friends/requests"))
 
     def accept_friendship(self, requester_id: int) -> Friendship:
         path = f"/friends/status/{requester_id}"

@@ -5,6 +5,37 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 
+class ChatRoomCreatedEvent(TypedDict):
+    """The reader has a new room."""
+
+    creator_id: UserId
+    participant_ids: list[UserId]
+    room_id: RoomId
+    room_type: str
+    """`direct` or `group`."""
+    timestamp: str
+
+
+class ChatRoomLeftEvent(TypedDict):
+    """The reader is no longer a member of the room: they left, or another user removed them."""
+
+    by: UserId | None
+    room_id: RoomId
+    timestamp: str | None
+    """Null in a stream that begins after the end."""
+    user_id: UserId
+    """The reader."""
+
+
+class Connected(TypedDict):
+    """The stream is open."""
+
+    message: str
+    room_id: NotRequired[RoomId]
+    """Absent on the stream of all rooms."""
+    user_id: UserId
+
+
 class Deleted(TypedDict):
     message: str
 
@@ -14,17 +45,17 @@ class ErrorBody(TypedDict):
 
     detail: Any
     """The error as FastAPI's clients read it: a text, an object, or a list with one entry per broken field."""
-    details: NotRequired[Any]
+    details: Any
     """Always null; the original has the field."""
     error: str
     """The machine-readable code."""
     message: str
     """The text for people."""
-    request_id: NotRequired[str | None]
+    request_id: str | None
     """The id of the request, as the header `X-Request-ID` has it."""
     status_code: int
     """The HTTP status of the answer."""
-    validation_errors: NotRequired[list[FieldError] | None]
+    validation_errors: NotRequired[list[FieldError]]
     """One entry per broken field, where the input is invalid."""
 
 
@@ -44,8 +75,17 @@ class FoundPage(TypedDict):
 
     messages: list[MessageBody]
     """May be fewer than `limit`, or none, even if more follow: a request scans a bounded number of messages."""
-    next_cursor: NotRequired[str | None]
+    next_cursor: str | None
     """Null on the last page."""
+
+
+class FriendRequestEvent(TypedDict):
+    """A friend request to the reader."""
+
+    friendship_id: int
+    user_id: UserId
+    """The requester."""
+    username: str
 
 
 class LastMessage(TypedDict):
@@ -57,6 +97,10 @@ class LastMessage(TypedDict):
     id: str
     message_type: MessageType
     user_id: UserId
+
+
+class Left(TypedDict):
+    message: str
 
 
 class Limits(TypedDict):
@@ -74,37 +118,50 @@ ListString0To1000: TypeAlias = "list[str]"
 ListUserId0To1000: TypeAlias = "list[int]"
 
 
+MemberRemoved: TypeAlias = "Left | RoomBody"
+"""A message for a caller who leaves, and the group for a creator who removes a member."""
+
+
 class MessageBody(TypedDict):
     """A message as answers and frames show it."""
 
-    client_message_id: NotRequired[str | None]
+    client_message_id: str | None
     content: str
     """Empty if the message is deleted."""
     created_at: str
-    deleted_at: NotRequired[str | None]
-    edited_at: NotRequired[str | None]
-    file_name: NotRequired[str | None]
-    file_size: NotRequired[int | None]
-    file_type: NotRequired[str | None]
-    file_url: NotRequired[str | None]
+    deleted_at: str | None
+    edited_at: str | None
+    file_name: str | None
+    file_size: int | None
+    file_type: str | None
+    file_url: str | None
     id: str
     is_deleted: bool
     is_edited: bool
-    is_read: NotRequired[bool | None]
+    is_read: bool | None
     message_type: MessageType
     reactions: list[Reaction]
-    read_by: NotRequired[list[UserId] | None]
+    read_by: list[UserId] | None
     """The first 20 members who have read the message, by their ids."""
-    read_by_count: NotRequired[int | None]
+    read_by_count: int | None
     """The number of members who have read the message."""
-    reply_to: NotRequired[str | None]
+    reply_to: str | None
     room_id: RoomId
     room_type: str
-    seq: NotRequired[int | None]
+    seq: int | None
     """The position in the room's log at which the message was sent."""
     updated_at: str
     user_id: UserId
-    username: NotRequired[str | None]
+    username: str | None
+
+
+class MessageDeletedEvent(TypedDict):
+    """A message was deleted."""
+
+    deleted_by: UserId
+    message_id: str
+    room_id: RoomId
+    timestamp: str
 
 
 class MessagePage(TypedDict):
@@ -122,6 +179,19 @@ MessageType: TypeAlias = 'Literal["text", "image", "file", "system"]'
 """The content type of a message. Clients may send all but `system`."""
 
 
+class MessagesReadEvent(TypedDict):
+    """A member read messages."""
+
+    message_ids: list[str]
+    """The messages, at most 1,000."""
+    room_id: RoomId
+    timestamp: str
+    up_to: int | None
+    """The position up to which the reader has read the room, if they read all of it."""
+    user_id: UserId
+    """The reader."""
+
+
 class NewContent(TypedDict):
     content: Text1To10000
 
@@ -133,16 +203,36 @@ class NewMembers(TypedDict):
 class NewMessage(TypedDict):
     client_message_id: NotRequired[Text1To64 | None]
     content: Text1To10000
-    message_type: MessageType
+    message_type: NotRequired[MessageType]
     """Clients may send all types but `system`."""
     reply_to: NotRequired[str | None]
     """The id of a message of the same room."""
 
 
+class NewMessageEvent(TypedDict):
+    """A new message."""
+
+    client_message_id: str | None
+    content: str
+    """Empty if the message has been deleted since."""
+    created_at: str
+    id: str
+    is_deleted: bool
+    message_type: str
+    """`text`, `image`, `file` or `system`."""
+    reply_to: str | None
+    """The id of the message that this one replies to."""
+    room_id: RoomId
+    seq: int
+    """The position in the room's log."""
+    user_id: UserId
+    username: str
+
+
 class NewMessageInRoom(TypedDict):
     client_message_id: NotRequired[Text1To64 | None]
     content: Text1To10000
-    message_type: MessageType
+    message_type: NotRequired[MessageType]
     """Clients may send all types but `system`."""
     reply_to: NotRequired[str | None]
     """The id of a message of the same room."""
@@ -160,6 +250,15 @@ class Participant(TypedDict):
     username: str
 
 
+class PresenceEvent(TypedDict):
+    """A user who shares a direct room with the reader came online or went offline."""
+
+    is_online: bool
+    last_seen_at: str | None
+    """Null if the user is online."""
+    user_id: UserId
+
+
 class Reaction(TypedDict):
     """The users who reacted with one emoji."""
 
@@ -170,6 +269,19 @@ class Reaction(TypedDict):
     """The first 50 users, in the order of their reactions."""
 
 
+class ReactionChangedEvent(TypedDict):
+    """A user added or removed a reaction."""
+
+    added: bool
+    """False if the reaction was removed."""
+    emoji: str
+    message_id: str
+    reactions: list[Reaction]
+    """All reactions of the message."""
+    room_id: RoomId
+    user_id: UserId
+
+
 class ReadAnswer(TypedDict):
     message: str
     read_count: int
@@ -177,17 +289,24 @@ class ReadAnswer(TypedDict):
     success: bool
 
 
+class Resync(TypedDict):
+    """The stream cannot continue where the reader stopped: the reader fetches the room, or all rooms, anew."""
+
+    room_id: NotRequired[RoomId]
+    """The room to fetch; absent if it is all of them."""
+
+
 class RoomBody(TypedDict):
     """A room as a member sees it."""
 
     created_at: str
-    creator_id: NotRequired[UserId | None]
+    creator_id: UserId | None
     id: RoomId
-    last_message: NotRequired[LastMessage | None]
+    last_message: LastMessage | None
     member_count: int
     muted: bool
     """The caller has muted the room: its unread messages are not part of the total of all rooms."""
-    name: NotRequired[str | None]
+    name: str | None
     """The name of a group, if it has one."""
     participants: list[Participant]
     """The members, the caller first."""
@@ -199,8 +318,8 @@ class RoomBody(TypedDict):
     """The number of messages of other members that the caller has not read, at most 1,000."""
     updated_at: str
     """The time of the last activity."""
-    user_1_id: NotRequired[UserId | None]
-    user_2_id: NotRequired[UserId | None]
+    user_1_id: UserId | None
+    user_2_id: UserId | None
 
 
 RoomId: TypeAlias = "int"
@@ -216,15 +335,19 @@ class RoomSettingsBody(TypedDict):
     room_id: RoomId
 
 
-class StreamEvent(TypedDict):
-    """One event of a stream."""
+class StreamError(TypedDict):
+    """The stream ends because the server failed. The reader opens another one."""
 
-    data: str
-    """JSON."""
-    event: str
-    id: NotRequired[str | None]
-    retry: NotRequired[int | None]
-    """The time after which the client reconnects when the stream ends, milliseconds."""
+    message: str
+
+
+StreamEvent: TypeAlias = "dict[str, Any]"
+"""An event of a stream, by the line `event:`. The line `data:` has the field `data` as JSON.
+
+`new_message`, `message_edited`, `message_deleted` and `reaction_changed` have a line `id:`, as do the first
+event of a stream and `resync`. The other events have none. A line `retry:` says how many milliseconds a
+client waits before it opens the next stream.
+"""
 
 
 Text0To100: TypeAlias = "str"
@@ -247,6 +370,14 @@ class ToRead(TypedDict):
     room_id: RoomId
 
 
+class TypingEvent(TypedDict):
+    """A member is typing."""
+
+    room_id: RoomId
+    user_id: UserId
+    username: str
+
+
 class UnreadCount(TypedDict):
     unread_count: int
     """Exact up to 1,000, and 1,000 beyond."""
@@ -265,8 +396,7 @@ class UnreadRooms(TypedDict):
 
     complete: bool
     """False if the caller is a member of more than 1,000 rooms with messages. Then only the 1,000 rooms with the
-    newest activity
-    were counted.
+    newest activity were counted.
     """
     rooms: list[UnreadRoom]
     """The rooms with unread messages, newest activity first."""

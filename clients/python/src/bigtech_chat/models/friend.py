@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypeAlias, TypedDict
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 
 class AllBlocks(TypedDict):
     """A page of all blocks."""
 
     blocks: list[Block]
-    next_since_id: NotRequired[int | None]
+    next_since_id: int | None
     """The `since_id` of the next page; null on the last page."""
 
 
-class Answer(TypedDict):
-    action: str
-    """`accept` or `reject`."""
-
-
-Answered: TypeAlias = "Friendship | Message"
+AnsweredFriendRequest: TypeAlias = "Friendship | Done"
 """The friendship after `accept`, a message after `reject`."""
 
 
@@ -36,9 +31,13 @@ class BlockedUser(TypedDict):
     username: str
 
 
-class Cancelled(TypedDict):
+class CancelledFriendRequest(TypedDict):
     message: str
     target_user_id: UserId
+
+
+class Done(TypedDict):
+    message: str
 
 
 class ErrorBody(TypedDict):
@@ -46,18 +45,22 @@ class ErrorBody(TypedDict):
 
     detail: Any
     """The error as FastAPI's clients read it: a text, an object, or a list with one entry per broken field."""
-    details: NotRequired[Any]
+    details: Any
     """Always null; the original has the field."""
-    error: str
+    error: ErrorCode
     """The machine-readable code."""
     message: str
     """The text for people."""
-    request_id: NotRequired[str | None]
+    request_id: str | None
     """The id of the request, as the header `X-Request-ID` has it."""
     status_code: int
     """The HTTP status of the answer."""
-    validation_errors: NotRequired[list[FieldError] | None]
+    validation_errors: NotRequired[list[FieldError]]
     """One entry per broken field, where the input is invalid."""
+
+
+ErrorCode: TypeAlias = 'Literal["business_logic_error", "authentication_error", "authorization_error", "resource_not_found", "method_not_allowed", "request_timeout", "resource_conflict", "payload_too_large", "uri_too_long", "unsupported_media_type", "validation_error", "rate_limit_exceeded", "request_header_fields_too_large", "internal_server_error", "service_unavailable", "INVALID_INPUT", "MESSAGE_ALREADY_DELETED", "CANNOT_CHAT_SELF", "BLOCKED", "FRIENDS_ONLY", "LEFT_GROUP", "TOO_MANY_ROOMS", "TOO_MANY_PENDING", "TOO_MANY_FRIENDS", "TOO_MANY_BLOCKED", "MFA_REQUIRED", "MFA_INVALID", "MFA_UNAVAILABLE", "REAUTHENTICATION_REQUIRED"]'
+"""The machine-readable code. docs/errors.md has the statuses."""
 
 
 class FieldError(TypedDict):
@@ -71,51 +74,47 @@ class FieldError(TypedDict):
     """The value as it was sent, cut at 100 characters; null for a password or a token."""
 
 
+class FoundUser(TypedDict):
+    """A profile as user-service returns it. The original's answers lack the image, and their times have no zone."""
+
+    display_name: str | None
+    """The name to show."""
+    id: UserId
+    """The user."""
+    is_online: bool
+    """Whether the user is online."""
+    last_seen_at: str | None
+    """The last sign of life."""
+    profile_image_url: str | None
+    """The URL of the image."""
+    status_message: str | None
+    """The status message."""
+    username: str
+    """The unique name."""
+
+
 class Friend(TypedDict):
     """A friend, with their current profile."""
 
-    display_name: NotRequired[str | None]
+    display_name: str | None
     email: str
     """Always empty. The service does not reveal e-mail addresses."""
     friends_since: str
     is_online: bool
-    last_seen_at: NotRequired[str | None]
+    last_seen_at: str | None
     user_id: UserId
     username: str
     """`Unknown` if user-service is unavailable and the name is not known."""
 
 
-class Friendship(TypedDict):
-    """A friendship or a request. `user_id_1` is the requester."""
-
-    created_at: str
-    deleted_at: NotRequired[str | None]
-    id: int
-    status: str
-    """`pending` or `accepted`."""
-    updated_at: str
-    user_id_1: UserId
-    user_id_2: UserId
-
-
-class Message(TypedDict):
-    message: str
-
-
-class NewRequest(TypedDict):
-    message: NotRequired[Text0To500 | None]
-    user_id_2: UserId
-    """The addressee. Older clients send `target_user_id` or `to_user_id`."""
-
-
-class Request(TypedDict):
+class FriendRequest(TypedDict):
     """A pending request."""
 
     created_at: str
     email: str
     """Always empty. The service does not reveal e-mail addresses."""
     friendship_id: int
-    message: NotRequired[str | None]
+    message: str | None
     request_type: str
     """`received` or `sent`."""
     status: str
@@ -124,7 +123,38 @@ class Request(TypedDict):
     username: str
 
 
-class Sent(Friendship):
+class FriendRequestAnswer(TypedDict):
+    action: str
+    """`accept` or `reject`."""
+
+
+class FriendRequests(TypedDict):
+    """The pending requests of the caller."""
+
+    received_requests: list[FriendRequest]
+    sent_requests: list[FriendRequest]
+
+
+class Friendship(TypedDict):
+    """A friendship or a request. `user_id_1` is the requester."""
+
+    created_at: str
+    deleted_at: str | None
+    id: int
+    status: str
+    """`pending` or `accepted`."""
+    updated_at: str
+    user_id_1: UserId
+    user_id_2: UserId
+
+
+class NewFriendRequest(TypedDict):
+    message: NotRequired[Text0To500 | None]
+    user_id_2: UserId
+    """The addressee. Older clients send `target_user_id` or `to_user_id`."""
+
+
+class SentFriendRequest(Friendship):
     """The request. `request_id` repeats the id for older clients."""
 
     request_id: int
@@ -135,29 +165,3 @@ Text0To500: TypeAlias = "str"
 
 UserId: TypeAlias = "int"
 """A user. User-service assigns the number, which is at least 1."""
-
-
-class UserProfile(TypedDict):
-    """A profile as user-service returns it. The original's answers lack the image, and their times have no zone."""
-
-    display_name: NotRequired[str | None]
-    """The name to show."""
-    id: UserId
-    """The user."""
-    is_online: NotRequired[bool]
-    """Whether the user is online."""
-    last_seen_at: NotRequired[str | None]
-    """The last sign of life."""
-    profile_image_url: NotRequired[str | None]
-    """The URL of the image."""
-    status_message: NotRequired[str | None]
-    """The status message."""
-    username: str
-    """The unique name."""
-
-
-class Waiting(TypedDict):
-    """The pending requests of the caller."""
-
-    received_requests: list[Request]
-    sent_requests: list[Request]

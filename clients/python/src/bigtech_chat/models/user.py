@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypeAlias, TypedDict
-
-
-class Batch(TypedDict):
-    user_ids: ListUserId1To100
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 
 class UserProfile(TypedDict):
     """A user as other users see them."""
 
-    display_name: NotRequired[str | None]
+    display_name: str | None
     id: UserId
     is_online: bool
-    last_seen_at: NotRequired[str | None]
-    profile_image_url: NotRequired[str | None]
-    status_message: NotRequired[str | None]
+    last_seen_at: str | None
+    profile_image_url: str | None
+    status_message: str | None
     username: str
 
 
 class BatchProfile(UserProfile):
     """A user as other users and services see them."""
 
-    refuse_stranger_groups: NotRequired[bool | None]
+    refuse_stranger_groups: NotRequired[bool]
     """Only friends can bring the user into a group. Absent in answers to users."""
 
 
@@ -56,18 +52,22 @@ class ErrorBody(TypedDict):
 
     detail: Any
     """The error as FastAPI's clients read it: a text, an object, or a list with one entry per broken field."""
-    details: NotRequired[Any]
+    details: Any
     """Always null; the original has the field."""
-    error: str
+    error: ErrorCode
     """The machine-readable code."""
     message: str
     """The text for people."""
-    request_id: NotRequired[str | None]
+    request_id: str | None
     """The id of the request, as the header `X-Request-ID` has it."""
     status_code: int
     """The HTTP status of the answer."""
-    validation_errors: NotRequired[list[FieldError] | None]
+    validation_errors: NotRequired[list[FieldError]]
     """One entry per broken field, where the input is invalid."""
+
+
+ErrorCode: TypeAlias = 'Literal["business_logic_error", "authentication_error", "authorization_error", "resource_not_found", "method_not_allowed", "request_timeout", "resource_conflict", "payload_too_large", "uri_too_long", "unsupported_media_type", "validation_error", "rate_limit_exceeded", "request_header_fields_too_large", "internal_server_error", "service_unavailable", "INVALID_INPUT", "MESSAGE_ALREADY_DELETED", "CANNOT_CHAT_SELF", "BLOCKED", "FRIENDS_ONLY", "LEFT_GROUP", "TOO_MANY_ROOMS", "TOO_MANY_PENDING", "TOO_MANY_FRIENDS", "TOO_MANY_BLOCKED", "MFA_REQUIRED", "MFA_INVALID", "MFA_UNAVAILABLE", "REAUTHENTICATION_REQUIRED"]'
+"""The machine-readable code. docs/errors.md has the statuses."""
 
 
 class Existence(TypedDict):
@@ -86,33 +86,16 @@ class FieldError(TypedDict):
     """The value as it was sent, cut at 100 characters; null for a password or a token."""
 
 
-class Found(TypedDict):
+class FoundUsers(TypedDict):
     total_count: int
     """The number of all matches, at most 1,000."""
     users: list[UserProfile]
 
 
-class Key(TypedDict):
-    """The public key of Ed25519 or P-256 (RFC 8037, RFC 7518)."""
-
-    alg: str
-    """`EdDSA` or `ES256`."""
-    crv: str
-    """`Ed25519` or `P-256`."""
-    kid: str
-    """The thumbprint of the key (RFC 7638), which the header of its tokens names."""
-    kty: str
-    """`OKP` or `EC`."""
-    use: str
-    x: str
-    y: NotRequired[str | None]
-    """Only of P-256."""
-
-
 class KeySet(TypedDict):
     """A JSON Web Key Set (RFC 7517)."""
 
-    keys: list[Key]
+    keys: list[PublicKey]
 
 
 ListUserId1To100: TypeAlias = "list[int]"
@@ -155,8 +138,7 @@ class NewUser(TypedDict):
     email: Email
     password: NewPassword
     """Contains at least one letter, one digit and one special character, or, if the operator has chosen the rule
-    of
-    length, at least 15 characters of any kind. Common and breached passwords are refused.
+    of length, at least 15 characters of any kind. Common and breached passwords are refused.
     """
     username: Username
     """Letters, digits, `_` and `-`; begins with a letter or a digit. Older clients may send `nickname` instead."""
@@ -202,6 +184,23 @@ class Proof(TypedDict):
     current_password: NotRequired[str | None]
 
 
+class PublicKey(TypedDict):
+    """The public key of Ed25519 or P-256 (RFC 8037, RFC 7518)."""
+
+    alg: str
+    """`EdDSA` or `ES256`."""
+    crv: str
+    """`Ed25519` or `P-256`."""
+    kid: str
+    """The thumbprint of the key (RFC 7638), which the header of its tokens names."""
+    kty: str
+    """`OKP` or `EC`."""
+    use: str
+    x: str
+    y: NotRequired[str]
+    """Only of P-256."""
+
+
 class RecoveryCodes(TypedDict):
     recovery_codes: list[str]
     """Each replaces one code of the app. They are not shown again."""
@@ -221,18 +220,18 @@ class Session(TypedDict):
     created_at: str
     current: bool
     """Whether the request came from this session."""
-    ip: NotRequired[str | None]
+    ip: str | None
     last_used_at: str
     """The time of the login or of the last refresh."""
     sid: str
-    user_agent: NotRequired[str | None]
+    user_agent: str | None
 
 
 class SessionEnded(TypedDict):
     message: str
 
 
-class Token(TypedDict):
+class Tokens(TypedDict):
     """The tokens of a session and their lifetimes."""
 
     access_token: str
@@ -246,6 +245,10 @@ class Token(TypedDict):
     user_id: UserId
 
 
+class UserBatch(TypedDict):
+    user_ids: ListUserId1To100
+
+
 UserId: TypeAlias = "int"
 """A user. User-service assigns the number, which is at least 1."""
 
@@ -254,7 +257,7 @@ class UserResponse(TypedDict):
     """An account as its owner sees it."""
 
     created_at: str
-    display_name: NotRequired[str | None]
+    display_name: str | None
     email: str
     id: UserId
     updated_at: str
