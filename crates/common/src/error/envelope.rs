@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::codes::ErrorCode;
 use super::{Error, METHOD_NOT_ALLOWED, NOT_AUTHENTICATED, PATH_NOT_FOUND, Rejected};
 use crate::input::{Broken, Step};
 
@@ -32,19 +33,21 @@ pub enum Detail {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ErrorBody {
     /// The machine-readable code.
-    #[schema(example = "resource_not_found")]
+    #[schema(value_type = ErrorCode, example = "resource_not_found")]
     pub error: &'static str,
     /// The text for people.
+    #[schema(example = "Chat room not found")]
     pub message: Cow<'static, str>,
     /// Always null; the original has the field.
     #[schema(required)]
     pub details: Option<Value>,
     /// The HTTP status of the answer.
+    #[schema(example = 404)]
     pub status_code: u16,
     /// The error as FastAPI's clients read it: a text, an object, or a list with one entry per broken field.
     pub detail: Value,
     /// The id of the request, as the header `X-Request-ID` has it.
-    #[schema(required)]
+    #[schema(required, example = "01935e3c-7a40-7cc1-9d6f-4f1a2b3c4d5e")]
     pub request_id: Option<String>,
     /// One entry per broken field, where the input is invalid.
     #[serde(skip_serializing_if = "Option::is_none")]

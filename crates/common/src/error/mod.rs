@@ -5,6 +5,7 @@
 //! [`ErrorBody`], because only that layer knows the request's id and the form of `detail` that the service's clients
 //! read.
 
+mod codes;
 mod envelope;
 mod values;
 
@@ -122,8 +123,9 @@ impl Error {
         Self::unauthenticated(NOT_AUTHENTICATED)
     }
 
-    /// A rejection with a status and a code of its own.
+    /// A rejection with a status and a code of its own, which docs/errors.md has.
     pub fn refused(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        debug_assert!(codes::is_documented(code, status.as_u16()), "{code} with {status} is not in docs/errors.md");
         Self::Refused { status, code, message: message.into() }
     }
 

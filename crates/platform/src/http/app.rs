@@ -25,13 +25,13 @@ pub fn app<S>(platform: &Platform, state: S, api: OpenApiRouter<S>) -> Router
 where
     S: Clone + Send + Sync + 'static,
 {
-    let (routes, mut document) = api.split_for_parts();
-    document::describe(&mut document, platform);
+    let (routes, document) = api.split_for_parts();
+    let document = document::described(document, platform);
 
     let inside = Router::new()
         .merge(routes.with_state(state))
         .merge(operations(platform))
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", document.clone()))
+        .merge(SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", document.clone()))
         .merge(Redoc::with_url("/redoc", document))
         .fallback(|| async { Error::not_found(PATH_NOT_FOUND) })
         .method_not_allowed_fallback(|| async {

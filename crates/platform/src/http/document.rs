@@ -1,5 +1,6 @@
 //! The part of the API document that is the same in all services.
 
+use serde_json::{Value, json};
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::schema::{Object, SchemaType, Type};
@@ -9,10 +10,11 @@ use utoipa::openapi::{
     ServerBuilder,
 };
 
+use crate::http::example::add_examples;
 use crate::platform::Platform;
 
-/// Adds title, version, servers, security schemes and the errors that every operation may return.
-pub(super) fn describe(document: &mut OpenApi, platform: &Platform) {
+/// The document with title, version, servers, security schemes, the errors that every operation may return, and examples.
+pub(super) fn described(mut document: OpenApi, platform: &Platform) -> Value {
     let service = platform.service;
     document.info = InfoBuilder::new()
         .title(service.title)
@@ -29,10 +31,29 @@ pub(super) fn describe(document: &mut OpenApi, platform: &Platform) {
         components = components.security_scheme("password", SecurityScheme::OAuth2(OAuth2::new([flow])));
     }
     document.components = Some(components.build());
-    for operation in operations(document) {
+    for operation in operations(&mut document) {
         // No requirement is stated as such.
         operation.security.get_or_insert_default();
         add_common_responses(operation);
+    }
+    let mut document = json!(document);
+    describe_event_streams(&mut document);
+    add_examples(&mut document);
+    document
+}
+
+/// The data of an event of a stream is a text that contains JSON, which utoipa cannot say.
+fn describe_event_streams(document: &mut Value) {
+    let schemas = document["components"]["schemas"].as_object_mut().into_iter().flat_map(serde_json::Map::values_mut);
+    let variants = schemas.filter_map(|schema| schema.get_mut("oneOf")?.as_array_mut()).flatten();
+    for fields in variants.filter_map(|variant| variant.get_mut("properties")?.as_object_mut()) {
+        if fields.contains_key("event")
+            && let Some(data) = fields.get_mut("data")
+        {
+            *data = json!({"type": "string", "contentMediaType": "application/json", "contentSchema": data.take()});
+            fields.insert("id".to_owned(), json!({"type": "string"}));
+            fields.insert("retry".to_owned(), json!({"type": "integer", "description": "Milliseconds"}));
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod certificate;
 mod document;
 mod envelope;
 mod event_stream;
+mod example;
 mod extract;
 mod layers;
 mod probe;

@@ -133,6 +133,7 @@ impl Input for ToRead {}
 
 #[derive(Debug, Serialize, ToSchema)]
 struct ReadAnswer {
+    #[schema(example = true)]
     success: bool,
     /// The number of messages that were unread before.
     read_count: usize,

@@ -57,6 +57,7 @@ pub struct RoomBody {
     /// The user who adds and removes members of a group, as long as they are a member.
     #[schema(required)]
     creator_id: Option<UserId>,
+    #[schema(example = 2)]
     member_count: usize,
     created_at: DateTime<Utc>,
     /// The time of the last activity.
@@ -83,9 +84,11 @@ pub struct Participant {
 /// The newest message that is not deleted.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LastMessage {
+    #[schema(example = "6565f0a1c2d3e4f5a6b7c8d9")]
     id: String,
     user_id: UserId,
     /// The first 300 code points.
+    #[schema(example = "안녕하세요 👋")]
     content: String,
     message_type: MessageType,
     created_at: DateTime<Utc>,

@@ -194,6 +194,7 @@ async fn own_rooms(app: &AppState, me: &CurrentUser) -> Result<Vec<OwnRoom>> {
 
 #[derive(Serialize, ToSchema)]
 struct Ticket {
+    #[schema(example = "q3vXw0m1c5sT8yB2nK7dLzR4fJ6hG9aPeUoWiVxYtCs")]
     ticket: String,
     /// The lifetime in seconds.
     #[schema(example = 30)]

@@ -18,8 +18,10 @@ const MAX_LISTED: usize = 50;
 /// The users who reacted with one emoji.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Reaction {
+    #[schema(example = "👍")]
     pub emoji: String,
     /// The number of users.
+    #[schema(example = 1)]
     pub count: u64,
     /// The first 50 users, in the order of their reactions.
     pub user_ids: Vec<UserId>,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use common::error::Error;
 use common::events::chat::{ChatRoomCreated, MemberAdded, MemberLeft};
@@ -191,7 +192,7 @@ impl Rooms {
                 self.outbox.wake();
                 Ok((room, true))
             }
-            Err(e) if matches!(e.get_ref(), Error::Refused { code: TAKEN, .. }) => {
+            Err(e) if matches!(e.get_ref(), Error::Refused { status: StatusCode::CONFLICT, .. }) => {
                 let room = self.direct(pair).await?;
                 Ok((room.ok_or_else(|| Error::internal("an existing direct room was not found"))?, false))
             }
@@ -433,8 +434,7 @@ fn name_of(name: Option<&String>) -> &str {
     name.map_or(UNKNOWN_USERNAME, String::as_str)
 }
 
-const TAKEN: &str = "room_exists";
-
+/// Is not shown to the caller, who gets the existing room.
 fn taken() -> Error {
-    Error::refused(axum::http::StatusCode::CONFLICT, TAKEN, "The room exists")
+    Error::conflict("The room exists")
 }

@@ -15,12 +15,14 @@ const MAX_READ_BY: usize = 20;
 /// A message as answers and frames show it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MessageBody {
+    #[schema(example = "6565f0a1c2d3e4f5a6b7c8d9")]
     id: String,
     user_id: UserId,
     room_id: RoomId,
     #[schema(example = "private")]
     room_type: String,
     /// Empty if the message is deleted.
+    #[schema(example = "안녕하세요 👋")]
     content: String,
     message_type: MessageType,
     #[schema(required)]
@@ -48,11 +50,11 @@ pub struct MessageBody {
     #[schema(required)]
     is_read: Option<bool>,
     /// The position in the room's log at which the message was sent.
-    #[schema(required)]
+    #[schema(required, example = 17)]
     seq: Option<i64>,
-    #[schema(required)]
+    #[schema(required, example = "kim_minjun")]
     username: Option<String>,
-    #[schema(required)]
+    #[schema(required, example = "c-1")]
     client_message_id: Option<String>,
     #[schema(required)]
     reply_to: Option<String>,

@@ -19,7 +19,7 @@ use crate::domain::Reaction;
 pub enum StreamEvent<'a> {
     Connected(Connected),
     NewMessage(NewMessage<'a>),
-    MessageEdited(MessageBody),
+    MessageEdited(Box<MessageBody>),
     MessageDeleted(MessageDeleted<'a>),
     ReactionChanged(ReactionChanged<'a>),
     MessagesRead(ReadByOthers<'a>),

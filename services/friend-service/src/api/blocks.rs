@@ -91,6 +91,7 @@ async fn unblock(State(app): State<AppState>, me: CurrentUser, Path(other): Path
 #[derive(Debug, Serialize, ToSchema)]
 struct BlockedUser {
     user_id: UserId,
+    #[schema(example = "park_jiho")]
     username: String,
     blocked_at: DateTime<Utc>,
 }

@@ -30,10 +30,12 @@ pub fn router() -> OpenApiRouter<AppState> {
 struct Friend {
     user_id: UserId,
     /// `Unknown` if user-service is unavailable and the name is not known.
+    #[schema(example = "park_jiho")]
     username: String,
-    #[schema(required)]
+    #[schema(required, example = "지호")]
     display_name: Option<String>,
     /// Always empty. The service does not reveal e-mail addresses.
+    #[schema(example = "")]
     email: &'static str,
     is_online: bool,
     #[schema(required)]

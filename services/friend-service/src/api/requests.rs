@@ -51,6 +51,7 @@ pub(super) struct Friendship {
     user_id_1: UserId,
     user_id_2: UserId,
     /// `pending` or `accepted`.
+    #[schema(example = "accepted")]
     status: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -120,6 +121,7 @@ async fn send(
 #[schema(as = FriendRequestAnswer)]
 struct Answer {
     /// `accept` or `reject`.
+    #[schema(example = "accept")]
     action: String,
 }
 
@@ -128,6 +130,7 @@ impl Input for Answer {}
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Done)]
 pub(super) struct Message {
+    #[schema(example = "Friend request rejected successfully")]
     pub(super) message: &'static str,
 }
 
@@ -201,6 +204,7 @@ pub(super) async fn reject(app: &AppState, me: &CurrentUser, requester: UserId) 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = CancelledFriendRequest)]
 struct Cancelled {
+    #[schema(example = "Friend request cancelled successfully")]
     message: &'static str,
     target_user_id: UserId,
 }
@@ -247,12 +251,16 @@ pub(super) struct Request {
     friendship_id: i64,
     /// The other user.
     user_id: UserId,
+    #[schema(example = "park_jiho")]
     username: String,
     /// Always empty. The service does not reveal e-mail addresses.
+    #[schema(example = "")]
     email: &'static str,
+    #[schema(example = "pending")]
     status: &'static str,
     created_at: DateTime<Utc>,
     /// `received` or `sent`.
+    #[schema(example = "received")]
     request_type: &'static str,
     #[schema(required)]
     message: Option<String>,

@@ -74,6 +74,7 @@ impl Input for Refresh {}
 #[derive(Serialize, ToSchema)]
 #[schema(as = Tokens)]
 struct Token {
+    #[schema(example = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl")]
     access_token: String,
     #[schema(example = "bearer")]
     token_type: &'static str,
@@ -81,8 +82,10 @@ struct Token {
     #[schema(example = 7200)]
     expires_in: u64,
     /// Valid for one exchange, which can be repeated for 30 s if its answer was lost.
+    #[schema(example = "3f1d2e4c5b6a7988a1b2c3d4e5f60718")]
     refresh_token: String,
     /// The lifetime of the refresh token, seconds.
+    #[schema(example = 1_209_600)]
     refresh_expires_in: u64,
     user_id: UserId,
 }

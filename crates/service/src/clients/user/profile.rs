@@ -16,6 +16,7 @@ pub struct UserProfile {
     /// The user.
     pub id: UserId,
     /// The unique name.
+    #[schema(example = "park_jiho")]
     pub username: String,
     /// The name to show.
     #[serde(default)]

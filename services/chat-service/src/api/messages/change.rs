@@ -56,6 +56,7 @@ pub async fn edit(
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Deleted {
+    #[schema(example = "Message deleted")]
     message: &'static str,
 }
 

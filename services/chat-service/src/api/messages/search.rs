@@ -44,7 +44,7 @@ pub struct FoundPage {
     /// May be fewer than `limit`, or none, even if more follow: a request scans a bounded number of messages.
     messages: Vec<MessageBody>,
     /// Null on the last page.
-    #[schema(required)]
+    #[schema(required, example = "AZNePHpAAQAB")]
     next_cursor: Option<String>,
 }
 

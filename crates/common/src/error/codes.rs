@@ -1,0 +1,120 @@
+//! The codes of error answers. docs/errors.md is their table.
+
+use std::borrow::Cow;
+
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+/// A machine-readable code, the statuses with which it is sent, and what it tells the client.
+pub(super) struct Code(pub &'static str, pub &'static [u16], pub &'static str);
+
+/// All codes, those of all operations first.
+pub(super) const CODES: [Code; 29] = [
+    Code("business_logic_error", &[400], "A rule refuses the request; `message` says which"),
+    Code(
+        "authentication_error",
+        &[401],
+        "There is no valid access token, ticket or refresh token, or the login is wrong",
+    ),
+    Code(
+        "authorization_error",
+        &[403],
+        "The caller may not do this: no member of the room, not the author, account deactivated",
+    ),
+    Code("resource_not_found", &[404], "The path, or what it names, does not exist"),
+    Code("method_not_allowed", &[405], "The path exists, but not for this method"),
+    Code("request_timeout", &[408], "The body did not arrive in time"),
+    Code("resource_conflict", &[409], "The request contradicts the state, as a name that is taken"),
+    Code("payload_too_large", &[413], "The body is too large"),
+    Code("uri_too_long", &[414], "The path and the query are too long"),
+    Code("unsupported_media_type", &[415], "The body has a content encoding"),
+    Code("validation_error", &[422], "Fields are invalid; `validation_errors` has one entry for each"),
+    Code("rate_limit_exceeded", &[429], "Too many requests; `Retry-After` has the seconds to wait"),
+    Code("request_header_fields_too_large", &[431], "The header is too large"),
+    Code("internal_server_error", &[500], "A defect of the system, with nothing internal in the answer"),
+    Code(
+        "service_unavailable",
+        &[503],
+        "A dependency is unavailable and nothing was changed; `Retry-After` has the seconds to wait",
+    ),
+    Code("INVALID_INPUT", &[400, 422], "The input breaks a rule of messages, rooms or reads; `message` says which"),
+    Code("MESSAGE_ALREADY_DELETED", &[400], "The message was deleted before"),
+    Code("CANNOT_CHAT_SELF", &[422], "A direct room needs another user"),
+    Code("BLOCKED", &[403], "One of the two users has blocked the other"),
+    Code("FRIENDS_ONLY", &[403], "Only friends can bring one of the users into a group"),
+    Code(
+        "LEFT_GROUP",
+        &[403],
+        "One of the users left the group by themselves, and cannot be added again for some days",
+    ),
+    Code("TOO_MANY_ROOMS", &[403], "The caller, or one of the users, has as many rooms as a user may have"),
+    Code("TOO_MANY_PENDING", &[403], "As many requests of the caller wait for an answer as may wait"),
+    Code("TOO_MANY_FRIENDS", &[403], "The caller or the requester has as many friends as a user may have"),
+    Code("TOO_MANY_BLOCKED", &[403], "The caller blocks as many users as a user may block"),
+    Code("MFA_REQUIRED", &[401, 403], "The account has a second factor, and its code is missing"),
+    Code("MFA_INVALID", &[400, 401], "The code of the second factor is wrong or was used before"),
+    Code("MFA_UNAVAILABLE", &[403], "The system has no key for second factors; a recovery code still works"),
+    Code("REAUTHENTICATION_REQUIRED", &[403], "The login is too old for this, and the current password is missing"),
+];
+
+/// Whether the code is in the table with this status.
+pub(super) fn is_documented(code: &str, status: u16) -> bool {
+    CODES.iter().any(|Code(known, statuses, _)| *known == code && statuses.contains(&status))
+}
+
+/// The codes as an enumeration, for the API document.
+pub(super) struct ErrorCode;
+
+impl PartialSchema for ErrorCode {
+    fn schema() -> RefOr<Schema> {
+        let meanings: String = CODES.iter().map(|Code(code, _, meaning)| format!("\n- `{code}`: {meaning}")).collect();
+        let schema = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(CODES.map(|Code(code, ..)| code)));
+        schema.description(Some(format!("The machine-readable code.\n{meanings}"))).build().into()
+    }
+}
+
+impl ToSchema for ErrorCode {
+    fn name() -> Cow<'static, str> {
+        "ErrorCode".into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors.md");
+
+    const BEGINNING: &str = "# Errors
+
+Every error answer has the same body, which the API document describes as `ErrorBody`: `error` is one of the codes below, `message` a text
+for people, `status_code` the status, `request_id` the id to tell an operator, and `detail` the error as clients of the original read it.
+A client decides by the status first, and by the code where it can do something about it: it asks for a code of the second factor
+after `MFA_REQUIRED`, and marks the fields of `validation_errors`.
+
+A test of `crates/common` writes this file from the code with `INSTA_UPDATE=always`, and compares it otherwise.
+
+| code | status | meaning |
+|---|---|---|
+";
+
+    #[test]
+    fn the_document_has_every_code() {
+        let row = |Code(code, statuses, meaning): &Code| {
+            let statuses = statuses.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+            format!("| `{code}` | {statuses} | {meaning} |\n")
+        };
+        let text = BEGINNING.to_owned() + &CODES.iter().map(row).collect::<String>();
+        if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+            std::fs::write(DOCUMENT, &text).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(DOCUMENT).unwrap(), text, "run the test with INSTA_UPDATE=always");
+    }
+
+    #[test]
+    fn a_code_is_known_with_its_statuses_only() {
+        assert!(is_documented("BLOCKED", 403) && is_documented("INVALID_INPUT", 422));
+        assert!(!is_documented("BLOCKED", 400) && !is_documented("UNHEARD_OF", 403));
+    }
+}
