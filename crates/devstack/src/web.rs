@@ -39,6 +39,10 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (header::CACHE_CONTROL, "no-cache"),
 ];
 
+/// The policy of `/docs`, where ReDoc writes styles into the page and searches in a worker.
+const DOCUMENTS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
 /// Starts the file server as a process of the stack.
 pub async fn start(stack: &Stack, binaries: &Binaries) -> Result<()> {
     let plan = &stack.plan;
@@ -65,8 +69,17 @@ pub async fn serve(options: WebOptions) -> Result<()> {
 }
 
 fn router(folder: &Path, sdk: &Path) -> Router {
-    let files = Router::new().nest_service("/sdk", ServeDir::new(sdk)).fallback_service(ServeDir::new(folder));
+    let documents = Router::new().fallback_service(ServeDir::new(folder.join("docs")));
+    let page = Router::new().nest_service("/sdk", ServeDir::new(sdk)).fallback_service(ServeDir::new(folder));
+    Router::new()
+        .nest_service("/docs", with_headers(documents, DOCUMENTS_POLICY))
+        .merge(with_headers(page, HEADERS[0].1))
+}
+
+/// Adds the headers, with this policy.
+fn with_headers(files: Router, policy: &'static str) -> Router {
     HEADERS.into_iter().fold(files, |files, (name, value)| {
+        let value = if name == header::CONTENT_SECURITY_POLICY { policy } else { value };
         files.layer(SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value)))
     })
 }
@@ -102,6 +115,22 @@ mod tests {
             }
             assert!(response.headers()[header::CONTENT_TYPE].to_str().unwrap().starts_with(kind), "{path}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_api_document_is_shown_without_the_internet() {
+        for (path, kind) in
+            [("/docs", "text/html"), ("/docs/", "text/html"), ("/docs/redoc.standalone.js", "text/javascript")]
+        {
+            let response = request(Method::GET, path).await;
+            assert_eq!(response.status(), StatusCode::OK, "{path}");
+            assert_eq!(response.headers()[header::CONTENT_SECURITY_POLICY], DOCUMENTS_POLICY, "{path}");
+            assert!(response.headers()[header::CONTENT_TYPE].to_str().unwrap().starts_with(kind), "{path}");
+        }
+        let document = request(Method::GET, "/openapi.json").await;
+        assert_eq!(document.headers()[header::CONTENT_TYPE], "application/json");
+        let nginx = include_str!("../../../infrastructure/docker/nginx/web.conf");
+        assert!(nginx.contains(&format!("add_header Content-Security-Policy \"{DOCUMENTS_POLICY}\" always;")));
     }
 
     #[tokio::test]

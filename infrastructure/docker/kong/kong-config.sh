@@ -5,6 +5,7 @@
 #   RATE_LIMIT_MINUTE  requests per minute and key (X-Rate-Limit-Key), instead of the limit in kong.yml
 #   RATE_LIMIT_HOUR    requests per hour, likewise
 #   CORS_ORIGINS       origins of pages that may call the API, separated by commas, instead of those in kong.yml
+#   API_DOCUMENTS      off: the gateway answers 404 at /docs and /openapi.json, for production
 set -euo pipefail
 
 admin=${KONG_ADMIN_URL:-http://localhost:8001}
@@ -21,6 +22,10 @@ sed -E \
     -e "s/^( {6}hour:) .*/\1 ${RATE_LIMIT_HOUR:-$(sed -nE 's/^ {6}hour: (.*)/\1/p' "$file")}/" \
     -e "s|^( +origins:) .*|\1 $origins|" \
     "$file" >"$config"
+if [ "${API_DOCUMENTS:-on}" = off ]; then
+    # To the paths that end with 404.
+    sed -i -E 's#^( +)- ~/api/friends/blocks/\?\$$#&\n\1- ~/docs(/.*)?$\n\1- ~/openapi[.]json/?$#' "$config"
+fi
 
 # Kong may still be starting.
 curl --silent --show-error --fail --output /dev/null --retry 30 --retry-delay 1 --retry-connrefused "$admin/status"

@@ -20,6 +20,12 @@ use crate::http::{document, layers};
 use crate::platform::Platform;
 use crate::telemetry::panics;
 
+/// The page of ReDoc, whose script the service has itself: nothing is loaded from elsewhere.
+const REDOC_PAGE: &str = include_str!("redoc.html");
+
+/// ReDoc 2.5.4, as the npm package `redoc` has it.
+const REDOC: &str = include_str!("../../../../infrastructure/docker/web/docs/redoc.standalone.js");
+
 /// Mounts the API with and without `/api`, and adds documents, health, metrics, error answers, CORS and logs.
 pub fn app<S>(platform: &Platform, state: S, api: OpenApiRouter<S>) -> Router
 where
@@ -32,7 +38,8 @@ where
         .merge(routes.with_state(state))
         .merge(operations(platform))
         .merge(SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", document.clone()))
-        .merge(Redoc::with_url("/redoc", document))
+        .merge(Redoc::with_url("/redoc", document).custom_html(REDOC_PAGE))
+        .route("/redoc.standalone.js", get(redoc))
         .fallback(|| async { Error::not_found(PATH_NOT_FOUND) })
         .method_not_allowed_fallback(|| async {
             Error::refused(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", METHOD_NOT_ALLOWED)
@@ -96,6 +103,10 @@ async fn metrics(State(platform): State<Platform>) -> Response {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(e) => Error::internal(e).into_response(),
     }
+}
+
+async fn redoc() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8"), (header::CACHE_CONTROL, "max-age=3600")], REDOC)
 }
 
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {

@@ -87,6 +87,19 @@ async fn variables_change_the_rate_limits() {
 }
 
 #[tokio::test]
+async fn a_variable_hides_the_api_document() {
+    let (admin, configurations) = admin((StatusCode::CREATED, "{}")).await;
+
+    run(admin, &[("API_DOCUMENTS", "off")]).await;
+
+    let changed: Value = serde_yaml_ng::from_str(&file(&configurations)).unwrap();
+    let routes = changed["routes"].as_sequence().unwrap();
+    let internal = routes.iter().find(|route| route["name"] == "internal").unwrap();
+    let paths = strings(&internal["paths"]);
+    assert!(paths.ends_with(&["~/docs(/.*)?$".into(), "~/openapi[.]json/?$".into()]), "{paths:?}");
+}
+
+#[tokio::test]
 async fn the_script_fails_with_the_reason_from_kong() {
     let (admin, _) = admin((StatusCode::BAD_REQUEST, r#"{"message":"unknown field"}"#)).await;
 
