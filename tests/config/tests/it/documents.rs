@@ -3,17 +3,19 @@
 use config_tests::{repository_path, text};
 use regex::Regex;
 
-const DOCUMENTS: [&str; 12] = [
+const DOCUMENTS: [&str; 14] = [
     "README.md",
     "README.ko.md",
     "SECURITY.md",
     "docs/architecture.md",
     "docs/asvs.md",
+    "docs/errors.md",
     "docs/events.md",
     "docs/metrics.md",
     "docs/onboarding.md",
     "docs/operations.md",
     "docs/security.md",
+    "docs/streaming.md",
     "docs/threat-model.md",
     "k8s/README.md",
 ];

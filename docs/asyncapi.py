@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""Writes docs/asyncapi.json: the live streams and the Kafka topics.
+
+The events of the streams are those of the API document, the events of the topics the golden files of crates/common, with the topics
+and keys of docs/events.md. Tests hold all three against the code. `.ci/check-documents` fails if the output differs.
+"""
+
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+API = json.loads((ROOT / "infrastructure/docker/web/openapi.json").read_text())
+GOLDEN = ROOT / "crates/common/tests/golden"
+ALL_ROOMS_ONLY = ["chat_room_created", "chat_room_left", "chat_room_settings", "presence", "friend_request"]
+
+
+def schemas_of_streams():
+    """The schemas of the API document that the events of the streams need, with their own names."""
+    found, open_names = {}, ["StreamEvent"]
+    while open_names:
+        name = open_names.pop()
+        if name not in found:
+            found[name] = API["components"]["schemas"][name]
+            open_names += re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(found[name]))
+    return found
+
+
+def schema_of(value):
+    """The schema of a golden value."""
+    if isinstance(value, dict):
+        properties = {name: schema_of(field) for name, field in value.items()}
+        return {"type": "object", "required": list(value), "properties": properties}
+    if isinstance(value, list):
+        return {"type": "array", "items": schema_of(value[0])}
+    if isinstance(value, bool):
+        return {"type": "boolean"}
+    if isinstance(value, int):
+        return {"type": "integer"}
+    if value is None:
+        return {"type": ["string", "null"]}
+    is_time = re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", value)
+    return {"type": "string", **({"format": "date-time"} if is_time else {})}
+
+
+def stream_messages(schemas):
+    """A message for each event of the streams."""
+    messages = {}
+    for variant in schemas["StreamEvent"]["oneOf"]:
+        event = variant["properties"]["event"]["enum"][0]
+        data = variant["properties"]["data"]["contentSchema"]
+        summary = schemas[data["$ref"].rsplit("/", 1)[1]].get("description", "").splitlines()
+        messages[event] = {
+            "name": event,
+            "title": f"The event {event} of a stream",
+            "summary": summary[0] if summary else "",
+            "contentType": "application/json",
+            "payload": data,
+        }
+    return messages
+
+
+def topic_messages():
+    """A message for each event of the topics, by topic."""
+    topics = {}
+    for part in (ROOT / "docs/events.md").read_text().split("\n### ")[1:]:
+        name, text = part.split("\n", 1)
+        topic = re.search(r"Topic `([^`]+)`", text)[1]
+        key = re.search(r"key (.+?) \(here `([^`]+)`\)", text, re.DOTALL)
+        golden = json.loads((GOLDEN / f"{name}.json").read_text())
+        topics.setdefault(topic, {})[name] = {
+            "name": name,
+            "title": f"The event {name}",
+            "summary": " ".join(text.strip().split("\n\n")[0].split()),
+            "contentType": "application/json",
+            "payload": schema_of(golden),
+            "bindings": {"kafka": {"key": {"type": "string", "description": " ".join(key[1].split()), "examples": [key[2]]}}},
+            "examples": [{"name": "golden", "payload": golden}],
+        }
+    return topics
+
+
+def references(names):
+    return {name: {"$ref": f"#/components/messages/{name}"} for name in names}
+
+
+def document():
+    schemas, topics = schemas_of_streams(), topic_messages()
+    streams = stream_messages(schemas)
+    of_room = [name for name in streams if name not in ALL_ROOMS_ONLY]
+    http = {"servers": [{"$ref": "#/servers/gateway"}]}
+    channels = {
+        "room": {
+            "address": "/messages/stream/{room_id}",
+            "title": "The stream of a room",
+            "description": "Server-sent events. docs/streaming.md is its guide.",
+            "parameters": {"room_id": {"description": "The room"}},
+            "messages": references(of_room),
+            **http,
+        },
+        "allRooms": {
+            "address": "/messages/stream",
+            "title": "The stream of all rooms of a user",
+            "description": "Server-sent events. docs/streaming.md is its guide.",
+            "messages": references(streams),
+            **http,
+        },
+    }
+    operations = {
+        "listenToRoom": {"action": "send", "channel": {"$ref": "#/channels/room"}},
+        "listenToAllRooms": {"action": "send", "channel": {"$ref": "#/channels/allRooms"}},
+    }
+    for topic, messages in topics.items():
+        channels[topic] = {
+            "address": topic,
+            "title": f"The topic {topic}",
+            "description": "One flat object for each record. docs/events.md is its guide.",
+            "messages": references(messages),
+            "servers": [{"$ref": "#/servers/kafka"}],
+        }
+        operations[f"publish.{topic}"] = {"action": "send", "channel": {"$ref": f"#/channels/{topic}"}}
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "BigTech Chat",
+            "version": API["info"]["version"],
+            "description": "The events that the services send: on live streams to clients, on Kafka to each other.",
+            "license": {"name": "MIT"},
+        },
+        "defaultContentType": "application/json",
+        "servers": {
+            "gateway": {
+                "host": "localhost:8000",
+                "pathname": "/api",
+                "protocol": "http",
+                "security": [{"$ref": "#/components/securitySchemes/bearer"}, {"$ref": "#/components/securitySchemes/ticket"}],
+            },
+            "kafka": {"host": "localhost:9092", "protocol": "kafka"},
+        },
+        "channels": channels,
+        "operations": operations,
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "ticket": {"type": "httpApiKey", "in": "query", "name": "ticket"},
+            },
+            "messages": {**streams, **{name: message for group in topics.values() for name, message in group.items()}},
+            "schemas": schemas,
+        },
+    }
+
+
+if __name__ == "__main__":
+    text = json.dumps(document(), ensure_ascii=False, indent=2)
+    (ROOT / "docs/asyncapi.json").write_text(f"{text}\n")
