@@ -71,7 +71,10 @@ def docstring(text: str | None, indent: str = "    ") -> list[str]:
     text = text.strip().replace("\\", "\\\\").replace('"""', "'''")
     lines: list[str] = []
     for paragraph in text.split("\n\n"):
-        lines += [*textwrap.wrap(paragraph, LINE_LENGTH - 12), ""]
+        for item in re.split(r"\n(?=- )", paragraph):
+            hanging = "  " if item.startswith("- ") else ""
+            lines += textwrap.wrap(item, LINE_LENGTH - 12, subsequent_indent=hanging, break_on_hyphens=False)
+        lines.append("")
     lines.pop()
     if len(lines) == 1:
         return [f'{indent}"""{lines[0]}"""']

@@ -271,7 +271,7 @@ export class ChatClient {
   }
 
   /**
-   * One page of messages, oldest first. A stream from its `position` contains all events after the page.
+   * One page of messages, oldest first. A stream from its `last_event_id` has all events after it.
    *
    * @param {number} room
    * @param {{ before?: string | null, limit?: number }} [options]

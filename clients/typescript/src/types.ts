@@ -88,7 +88,7 @@ export interface RequestOptions {
 }
 
 export interface StreamOptions {
-  /** The stream begins after this event, or after the `position` of a page. It begins now if there is none. */
+  /** The stream begins after this event, or after a page's `last_event_id`. It begins now if there is none. */
   lastEventId?: string | number;
   /** Ends the stream. */
   signal?: AbortSignal;

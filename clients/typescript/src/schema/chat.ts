@@ -410,6 +410,7 @@ export interface components {
             user_id: components["schemas"]["UserId"];
         };
         Deleted: {
+            /** @example Message deleted */
             message: string;
         };
         /** @description The body of every error answer. */
@@ -418,23 +419,62 @@ export interface components {
             detail: unknown;
             /** @description Always null; the original has the field. */
             details: unknown;
+            /** @description The machine-readable code. */
+            error: components["schemas"]["ErrorCode"];
             /**
-             * @description The machine-readable code.
-             * @example resource_not_found
+             * @description The text for people.
+             * @example Chat room not found
              */
-            error: string;
-            /** @description The text for people. */
             message: string;
-            /** @description The id of the request, as the header `X-Request-ID` has it. */
+            /**
+             * @description The id of the request, as the header `X-Request-ID` has it.
+             * @example 01935e3c-7a40-7cc1-9d6f-4f1a2b3c4d5e
+             */
             request_id: string | null;
             /**
              * Format: int32
              * @description The HTTP status of the answer.
+             * @example 404
              */
             status_code: number;
             /** @description One entry per broken field, where the input is invalid. */
             validation_errors?: components["schemas"]["FieldError"][];
         };
+        /**
+         * @description The machine-readable code.
+         *
+         *     - `business_logic_error`: A rule refuses the request; `message` says which
+         *     - `authentication_error`: There is no valid access token, ticket or refresh token, or the login is wrong
+         *     - `authorization_error`: The caller may not do this: no member of the room, not the author, account deactivated
+         *     - `resource_not_found`: The path, or what it names, does not exist
+         *     - `method_not_allowed`: The path exists, but not for this method
+         *     - `request_timeout`: The body did not arrive in time
+         *     - `resource_conflict`: The request contradicts the state, as a name that is taken
+         *     - `payload_too_large`: The body is too large
+         *     - `uri_too_long`: The path and the query are too long
+         *     - `unsupported_media_type`: The body has a content encoding
+         *     - `validation_error`: Fields are invalid; `validation_errors` has one entry for each
+         *     - `rate_limit_exceeded`: Too many requests; `Retry-After` has the seconds to wait
+         *     - `request_header_fields_too_large`: The header is too large
+         *     - `internal_server_error`: A defect of the system, with nothing internal in the answer
+         *     - `service_unavailable`: A dependency is unavailable and nothing was changed; `Retry-After` has the seconds to wait
+         *     - `INVALID_INPUT`: The input breaks a rule of messages, rooms or reads; `message` says which
+         *     - `MESSAGE_ALREADY_DELETED`: The message was deleted before
+         *     - `CANNOT_CHAT_SELF`: A direct room needs another user
+         *     - `BLOCKED`: One of the two users has blocked the other
+         *     - `FRIENDS_ONLY`: Only friends can bring one of the users into a group
+         *     - `LEFT_GROUP`: One of the users left the group by themselves, and cannot be added again for some days
+         *     - `TOO_MANY_ROOMS`: The caller, or one of the users, has as many rooms as a user may have
+         *     - `TOO_MANY_PENDING`: As many requests of the caller wait for an answer as may wait
+         *     - `TOO_MANY_FRIENDS`: The caller or the requester has as many friends as a user may have
+         *     - `TOO_MANY_BLOCKED`: The caller blocks as many users as a user may block
+         *     - `MFA_REQUIRED`: The account has a second factor, and its code is missing
+         *     - `MFA_INVALID`: The code of the second factor is wrong or was used before
+         *     - `MFA_UNAVAILABLE`: The system has no key for second factors; a recovery code still works
+         *     - `REAUTHENTICATION_REQUIRED`: The login is too old for this, and the current password is missing
+         * @enum {string}
+         */
+        ErrorCode: "business_logic_error" | "authentication_error" | "authorization_error" | "resource_not_found" | "method_not_allowed" | "request_timeout" | "resource_conflict" | "payload_too_large" | "uri_too_long" | "unsupported_media_type" | "validation_error" | "rate_limit_exceeded" | "request_header_fields_too_large" | "internal_server_error" | "service_unavailable" | "INVALID_INPUT" | "MESSAGE_ALREADY_DELETED" | "CANNOT_CHAT_SELF" | "BLOCKED" | "FRIENDS_ONLY" | "LEFT_GROUP" | "TOO_MANY_ROOMS" | "TOO_MANY_PENDING" | "TOO_MANY_FRIENDS" | "TOO_MANY_BLOCKED" | "MFA_REQUIRED" | "MFA_INVALID" | "MFA_UNAVAILABLE" | "REAUTHENTICATION_REQUIRED";
         /** @description A field of the input and the rule that it breaks. */
         FieldError: {
             /** @description The path of the field, its steps joined by dots. */
@@ -448,7 +488,10 @@ export interface components {
         FoundPage: {
             /** @description May be fewer than `limit`, or none, even if more follow: a request scans a bounded number of messages. */
             messages: components["schemas"]["MessageBody"][];
-            /** @description Null on the last page. */
+            /**
+             * @description Null on the last page.
+             * @example AZNePHpAAQAB
+             */
             next_cursor: string | null;
         };
         /** @description A friend request to the reader. */
@@ -465,10 +508,14 @@ export interface components {
         };
         /** @description The newest message that is not deleted. */
         LastMessage: {
-            /** @description The first 300 code points. */
+            /**
+             * @description The first 300 code points.
+             * @example 안녕하세요 👋
+             */
             content: string;
             /** Format: date-time */
             created_at: string;
+            /** @example 6565f0a1c2d3e4f5a6b7c8d9 */
             id: string;
             message_type: components["schemas"]["MessageType"];
             user_id: components["schemas"]["UserId"];
@@ -496,8 +543,12 @@ export interface components {
         MemberRemoved: components["schemas"]["Left"] | components["schemas"]["RoomBody"];
         /** @description A message as answers and frames show it. */
         MessageBody: {
+            /** @example c-1 */
             client_message_id: string | null;
-            /** @description Empty if the message is deleted. */
+            /**
+             * @description Empty if the message is deleted.
+             * @example 안녕하세요 👋
+             */
             content: string;
             /** Format: date-time */
             created_at: string;
@@ -510,6 +561,7 @@ export interface components {
             file_size: number | null;
             file_type: string | null;
             file_url: string | null;
+            /** @example 6565f0a1c2d3e4f5a6b7c8d9 */
             id: string;
             is_deleted: boolean;
             is_edited: boolean;
@@ -527,11 +579,13 @@ export interface components {
             /**
              * Format: int64
              * @description The position in the room's log at which the message was sent.
+             * @example 17
              */
             seq: number | null;
             /** Format: date-time */
             updated_at: string;
             user_id: components["schemas"]["UserId"];
+            /** @example kim_minjun */
             username: string | null;
         };
         /** @description A message was deleted. */
@@ -546,10 +600,15 @@ export interface components {
         /** @description A page of messages, oldest first. */
         MessagePage: {
             has_more: boolean;
+            /**
+             * @description The same id with the epoch of the store. If the store is restored before the stream opens, the stream begins with `resync`,
+             *     where the bare position may have been assigned a second time.
+             */
+            last_event_id: string;
             messages: components["schemas"]["MessageBody"][];
             /**
              * Format: int64
-             * @description An id for the room's stream: a stream from this id contains all events after this page.
+             * @description The position of the room: a stream of the room from this id contains all events after this page.
              */
             position: number;
             /**
@@ -663,8 +722,10 @@ export interface components {
             /**
              * Format: int64
              * @description The number of users.
+             * @example 1
              */
             count: number;
+            /** @example 👍 */
             emoji: string;
             /** @description The first 50 users, in the order of their reactions. */
             user_ids: components["schemas"]["UserId"][];
@@ -686,6 +747,7 @@ export interface components {
             message: string;
             /** @description The number of messages that were unread before. */
             read_count: number;
+            /** @example true */
             success: boolean;
         };
         /** @description The stream cannot continue where the reader stopped: the reader fetches the room, or all rooms, anew. */
@@ -700,6 +762,7 @@ export interface components {
             creator_id: components["schemas"]["UserId"] | null;
             id: components["schemas"]["RoomId"];
             last_message: components["schemas"]["LastMessage"] | null;
+            /** @example 2 */
             member_count: number;
             /** @description The caller has muted the room: its unread messages are not part of the total of all rooms. */
             muted: boolean;
@@ -753,61 +816,103 @@ export interface components {
          *     stream.
          */
         StreamEvent: {
-            data: components["schemas"]["Connected"];
+            data: string;
             /** @enum {string} */
             event: "connected";
+            id?: string;
+            /** @description Milliseconds */
+            retry?: number;
         } | {
-            data: components["schemas"]["NewMessageEvent"];
+            data: string;
             /** @enum {string} */
             event: "new_message";
+            id?: string;
+            /** @description Milliseconds */
+            retry?: number;
         } | {
-            data: components["schemas"]["MessageBody"];
+            data: string;
             /** @enum {string} */
             event: "message_edited";
+            id?: string;
+            /** @description Milliseconds */
+            retry?: number;
         } | {
-            data: components["schemas"]["MessageDeletedEvent"];
+            data: string;
             /** @enum {string} */
             event: "message_deleted";
+            id?: string;
+            /** @description Milliseconds */
+            retry?: number;
         } | {
-            data: components["schemas"]["ReactionChangedEvent"];
+            data: string;
             /** @enum {string} */
             event: "reaction_changed";
+            id?: string;
+            /** @description Milliseconds */
+            retry?: number;
         } | {
-            data: components["schemas"]["MessagesReadEvent"];
+            data: string;
             /** @enum {string} */
             event: "messages_read";
+            id?: string;
+            /** @description Milliseconds */
+            retry?: number;
         } | {
-            data: components["schemas"]["TypingEvent"];
+            data: string;
             /** @enum {string} */
             event: "typing";
+            id?: string;
+            /** @description Milliseconds */
+            retry?: number;
         } | {
-            data: components["schemas"]["ChatRoomCreatedEvent"];
+            data: string;
             /** @enum {string} */
             event: "chat_room_created";
+            id?: string;
+            /** @description Milliseconds */
+            retry?: number;
         } | {
-            data: components["schemas"]["ChatRoomLeftEvent"];
+            data: string;
             /** @enum {string} */
             event: "chat_room_left";
+            id?: string;
+            /** @description Milliseconds */
+            retry?: number;
         } | {
-            data: components["schemas"]["RoomSettingsBody"];
+            data: string;
             /** @enum {string} */
             event: "chat_room_settings";
+            id?: string;
+            /** @description Milliseconds */
+            retry?: number;
         } | {
-            data: components["schemas"]["PresenceEvent"];
+            data: string;
             /** @enum {string} */
             event: "presence";
+            id?: string;
+            /** @description Milliseconds */
+            retry?: number;
         } | {
-            data: components["schemas"]["FriendRequestEvent"];
+            data: string;
             /** @enum {string} */
             event: "friend_request";
+            id?: string;
+            /** @description Milliseconds */
+            retry?: number;
         } | {
-            data: components["schemas"]["Resync"];
+            data: string;
             /** @enum {string} */
             event: "resync";
+            id?: string;
+            /** @description Milliseconds */
+            retry?: number;
         } | {
-            data: components["schemas"]["StreamError"];
+            data: string;
             /** @enum {string} */
             event: "error";
+            id?: string;
+            /** @description Milliseconds */
+            retry?: number;
         };
         "Text.0.100": string;
         "Text.1.10000": string;
@@ -819,6 +924,7 @@ export interface components {
              * @example 30
              */
             expires_in: number;
+            /** @example q3vXw0m1c5sT8yB2nK7dLzR4fJ6hG9aPeUoWiVxYtCs */
             ticket: string;
         };
         ToRead: {
@@ -897,6 +1003,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example [
+                     *       {
+                     *         "created_at": "2026-11-24T13:09:10.500Z",
+                     *         "creator_id": 1,
+                     *         "id": 1,
+                     *         "last_message": {
+                     *           "content": "안녕하세요 👋",
+                     *           "created_at": "2026-11-24T13:09:10.500Z",
+                     *           "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *           "message_type": "text",
+                     *           "user_id": 1
+                     *         },
+                     *         "member_count": 2,
+                     *         "muted": false,
+                     *         "name": null,
+                     *         "participants": [
+                     *           {
+                     *             "id": 1,
+                     *             "username": "kim_minjun"
+                     *           }
+                     *         ],
+                     *         "pinned": false,
+                     *         "room_type": "direct",
+                     *         "unread_count": 1,
+                     *         "updated_at": "2026-11-24T13:09:10.500Z",
+                     *         "user_1_id": 1,
+                     *         "user_2_id": 1
+                     *       }
+                     *     ]
+                     */
                     "application/json": components["schemas"]["RoomBody"][];
                 };
             };
@@ -940,6 +1077,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "text",
+                 *       "participant_ids": [
+                 *         1
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewRoom"];
             };
         };
@@ -950,6 +1095,35 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "creator_id": 1,
+                     *       "id": 1,
+                     *       "last_message": {
+                     *         "content": "안녕하세요 👋",
+                     *         "created_at": "2026-11-24T13:09:10.500Z",
+                     *         "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *         "message_type": "text",
+                     *         "user_id": 1
+                     *       },
+                     *       "member_count": 2,
+                     *       "muted": false,
+                     *       "name": null,
+                     *       "participants": [
+                     *         {
+                     *           "id": 1,
+                     *           "username": "kim_minjun"
+                     *         }
+                     *       ],
+                     *       "pinned": false,
+                     *       "room_type": "direct",
+                     *       "unread_count": 1,
+                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "user_1_id": 1,
+                     *       "user_2_id": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["RoomBody"];
                 };
             };
@@ -959,6 +1133,35 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "creator_id": 1,
+                     *       "id": 1,
+                     *       "last_message": {
+                     *         "content": "안녕하세요 👋",
+                     *         "created_at": "2026-11-24T13:09:10.500Z",
+                     *         "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *         "message_type": "text",
+                     *         "user_id": 1
+                     *       },
+                     *       "member_count": 2,
+                     *       "muted": false,
+                     *       "name": null,
+                     *       "participants": [
+                     *         {
+                     *           "id": 1,
+                     *           "username": "kim_minjun"
+                     *         }
+                     *       ],
+                     *       "pinned": false,
+                     *       "room_type": "direct",
+                     *       "unread_count": 1,
+                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "user_1_id": 1,
+                     *       "user_2_id": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["RoomBody"];
                 };
             };
@@ -1058,6 +1261,35 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "creator_id": 1,
+                     *       "id": 1,
+                     *       "last_message": {
+                     *         "content": "안녕하세요 👋",
+                     *         "created_at": "2026-11-24T13:09:10.500Z",
+                     *         "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *         "message_type": "text",
+                     *         "user_id": 1
+                     *       },
+                     *       "member_count": 2,
+                     *       "muted": false,
+                     *       "name": null,
+                     *       "participants": [
+                     *         {
+                     *           "id": 1,
+                     *           "username": "kim_minjun"
+                     *         }
+                     *       ],
+                     *       "pinned": false,
+                     *       "room_type": "direct",
+                     *       "unread_count": 1,
+                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "user_1_id": 1,
+                     *       "user_2_id": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["RoomBody"];
                 };
             };
@@ -1136,6 +1368,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "group_max_members": 500,
+                     *       "message_max_chars": 300
+                     *     }
+                     */
                     "application/json": components["schemas"]["Limits"];
                 };
             };
@@ -1176,6 +1414,19 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "complete": false,
+                     *       "rooms": [
+                     *         {
+                     *           "muted": false,
+                     *           "room_id": 1,
+                     *           "unread_count": 1
+                     *         }
+                     *       ],
+                     *       "total": 0
+                     *     }
+                     */
                     "application/json": components["schemas"]["UnreadRooms"];
                 };
             };
@@ -1218,6 +1469,35 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "creator_id": 1,
+                     *       "id": 1,
+                     *       "last_message": {
+                     *         "content": "안녕하세요 👋",
+                     *         "created_at": "2026-11-24T13:09:10.500Z",
+                     *         "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *         "message_type": "text",
+                     *         "user_id": 1
+                     *       },
+                     *       "member_count": 2,
+                     *       "muted": false,
+                     *       "name": null,
+                     *       "participants": [
+                     *         {
+                     *           "id": 1,
+                     *           "username": "kim_minjun"
+                     *         }
+                     *       ],
+                     *       "pinned": false,
+                     *       "room_type": "direct",
+                     *       "unread_count": 1,
+                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "user_1_id": 1,
+                     *       "user_2_id": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["RoomBody"];
                 };
             };
@@ -1281,6 +1561,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "user_ids": [
+                 *         1
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewMembers"];
             };
         };
@@ -1291,6 +1578,35 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "creator_id": 1,
+                     *       "id": 1,
+                     *       "last_message": {
+                     *         "content": "안녕하세요 👋",
+                     *         "created_at": "2026-11-24T13:09:10.500Z",
+                     *         "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *         "message_type": "text",
+                     *         "user_id": 1
+                     *       },
+                     *       "member_count": 2,
+                     *       "muted": false,
+                     *       "name": null,
+                     *       "participants": [
+                     *         {
+                     *           "id": 1,
+                     *           "username": "kim_minjun"
+                     *         }
+                     *       ],
+                     *       "pinned": false,
+                     *       "room_type": "direct",
+                     *       "unread_count": 1,
+                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "user_1_id": 1,
+                     *       "user_2_id": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["RoomBody"];
                 };
             };
@@ -1391,6 +1707,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "message": "You have left the group"
+                     *     }
+                     */
                     "application/json": components["schemas"]["MemberRemoved"];
                 };
             };
@@ -1471,6 +1792,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "muted": false,
+                     *       "pinned": false,
+                     *       "room_id": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["RoomSettingsBody"];
                 };
             };
@@ -1551,6 +1879,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "muted": false,
+                     *       "pinned": false,
+                     *       "room_id": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["RoomSettingsBody"];
                 };
             };
@@ -1631,6 +1966,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "muted": false,
+                     *       "pinned": false,
+                     *       "room_id": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["RoomSettingsBody"];
                 };
             };
@@ -1711,6 +2053,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "muted": false,
+                     *       "pinned": false,
+                     *       "room_id": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["RoomSettingsBody"];
                 };
             };
@@ -1794,6 +2143,52 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "has_more": false,
+                     *       "last_event_id": "text",
+                     *       "messages": [
+                     *         {
+                     *           "client_message_id": "c-1",
+                     *           "content": "안녕하세요 👋",
+                     *           "created_at": "2026-11-24T13:09:10.500Z",
+                     *           "deleted_at": "2026-11-24T13:09:10.500Z",
+                     *           "edited_at": "2026-11-24T13:09:10.500Z",
+                     *           "file_name": null,
+                     *           "file_size": 1,
+                     *           "file_type": null,
+                     *           "file_url": null,
+                     *           "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *           "is_deleted": false,
+                     *           "is_edited": false,
+                     *           "is_read": false,
+                     *           "message_type": "text",
+                     *           "reactions": [
+                     *             {
+                     *               "count": 1,
+                     *               "emoji": "👍",
+                     *               "user_ids": [
+                     *                 null
+                     *               ]
+                     *             }
+                     *           ],
+                     *           "read_by": [
+                     *             1
+                     *           ],
+                     *           "read_by_count": 0,
+                     *           "reply_to": null,
+                     *           "room_id": 1,
+                     *           "room_type": "private",
+                     *           "seq": 17,
+                     *           "updated_at": "2026-11-24T13:09:10.500Z",
+                     *           "user_id": 1,
+                     *           "username": "kim_minjun"
+                     *         }
+                     *       ],
+                     *       "position": 1,
+                     *       "total_count": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["MessagePage"];
                 };
             };
@@ -1855,6 +2250,15 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "client_message_id": "text",
+                 *       "content": "text",
+                 *       "message_type": "text",
+                 *       "reply_to": null,
+                 *       "room_id": 1
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewMessageInRoom"];
             };
         };
@@ -1865,6 +2269,44 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "client_message_id": "c-1",
+                     *       "content": "안녕하세요 👋",
+                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
+                     *       "edited_at": "2026-11-24T13:09:10.500Z",
+                     *       "file_name": null,
+                     *       "file_size": 1,
+                     *       "file_type": null,
+                     *       "file_url": null,
+                     *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *       "is_deleted": false,
+                     *       "is_edited": false,
+                     *       "is_read": false,
+                     *       "message_type": "text",
+                     *       "reactions": [
+                     *         {
+                     *           "count": 1,
+                     *           "emoji": "👍",
+                     *           "user_ids": [
+                     *             1
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "read_by": [
+                     *         1
+                     *       ],
+                     *       "read_by_count": 0,
+                     *       "reply_to": null,
+                     *       "room_id": 1,
+                     *       "room_type": "private",
+                     *       "seq": 17,
+                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "user_id": 1,
+                     *       "username": "kim_minjun"
+                     *     }
+                     */
                     "application/json": components["schemas"]["MessageBody"];
                 };
             };
@@ -1874,6 +2316,44 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "client_message_id": "c-1",
+                     *       "content": "안녕하세요 👋",
+                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
+                     *       "edited_at": "2026-11-24T13:09:10.500Z",
+                     *       "file_name": null,
+                     *       "file_size": 1,
+                     *       "file_type": null,
+                     *       "file_url": null,
+                     *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *       "is_deleted": false,
+                     *       "is_edited": false,
+                     *       "is_read": false,
+                     *       "message_type": "text",
+                     *       "reactions": [
+                     *         {
+                     *           "count": 1,
+                     *           "emoji": "👍",
+                     *           "user_ids": [
+                     *             1
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "read_by": [
+                     *         1
+                     *       ],
+                     *       "read_by_count": 0,
+                     *       "reply_to": null,
+                     *       "room_id": 1,
+                     *       "room_type": "private",
+                     *       "seq": 17,
+                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "user_id": 1,
+                     *       "username": "kim_minjun"
+                     *     }
+                     */
                     "application/json": components["schemas"]["MessageBody"];
                 };
             };
@@ -1973,6 +2453,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "message_ids": [
+                 *         "text"
+                 *       ],
+                 *       "room_id": 1
+                 *     }
+                 */
                 "application/json": components["schemas"]["ToRead"];
             };
         };
@@ -1983,6 +2471,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "message": "text",
+                     *       "read_count": 0,
+                     *       "success": true
+                     *     }
+                     */
                     "application/json": components["schemas"]["ReadAnswer"];
                 };
             };
@@ -2090,6 +2585,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "unread_count": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["UnreadCount"];
                 };
             };
@@ -2168,6 +2668,49 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "messages": [
+                     *         {
+                     *           "client_message_id": "c-1",
+                     *           "content": "안녕하세요 👋",
+                     *           "created_at": "2026-11-24T13:09:10.500Z",
+                     *           "deleted_at": "2026-11-24T13:09:10.500Z",
+                     *           "edited_at": "2026-11-24T13:09:10.500Z",
+                     *           "file_name": null,
+                     *           "file_size": 1,
+                     *           "file_type": null,
+                     *           "file_url": null,
+                     *           "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *           "is_deleted": false,
+                     *           "is_edited": false,
+                     *           "is_read": false,
+                     *           "message_type": "text",
+                     *           "reactions": [
+                     *             {
+                     *               "count": 1,
+                     *               "emoji": "👍",
+                     *               "user_ids": [
+                     *                 null
+                     *               ]
+                     *             }
+                     *           ],
+                     *           "read_by": [
+                     *             1
+                     *           ],
+                     *           "read_by_count": 0,
+                     *           "reply_to": null,
+                     *           "room_id": 1,
+                     *           "room_type": "private",
+                     *           "seq": 17,
+                     *           "updated_at": "2026-11-24T13:09:10.500Z",
+                     *           "user_id": 1,
+                     *           "username": "kim_minjun"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "AZNePHpAAQAB"
+                     *     }
+                     */
                     "application/json": components["schemas"]["FoundPage"];
                 };
             };
@@ -2234,17 +2777,18 @@ export interface operations {
     listenToAllRooms: {
         parameters: {
             query?: {
-                /** @description Replaces the header `Last-Event-ID` for clients that cannot send it. The header takes precedence. */
+                /**
+                 * @description Replaces the header `Last-Event-ID` for clients that cannot send it. The header takes precedence. Polyfills of EventSource
+                 *     send `lastEventId`, which means the same.
+                 */
                 last_event_id?: string;
-                /** @description The same as `last_event_id`, which takes precedence. Polyfills of EventSource send it. */
-                lastEventId?: string;
             };
             header?: {
                 /**
                  * @description The id of the last event that the client has. The stream begins after it.
                  * @example 17.5f3a9c01
                  */
-                "Last-Event-ID"?: string | null;
+                "Last-Event-ID"?: string;
             };
             path?: never;
             cookie?: never;
@@ -2317,6 +2861,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "expires_in": 30,
+                     *       "ticket": "q3vXw0m1c5sT8yB2nK7dLzR4fJ6hG9aPeUoWiVxYtCs"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Ticket"];
                 };
             };
@@ -2356,17 +2906,18 @@ export interface operations {
     listenToRoom: {
         parameters: {
             query?: {
-                /** @description Replaces the header `Last-Event-ID` for clients that cannot send it. The header takes precedence. */
+                /**
+                 * @description Replaces the header `Last-Event-ID` for clients that cannot send it. The header takes precedence. Polyfills of EventSource
+                 *     send `lastEventId`, which means the same.
+                 */
                 last_event_id?: string;
-                /** @description The same as `last_event_id`, which takes precedence. Polyfills of EventSource send it. */
-                lastEventId?: string;
             };
             header?: {
                 /**
                  * @description The id of the last event that the client has. The stream begins after it.
                  * @example 17.5f3a9c01
                  */
-                "Last-Event-ID"?: string | null;
+                "Last-Event-ID"?: string;
             };
             path: {
                 room_id: components["schemas"]["RoomId"];
@@ -2470,6 +3021,52 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "has_more": false,
+                     *       "last_event_id": "text",
+                     *       "messages": [
+                     *         {
+                     *           "client_message_id": "c-1",
+                     *           "content": "안녕하세요 👋",
+                     *           "created_at": "2026-11-24T13:09:10.500Z",
+                     *           "deleted_at": "2026-11-24T13:09:10.500Z",
+                     *           "edited_at": "2026-11-24T13:09:10.500Z",
+                     *           "file_name": null,
+                     *           "file_size": 1,
+                     *           "file_type": null,
+                     *           "file_url": null,
+                     *           "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *           "is_deleted": false,
+                     *           "is_edited": false,
+                     *           "is_read": false,
+                     *           "message_type": "text",
+                     *           "reactions": [
+                     *             {
+                     *               "count": 1,
+                     *               "emoji": "👍",
+                     *               "user_ids": [
+                     *                 null
+                     *               ]
+                     *             }
+                     *           ],
+                     *           "read_by": [
+                     *             1
+                     *           ],
+                     *           "read_by_count": 0,
+                     *           "reply_to": null,
+                     *           "room_id": 1,
+                     *           "room_type": "private",
+                     *           "seq": 17,
+                     *           "updated_at": "2026-11-24T13:09:10.500Z",
+                     *           "user_id": 1,
+                     *           "username": "kim_minjun"
+                     *         }
+                     *       ],
+                     *       "position": 1,
+                     *       "total_count": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["MessagePage"];
                 };
             };
@@ -2534,6 +3131,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "content": "text"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewContent"];
             };
         };
@@ -2544,6 +3146,44 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "client_message_id": "c-1",
+                     *       "content": "안녕하세요 👋",
+                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
+                     *       "edited_at": "2026-11-24T13:09:10.500Z",
+                     *       "file_name": null,
+                     *       "file_size": 1,
+                     *       "file_type": null,
+                     *       "file_url": null,
+                     *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *       "is_deleted": false,
+                     *       "is_edited": false,
+                     *       "is_read": false,
+                     *       "message_type": "text",
+                     *       "reactions": [
+                     *         {
+                     *           "count": 1,
+                     *           "emoji": "👍",
+                     *           "user_ids": [
+                     *             1
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "read_by": [
+                     *         1
+                     *       ],
+                     *       "read_by_count": 0,
+                     *       "reply_to": null,
+                     *       "room_id": 1,
+                     *       "room_type": "private",
+                     *       "seq": 17,
+                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "user_id": 1,
+                     *       "username": "kim_minjun"
+                     *     }
+                     */
                     "application/json": components["schemas"]["MessageBody"];
                 };
             };
@@ -2646,6 +3286,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "client_message_id": "text",
+                 *       "content": "text",
+                 *       "message_type": "text",
+                 *       "reply_to": null
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewMessage"];
             };
         };
@@ -2656,6 +3304,44 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "client_message_id": "c-1",
+                     *       "content": "안녕하세요 👋",
+                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
+                     *       "edited_at": "2026-11-24T13:09:10.500Z",
+                     *       "file_name": null,
+                     *       "file_size": 1,
+                     *       "file_type": null,
+                     *       "file_url": null,
+                     *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *       "is_deleted": false,
+                     *       "is_edited": false,
+                     *       "is_read": false,
+                     *       "message_type": "text",
+                     *       "reactions": [
+                     *         {
+                     *           "count": 1,
+                     *           "emoji": "👍",
+                     *           "user_ids": [
+                     *             1
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "read_by": [
+                     *         1
+                     *       ],
+                     *       "read_by_count": 0,
+                     *       "reply_to": null,
+                     *       "room_id": 1,
+                     *       "room_type": "private",
+                     *       "seq": 17,
+                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "user_id": 1,
+                     *       "username": "kim_minjun"
+                     *     }
+                     */
                     "application/json": components["schemas"]["MessageBody"];
                 };
             };
@@ -2665,6 +3351,44 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "client_message_id": "c-1",
+                     *       "content": "안녕하세요 👋",
+                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
+                     *       "edited_at": "2026-11-24T13:09:10.500Z",
+                     *       "file_name": null,
+                     *       "file_size": 1,
+                     *       "file_type": null,
+                     *       "file_url": null,
+                     *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *       "is_deleted": false,
+                     *       "is_edited": false,
+                     *       "is_read": false,
+                     *       "message_type": "text",
+                     *       "reactions": [
+                     *         {
+                     *           "count": 1,
+                     *           "emoji": "👍",
+                     *           "user_ids": [
+                     *             1
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "read_by": [
+                     *         1
+                     *       ],
+                     *       "read_by_count": 0,
+                     *       "reply_to": null,
+                     *       "room_id": 1,
+                     *       "room_type": "private",
+                     *       "seq": 17,
+                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "user_id": 1,
+                     *       "username": "kim_minjun"
+                     *     }
+                     */
                     "application/json": components["schemas"]["MessageBody"];
                 };
             };
@@ -2773,6 +3497,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "message": "Message deleted"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Deleted"];
                 };
             };
@@ -2856,6 +3585,44 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "client_message_id": "c-1",
+                     *       "content": "안녕하세요 👋",
+                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
+                     *       "edited_at": "2026-11-24T13:09:10.500Z",
+                     *       "file_name": null,
+                     *       "file_size": 1,
+                     *       "file_type": null,
+                     *       "file_url": null,
+                     *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *       "is_deleted": false,
+                     *       "is_edited": false,
+                     *       "is_read": false,
+                     *       "message_type": "text",
+                     *       "reactions": [
+                     *         {
+                     *           "count": 1,
+                     *           "emoji": "👍",
+                     *           "user_ids": [
+                     *             1
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "read_by": [
+                     *         1
+                     *       ],
+                     *       "read_by_count": 0,
+                     *       "reply_to": null,
+                     *       "room_id": 1,
+                     *       "room_type": "private",
+                     *       "seq": 17,
+                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "user_id": 1,
+                     *       "username": "kim_minjun"
+                     *     }
+                     */
                     "application/json": components["schemas"]["MessageBody"];
                 };
             };
@@ -2948,6 +3715,44 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "client_message_id": "c-1",
+                     *       "content": "안녕하세요 👋",
+                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
+                     *       "edited_at": "2026-11-24T13:09:10.500Z",
+                     *       "file_name": null,
+                     *       "file_size": 1,
+                     *       "file_type": null,
+                     *       "file_url": null,
+                     *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *       "is_deleted": false,
+                     *       "is_edited": false,
+                     *       "is_read": false,
+                     *       "message_type": "text",
+                     *       "reactions": [
+                     *         {
+                     *           "count": 1,
+                     *           "emoji": "👍",
+                     *           "user_ids": [
+                     *             1
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "read_by": [
+                     *         1
+                     *       ],
+                     *       "read_by_count": 0,
+                     *       "reply_to": null,
+                     *       "room_id": 1,
+                     *       "room_type": "private",
+                     *       "seq": 17,
+                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "user_id": 1,
+                     *       "username": "kim_minjun"
+                     *     }
+                     */
                     "application/json": components["schemas"]["MessageBody"];
                 };
             };

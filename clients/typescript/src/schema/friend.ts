@@ -306,7 +306,37 @@ export interface components {
             validation_errors?: components["schemas"]["FieldError"][];
         };
         /**
-         * @description The machine-readable code. docs/errors.md has the statuses.
+         * @description The machine-readable code.
+         *
+         *     - `business_logic_error`: A rule refuses the request; `message` says which
+         *     - `authentication_error`: There is no valid access token, ticket or refresh token, or the login is wrong
+         *     - `authorization_error`: The caller may not do this: no member of the room, not the author, account deactivated
+         *     - `resource_not_found`: The path, or what it names, does not exist
+         *     - `method_not_allowed`: The path exists, but not for this method
+         *     - `request_timeout`: The body did not arrive in time
+         *     - `resource_conflict`: The request contradicts the state, as a name that is taken
+         *     - `payload_too_large`: The body is too large
+         *     - `uri_too_long`: The path and the query are too long
+         *     - `unsupported_media_type`: The body has a content encoding
+         *     - `validation_error`: Fields are invalid; `validation_errors` has one entry for each
+         *     - `rate_limit_exceeded`: Too many requests; `Retry-After` has the seconds to wait
+         *     - `request_header_fields_too_large`: The header is too large
+         *     - `internal_server_error`: A defect of the system, with nothing internal in the answer
+         *     - `service_unavailable`: A dependency is unavailable and nothing was changed; `Retry-After` has the seconds to wait
+         *     - `INVALID_INPUT`: The input breaks a rule of messages, rooms or reads; `message` says which
+         *     - `MESSAGE_ALREADY_DELETED`: The message was deleted before
+         *     - `CANNOT_CHAT_SELF`: A direct room needs another user
+         *     - `BLOCKED`: One of the two users has blocked the other
+         *     - `FRIENDS_ONLY`: Only friends can bring one of the users into a group
+         *     - `LEFT_GROUP`: One of the users left the group by themselves, and cannot be added again for some days
+         *     - `TOO_MANY_ROOMS`: The caller, or one of the users, has as many rooms as a user may have
+         *     - `TOO_MANY_PENDING`: As many requests of the caller wait for an answer as may wait
+         *     - `TOO_MANY_FRIENDS`: The caller or the requester has as many friends as a user may have
+         *     - `TOO_MANY_BLOCKED`: The caller blocks as many users as a user may block
+         *     - `MFA_REQUIRED`: The account has a second factor, and its code is missing
+         *     - `MFA_INVALID`: The code of the second factor is wrong or was used before
+         *     - `MFA_UNAVAILABLE`: The system has no key for second factors; a recovery code still works
+         *     - `REAUTHENTICATION_REQUIRED`: The login is too old for this, and the current password is missing
          * @enum {string}
          */
         ErrorCode: "business_logic_error" | "authentication_error" | "authorization_error" | "resource_not_found" | "method_not_allowed" | "request_timeout" | "resource_conflict" | "payload_too_large" | "uri_too_long" | "unsupported_media_type" | "validation_error" | "rate_limit_exceeded" | "request_header_fields_too_large" | "internal_server_error" | "service_unavailable" | "INVALID_INPUT" | "MESSAGE_ALREADY_DELETED" | "CANNOT_CHAT_SELF" | "BLOCKED" | "FRIENDS_ONLY" | "LEFT_GROUP" | "TOO_MANY_ROOMS" | "TOO_MANY_PENDING" | "TOO_MANY_FRIENDS" | "TOO_MANY_BLOCKED" | "MFA_REQUIRED" | "MFA_INVALID" | "MFA_UNAVAILABLE" | "REAUTHENTICATION_REQUIRED";
@@ -463,6 +493,19 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example [
+                     *       {
+                     *         "display_name": "지호",
+                     *         "email": "",
+                     *         "friends_since": "2026-11-24T13:09:10.500Z",
+                     *         "is_online": false,
+                     *         "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *         "user_id": 1,
+                     *         "username": "park_jiho"
+                     *       }
+                     *     ]
+                     */
                     "application/json": components["schemas"]["Friend"][];
                 };
             };
@@ -515,6 +558,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "message": "Friend request rejected successfully"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Done"];
                 };
             };
@@ -605,6 +653,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "message": "Friend request rejected successfully"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Done"];
                 };
             };
@@ -690,6 +743,15 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example [
+                     *       {
+                     *         "blocked_at": "2026-11-24T13:09:10.500Z",
+                     *         "user_id": 1,
+                     *         "username": "park_jiho"
+                     *       }
+                     *     ]
+                     */
                     "application/json": components["schemas"]["BlockedUser"][];
                 };
             };
@@ -744,6 +806,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "blocks": [
+                     *         {
+                     *           "blocked_user_id": 1,
+                     *           "id": 1,
+                     *           "user_id": 1
+                     *         }
+                     *       ],
+                     *       "next_since_id": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["AllBlocks"];
                 };
             };
@@ -800,6 +874,19 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example [
+                     *       {
+                     *         "display_name": "지호",
+                     *         "email": "",
+                     *         "friends_since": "2026-11-24T13:09:10.500Z",
+                     *         "is_online": false,
+                     *         "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *         "user_id": 1,
+                     *         "username": "park_jiho"
+                     *       }
+                     *     ]
+                     */
                     "application/json": components["schemas"]["Friend"][];
                 };
             };
@@ -843,6 +930,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "message": "text",
+                 *       "user_id_2": 1
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewFriendRequest"];
             };
         };
@@ -853,6 +946,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
+                     *       "id": 1,
+                     *       "request_id": 1,
+                     *       "status": "accepted",
+                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "user_id_1": 1,
+                     *       "user_id_2": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["SentFriendRequest"];
                 };
             };
@@ -961,6 +1066,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "message": "Friend request cancelled successfully",
+                     *       "target_user_id": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["CancelledFriendRequest"];
                 };
             };
@@ -1037,6 +1148,34 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "received_requests": [
+                     *         {
+                     *           "created_at": "2026-11-24T13:09:10.500Z",
+                     *           "email": "",
+                     *           "friendship_id": 1,
+                     *           "message": null,
+                     *           "request_type": "received",
+                     *           "status": "pending",
+                     *           "user_id": 1,
+                     *           "username": "park_jiho"
+                     *         }
+                     *       ],
+                     *       "sent_requests": [
+                     *         {
+                     *           "created_at": "2026-11-24T13:09:10.500Z",
+                     *           "email": "",
+                     *           "friendship_id": 1,
+                     *           "message": null,
+                     *           "request_type": "received",
+                     *           "status": "pending",
+                     *           "user_id": 1,
+                     *           "username": "park_jiho"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["FriendRequests"];
                 };
             };
@@ -1093,6 +1232,20 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example [
+                     *       {
+                     *         "created_at": "2026-11-24T13:09:10.500Z",
+                     *         "email": "",
+                     *         "friendship_id": 1,
+                     *         "message": null,
+                     *         "request_type": "received",
+                     *         "status": "pending",
+                     *         "user_id": 1,
+                     *         "username": "park_jiho"
+                     *       }
+                     *     ]
+                     */
                     "application/json": components["schemas"]["FriendRequest"][];
                 };
             };
@@ -1147,6 +1300,19 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example [
+                     *       {
+                     *         "display_name": null,
+                     *         "id": 1,
+                     *         "is_online": false,
+                     *         "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *         "profile_image_url": null,
+                     *         "status_message": null,
+                     *         "username": "park_jiho"
+                     *       }
+                     *     ]
+                     */
                     "application/json": components["schemas"]["FoundUser"][];
                 };
             };
@@ -1193,6 +1359,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "action": "accept"
+                 *     }
+                 */
                 "application/json": components["schemas"]["FriendRequestAnswer"];
             };
         };
@@ -1203,6 +1374,17 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
+                     *       "id": 1,
+                     *       "status": "accepted",
+                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "user_id_1": 1,
+                     *       "user_id_2": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["AnsweredFriendRequest"];
                 };
             };
@@ -1302,6 +1484,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "message": "Friend request rejected successfully"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Done"];
                 };
             };
@@ -1374,6 +1561,17 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
+                     *       "id": 1,
+                     *       "status": "accepted",
+                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "user_id_1": 1,
+                     *       "user_id_2": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["Friendship"];
                 };
             };
@@ -1455,6 +1653,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "message": "Friend request rejected successfully"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Done"];
                 };
             };

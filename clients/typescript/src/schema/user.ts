@@ -448,7 +448,37 @@ export interface components {
             validation_errors?: components["schemas"]["FieldError"][];
         };
         /**
-         * @description The machine-readable code. docs/errors.md has the statuses.
+         * @description The machine-readable code.
+         *
+         *     - `business_logic_error`: A rule refuses the request; `message` says which
+         *     - `authentication_error`: There is no valid access token, ticket or refresh token, or the login is wrong
+         *     - `authorization_error`: The caller may not do this: no member of the room, not the author, account deactivated
+         *     - `resource_not_found`: The path, or what it names, does not exist
+         *     - `method_not_allowed`: The path exists, but not for this method
+         *     - `request_timeout`: The body did not arrive in time
+         *     - `resource_conflict`: The request contradicts the state, as a name that is taken
+         *     - `payload_too_large`: The body is too large
+         *     - `uri_too_long`: The path and the query are too long
+         *     - `unsupported_media_type`: The body has a content encoding
+         *     - `validation_error`: Fields are invalid; `validation_errors` has one entry for each
+         *     - `rate_limit_exceeded`: Too many requests; `Retry-After` has the seconds to wait
+         *     - `request_header_fields_too_large`: The header is too large
+         *     - `internal_server_error`: A defect of the system, with nothing internal in the answer
+         *     - `service_unavailable`: A dependency is unavailable and nothing was changed; `Retry-After` has the seconds to wait
+         *     - `INVALID_INPUT`: The input breaks a rule of messages, rooms or reads; `message` says which
+         *     - `MESSAGE_ALREADY_DELETED`: The message was deleted before
+         *     - `CANNOT_CHAT_SELF`: A direct room needs another user
+         *     - `BLOCKED`: One of the two users has blocked the other
+         *     - `FRIENDS_ONLY`: Only friends can bring one of the users into a group
+         *     - `LEFT_GROUP`: One of the users left the group by themselves, and cannot be added again for some days
+         *     - `TOO_MANY_ROOMS`: The caller, or one of the users, has as many rooms as a user may have
+         *     - `TOO_MANY_PENDING`: As many requests of the caller wait for an answer as may wait
+         *     - `TOO_MANY_FRIENDS`: The caller or the requester has as many friends as a user may have
+         *     - `TOO_MANY_BLOCKED`: The caller blocks as many users as a user may block
+         *     - `MFA_REQUIRED`: The account has a second factor, and its code is missing
+         *     - `MFA_INVALID`: The code of the second factor is wrong or was used before
+         *     - `MFA_UNAVAILABLE`: The system has no key for second factors; a recovery code still works
+         *     - `REAUTHENTICATION_REQUIRED`: The login is too old for this, and the current password is missing
          * @enum {string}
          */
         ErrorCode: "business_logic_error" | "authentication_error" | "authorization_error" | "resource_not_found" | "method_not_allowed" | "request_timeout" | "resource_conflict" | "payload_too_large" | "uri_too_long" | "unsupported_media_type" | "validation_error" | "rate_limit_exceeded" | "request_header_fields_too_large" | "internal_server_error" | "service_unavailable" | "INVALID_INPUT" | "MESSAGE_ALREADY_DELETED" | "CANNOT_CHAT_SELF" | "BLOCKED" | "FRIENDS_ONLY" | "LEFT_GROUP" | "TOO_MANY_ROOMS" | "TOO_MANY_PENDING" | "TOO_MANY_FRIENDS" | "TOO_MANY_BLOCKED" | "MFA_REQUIRED" | "MFA_INVALID" | "MFA_UNAVAILABLE" | "REAUTHENTICATION_REQUIRED";
@@ -738,6 +768,21 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "keys": [
+                     *         {
+                     *           "alg": "EdDSA",
+                     *           "crv": "Ed25519",
+                     *           "kid": "text",
+                     *           "kty": "OKP",
+                     *           "use": "sig",
+                     *           "x": "text",
+                     *           "y": "text"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["KeySet"];
                 };
             };
@@ -810,8 +855,29 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "email": "minjun@example.com",
+                 *       "mfa_code": "123456",
+                 *       "password": "Ta11-tulips!"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Login"];
+                /**
+                 * @example {
+                 *       "mfa_code": "123456",
+                 *       "password": "Ta11-tulips!",
+                 *       "username": "minjun@example.com"
+                 *     }
+                 */
                 "application/x-www-form-urlencoded": components["schemas"]["LoginForm"];
+                /**
+                 * @example {
+                 *       "mfa_code": "123456",
+                 *       "password": "Ta11-tulips!",
+                 *       "username": "minjun@example.com"
+                 *     }
+                 */
                 "multipart/form-data": components["schemas"]["LoginForm"];
             };
         };
@@ -822,6 +888,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+                     *       "expires_in": 7200,
+                     *       "refresh_expires_in": 1209600,
+                     *       "refresh_token": "3f1d2e4c5b6a7988a1b2c3d4e5f60718",
+                     *       "token_type": "bearer",
+                     *       "user_id": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
@@ -903,6 +979,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "email": "minjun@example.com",
+                 *       "mfa_code": "123456",
+                 *       "password": "Ta11-tulips!"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Login"];
             };
         };
@@ -913,6 +996,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+                     *       "expires_in": 7200,
+                     *       "refresh_expires_in": 1209600,
+                     *       "refresh_token": "3f1d2e4c5b6a7988a1b2c3d4e5f60718",
+                     *       "token_type": "bearer",
+                     *       "user_id": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
@@ -1000,6 +1093,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "message": "Successfully logged out",
+                     *       "user_id": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["LoggedOut"];
                 };
             };
@@ -1049,6 +1148,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "enabled": false,
+                     *       "recovery_codes_left": 10
+                     *     }
+                     */
                     "application/json": components["schemas"]["SecondFactorStatus"];
                 };
             };
@@ -1092,6 +1197,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "current_password": "Ta11-tulips!"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Enrollment"];
             };
         };
@@ -1102,6 +1212,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "otpauth_url": "otpauth://totp/BigTech%20Chat:minjun?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=BigTech%20Chat",
+                     *       "secret": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+                     *     }
+                     */
                     "application/json": components["schemas"]["NewSecret"];
                 };
             };
@@ -1210,6 +1326,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "code": "123456"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Confirmation"];
             };
         };
@@ -1220,6 +1341,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "recovery_codes": [
+                     *         "0a1b-2c3d-4e5f-6071-8293-a4b5-c6d7-e8f9"
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["RecoveryCodes"];
                 };
             };
@@ -1328,6 +1456,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "code": "123456",
+                 *       "current_password": "Ta11-tulips!"
+                 *     }
+                 */
                 "application/json": components["schemas"]["BothFactors"];
             };
         };
@@ -1338,6 +1472,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "message": "The second factor is disabled"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Disabled"];
                 };
             };
@@ -1437,6 +1576,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "code": "123456",
+                 *       "current_password": "Ta11-tulips!"
+                 *     }
+                 */
                 "application/json": components["schemas"]["BothFactors"];
             };
         };
@@ -1447,6 +1592,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "recovery_codes": [
+                     *         "0a1b-2c3d-4e5f-6071-8293-a4b5-c6d7-e8f9"
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["RecoveryCodes"];
                 };
             };
@@ -1546,6 +1698,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "code": "123456",
+                 *       "current_password": "Ta11-tulips!",
+                 *       "new_password": "Ta11-tulips!"
+                 *     }
+                 */
                 "application/json": components["schemas"]["PasswordChange"];
             };
         };
@@ -1556,6 +1715,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "message": "Password changed successfully"
+                     *     }
+                     */
                     "application/json": components["schemas"]["PasswordChanged"];
                 };
             };
@@ -1655,6 +1819,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "refresh_token": "text"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Refresh"];
             };
         };
@@ -1665,6 +1834,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+                     *       "expires_in": 7200,
+                     *       "refresh_expires_in": 1209600,
+                     *       "refresh_token": "3f1d2e4c5b6a7988a1b2c3d4e5f60718",
+                     *       "token_type": "bearer",
+                     *       "user_id": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
@@ -1737,6 +1916,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "display_name": "김민준",
+                 *       "email": "minjun@example.com",
+                 *       "password": "Ta11-tulips!",
+                 *       "username": "kim_minjun"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewUser"];
             };
         };
@@ -1747,6 +1934,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "display_name": "김민준",
+                     *       "email": "minjun@example.com",
+                     *       "id": 1,
+                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "username": "kim_minjun"
+                     *     }
+                     */
                     "application/json": components["schemas"]["UserResponse"];
                 };
             };
@@ -1825,6 +2022,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example [
+                     *       {
+                     *         "created_at": "2026-11-24T13:09:10.500Z",
+                     *         "current": false,
+                     *         "ip": "203.0.113.7",
+                     *         "last_used_at": "2026-11-24T13:09:10.500Z",
+                     *         "sid": "01936f6e-5c5a-7c3e-9a0b-3f1d2e4c5b6a",
+                     *         "user_agent": "Mozilla/5.0"
+                     *       }
+                     *     ]
+                     */
                     "application/json": components["schemas"]["Session"][];
                 };
             };
@@ -1871,6 +2080,12 @@ export interface operations {
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "code": "123456",
+                 *       "current_password": "Ta11-tulips!"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Proof"] | null;
             };
         };
@@ -1881,6 +2096,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "message": "Session ended"
+                     *     }
+                     */
                     "application/json": components["schemas"]["SessionEnded"];
                 };
             };
@@ -1986,6 +2206,20 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "display_name": "김민준",
+                     *       "email": "minjun@example.com",
+                     *       "id": 1,
+                     *       "is_online": false,
+                     *       "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *       "nickname": "김민준",
+                     *       "profile_image_url": "https://example.com/me.png",
+                     *       "refuse_stranger_groups": false,
+                     *       "status_message": "In a meeting",
+                     *       "username": "kim_minjun"
+                     *     }
+                     */
                     "application/json": components["schemas"]["OwnProfile"];
                 };
             };
@@ -2029,6 +2263,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "display_name": "김민준",
+                 *       "profile_image_url": "https://example.com/me.png",
+                 *       "refuse_stranger_groups": false,
+                 *       "status_message": "In a meeting"
+                 *     }
+                 */
                 "application/json": components["schemas"]["ProfileChange"];
             };
         };
@@ -2039,6 +2281,20 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "display_name": "김민준",
+                     *       "email": "minjun@example.com",
+                     *       "id": 1,
+                     *       "is_online": false,
+                     *       "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *       "nickname": "김민준",
+                     *       "profile_image_url": "https://example.com/me.png",
+                     *       "refuse_stranger_groups": false,
+                     *       "status_message": "In a meeting",
+                     *       "username": "kim_minjun"
+                     *     }
+                     */
                     "application/json": components["schemas"]["OwnProfile"];
                 };
             };
@@ -2129,6 +2385,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "display_name": "김민준",
+                 *       "profile_image_url": "https://example.com/me.png",
+                 *       "refuse_stranger_groups": false,
+                 *       "status_message": "In a meeting"
+                 *     }
+                 */
                 "application/json": components["schemas"]["ProfileChange"];
             };
         };
@@ -2139,6 +2403,20 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "display_name": "김민준",
+                     *       "email": "minjun@example.com",
+                     *       "id": 1,
+                     *       "is_online": false,
+                     *       "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *       "nickname": "김민준",
+                     *       "profile_image_url": "https://example.com/me.png",
+                     *       "refuse_stranger_groups": false,
+                     *       "status_message": "In a meeting",
+                     *       "username": "kim_minjun"
+                     *     }
+                     */
                     "application/json": components["schemas"]["OwnProfile"];
                 };
             };
@@ -2237,6 +2515,17 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "display_name": "김민준",
+                     *       "id": 1,
+                     *       "is_online": false,
+                     *       "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *       "profile_image_url": "https://example.com/me.png",
+                     *       "status_message": "In a meeting",
+                     *       "username": "kim_minjun"
+                     *     }
+                     */
                     "application/json": components["schemas"]["UserProfile"];
                 };
             };
@@ -2301,6 +2590,19 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example [
+                     *       {
+                     *         "display_name": "김민준",
+                     *         "id": 1,
+                     *         "is_online": false,
+                     *         "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *         "profile_image_url": "https://example.com/me.png",
+                     *         "status_message": "In a meeting",
+                     *         "username": "kim_minjun"
+                     *       }
+                     *     ]
+                     */
                     "application/json": components["schemas"]["UserProfile"][];
                 };
             };
@@ -2353,6 +2655,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "user_ids": [
+                 *         1
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["UserBatch"];
             };
         };
@@ -2363,6 +2672,20 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example [
+                     *       {
+                     *         "display_name": "김민준",
+                     *         "id": 1,
+                     *         "is_online": false,
+                     *         "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *         "profile_image_url": "https://example.com/me.png",
+                     *         "refuse_stranger_groups": false,
+                     *         "status_message": "In a meeting",
+                     *         "username": "kim_minjun"
+                     *       }
+                     *     ]
+                     */
                     "application/json": components["schemas"]["BatchProfile"][];
                 };
             };
@@ -2440,6 +2763,22 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "total_count": 0,
+                     *       "users": [
+                     *         {
+                     *           "display_name": "김민준",
+                     *           "id": 1,
+                     *           "is_online": false,
+                     *           "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *           "profile_image_url": "https://example.com/me.png",
+                     *           "status_message": "In a meeting",
+                     *           "username": "kim_minjun"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["FoundUsers"];
                 };
             };
@@ -2491,6 +2830,17 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "display_name": "김민준",
+                     *       "id": 1,
+                     *       "is_online": false,
+                     *       "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *       "profile_image_url": "https://example.com/me.png",
+                     *       "status_message": "In a meeting",
+                     *       "username": "kim_minjun"
+                     *     }
+                     */
                     "application/json": components["schemas"]["UserProfile"];
                 };
             };
@@ -2551,6 +2901,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "exists": false,
+                     *       "user_id": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["Existence"];
                 };
             };

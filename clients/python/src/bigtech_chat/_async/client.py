@@ -206,7 +206,7 @@ class AsyncChatClient:
             before = page["messages"][0]["id"]
 
     async def page(self, room_id: int, *, before: str | None = None, limit: int = PAGE_SIZE) -> MessagePage:
-        """One page of messages, oldest first. A stream from its `position` contains all events after the page."""
+        """One page of messages, oldest first. A stream from its `last_event_id` has all events after it."""
         query: Query = {"before": before, "limit": limit}
         return cast(MessagePage, await self.request("GET", f"/messages/{room_id}", query=query))
 

@@ -67,7 +67,40 @@ class ErrorBody(TypedDict):
 
 
 ErrorCode: TypeAlias = 'Literal["business_logic_error", "authentication_error", "authorization_error", "resource_not_found", "method_not_allowed", "request_timeout", "resource_conflict", "payload_too_large", "uri_too_long", "unsupported_media_type", "validation_error", "rate_limit_exceeded", "request_header_fields_too_large", "internal_server_error", "service_unavailable", "INVALID_INPUT", "MESSAGE_ALREADY_DELETED", "CANNOT_CHAT_SELF", "BLOCKED", "FRIENDS_ONLY", "LEFT_GROUP", "TOO_MANY_ROOMS", "TOO_MANY_PENDING", "TOO_MANY_FRIENDS", "TOO_MANY_BLOCKED", "MFA_REQUIRED", "MFA_INVALID", "MFA_UNAVAILABLE", "REAUTHENTICATION_REQUIRED"]'
-"""The machine-readable code. docs/errors.md has the statuses."""
+"""The machine-readable code.
+
+- `business_logic_error`: A rule refuses the request; `message` says which
+- `authentication_error`: There is no valid access token, ticket or refresh token, or the login is wrong
+- `authorization_error`: The caller may not do this: no member of the room, not the author, account
+  deactivated
+- `resource_not_found`: The path, or what it names, does not exist
+- `method_not_allowed`: The path exists, but not for this method
+- `request_timeout`: The body did not arrive in time
+- `resource_conflict`: The request contradicts the state, as a name that is taken
+- `payload_too_large`: The body is too large
+- `uri_too_long`: The path and the query are too long
+- `unsupported_media_type`: The body has a content encoding
+- `validation_error`: Fields are invalid; `validation_errors` has one entry for each
+- `rate_limit_exceeded`: Too many requests; `Retry-After` has the seconds to wait
+- `request_header_fields_too_large`: The header is too large
+- `internal_server_error`: A defect of the system, with nothing internal in the answer
+- `service_unavailable`: A dependency is unavailable and nothing was changed; `Retry-After` has the seconds
+  to wait
+- `INVALID_INPUT`: The input breaks a rule of messages, rooms or reads; `message` says which
+- `MESSAGE_ALREADY_DELETED`: The message was deleted before
+- `CANNOT_CHAT_SELF`: A direct room needs another user
+- `BLOCKED`: One of the two users has blocked the other
+- `FRIENDS_ONLY`: Only friends can bring one of the users into a group
+- `LEFT_GROUP`: One of the users left the group by themselves, and cannot be added again for some days
+- `TOO_MANY_ROOMS`: The caller, or one of the users, has as many rooms as a user may have
+- `TOO_MANY_PENDING`: As many requests of the caller wait for an answer as may wait
+- `TOO_MANY_FRIENDS`: The caller or the requester has as many friends as a user may have
+- `TOO_MANY_BLOCKED`: The caller blocks as many users as a user may block
+- `MFA_REQUIRED`: The account has a second factor, and its code is missing
+- `MFA_INVALID`: The code of the second factor is wrong or was used before
+- `MFA_UNAVAILABLE`: The system has no key for second factors; a recovery code still works
+- `REAUTHENTICATION_REQUIRED`: The login is too old for this, and the current password is missing
+"""
 
 
 class Existence(TypedDict):
