@@ -83,23 +83,59 @@ fn the_secrets_in_use_are_those_of_the_manifest_and_of_the_readme() {
     assert_eq!(created, declared);
 }
 
+fn assert_follows_the_rules(name: &str, pod: &Value) {
+    assert_eq!(pod["enableServiceLinks"], false, "{name}: MYSQL_PORT would be an address");
+    assert_eq!(pod["automountServiceAccountToken"], false, "{name}");
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{name}");
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{name}");
+    for container in containers(pod) {
+        assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false, "{name}");
+        assert_eq!(strings(&container["securityContext"]["capabilities"]["drop"]), ["ALL"], "{name}");
+        for resources in ["requests", "limits"] {
+            assert_eq!(names(&container["resources"][resources]), ["cpu", "memory"], "{name}");
+        }
+    }
+}
+
+#[test]
+fn backups_are_made_with_the_images_of_the_stores_and_restored_only_on_demand() {
+    let kubernetes = Kubernetes::read();
+    for (name, order) in [("backup", ["mongodb", "mysql"]), ("restore", ["mysql", "mongodb"])] {
+        let objects = config_tests::documents(&format!("k8s/components/backup/{name}.yaml"));
+        let job = objects.iter().find(|object| object["kind"] == "CronJob").unwrap();
+        assert_eq!(job["spec"]["suspend"].as_bool().unwrap_or(false), name == "restore");
+        assert_eq!(job["spec"]["concurrencyPolicy"], "Forbid", "{name}");
+        let pod = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+        assert_follows_the_rules(name, pod);
+        let steps: Vec<_> = pod["initContainers"]
+            .as_sequence()
+            .unwrap()
+            .iter()
+            .chain(pod["containers"].as_sequence().unwrap())
+            .collect();
+        let stores: Vec<_> = steps.iter().map(|step| step["name"].as_str().unwrap()).take(2).collect();
+        assert_eq!(stores, order, "{name}: no room of MongoDB is missing in MySQL");
+        for step in steps {
+            let step_name = step["name"].as_str().unwrap();
+            assert_eq!(step["securityContext"]["readOnlyRootFilesystem"], true, "{name}: {step_name}");
+            assert_eq!(step["securityContext"]["allowPrivilegeEscalation"], false, "{name}: {step_name}");
+            let store = if step_name == "epoch" { "chat-service" } else { step_name };
+            assert_eq!(
+                step["image"],
+                containers(kubernetes.pod(store)).next().unwrap()["image"],
+                "{name}: {step_name}"
+            );
+        }
+    }
+}
+
 #[test]
 fn every_pod_follows_the_rules() {
     let kubernetes = Kubernetes::read();
     assert_eq!(kubernetes.pods().len(), 11);
     for (name, pod) in kubernetes.pods() {
-        assert_eq!(pod["enableServiceLinks"], false, "{name}: MYSQL_PORT would be an address");
-        assert_eq!(pod["automountServiceAccountToken"], false, "{name}");
         kubernetes.get("ServiceAccount", pod["serviceAccountName"].as_str().unwrap());
-        assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{name}");
-        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{name}");
-        for container in containers(pod) {
-            assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false, "{name}");
-            assert_eq!(strings(&container["securityContext"]["capabilities"]["drop"]), ["ALL"], "{name}");
-            for resources in ["requests", "limits"] {
-                assert_eq!(names(&container["resources"][resources]), ["cpu", "memory"], "{name}");
-            }
-        }
+        assert_follows_the_rules(name, pod);
     }
     for account in kubernetes.of_kind("ServiceAccount") {
         assert_eq!(account["automountServiceAccountToken"], false);

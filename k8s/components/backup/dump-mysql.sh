@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Writes MySQL's schemas as of one moment, encrypts both dumps into the folder of the backups, and deletes the oldest backups.
+#
+# A folder has its name only when it is complete. SHA256SUMS.hmac shows that nobody without the passphrase has changed it.
+set -euo pipefail
+umask 077
+
+: "${MYSQL_ROOT_PASSWORD:?}" "${PASSPHRASE:?}" "${KEEP:?}"
+work=${WORK:-/work} backups=${BACKUPS:-/backups}
+name=$(date -u +%Y-%m-%dT%H-%M-%SZ)
+
+encrypt() {
+    openssl enc -aes-256-ctr -pbkdf2 -iter 600000 -pass env:PASSPHRASE -out "$1"
+}
+
+cd "$backups"
+# What interrupted runs left. The CronJob runs one at a time.
+rm -rf .*.partial
+mkdir ".$name.partial"
+cd ".$name.partial"
+MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysqldump --no-defaults --protocol=tcp --host="${MYSQL_HOST:-mysql}" --port="${MYSQL_PORT:-3306}" \
+    --user=root --default-character-set=utf8mb4 --single-transaction --quick --routines --triggers --hex-blob \
+    --set-gtid-purged=OFF --add-drop-database --databases bigtech_user bigtech_friend bigtech_chat |
+    gzip | encrypt mysql.sql.gz.enc
+encrypt mongodb.archive.gz.enc <"$work/mongodb.archive.gz"
+sha256sum mongodb.archive.gz.enc mysql.sql.gz.enc >SHA256SUMS
+openssl dgst -sha256 -hmac "$PASSPHRASE" -r SHA256SUMS >SHA256SUMS.hmac
+sync ./*
+cd ..
+mv ".$name.partial" "$name"
+sync .
+echo "the backup $name is complete: $(du -sh "$name" | cut -f1)"
+
+find . -mindepth 1 -maxdepth 1 -type d -name '20*Z' -printf '%f\n' | sort | head -n "-$KEEP" | while read -r old; do
+    mv "$old" ".$old.partial"
+    rm -rf ".$old.partial"
+    echo "deleted the backup $old"
+done

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Compares a backup with its checksums, replaces MySQL's schemas by it, and decrypts MongoDB's dump for load-mongodb.sh. The backup
+# is the newest one, or BACKUP.
+set -euo pipefail
+umask 077
+
+: "${MYSQL_ROOT_PASSWORD:?}" "${PASSPHRASE:?}"
+work=${WORK:-/work} backups=${BACKUPS:-/backups}
+export MYSQL_PWD=$MYSQL_ROOT_PASSWORD
+
+refuse() {
+    echo "$*; nothing was changed" >&2
+    exit 1
+}
+
+decrypt() {
+    openssl enc -d -aes-256-ctr -pbkdf2 -iter 600000 -pass env:PASSPHRASE -in "$1"
+}
+
+client() {
+    mysql --no-defaults --protocol=tcp --host="${MYSQL_HOST:-mysql}" --port="${MYSQL_PORT:-3306}" --user=root \
+        --default-character-set=utf8mb4 --binary-mode --batch --skip-column-names "$@"
+}
+
+cd "$backups"
+backup=${BACKUP:-$(find . -mindepth 1 -maxdepth 1 -type d -name '20*Z' -printf '%f\n' | sort | tail -1)}
+[[ $backup =~ ^20[0-9TZ-]+$ && -d $backup && ! -L $backup ]] || refuse "there is no backup '$backup'"
+cd "$backup"
+[[ -f SHA256SUMS.hmac && $(openssl dgst -sha256 -hmac "$PASSPHRASE" -r SHA256SUMS) == "$(cat SHA256SUMS.hmac)" ]] ||
+    refuse "$backup is incomplete, was changed, or has another passphrase"
+sha256sum --quiet --strict --check SHA256SUMS || refuse "a file of $backup was cut off or changed"
+
+# A service that runs would write into what is being replaced.
+connections=$(client --execute="SELECT COUNT(*) FROM information_schema.processlist WHERE user LIKE 'bigtech\_%'")
+[[ $connections == 0 ]] || refuse "the services are connected to MySQL: scale them to 0 first"
+
+decrypt mongodb.archive.gz.enc >"$work/mongodb.archive.gz"
+gzip --test "$work/mongodb.archive.gz"
+decrypt mysql.sql.gz.enc | gunzip | client
+# The ids that were assigned after the backup are left out: they are in tokens, in clients and on Kafka.
+client --execute="SELECT CONCAT('ALTER TABLE ', TABLE_SCHEMA, '.', TABLE_NAME, ' AUTO_INCREMENT = ',
+        COALESCE(AUTO_INCREMENT, 1) + 1000000, ';')
+    FROM information_schema.TABLES JOIN information_schema.COLUMNS USING (TABLE_SCHEMA, TABLE_NAME)
+    WHERE TABLE_SCHEMA IN ('bigtech_user', 'bigtech_friend', 'bigtech_chat') AND EXTRA LIKE '%auto_increment%'" | client
+echo "MySQL has the data of the backup $backup"
