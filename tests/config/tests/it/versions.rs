@@ -13,7 +13,7 @@ const PYTHON_TOOLS: [(&str, &str); 2] = [
     (".ci/check-configuration", r"(?m)^ +([\w-]+==[\d.]+)"),
     ("tests/e2e/tests/hostile/requirements.txt", r"(?m)^(schemathesis==[\d.]+)"),
 ];
-const GO_TOOLS: [(&str, &str); 1] = [(".ci/check-configuration", r"(?m)^ +([\w.-]+/[\w./-]+@v[\d.]+)")];
+const GO_TOOLS: [(&str, &str); 1] = [(".ci/check-configuration", r"(?m)^ +'?([\w.-]+/[\w./-]+@v[\d.]+)")];
 
 fn versions() -> Value {
     yaml("infrastructure/versions.yaml")
