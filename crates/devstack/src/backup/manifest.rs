@@ -102,3 +102,69 @@ pub fn file_name(name: &str, passphrase: Option<&Passphrase>) -> String {
         None => name.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::PathBuf;
+
+    use super::*;
+
+    const NAME: &str = "mysql.sql.gz";
+
+    /// Writes a backup of one file with its manifest.
+    fn backup(name: &str, passphrase: Option<&Passphrase>) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("devstack-manifest-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).unwrap();
+        let mut file = Sealer::create(&folder.join(file_name(NAME, passphrase)), passphrase).unwrap();
+        file.write_all(b"the dump").unwrap();
+        let part = || Part { version: "8".into(), fingerprint: Fingerprint { bytes: 0, sha256: String::new() } };
+        let mysql = Part { fingerprint: file.finish().unwrap(), ..part() };
+        Manifest::new(Utc::now(), mysql, part(), None).write(&folder, passphrase).unwrap();
+        folder
+    }
+
+    fn passphrase(text: &str) -> Passphrase {
+        let file = std::env::temp_dir().join(format!("devstack-{}-{}", text.len(), std::process::id()));
+        fs::write(&file, text).unwrap();
+        let passphrase = Passphrase::of_file(&file).unwrap();
+        fs::remove_file(file).unwrap();
+        passphrase
+    }
+
+    #[test]
+    fn a_file_that_was_cut_off_changed_or_replaced_by_a_link_is_refused() {
+        let folder = backup("damage", None);
+        let (file, mysql) = (folder.join(NAME), Manifest::read(&folder, None).unwrap().mysql);
+        let opened = || mysql.open(&folder, NAME, None);
+        assert!(opened().is_ok());
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        for damaged in ["the dum", "the Dump", "the dump and more"] {
+            fs::write(&file, damaged).unwrap();
+            assert!(opened().is_err(), "{damaged}");
+        }
+        fs::write(folder.join("elsewhere"), "the dump").unwrap();
+        fs::remove_file(&file).unwrap();
+        assert!(opened().is_err(), "missing");
+        symlink(folder.join("elsewhere"), &file).unwrap();
+        assert!(opened().is_err(), "a link");
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn an_encrypted_backup_is_read_with_its_passphrase_only() {
+        let (right, wrong) = (passphrase("sixteen letters!"), passphrase("seventeen letters"));
+        let folder = backup("passphrase", Some(&right));
+        let manifest = Manifest::read(&folder, Some(&right)).unwrap();
+        let mut dump = String::new();
+        let file = manifest.mysql.open(&folder, NAME, Some(&right)).unwrap();
+        unseal(file, Some(&right)).unwrap().read_to_string(&mut dump).unwrap();
+        assert_eq!(dump, "the dump");
+        assert!(Manifest::read(&folder, Some(&wrong)).is_err() && Manifest::read(&folder, None).is_err());
+        let plain = backup("plain", None);
+        assert!(Manifest::read(&plain, Some(&right)).is_err(), "a passphrase asks for an encrypted backup");
+        [folder, plain].iter().for_each(|folder| fs::remove_dir_all(folder).unwrap());
+    }
+}
