@@ -96,7 +96,7 @@ async fn a_variable_hides_the_api_document() {
     let routes = changed["routes"].as_sequence().unwrap();
     let internal = routes.iter().find(|route| route["name"] == "internal").unwrap();
     let paths = strings(&internal["paths"]);
-    assert!(paths.ends_with(&["~/docs(/.*)?$".into(), "~/openapi[.]json/?$".into()]), "{paths:?}");
+    assert!(paths.ends_with(&["~/docs(/.*)?$", "~/openapi[.]json/?$"]), "{paths:?}");
 }
 
 #[tokio::test]
