@@ -2168,7 +2168,7 @@ export interface operations {
                      *               "count": 1,
                      *               "emoji": "👍",
                      *               "user_ids": [
-                     *                 null
+                     *                 1
                      *               ]
                      *             }
                      *           ],
@@ -2691,7 +2691,7 @@ export interface operations {
                      *               "count": 1,
                      *               "emoji": "👍",
                      *               "user_ids": [
-                     *                 null
+                     *                 1
                      *               ]
                      *             }
                      *           ],
@@ -3046,7 +3046,7 @@ export interface operations {
                      *               "count": 1,
                      *               "emoji": "👍",
                      *               "user_ids": [
-                     *                 null
+                     *                 1
                      *               ]
                      *             }
                      *           ],
