@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use common::config::{self, ConfigError};
 use common::error::{Error as CommonError, without_values};
 use mongodb::action::{Aggregate, Find, FindOne};
-use mongodb::bson::{self, Document, doc};
+use mongodb::bson::{self, Bson, Document, doc};
 use mongodb::error::{
     ErrorKind, RETRYABLE_WRITE_ERROR, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteError,
     WriteFailure,
@@ -106,6 +106,28 @@ impl<T: Send + Sync> Reads<T> {
         self.0.find_one(filter).max_time(READ_LIMIT)
     }
 
+    /// A session, whose reads are causally consistent.
+    ///
+    /// # Errors
+    /// Returns an error if the driver cannot start one.
+    pub async fn session(&self) -> Result<ClientSession> {
+        Ok(self.0.client().start_session().causal_consistency(true).await?)
+    }
+
+    /// A session, whose reads see everything that any server has acknowledged before. For a moment after a failover, the primary
+    /// does not know that a majority has what its predecessor acknowledged, and other reads return an older state. Takes a round
+    /// trip in which the primary writes an empty entry to its log and waits for a majority.
+    ///
+    /// # Errors
+    /// Returns an unavailable error if no majority answers within [`READ_LIMIT`].
+    pub async fn confirmed_session(&self) -> Result<ClientSession> {
+        let mut session = self.session().await?;
+        let documents = self.0.clone_with_type::<Document>();
+        let nothing = documents.find_one(doc! {"_id": Bson::MinKey}).read_concern(ReadConcern::linearizable());
+        nothing.max_time(READ_LIMIT).session(&mut session).await?;
+        Ok(session)
+    }
+
     /// The results of a pipeline.
     pub fn aggregate(&self, pipeline: impl IntoIterator<Item = Document>) -> Aggregate<'_> {
         self.0.aggregate(pipeline).max_time(READ_LIMIT)
@@ -141,21 +163,29 @@ pub async fn commit(session: &mut ClientSession) -> mongodb::error::Result<()> {
 }
 
 /// Carries out many updates of one collection as one command, because the driver's `bulk_write` requires MongoDB 8. They run
-/// in order and stop at the first that fails.
+/// in order and stop at the first that fails. Without a session, they are journaled on a majority.
 ///
 /// # Errors
-/// Returns the error of the command or of the first update that fails.
+/// Returns the error of the command or of the first update that fails, or that no majority has acknowledged them.
 pub async fn update_each(
     database: &Database,
     session: Option<&mut ClientSession>,
     collection: &str,
     updates: Vec<Document>,
 ) -> mongodb::error::Result<()> {
-    let command = database.run_command(doc! {"update": collection, "updates": updates});
+    let mut command = doc! {"update": collection, "updates": updates};
     let answer = match session {
-        Some(session) => command.session(session).await?,
-        None => command.await?,
+        Some(session) => database.run_command(command).session(session).await?,
+        None => {
+            command.insert("writeConcern", doc! {"w": "majority", "j": true});
+            database.run_command(command).await?
+        }
     };
+    // The driver does not look for it in the answer of a command of ours.
+    if let Ok(unsafe_write) = answer.get_document("writeConcernError") {
+        let unsafe_write = bson::deserialize_from_document(unsafe_write.clone())?;
+        return Err(ErrorKind::Write(WriteFailure::WriteConcernError(unsafe_write)).into());
+    }
     let Some(failed) = answer.get_array("writeErrors").ok().and_then(|errors| errors.first()) else { return Ok(()) };
     let failed: WriteError = bson::deserialize_from_bson(failed.clone())?;
     Err(ErrorKind::Write(WriteFailure::WriteError(failed)).into())

@@ -105,7 +105,7 @@ pub async fn execute_epoch(env: &Env, args: &[String]) -> Result<(), BoxError> {
         [] => store.current().await?,
         [new] if new == "--new" => {
             let pool = mysql::pool(&platform::config::mysql_url(env)?, 1, &metrics)?;
-            MembershipLog::new(pool).forget_lost_positions(&Log::new(&database)).await?;
+            MembershipLog::new(pool).forget_lost_positions(&Messages::new(&database)).await?;
             Some(store.begin().await?)
         }
         _ => return Err("epoch shows the epoch of the store, epoch --new begins another".into()),

@@ -4,14 +4,17 @@
 //! and at once after an event or a change of its own. The id of a record's system message is part of the record, so the message
 //! is written once, whether by the replica that made the change or, after a crash, by another.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::error::{Error, Result};
 use common::id::{RoomId, UserId};
+use futures_util::{StreamExt, stream};
+use platform::task::run_detached;
 use platform::telemetry::Trace;
 use tokio::sync::{Mutex, Notify};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Message, RosterChange};
@@ -30,8 +33,18 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// A replica announces its changes at once. A change that is unannounced for longer was left by a crash.
 const ABANDONED: Duration = Duration::from_secs(2);
 
-/// No transaction takes longer: once a record has this age, all records before it are visible.
-const SETTLED: Duration = Duration::from_secs(30);
+/// The changes of killed replicas that are announced at once.
+const ANNOUNCED_AT_ONCE: usize = 8;
+
+/// A read that takes longer has failed: the store is unreachable, and the connection does not know it yet.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A record may become visible after later ones, when its transaction commits. Its id is looked for as long as a stream may be open
+/// that was opened before: streams live for at most 36 minutes.
+const OPEN_FOR: Duration = Duration::from_secs(3_600);
+
+/// Limit on the ids that are looked for.
+const MAX_OPEN: usize = 1_000;
 
 /// Number of reads between two prunings of the log, the first of which is at the start. Each removes all that is due.
 const PRUNE_EVERY: u32 = 300;
@@ -56,12 +69,12 @@ struct Shared {
 }
 
 /// The records that were applied.
-#[derive(Default)]
 struct Progress {
-    /// All records up to this id.
-    up_to: u64,
-    /// Some records after it.
-    beyond: BTreeSet<u64>,
+    /// The newest record that was read.
+    newest: u64,
+    /// The ids up to it that are not applied, with the time at which they were missed first: records that wait for their system
+    /// message, and ids without a record, whose transaction may commit yet.
+    open: BTreeMap<u64, Instant>,
 }
 
 impl Membership {
@@ -125,32 +138,51 @@ impl Membership {
         self.ready().await?;
         let mut progress = self.shared.progress.lock().await;
         let Some(progress) = progress.as_mut() else { return Ok(false) };
-        let (mut after, mut waiting) = (progress.up_to, HashSet::new());
-        let mut settling = true;
+        let mut waiting = HashSet::new();
+        let open = progress.open();
+        let earlier = self.read(move |log| async move { log.by_ids(&open).await }).await?;
+        self.apply_all(&earlier, progress, &mut waiting).await;
         loop {
-            let (records, more) = self.shared.log.after(after).await?;
-            for record in &records {
-                after = record.id;
-                if !progress.beyond.contains(&record.id) && self.apply(record, &mut waiting).await {
-                    progress.beyond.insert(record.id);
-                }
-            }
-            settling = settling && progress.settle(&records);
+            let newest = progress.newest;
+            let (records, more) = self.read(move |log| async move { log.after(newest).await }).await?;
+            self.apply_all(&records, progress, &mut waiting).await;
             if !more {
                 return Ok(!waiting.is_empty());
             }
         }
     }
 
+    /// Reads the log. The read goes on when it has taken too long, so that nobody else gets its connection.
+    async fn read<T, R>(&self, read: impl FnOnce(MembershipLog) -> R) -> Result<T>
+    where
+        T: Send + 'static,
+        R: Future<Output = engines::error::Result<T>> + Send + 'static,
+    {
+        let read = read(self.shared.log.clone());
+        let done = tokio::time::timeout(READ_TIMEOUT, run_detached(read)).await;
+        Ok(done.map_err(|_| Error::unavailable("mysql", "the membership changes were not read in time"))??)
+    }
+
+    async fn apply_all(&self, records: &[MembershipRecord], progress: &mut Progress, waiting: &mut HashSet<RoomId>) {
+        for record in records {
+            progress.reach(record.id);
+            if self.apply(record, waiting).await {
+                progress.open.remove(&record.id);
+            }
+        }
+    }
+
     /// Skips the existing records: they concern no stream of this replica.
     async fn start(&self) -> Result<Progress> {
-        let up_to = self.shared.log.newest_before(SETTLED).await?;
-        let mut progress = Progress { up_to, beyond: BTreeSet::new() };
-        let mut after = up_to;
+        let newest = self.read(|log| async move { log.newest_before(OPEN_FOR).await }).await?;
+        let mut progress = Progress { newest, open: BTreeMap::new() };
         loop {
-            let (records, more) = self.shared.log.after(after).await?;
-            progress.beyond.extend(records.iter().map(|record| record.id));
-            after = records.last().map_or(after, |record| record.id);
+            let newest = progress.newest;
+            let (records, more) = self.read(move |log| async move { log.after(newest).await }).await?;
+            for record in records {
+                progress.reach(record.id);
+                progress.open.remove(&record.id);
+            }
             if !more {
                 return Ok(progress);
             }
@@ -203,15 +235,14 @@ impl Membership {
     pub async fn run(self, stopping: CancellationToken) {
         let mut ticks = tokio::time::interval(READ_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut reads = 0_u32;
+        let (mut reads, mut maintenance) = (0_u32, None);
         loop {
             tokio::select! {
-                _ = ticks.tick() => {
+                // Beside the reads: an announcement waits for a store, and changes of other rooms do not wait for it.
+                _ = ticks.tick() => if maintenance.as_ref().is_none_or(JoinHandle::is_finished) {
                     reads = reads.wrapping_add(1);
-                    if let Err(e) = self.maintain(reads).await {
-                        tracing::warn!(error = %e, "cannot announce membership changes");
-                    }
-                }
+                    maintenance = Some(tokio::spawn(self.clone().maintain(reads)));
+                },
                 () = self.shared.wake.notified() => {}
                 () = stopping.cancelled() => return,
             }
@@ -232,29 +263,46 @@ impl Membership {
     }
 
     /// Announces the changes of killed replicas, and prunes the log and the leavers now and then.
-    async fn maintain(&self, reads: u32) -> Result<()> {
-        for room in self.shared.log.rooms_with_unannounced(ABANDONED).await? {
-            self.announce(room).await?;
+    async fn maintain(self, reads: u32) {
+        if let Err(e) = self.announce_abandoned().await {
+            tracing::warn!(error = %e, "cannot announce membership changes");
         }
-        if reads % PRUNE_EVERY == 1 {
-            self.shared.log.prune().await?;
-            self.shared.rooms.prune_leavers().await?;
+        if reads % PRUNE_EVERY == 1
+            && let Err(e) = self.prune().await
+        {
+            tracing::warn!(error = %e, "cannot prune the membership changes");
         }
-        Ok(())
+    }
+
+    /// Returns the last failure after all rooms.
+    async fn announce_abandoned(&self) -> Result<()> {
+        let rooms = self.shared.log.rooms_with_unannounced(ABANDONED).await?;
+        let announced = stream::iter(rooms).map(|room| self.announce(room)).buffer_unordered(ANNOUNCED_AT_ONCE);
+        announced.fold(Ok(()), async |all, one| one.and(all)).await
+    }
+
+    async fn prune(&self) -> Result<()> {
+        self.shared.log.prune().await?;
+        Ok(self.shared.rooms.prune_leavers().await?)
     }
 }
 
 impl Progress {
-    /// Advances past applied records that are old enough for all records before them to be visible. Returns false at the first
-    /// other record: the progress may not pass it, on a later page neither.
-    fn settle(&mut self, records: &[MembershipRecord]) -> bool {
-        for record in records {
-            if record.age < SETTLED || !self.beyond.remove(&record.id) {
-                return false;
-            }
-            self.up_to = record.id;
+    /// Reads on to a record. It is open until it is applied, and so are the ids that were passed over.
+    fn reach(&mut self, record: u64) {
+        let now = Instant::now();
+        let passed = (self.newest + 1).max(record.saturating_sub(MAX_OPEN as u64));
+        self.open.extend((passed..=record).map(|id| (id, now)));
+        self.newest = self.newest.max(record);
+        while self.open.len() > MAX_OPEN {
+            self.open.pop_first();
         }
-        true
+    }
+
+    /// The ids to look for.
+    fn open(&mut self) -> Vec<u64> {
+        self.open.retain(|_, missed| missed.elapsed() < OPEN_FOR);
+        self.open.keys().copied().collect()
     }
 }
 
@@ -267,24 +315,19 @@ fn system_message(record: &MembershipRecord) -> Option<Message> {
 
 #[cfg(test)]
 mod tests {
-    use chrono::Utc;
-
     use super::*;
 
-    fn record(id: u64, age: u64) -> MembershipRecord {
-        let event = MembershipEvent::RoomCreated { direct: true, members: Vec::new() };
-        let (room, by, age) = (RoomId(1), UserId(1), Duration::from_secs(age));
-        MembershipRecord { id, room, by, version: 1, event, at: Utc::now(), age }
-    }
-
     #[test]
-    fn the_progress_stops_before_a_record_that_is_not_applied_or_is_young() {
-        let mut progress = Progress { up_to: 0, beyond: [1, 2, 4, 5].into() };
-        assert!(!progress.settle(&[record(1, 60), record(2, 60), record(3, 60), record(4, 60)]));
-        assert_eq!((progress.up_to, progress.beyond), (2, [4, 5].into()));
-        let mut progress = Progress { up_to: 0, beyond: [1, 2].into() };
-        assert!(!progress.settle(&[record(1, 31), record(2, 29)]));
-        assert_eq!(progress.up_to, 1);
-        assert!(progress.settle(&[record(2, 31)]));
+    fn the_ids_that_were_passed_over_stay_open() {
+        let mut progress = Progress { newest: 5, open: BTreeMap::new() };
+        [6, 9].into_iter().for_each(|record| progress.reach(record));
+        progress.open.remove(&6);
+        progress.open.remove(&9);
+        assert_eq!((progress.newest, progress.open()), (9, vec![7, 8]));
+        progress.reach(8);
+        assert_eq!((progress.newest, progress.open()), (9, vec![7, 8]));
+        progress.reach(1_000_000);
+        assert_eq!(progress.open().len(), MAX_OPEN, "however many ids a store passes over");
+        assert_eq!(progress.open().last(), Some(&1_000_000));
     }
 }

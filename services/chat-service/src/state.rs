@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::receipts::Receipts;
 use crate::search::Search;
 use crate::settings::Settings;
-use crate::store::{LegacyBackfill, Log, Messages, ReadMarkers, Rooms, Snapshots, StoreClock, UnreadCounts};
+use crate::store::{Heads, LegacyBackfill, Log, Messages, ReadMarkers, Rooms, Snapshots, StoreClock, UnreadCounts};
 use crate::tickets::Tickets;
 use crate::typing::Typing;
 use crate::writer::Writer;
@@ -88,6 +88,12 @@ impl AppState {
         let room = self.rooms.for_member(room, me.id).await?;
         self.backfill.ensure(&[room.id]).await?;
         Ok(room)
+    }
+
+    /// The heads of rooms, all of whose messages have positions.
+    pub async fn heads(&self, rooms: &[RoomId]) -> Result<Heads> {
+        self.backfill.ensure(rooms).await?;
+        Ok(self.log.heads(rooms).await?)
     }
 
     /// The name of the caller. Tokens of the original do not contain it.

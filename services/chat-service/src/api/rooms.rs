@@ -30,7 +30,7 @@ use crate::domain::{
     DirectPair, MAX_MEMBERS, MessageType, Room, RoomKind, RoomSettings, group_name, others, refuse_strangers,
 };
 use crate::state::AppState;
-use crate::store::{self, Head};
+use crate::store::{self, Head, Heads};
 
 /// The users of a new room, or new members: at most a whole group, with room for repeats.
 pub(super) type UserIds = List<UserId, 0, { 2 * MAX_MEMBERS }>;
@@ -123,10 +123,9 @@ async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<P
     let ids: Vec<RoomId> = own.iter().map(|own| own.room.id).collect();
     let settings = own.iter().map(|own| (own.room.id, own.settings)).collect();
     let rooms: Vec<Room> = own.into_iter().map(|own| own.room).collect();
-    app.backfill.ensure(&ids).await?;
-    let heads = app.log.heads(&ids).await?;
-    let page = app.rooms.with_members(newest_first(rooms, &heads, page)).await?;
-    Ok(Json(describe(&app, &me, page, &heads, &settings).await?))
+    let mut heads = app.heads(&ids).await?;
+    let page = app.rooms.with_members(newest_first(rooms, &heads.of, page)).await?;
+    Ok(Json(describe(&app, &me, page, &mut heads, &settings).await?))
 }
 
 /// Find the direct room with a user, or create it.
@@ -335,10 +334,9 @@ pub(super) fn last_activity(room: &Room, head: Option<&Head>) -> DateTime<Utc> {
 
 /// The body of one room.
 pub async fn described(app: &AppState, me: &CurrentUser, room: Room) -> Result<Json<RoomBody>> {
-    app.backfill.ensure(&[room.id]).await?;
-    let heads = app.log.heads(&[room.id]).await?;
+    let mut heads = app.heads(&[room.id]).await?;
     let settings = HashMap::from([(room.id, app.settings.stored().of_room(me.id, room.id).await?)]);
-    let body = describe(app, me, vec![room], &heads, &settings).await?.pop();
+    let body = describe(app, me, vec![room], &mut heads, &settings).await?.pop();
     body.map(Json).ok_or_else(|| Error::internal("the description of a room is missing"))
 }
 
@@ -347,17 +345,16 @@ async fn describe(
     app: &AppState,
     me: &CurrentUser,
     rooms: Vec<Room>,
-    heads: &HashMap<RoomId, Head>,
+    heads: &mut Heads,
     settings: &HashMap<RoomId, RoomSettings>,
 ) -> Result<Vec<RoomBody>> {
-    let listed: Vec<&Room> = rooms.iter().collect();
     let mut users: Vec<UserId> = rooms.iter().flat_map(|room| room.members.iter().copied()).collect();
     users.sort_unstable();
     users.dedup();
-    let (unread, profiles) = tokio::join!(app.unread.of(me.id, &listed, heads), app.users.available_profiles(&users));
+    let (unread, profiles) = tokio::join!(app.unread.of(me.id, &rooms, heads), app.users.available_profiles(&users));
     let unread = unread?;
     let body = |room: Room| {
-        let head = heads.get(&room.id);
+        let head = heads.of.get(&room.id);
         let unread = unread.get(&room.id).copied().unwrap_or(0);
         let settings = settings.get(&room.id).copied().unwrap_or_default();
         RoomBody::of(room, head, unread, settings, me, &profiles)

@@ -14,6 +14,7 @@ use common::error::{Error, ErrorBody, Result};
 use common::id::RoomId;
 use common::input::{Input, Invalid};
 use deserr::Deserr;
+use futures_util::future::join_all;
 use futures_util::{Stream, StreamExt};
 use platform::http::{Path, Query};
 use serde::Serialize;
@@ -34,6 +35,9 @@ use crate::wire::{StreamEvent, frame};
 /// The time in milliseconds after which a client reconnects when its stream ends. Each stream draws its own, so that the clients of
 /// a stopped replica do not come back at once.
 const RETRY_MILLIS: RangeInclusive<u64> = 1_000..=5_000;
+
+/// A stream that opens waits so long for the announcements of its user's joins.
+const ANNOUNCEMENTS: Duration = Duration::from_secs(2);
 
 pub fn router() -> OpenApiRouter<AppState> {
     let scheme = SecurityScheme::ApiKey(ApiKey::Query(ApiKeyValue::new("ticket")));
@@ -176,16 +180,16 @@ async fn all_rooms(
     Ok(respond(&app, beginning(hello, &reader.id(), resync), reader.events(), ended))
 }
 
-/// The caller's rooms with the positions of the joins. All messages of the rooms have positions.
+/// The caller's rooms with the positions of the joins. All messages of the rooms have positions. A room whose log does not contain
+/// the join in time is left out: the stream is told of it as of a new room.
 async fn own_rooms(app: &AppState, me: &CurrentUser) -> Result<Vec<OwnRoom>> {
     let mut own = app.rooms.of_user(me.id).await?;
     let unannounced = own.iter().filter(|own| own.joined == Joined::Unannounced);
-    let unannounced: Vec<RoomId> = unannounced.map(|own| own.room.id).collect();
-    for room in &unannounced {
-        app.membership.announce(*room).await?;
-    }
-    if !unannounced.is_empty() {
+    let announcements: Vec<_> = unannounced.map(|own| app.membership.announce(own.room.id)).collect();
+    if !announcements.is_empty() {
+        let _ = tokio::time::timeout(ANNOUNCEMENTS, join_all(announcements)).await;
         own = app.rooms.of_user(me.id).await?;
+        own.retain(|own| own.joined != Joined::Unannounced);
     }
     let ids: Vec<RoomId> = own.iter().map(|own| own.room.id).collect();
     app.backfill.ensure(&ids).await?;

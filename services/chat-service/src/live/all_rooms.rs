@@ -52,16 +52,19 @@ impl AllRoomsReader {
             Some(id) => Cursor::read(snapshots, user, id).await?,
             None => None,
         };
+        let joined: HashMap<RoomId, Joined> = own.iter().map(|own| (own.room.id, own.joined)).collect();
         let resumed = match stored {
-            Some(cursor) => resume(hub, cursor, own, &mut rooms).await?,
+            Some(cursor) => resume(hub, cursor, &joined, &mut rooms).await?,
             None => None,
         };
         let needs_resync = last_event_id.is_some() && resumed.is_none();
         let cursor = match resumed {
             Some(cursor) => cursor,
-            None => Cursor::at(snapshots, user, positions_of(&rooms)).await?,
+            None => {
+                skip_to_joins(hub, &joined, &mut rooms).await?;
+                Cursor::at(snapshots, user, positions_of(&rooms)).await?
+            }
         };
-        let joined: HashMap<RoomId, Joined> = own.iter().map(|own| (own.room.id, own.joined)).collect();
         let left = cursor.positions().into_keys().filter(|room| !joined.contains_key(room)).collect();
         for room in rooms.iter_mut() {
             room.joined = before_join(joined.get(&room.room())) + 1;
@@ -191,8 +194,12 @@ impl AllRoomsReader {
 
 /// Moves every room to its position in the cursor; `None` if the cursor names a position that a room does not have, or after which
 /// a part of its history was removed.
-async fn resume(hub: &Hub, cursor: Cursor, own: &[OwnRoom], rooms: &mut RoomSubscriptions) -> Result<Option<Cursor>> {
-    let joined: HashMap<RoomId, Joined> = own.iter().map(|own| (own.room.id, own.joined)).collect();
+async fn resume(
+    hub: &Hub,
+    cursor: Cursor,
+    joined: &HashMap<RoomId, Joined>,
+    rooms: &mut RoomSubscriptions,
+) -> Result<Option<Cursor>> {
     let stored = cursor.positions();
     let start_of = |room: &RoomSubscription| {
         stored.get(&room.room()).copied().unwrap_or_else(|| before_join(joined.get(&room.room())))
@@ -204,20 +211,37 @@ async fn resume(hub: &Hub, cursor: Cursor, own: &[OwnRoom], rooms: &mut RoomSubs
     if rooms.iter().any(|room| removed.get(&room.room()).is_some_and(|removed| start_of(room) < *removed)) {
         return Ok(None);
     }
-    let ahead: Vec<RoomId> =
-        rooms.iter().filter(|room| start_of(room) > room.position()).map(RoomSubscription::room).collect();
-    let newest = hub.history().positions(&ahead).await?;
-    for room in rooms.iter().filter(|room| ahead.contains(&room.room())) {
-        let newest = newest.get(&room.room()).copied().unwrap_or(0);
-        if start_of(room) > newest {
-            return Ok(None);
-        }
-        room.hint(newest);
+    if !have(hub, rooms, start_of).await? {
+        return Ok(None);
     }
     for room in rooms.iter_mut() {
         room.seek(start_of(room));
     }
     Ok(Some(cursor))
+}
+
+/// Moves the rooms whose feed on this replica is still before the join of the user to the join: earlier entries are of others, or of
+/// an absence.
+async fn skip_to_joins(hub: &Hub, joined: &HashMap<RoomId, Joined>, rooms: &mut RoomSubscriptions) -> Result<()> {
+    let start_of = |room: &RoomSubscription| before_join(joined.get(&room.room())).max(room.position());
+    // A store that was restored lacks joins until they are announced again.
+    if have(hub, rooms, start_of).await? {
+        for room in rooms.iter_mut() {
+            room.seek(start_of(room));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the rooms have these positions, which their feeds then know.
+async fn have(hub: &Hub, rooms: &RoomSubscriptions, position: impl Fn(&RoomSubscription) -> i64) -> Result<bool> {
+    let ahead = rooms.iter().filter(|room| position(room) > room.position());
+    let ahead: HashMap<RoomId, i64> = ahead.map(|room| (room.room(), position(room))).collect();
+    let newest = hub.history().newest(&ahead).await?;
+    for room in rooms.iter() {
+        newest.get(&room.room()).into_iter().for_each(|newest| room.hint(*newest));
+    }
+    Ok(ahead.iter().all(|(room, position)| newest.get(room).is_some_and(|newest| newest >= position)))
 }
 
 /// The position before the join of a user who joined the room since the cursor was issued.

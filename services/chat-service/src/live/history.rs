@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use common::error::Result;
 use common::id::RoomId;
+use mongodb::ClientSession;
 use platform::task::run_detached;
 
 use crate::store::{Entry, HeadChanges, Log, Messages};
@@ -58,7 +59,21 @@ impl History {
 
     /// The position of the newest entry of a room, 0 without entries.
     pub async fn position(&self, room: RoomId) -> Result<i64> {
-        Ok(self.log.head(room).await?.map_or(0, |head| head.position))
+        Ok(self.log.positions(&[room]).await?.get(&room).copied().unwrap_or(0))
+    }
+
+    /// The newest positions of rooms of which a client names positions. If a room seems to lack its position, a majority is asked:
+    /// the client may know what a new primary does not return yet.
+    pub async fn newest(&self, named: &HashMap<RoomId, i64>) -> Result<HashMap<RoomId, i64>> {
+        let rooms: Vec<RoomId> = named.keys().copied().collect();
+        let newest = self.positions(&rooms).await?;
+        let has = |(room, position): (&RoomId, &i64)| newest.get(room).is_some_and(|newest| newest >= position);
+        if named.iter().all(has) {
+            return Ok(newest);
+        }
+        let log = self.log.clone();
+        let confirmed = async move { log.positions_in(&rooms, &mut log.confirmed_session().await?).await };
+        Ok(run_detached(confirmed).await?)
     }
 
     /// The positions up to which the histories of rooms were removed; rooms with their whole history are missing.
@@ -77,30 +92,30 @@ impl History {
         run_detached(async move { history.read_patiently(room, after, newest).await }).await
     }
 
-    /// Reads again while the next entry is missing.
+    /// Reads again while the next entry is missing, the last time what a majority confirms.
     async fn read_patiently(&self, room: RoomId, after: i64, newest: i64) -> Result<Replay> {
-        let mut pauses = RETRY_PAUSES.into_iter();
-        loop {
-            let frames = self.read(room, after).await?;
+        for pause in RETRY_PAUSES {
+            let frames = self.read(room, after, self.log.session().await?).await?;
             if !frames.is_empty() || newest <= after {
                 return Ok(Replay::Frames(frames));
             }
             if self.removed(&[room]).await?.get(&room).is_some_and(|removed| after < *removed) {
                 return Ok(Replay::Gap);
             }
-            let Some(pause) = pauses.next() else {
-                tracing::warn!(%room, after, newest, "the room's log lacks an entry, readers have to fetch the room anew");
-                return Ok(Replay::Gap);
-            };
             tokio::time::sleep(pause).await;
         }
+        let frames = self.read(room, after, self.log.confirmed_session().await?).await?;
+        if frames.is_empty() {
+            tracing::warn!(%room, after, newest, "the room's log lacks an entry, readers have to fetch the room anew");
+            return Ok(Replay::Gap);
+        }
+        Ok(Replay::Frames(frames))
     }
 
     /// Reads the entries up to the first gap. The reads of one session are causally consistent: the second one sees the message
     /// of every entry that the first one sees, also if another server became the primary in between. So a message that is
     /// missing was removed by an operator.
-    async fn read(&self, room: RoomId, after: i64) -> Result<Vec<Frame>> {
-        let mut session = self.log.session().await?;
+    async fn read(&self, room: RoomId, after: i64, mut session: ClientSession) -> Result<Vec<Frame>> {
         let mut entries = self.log.after(room, after, REPLAY, &mut session).await?;
         let contiguous = entries.iter().zip(after + 1..).take_while(|(entry, next)| entry.id.position == *next).count();
         entries.truncate(contiguous);

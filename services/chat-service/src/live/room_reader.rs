@@ -1,5 +1,7 @@
 //! The reader of one room's stream.
 
+use std::collections::HashMap;
+
 use axum::response::sse::Event;
 use common::error::Result;
 use common::id::RoomId;
@@ -112,7 +114,8 @@ async fn existing_position(hub: &Hub, room: &RoomSubscription, epoch: Epoch, id:
     if position <= room.position() {
         return Ok(Some(position));
     }
-    let newest = hub.history().position(room.room()).await?;
+    let newest = hub.history().newest(&HashMap::from([(room.room(), position)])).await?;
+    let newest = newest.get(&room.room()).copied().unwrap_or(0);
     room.hint(newest);
     Ok((position <= newest).then_some(position))
 }

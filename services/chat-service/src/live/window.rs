@@ -98,11 +98,15 @@ impl Window {
         self.edge.filter(|edge| *edge < self.newest).map(|edge| (edge, self.newest))
     }
 
-    /// Gives up the missing frames: moves the edge to the room's position. Readers before it read the store. Forgets a higher
-    /// position, which the store does not have.
+    /// Gives up the missing frames: moves the edge to the room's position. Readers before it read the store. Forgets higher
+    /// positions and their early frames: the store does not have them, and assigns them again if it was restored.
     pub fn skip_to(&mut self, position: i64) {
         let Some(edge) = self.edge else { return };
         self.newest = position.max(edge);
+        if let Some(kept) = &mut self.kept {
+            let beyond = kept.early.split_off(&(self.newest + 2));
+            kept.bytes -= beyond.values().map(|frame| frame.bytes).sum::<usize>();
+        }
         if position > edge {
             self.continue_at(position);
         }
@@ -187,6 +191,17 @@ mod tests {
         window.hint(1_000_000);
         window.skip_to(7);
         assert_eq!(window.missing(), None, "the store does not have the announced position");
+    }
+
+    #[test]
+    fn a_position_that_a_restored_store_assigns_again_replaces_the_early_frame() {
+        let mut window = Window::default();
+        window.start(2);
+        window.offer(Frame { bytes: 99, ..frame(6) });
+        window.skip_to(2);
+        assert_eq!((window.bytes(), window.missing()), (0, None));
+        (3..=6).for_each(|position| window.offer(frame(position)));
+        assert_eq!((read_all(&window, 2), window.bytes()), (vec![3, 4, 5, 6], 40));
     }
 
     #[test]

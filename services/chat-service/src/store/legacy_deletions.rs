@@ -56,13 +56,15 @@ impl LegacyDeletions {
         }
     }
 
-    /// Creates the index of the deletions to follow. Messages that were deleted before are marked first: earlier releases
-    /// set no mark.
+    /// Creates the index of the deletions to follow. Messages that were deleted before the takeover are marked first: earlier
+    /// releases set no mark. Those that the original deletes meanwhile are followed.
     pub async fn prepare(&self) -> Result<Unmarked> {
         let unlogged = doc! {"is_deleted": true, DELETION_LOGGED: null};
         let numbered = doc! {"seq": {"$gt": 0}, "is_deleted": true, DELETION_LOGGED: null};
         if !self.messages.list_index_names().await?.iter().any(|name| name == INDEX) {
-            self.messages.update_many(numbered.clone(), doc! {"$set": {DELETION_LOGGED: true}}).await?;
+            let mut before = numbered.clone();
+            before.insert("deleted_at", doc! {"$not": {"$gte": legacy_marks::takeover()}});
+            self.messages.update_many(before, doc! {"$set": {DELETION_LOGGED: true}}).await?;
             legacy_marks::create(&self.messages, INDEX, doc! {"seq": 1, "room_id": 1}, unlogged).await?;
         }
         Ok(Unmarked { name: INDEX, filter: numbered })

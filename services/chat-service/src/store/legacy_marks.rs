@@ -78,9 +78,13 @@ async fn stored_filter(collection: &Collection<Document>, name: &str) -> Result<
     Ok(named.next().and_then(|options| options.partial_filter_expression))
 }
 
+/// A time before those of all changes that are made from now on.
+pub(super) fn takeover() -> bson::DateTime {
+    bson::DateTime::from_system_time(SystemTime::now() - CLOCK_TOLERANCE)
+}
+
 /// An id before those of all documents that are written from now on.
 fn takeover_id() -> ObjectId {
-    let since = SystemTime::now() - CLOCK_TOLERANCE;
-    let seconds = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let seconds = takeover().timestamp_millis() / 1_000;
     ObjectId::from_parts(u32::try_from(seconds).unwrap_or(u32::MAX), [0; 5], [0; 3])
 }

@@ -117,6 +117,14 @@ impl From<&Message> for LastMessage {
     }
 }
 
+/// The heads of rooms, and the session in which they were read. A later read in the session is not older than the heads, also if
+/// another server became the primary in between: for a moment, a new primary may return less than its predecessor did.
+pub struct Heads {
+    /// Rooms without entries are missing.
+    pub of: HashMap<RoomId, Head>,
+    pub session: ClientSession,
+}
+
 /// The collections `room_log` and `room_heads`.
 #[derive(Clone)]
 pub struct Log {
@@ -130,23 +138,26 @@ impl Log {
         Self { database: database.clone(), entries: Reads::new(database, LOG), heads: Reads::new(database, HEADS) }
     }
 
-    /// The head of a room; `None` before its first entry.
-    pub async fn head(&self, room: RoomId) -> Result<Option<Head>> {
-        Ok(self.heads.find_one(doc! {"_id": room.0}).await?)
-    }
-
-    /// The heads of many rooms, in one round trip.
-    pub async fn heads(&self, rooms: &[RoomId]) -> Result<HashMap<RoomId, Head>> {
+    /// The heads of many rooms, in one round trip; without rooms, in none.
+    pub async fn heads(&self, rooms: &[RoomId]) -> Result<Heads> {
+        let mut session = self.session().await?;
         if rooms.is_empty() {
-            return Ok(HashMap::new());
+            return Ok(Heads { of: HashMap::new(), session });
         }
         let ids: Vec<i64> = rooms.iter().map(|room| room.0).collect();
-        let heads = self.heads.find(doc! {"_id": {"$in": ids}}).batch_size(one_batch(rooms)).await?;
-        Ok(heads.map_ok(|head| (head.room, head)).try_collect().await?)
+        let heads = self.heads.find(doc! {"_id": {"$in": ids}}).batch_size(one_batch(rooms));
+        let mut heads = heads.session(&mut session).await?;
+        let of = heads.stream(&mut session).map_ok(|head| (head.room, head)).try_collect().await?;
+        Ok(Heads { of, session })
     }
 
     /// The newest positions of those rooms that have entries, in one round trip.
     pub async fn positions(&self, rooms: &[RoomId]) -> Result<HashMap<RoomId, i64>> {
+        self.positions_in(rooms, &mut self.session().await?).await
+    }
+
+    /// The newest positions of those rooms that have entries, within a session; without rooms, in no round trip.
+    pub async fn positions_in(&self, rooms: &[RoomId], session: &mut ClientSession) -> Result<HashMap<RoomId, i64>> {
         #[derive(Deserialize)]
         struct HeadPosition {
             #[serde(rename = "_id")]
@@ -159,8 +170,8 @@ impl Log {
         let ids: Vec<i64> = rooms.iter().map(|room| room.0).collect();
         let heads = self.heads.with_type::<HeadPosition>();
         let heads = heads.find(doc! {"_id": {"$in": ids}}).projection(doc! {"position": 1});
-        let heads = heads.batch_size(one_batch(rooms)).await?;
-        Ok(heads.map_ok(|head| (head.room, head.position)).try_collect().await?)
+        let mut heads = heads.batch_size(one_batch(rooms)).session(&mut *session).await?;
+        Ok(heads.stream(session).map_ok(|head| (head.room, head.position)).try_collect().await?)
     }
 
     /// The positions up to which the histories of rooms were removed, in one round trip; rooms with their whole history are
@@ -181,7 +192,12 @@ impl Log {
 
     /// A session, whose reads are causally consistent.
     pub async fn session(&self) -> Result<ClientSession> {
-        Ok(self.database.client().start_session().causal_consistency(true).await?)
+        self.heads.session().await
+    }
+
+    /// A session, whose reads see everything that any server has acknowledged before.
+    pub async fn confirmed_session(&self) -> Result<ClientSession> {
+        self.heads.confirmed_session().await
     }
 
     /// The changes of all heads from now on.

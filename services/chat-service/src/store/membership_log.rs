@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use common::error::Error;
 use common::id::{RoomId, UserId};
 use engines::error::Result;
-use sqlx::{MySqlConnection, MySqlPool};
+use sqlx::{MySqlConnection, MySqlPool, QueryBuilder};
 
-use super::log::Log;
+use super::messages::Messages;
 use crate::domain::{Actor, RosterChange};
 
 /// Records are kept for as long as a replica without MySQL may have open streams: streams end with their tokens, which
@@ -40,8 +40,6 @@ pub struct MembershipRecord {
     pub version: u64,
     pub event: MembershipEvent,
     pub at: DateTime<Utc>,
-    /// By the database's clock when the record was read.
-    pub age: Duration,
 }
 
 impl MembershipRecord {
@@ -133,9 +131,9 @@ pub(super) async fn append(tx: &mut MySqlConnection, new: NewRecord<'_>) -> Resu
     .execute(&mut *tx)
     .await?;
     let NewRecord { room, by, version, event, .. } = new;
-    let (id, age) = (inserted.last_insert_id(), Duration::ZERO);
+    let id = inserted.last_insert_id();
     let at = sqlx::query_scalar("SELECT created_at FROM chat_room_changes WHERE id = ?").bind(id).fetch_one(tx).await?;
-    Ok(MembershipRecord { id, room, by, version, event, at, age })
+    Ok(MembershipRecord { id, room, by, version, event, at })
 }
 
 #[derive(sqlx::FromRow)]
@@ -151,7 +149,6 @@ struct Row {
     content: Option<String>,
     position: Option<i64>,
     created_at: DateTime<Utc>,
-    age: i64,
 }
 
 impl TryFrom<Row> for MembershipRecord {
@@ -169,8 +166,7 @@ impl TryFrom<Row> for MembershipRecord {
             }
         };
         let (room, by, at) = (row.room_id, row.by_id, row.created_at);
-        let age = Duration::from_secs(u64::try_from(row.age).unwrap_or_default());
-        Ok(Self { id: row.id, room, by, version: row.version, event, at, age })
+        Ok(Self { id: row.id, room, by, version: row.version, event, at })
     }
 }
 
@@ -183,7 +179,7 @@ impl MembershipLog {
         Self { pool }
     }
 
-    /// The newest record that is older than `age`. No transaction can still commit a record before it.
+    /// The newest record that is older than `age`.
     pub async fn newest_before(&self, age: Duration) -> Result<u64> {
         // All ages go by the database's clock, because the clocks of replicas may differ.
         let newest: Option<u64> =
@@ -197,8 +193,7 @@ impl MembershipLog {
     /// The records after an id, oldest first, and whether there may be more.
     pub async fn after(&self, id: u64) -> Result<(Vec<MembershipRecord>, bool)> {
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT id, room_id, kind, by_id, by_name, user_ids, version, message_id, content, position, created_at,
-                    TIMESTAMPDIFF(SECOND, created_at, NOW(6)) AS age
+            "SELECT id, room_id, kind, by_id, by_name, user_ids, version, message_id, content, position, created_at
              FROM chat_room_changes WHERE id > ? ORDER BY id LIMIT ?",
         )
         .bind(id)
@@ -209,11 +204,25 @@ impl MembershipLog {
         Ok((records(rows)?, more))
     }
 
+    /// The records with these ids, oldest first; without ids, in no round trip.
+    pub async fn by_ids(&self, ids: &[u64]) -> Result<Vec<MembershipRecord>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut query = QueryBuilder::new(
+            "SELECT id, room_id, kind, by_id, by_name, user_ids, version, message_id, content, position, created_at
+             FROM chat_room_changes WHERE id IN (",
+        );
+        let mut listed = query.separated(", ");
+        ids.iter().for_each(|id| _ = listed.push_bind(*id));
+        query.push(") ORDER BY id");
+        records(query.build_query_as().fetch_all(&self.pool).await?)
+    }
+
     /// The records of a room whose system message is not in the room's log, in the order of their messages.
     pub async fn unannounced(&self, room: RoomId) -> Result<Vec<MembershipRecord>> {
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT id, room_id, kind, by_id, by_name, user_ids, version, message_id, content, position, created_at,
-                    TIMESTAMPDIFF(SECOND, created_at, NOW(6)) AS age
+            "SELECT id, room_id, kind, by_id, by_name, user_ids, version, message_id, content, position, created_at
              FROM chat_room_changes WHERE position IS NULL AND room_id = ? ORDER BY id",
         )
         .bind(room)
@@ -245,9 +254,9 @@ impl MembershipLog {
         Ok(())
     }
 
-    /// Makes records unannounced whose system message a restored MongoDB does not have: their position is after the head. Members
-    /// who join by such a record would otherwise not see the room before it has that position again.
-    pub async fn forget_lost_positions(&self, log: &Log) -> Result<()> {
+    /// Makes records unannounced whose system message a restored MongoDB does not have. Members who join by such a record would
+    /// otherwise not see the room before it has that position again. It does no harm to records that another replica announces.
+    pub async fn forget_lost_positions(&self, messages: &Messages) -> Result<()> {
         // A backup of an earlier release, or of a new schema, has no records.
         let exists: bool = sqlx::query_scalar(
             "SELECT COUNT(*) > 0 FROM information_schema.TABLES
@@ -260,8 +269,9 @@ impl MembershipLog {
         }
         let mut after = 0;
         loop {
-            let announced: Vec<(u64, RoomId, i64)> = sqlx::query_as(
-                "SELECT id, room_id, position FROM chat_room_changes WHERE position > 0 AND id > ? ORDER BY id LIMIT ?",
+            let announced: Vec<(u64, RoomId, String)> = sqlx::query_as(
+                "SELECT id, room_id, message_id FROM chat_room_changes
+                 WHERE position > 0 AND message_id IS NOT NULL AND id > ? ORDER BY id LIMIT ?",
             )
             .bind(after)
             .bind(PAGE)
@@ -269,11 +279,12 @@ impl MembershipLog {
             .await?;
             let Some((last, ..)) = announced.last() else { return Ok(()) };
             after = *last;
-            let rooms: Vec<RoomId> = announced.iter().map(|(_, room, _)| *room).collect();
-            let newest = log.positions(&rooms).await?;
-            for (id, room, position) in announced {
-                if position > newest.get(&room).copied().unwrap_or(0) {
-                    self.forget_position(id, room).await?;
+            let ids: Vec<&str> = announced.iter().map(|(.., message)| message.as_str()).collect();
+            let written = messages.by_hex_ids(&ids).await?;
+            let is_written = |message: &str| ObjectId::parse_str(message).is_ok_and(|id| written.contains_key(&id));
+            for (id, room, message) in &announced {
+                if !is_written(message) {
+                    self.forget_position(*id, *room).await?;
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Reads of messages. Only the writer and the backfill change them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bson::oid::ObjectId;
 use bson::{Document, doc};
@@ -35,8 +35,14 @@ impl Messages {
         Self { all: Reads::new(database, MESSAGES) }
     }
 
-    /// The messages of a room that are not deleted, oldest first, at most `limit`.
-    pub async fn list(&self, room: RoomId, cursor: ListCursor, limit: i64) -> Result<Vec<Message>> {
+    /// The messages of a room that are not deleted, oldest first, at most `limit`, within a session.
+    pub async fn list(
+        &self,
+        room: RoomId,
+        cursor: ListCursor,
+        limit: i64,
+        session: &mut ClientSession,
+    ) -> Result<Vec<Message>> {
         let mut filter = kept_messages(room);
         let (skip, newest_first) = match cursor {
             ListCursor::Skip(n) => (n, true),
@@ -50,8 +56,8 @@ impl Messages {
             }
         };
         let order = doc! {"seq": if newest_first { -1 } else { 1 }};
-        let found = self.all.find(filter).sort(order).skip(skip).limit(limit).await?;
-        let mut messages: Vec<Message> = found.try_collect().await?;
+        let mut found = self.all.find(filter).sort(order).skip(skip).limit(limit).session(&mut *session).await?;
+        let mut messages: Vec<Message> = found.stream(session).try_collect().await?;
         if newest_first {
             messages.reverse();
         }
@@ -66,15 +72,7 @@ impl Messages {
 
     /// The message with an id in hexadecimal form; `None` for an unknown or malformed id.
     pub async fn get(&self, id: &str) -> Result<Option<Message>> {
-        match ObjectId::parse_str(id) {
-            Ok(id) => Ok(self.all.find_one(doc! {"_id": id}).await?),
-            Err(_) => Ok(None),
-        }
-    }
-
-    /// Messages by their ids, in one round trip.
-    pub async fn by_ids(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, Message>> {
-        self.find(doc! {"_id": {"$in": ids}}).await
+        Ok(self.by_hex_ids(&[id]).await?.into_values().next())
     }
 
     /// Messages by their ids, within a session.
@@ -83,10 +81,16 @@ impl Messages {
         Ok(found.stream(session).map_ok(|message| (message.id, message)).try_collect().await?)
     }
 
-    /// Messages by ids in hexadecimal form. Malformed ids are skipped.
-    pub async fn by_hex_ids(&self, ids: &[String]) -> Result<HashMap<ObjectId, Message>> {
-        let ids: Vec<ObjectId> = ids.iter().filter_map(|id| ObjectId::parse_str(id).ok()).collect();
-        self.by_ids(&ids).await
+    /// Messages by ids in hexadecimal form. Malformed ids are skipped. If one is not found, a majority is asked: the client may know a
+    /// message that a new primary does not return yet.
+    pub async fn by_hex_ids(&self, ids: &[impl AsRef<str>]) -> Result<HashMap<ObjectId, Message>> {
+        let ids: BTreeSet<ObjectId> = ids.iter().filter_map(|id| ObjectId::parse_str(id).ok()).collect();
+        let ids: Vec<ObjectId> = ids.into_iter().collect();
+        let found = self.find(doc! {"_id": {"$in": &ids}}).await?;
+        if found.len() == ids.len() {
+            return Ok(found);
+        }
+        self.by_ids_in(&ids, &mut self.all.confirmed_session().await?).await
     }
 
     /// The messages that match a filter, by their ids.

@@ -30,7 +30,7 @@ pub use head_changes::HeadChanges;
 pub use leavers::LeavePeriod;
 pub use legacy_backfill::LegacyBackfill;
 pub use legacy_deletions::DELETION_LOGGED;
-pub use log::{Entry, Head, LastMessage, Log, LogPosition};
+pub use log::{Entry, Head, Heads, LastMessage, Log, LogPosition};
 pub use membership_log::{MembershipEvent, MembershipLog, MembershipRecord};
 pub use messages::{ListCursor, Messages};
 pub use outbox_collection::{OutboxCollection, OutboxEntry, OutboxEvent};

@@ -293,10 +293,12 @@ impl ReadMarkers {
         event: impl Fn(usize, &Read) -> common::error::Result<OutboxEvent>,
     ) -> Result<Written, NotAdvanced> {
         let (requests, rooms) = admitted(requests);
-        let positions = self.log.positions(&rooms).await?;
+        // The unread messages are read in this session: of a room that is read up to a position, none before it may be missing.
+        let mut session = self.log.session().await?;
+        let positions = self.log.positions_in(&rooms, &mut session).await?;
         let tries = async {
             loop {
-                match self.transaction(requests, &positions, &event).await {
+                match self.transaction(requests, &positions, &mut session, &event).await {
                     Err(e) if is_conflict(&e) => {}
                     done => return done,
                 }
@@ -318,11 +320,12 @@ impl ReadMarkers {
     }
 
     async fn import_once(&self, room: RoomId, reader: UserId, read: &[i64]) -> mongodb::error::Result<()> {
+        let mut reads = self.database.client().start_session().await?;
         let mut session = mongo::begin(&self.database, None).await?;
         let mut marker =
             self.within(&mut session, &[(room, reader)]).await?.remove(&(room, reader)).unwrap_or_default();
         marker.read(read.iter().copied());
-        self.set(&mut session, vec![((room, reader), &mut marker)]).await?;
+        self.set(&mut session, vec![((room, reader), &mut marker)], &mut reads).await?;
         mongo::commit(&mut session).await
     }
 
@@ -330,12 +333,13 @@ impl ReadMarkers {
         &self,
         requests: &[&ReadRequest],
         positions: &HashMap<RoomId, i64>,
+        reads: &mut ClientSession,
         event: impl Fn(usize, &Read) -> common::error::Result<OutboxEvent>,
     ) -> mongodb::error::Result<Written> {
         let mut session = mongo::begin(&self.database, None).await?;
         let keys: Vec<_> = requests.iter().map(|request| request.key()).collect();
         let mut markers = self.within(&mut session, &keys).await?;
-        let unread = self.newest_unread(requests, &markers).await?;
+        let unread = self.newest_unread(requests, &markers, reads).await?;
         let (mut written, mut rows, mut events, mut changed) = (Vec::new(), Vec::new(), Vec::new(), HashSet::new());
         for (n, request) in requests.iter().enumerate() {
             if rows.len() >= MAX_ROWS {
@@ -345,9 +349,10 @@ impl ReadMarkers {
             let newest = unread.get(&request.room.id).map_or(&[][..], Vec::as_slice);
             let marker = markers.entry(request.key()).or_default();
             let mut read = request.candidates(newest, position).unread_by(marker);
-            if read.messages.is_empty() && newest.len() as i64 >= UNREAD_CAP {
-                // The newest messages that several readers share are the reader's own, or read. Older ones may be unread.
-                let own = self.newest_unread(&[request], &markers).await?;
+            let may_have_older = newest.first().is_some_and(|oldest| marker.leaves_unread_before(oldest.seq));
+            if newest.len() as i64 >= UNREAD_CAP && read.messages.len() < newest.len() && may_have_older {
+                // Some of the newest messages, which several readers share, are the reader's own, or read. Older ones may be unread.
+                let own = self.newest_unread(&[request], &markers, reads).await?;
                 let newest = own.get(&request.room.id).map_or(&[][..], Vec::as_slice);
                 read = request.candidates(newest, position).unread_by(markers.entry(request.key()).or_default());
             }
@@ -363,21 +368,21 @@ impl ReadMarkers {
             events.push(stored(&read, &event));
             written.push(Some((read, event)));
         }
-        if changed.is_empty() {
-            session.abort_transaction().await?;
-            return Ok(written);
-        }
         let mut set = Vec::with_capacity(changed.len());
         for (key, marker) in &mut markers {
             if changed.contains(key) {
                 set.push((*key, marker));
             }
         }
-        self.set(&mut session, set).await?;
+        if !set.is_empty() {
+            self.set(&mut session, set, reads).await?;
+        }
         if !events.is_empty() {
             mongo::update_each(&self.database, Some(&mut session), READ_STATUS, rows).await?;
             self.reads.insert_many(events).session(&mut session).await?;
         }
+        // Also a transaction that changes nothing, whose commit waits until a majority has what it has read: an earlier try may have
+        // advanced the markers, and the primary may lose that again.
         mongo::commit(&mut session).await?;
         Ok(written)
     }
@@ -403,6 +408,7 @@ impl ReadMarkers {
         &self,
         requests: &[&ReadRequest],
         markers: &HashMap<(RoomId, UserId), ReadMarker>,
+        reads: &mut ClientSession,
     ) -> mongodb::error::Result<HashMap<RoomId, Vec<UnreadMessage>>> {
         let mut readers: HashMap<RoomId, Vec<&ReadRequest>> = HashMap::new();
         for request in requests.iter().filter(|request| request.is_of_room()) {
@@ -430,7 +436,9 @@ impl ReadMarkers {
         let Some(mut pipeline) = of_rooms.next() else { return Ok(HashMap::new()) };
         pipeline.extend(of_rooms.map(|room| doc! {"$unionWith": {"coll": MESSAGES, "pipeline": room}}));
         // Not within the transaction, which allows no `$unionWith`.
-        let mut found = self.messages.aggregate(pipeline).with_type::<UnreadMessage>().await?;
+        let found = self.messages.aggregate(pipeline).with_type::<UnreadMessage>();
+        let mut found = found.session(&mut *reads).await?;
+        let mut found = found.stream(reads);
         let mut newest: HashMap<RoomId, Vec<UnreadMessage>> = HashMap::new();
         while let Some(message) = found.try_next().await? {
             newest.entry(message.room_id).or_default().push(message);
@@ -444,11 +452,12 @@ impl ReadMarkers {
         &self,
         session: &mut ClientSession,
         markers: Vec<((RoomId, UserId), &mut ReadMarker)>,
+        reads: &mut ClientSession,
     ) -> mongodb::error::Result<()> {
         let mut updates = Vec::with_capacity(markers.len());
         for ((room, reader), marker) in markers {
             if marker.ranges().len() > MAX_RANGES {
-                self.close_gaps(room, reader, marker).await?;
+                self.close_gaps(room, reader, marker, reads).await?;
             }
             let state = doc! {"up_to": marker.up_to(), "ranges": serialize_to_bson(marker.ranges())?};
             updates.push(doc! {
@@ -461,17 +470,24 @@ impl ReadMarkers {
     }
 
     /// Closes the gaps of a marker that hold no unread messages: they are messages of the reader, or other entries of the log.
-    async fn close_gaps(&self, room: RoomId, reader: UserId, marker: &mut ReadMarker) -> mongodb::error::Result<()> {
+    async fn close_gaps(
+        &self,
+        room: RoomId,
+        reader: UserId,
+        marker: &mut ReadMarker,
+        reads: &mut ClientSession,
+    ) -> mongodb::error::Result<()> {
         let mut gaps = marker.gaps();
         gaps.pop();
         let positions = self.messages.with_type::<MessagePosition>();
-        let newest = positions
+        let mut newest = positions
             .find(unread(room, Some(others(reader)), &gaps))
             .sort(doc! {"seq": -1})
             .limit(UNREAD_CAP)
             .projection(doc! {"seq": 1})
+            .session(&mut *reads)
             .await?;
-        let mut unread: Vec<i64> = newest.map_ok(|message| message.seq).try_collect().await?;
+        let mut unread: Vec<i64> = newest.stream(reads).map_ok(|message| message.seq).try_collect().await?;
         unread.reverse();
         let known_after = if unread.len() < UNREAD_CAP as usize { 0 } else { unread[0] };
         marker.close_gaps(&unread, known_after);

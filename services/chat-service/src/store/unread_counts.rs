@@ -1,7 +1,8 @@
 //! Counts of unread messages.
 //!
 //! A count follows from the room's head and the reader's marker, which every request reads. A replica remembers counts together
-//! with the state that they follow from, and counts again only where that state is another.
+//! with the state that they follow from, and counts again only where that state is another. The messages are counted in the
+//! session of the head, so that a count that is remembered is never older than the head that it is remembered with.
 
 use std::collections::HashMap;
 
@@ -11,10 +12,10 @@ use engines::error::Result;
 use engines::mongo::Reads;
 use futures_util::TryStreamExt;
 use moka::future::Cache;
-use mongodb::Database;
+use mongodb::{ClientSession, Database};
 use serde::Deserialize;
 
-use super::log::Head;
+use super::log::{Head, Heads};
 use super::read_markers::ReadMarkers;
 use super::schema::MESSAGES;
 use super::unread::{UNREAD_CAP, sender, unread};
@@ -58,16 +59,16 @@ impl UnreadCounts {
     }
 
     /// The numbers of messages of others that a reader has not read in many rooms, at most [`UNREAD_CAP`] each. Rooms without
-    /// any are left out. `heads` are read before. Takes at most two round trips.
-    pub async fn of(
+    /// any are left out. Takes at most two round trips.
+    pub async fn of<'a>(
         &self,
         reader: UserId,
-        rooms: &[&Room],
-        heads: &HashMap<RoomId, Head>,
+        rooms: impl IntoIterator<Item = &'a Room>,
+        heads: &mut Heads,
     ) -> Result<HashMap<RoomId, i64>> {
         // Rooms without messages have no unread ones.
         let rooms: Vec<(&Room, &Head)> =
-            rooms.iter().filter_map(|room| heads.get(&room.id).map(|head| (*room, head))).collect();
+            rooms.into_iter().filter_map(|room| heads.of.get(&room.id).map(|head| (room, head))).collect();
         let ids: Vec<RoomId> = rooms.iter().map(|(room, _)| room.id).collect();
         let mut markers = self.markers.of(reader, &ids).await?;
         let (mut counts, mut unknown) = (HashMap::new(), Vec::new());
@@ -81,7 +82,7 @@ impl UnreadCounts {
                 _ => unknown.push((room, basis)),
             }
         }
-        let counted = self.count(reader, &unknown).await?;
+        let counted = self.count(reader, &unknown, &mut heads.session).await?;
         for (room, basis) in unknown {
             let count = counted.get(&room.id).copied().unwrap_or(0);
             self.known.insert((reader, room.id), (basis, count)).await;
@@ -97,12 +98,17 @@ impl UnreadCounts {
     }
 
     /// Counts in one round trip; without rooms, in none.
-    async fn count(&self, reader: UserId, rooms: &[(&Room, Basis)]) -> Result<HashMap<RoomId, i64>> {
+    async fn count(
+        &self,
+        reader: UserId,
+        rooms: &[(&Room, Basis)],
+        session: &mut ClientSession,
+    ) -> Result<HashMap<RoomId, i64>> {
         let mut counts = rooms.iter().map(|(room, basis)| count(room, reader, &basis.marker));
         let Some(mut pipeline) = counts.next() else { return Ok(HashMap::new()) };
         pipeline.extend(counts.map(|count| doc! {"$unionWith": {"coll": MESSAGES, "pipeline": count}}));
-        let counts = self.messages.aggregate(pipeline).with_type::<Counted>().await?;
-        Ok(counts.map_ok(|counted| (counted.room, counted.unread)).try_collect().await?)
+        let mut counts = self.messages.aggregate(pipeline).with_type::<Counted>().session(&mut *session).await?;
+        Ok(counts.stream(session).map_ok(|counted| (counted.room, counted.unread)).try_collect().await?)
     }
 }
 

@@ -198,7 +198,9 @@ impl Transactions {
         for head in heads {
             let Some(changed) = head.last.as_ref().and_then(|last| latest.get(&last.id)) else { continue };
             let last = if changed.is_deleted {
-                self.newest(session, head.room, &latest).await?.as_ref().map(LastMessage::from)
+                // The store has the message as it was before this batch.
+                let stored = self.newest(session, head.room, &latest).await?;
+                stored.map(|stored| LastMessage::from(latest.get(&stored.id).copied().unwrap_or(&stored)))
             } else {
                 Some(LastMessage::from(*changed))
             };
@@ -308,7 +310,9 @@ impl Counts<'_> {
         let mut update = doc! {"$inc": {"position": self.positions, "messages": self.sent, "deleted": self.deleted}};
         if let Some(newest) = self.newest {
             let last = to_bson(&LastMessage::from(newest)).unwrap_or_default();
-            update.insert("$set", doc! {"last": last, "updated_at": bson::DateTime::from_chrono(newest.created_at)});
+            update.insert("$set", doc! {"last": last});
+            // A system message that is written late has the time of its change.
+            update.insert("$max", doc! {"updated_at": bson::DateTime::from_chrono(newest.created_at)});
         }
         doc! {"q": {"_id": room.0}, "u": update, "upsert": true}
     }

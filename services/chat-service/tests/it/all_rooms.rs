@@ -441,3 +441,28 @@ async fn a_stream_that_comes_back_renews_the_life_of_its_cursor() {
     let snapshot = snapshots.find_one(doc! {}).await.unwrap().unwrap();
     assert!(*snapshot.get_datetime("at").unwrap() > days_ago);
 }
+
+#[tokio::test]
+async fn a_new_stream_has_nothing_from_before_the_join_although_its_replica_is_behind() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person(1), app.person(2));
+    let replica = app.replica().await;
+    let [ann_at_replica, bob_at_replica] = [&ann, &bob].map(|person| app.person_at(&replica, person.id));
+    // Without Kafka, the replica learns of new messages every two seconds: it is behind for most of the groups.
+    for _ in 0..3 {
+        let group = ann.group_with(&[3, 4]).await;
+        let _feed = ann_at_replica.subscribes(group, None).await;
+        for content in ["before", "the", "join"] {
+            ann.sends(group, content).await;
+        }
+        ann.adds(group, &[bob.id]).await.expect(200);
+        let (mut stream, _) = subscribe(&bob_at_replica, None).await;
+        ann.sends(group, "after").await;
+
+        let first = new_messages(&mut stream, 1).await.0.remove(0);
+        assert!(
+            [(group, "person_1 added person_2".to_owned()), (group, "after".to_owned())].contains(&first),
+            "{first:?}"
+        );
+    }
+}

@@ -159,10 +159,11 @@ async fn the_server_ends_the_reads_of_requests_after_two_seconds() {
     let profile = mongo.collection::<Document>("system.profile");
     let collections = ["messages", "room_heads", "room_log", "room_marks"];
     let names: Vec<String> = collections.iter().map(|name| format!("{}.{name}", mongo.name())).collect();
-    // Background tasks name an index, ask for pending events or count them, or read unnumbered messages.
+    // Background tasks name an index, ask for pending events or count them, or look for unnumbered messages and owed reads.
     let of_requests = doc! {
         "$nor": [{"ns": &names[2], "command.aggregate": {"$exists": true}}],
         "ns": {"$in": &names}, "op": {"$in": ["query", "command"]}, "command.hint": null, "command.filter.pending": null,
+        "command.filter.reads_owed": null,
         "command.filter.seq": {"$not": {"$type": "null"}}, "command.update": null,
         "$or": [{"command.find": {"$exists": true}}, {"command.aggregate": {"$exists": true}}],
     };

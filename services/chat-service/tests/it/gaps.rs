@@ -8,6 +8,7 @@ use serde_json::Value;
 use testkit::Sse;
 
 use crate::app::{TestApp, mongo_database};
+use crate::large_group::profiled;
 
 /// Removes messages from the store, as an operator does.
 async fn remove_messages(app: &TestApp, messages: &[&Value]) {
@@ -118,6 +119,33 @@ async fn an_entry_that_becomes_visible_late_is_waited_for() {
     log.insert_one(entry).await.unwrap();
 
     assert_eq!(next_events(&mut stream, 1).await, ["2"]);
+}
+
+#[tokio::test]
+async fn a_majority_is_asked_before_a_client_is_told_resync() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    let mut all_rooms = bob.client.stream("/messages/stream", None).await;
+    ann.sends(room, "1").await;
+    let cursor = all_rooms.next_named("new_message").await.id;
+    // As a new primary shows it that does not know yet what a majority has.
+    let mongo = mongo_database(&app.space).await;
+    let heads = mongo.collection::<Document>("room_heads");
+    heads.update_one(doc! {"_id": room}, doc! {"$inc": {"position": -1_i64}}).await.unwrap();
+    let replica = app.replica().await;
+    let bob_at_replica = app.person_at(&replica, bob.id);
+
+    for (path, id) in [(format!("/messages/stream/{room}"), "1"), ("/messages/stream".to_owned(), cursor.as_str())] {
+        let resumed = async {
+            bob_at_replica.client.stream(&path, Some(id)).await.next_named("resync").await;
+        };
+        let reads = profiled(&mongo, "room_heads", resumed).await;
+        let concern = |read: &Document| {
+            read.get_document("command")?.get_document("readConcern")?.get_str("level").map(str::to_owned)
+        };
+        let concerns: Vec<_> = reads.iter().filter_map(|read| concern(read).ok()).collect();
+        assert!(concerns.iter().any(|concern| concern == "linearizable"), "{path}: {concerns:?}");
+    }
 }
 
 #[tokio::test]

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use mongodb::Database;
+use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
+use serde_json::json;
 use sqlx::{Connection, MySqlConnection};
 use testkit::eventually;
 
 use crate::all_rooms::{new_messages, subscribe};
 use crate::app::{TestApp, mongo_database};
+use crate::writer::hold;
 
 /// Inserts records of changes in a room that have their system message: each ends the membership of this user.
 async fn insert_leaves(mysql: &mut MySqlConnection, room: i64, user: i64, number: i64) {
@@ -84,4 +87,77 @@ async fn a_change_that_commits_after_a_later_one_is_told_although_the_replica_ha
     slow.commit().await.unwrap();
 
     assert_eq!(stream.next().await.name, "chat_room_left");
+}
+
+/// Inserts a record of a change an hour ago that no replica has announced.
+async fn insert_unannounced(mysql: &mut MySqlConnection, room: i64, user: i64) {
+    let insert = format!(
+        "INSERT INTO chat_room_changes (room_id, kind, by_id, user_ids, version, message_id, content, created_at)
+         VALUES ({room}, 'left', 1, '[{user}]', 1, '{}', 'somebody left', NOW(6) - INTERVAL 1 HOUR)",
+        ObjectId::new().to_hex()
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(mysql).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_change_that_commits_long_after_a_later_one_is_told() {
+    let app = TestApp::start().await;
+    let (ann, bob, eve) = (app.person(1), app.person(2), app.person(3));
+    let (group, other) = (ann.group_with(&[2, 4]).await, ann.group_with(&[3, 4]).await);
+    let (mut of_bob, _) = subscribe(&bob, None).await;
+    let (mut of_eve, _) = subscribe(&eve, None).await;
+    let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+    let mut later = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+    let mut frozen = mysql.begin().await.unwrap();
+    insert_leaves(&mut frozen, group, bob.id, 1).await;
+    // Two reads of the log, in both of which all records that are visible are old.
+    for _ in 0..2 {
+        insert_leaves(&mut later, other, eve.id, 1).await;
+        assert_eq!(of_eve.next_named("chat_room_left").await.data["room_id"], other);
+    }
+
+    frozen.commit().await.unwrap();
+
+    assert_eq!(of_bob.next_named("chat_room_left").await.data["room_id"], group);
+}
+
+#[tokio::test]
+async fn a_late_announcement_does_not_move_the_room_down() {
+    let app = TestApp::start().await;
+    let ann = app.person(1);
+    let group = ann.group_with(&[2, 3]).await;
+    let sent = ann.sends(group, "hello").await;
+    let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+    insert_unannounced(&mut mysql, group, 9).await;
+
+    eventually("the change is announced", async || (ann.messages(group).await.len() == 2).then_some(())).await;
+
+    assert_eq!(ann.rooms().await[0]["updated_at"], sent["created_at"]);
+}
+
+#[tokio::test]
+async fn a_room_that_cannot_be_written_does_not_delay_the_changes_of_others() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person(1), app.person(2));
+    let (held, group) = (ann.group_with(&[3, 4]).await, ann.group_with(&[2, 4]).await);
+    ann.sends(held, "hello").await;
+    let (mut of_bob, _) = subscribe(&bob, None).await;
+    let heads = mongo_database(&app.space).await.collection::<Document>("room_heads");
+    let mut other_writer = hold(&heads, held).await;
+    let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+    insert_unannounced(&mut mysql, held, 9).await;
+    let blocked = ann.client.post(&format!("/messages/{held}"), json!({"content": "blocked"}));
+    let told = async {
+        // The announcement waits for the head by then.
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        insert_leaves(&mut mysql, group, bob.id, 1).await;
+        of_bob.next_named("chat_room_left").await
+    };
+
+    tokio::select! {
+        biased;
+        left = told => assert_eq!(left.data["room_id"], group),
+        answer = blocked => panic!("the other room's writes have ended first: {answer:?}"),
+    }
+    other_writer.abort_transaction().await.unwrap();
 }

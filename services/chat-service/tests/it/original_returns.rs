@@ -324,3 +324,18 @@ async fn the_first_start_after_an_earlier_release_logs_no_old_deletion() {
     let kim = app.person_at(&replica, KIM);
     assert_eq!((total(&kim).await, read_log(&kim.client, ROOM).await.len()), before);
 }
+
+#[tokio::test]
+async fn a_deletion_by_the_original_before_the_index_exists_is_followed() {
+    let app = take_over(documents(original_messages(ROOM))).await;
+    let original = Original { app: &app, mongo: mongo_database(&app.space).await };
+    let (kim, jung) = (app.person(KIM), app.person(JUNG));
+    let total = total(&kim).await;
+    let sent = object_id(&jung.sends(ROOM, "deleted").await["id"]);
+
+    original.mongo.collection::<Document>("messages").drop_index("unlogged_deletions").await.unwrap();
+    original.deletes_silently(sent, JUNG).await;
+    let replica = app.replica().await;
+
+    settles_at(&app.person_at(&replica, KIM), total, original_unread(KIM, ROOM)).await;
+}

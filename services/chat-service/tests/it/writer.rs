@@ -145,7 +145,7 @@ async fn edit_all(client: &Client, message: &Value, editor: usize) -> Edits {
 }
 
 /// Another writer's transaction, which has changed the head of a room and is not committed.
-async fn hold(heads: &Collection<Document>, room: i64) -> ClientSession {
+pub async fn hold(heads: &Collection<Document>, room: i64) -> ClientSession {
     let mut other_writer = heads.client().start_session().await.unwrap();
     other_writer.start_transaction().await.unwrap();
     let held = heads.update_one(doc! {"_id": room}, doc! {"$set": {"held": true}}).session(&mut other_writer).await;

@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::api::responses::RoomErrors;
 use crate::state::AppState;
-use crate::store::ListCursor;
+use crate::store::{Heads, ListCursor};
 use crate::wire::MessageBody;
 
 /// Limit on the messages that a page skips: the server reads each of them, in about a microsecond. A cursor reads none.
@@ -126,13 +126,15 @@ const FEW_MEMBERS: usize = 8;
 async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> Result<Json<MessagePage>> {
     let few = app.room(room, me).await?.members.len() <= FEW_MEMBERS;
     let cursor = cursor(app, room, &page).await?;
-    // The head is read before the messages, so that the stream from its position contains all later messages. If the store is
-    // restored in between, the epoch is the old one, with which the stream begins anew.
+    // The messages are read after the head and in its session, so that the page or the stream from the head's position contains
+    // every message. If the store is restored in between, the epoch is the old one, with which the stream begins anew.
     let epoch = app.epochs.of_stream(false).await?;
-    let head = app.log.head(room).await?;
+    let Heads { of: mut heads, mut session } = app.log.heads(&[room]).await?;
+    let head = heads.remove(&room);
     // One message more than the limit shows whether there are more.
     let markers = async { if few { app.markers.of_room(room).await } else { Ok(HashMap::new()) } };
-    let (mut messages, all_readers) = tokio::try_join!(app.messages.list(room, cursor, page.limit.0 + 1), markers)?;
+    let messages = app.messages.list(room, cursor, page.limit.0 + 1, &mut session);
+    let (mut messages, all_readers) = tokio::try_join!(messages, markers)?;
     let has_more = messages.len() as i64 > page.limit.0;
     if has_more {
         let surplus = if matches!(cursor, ListCursor::After(_)) { messages.len() - 1 } else { 0 };

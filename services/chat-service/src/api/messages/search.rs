@@ -75,13 +75,12 @@ pub async fn search(
         Some(room) => vec![app.rooms.for_member_uncached(room, me.id).await?.id],
         None => app.rooms.of_user(me.id).await?.into_iter().map(|own| own.room.id).collect(),
     };
-    app.backfill.ensure(&rooms).await?;
     let from = match cursor {
         Some(cursor) => Some(app.search.decode(me.id, &cursor).await?.ok_or_else(invalid_cursor)?),
         None => None,
     };
-    let heads = app.log.heads(&rooms).await?;
-    let found = app.search.find(&text, &heads, limit.0 as usize, from.as_ref()).await?;
+    let heads = app.heads(&rooms).await?;
+    let found = app.search.find(&text, &heads.of, limit.0 as usize, from.as_ref()).await?;
     let next_cursor = match found.next {
         Some(next) => Some(app.search.encode(me.id, &next).await?),
         None => None,
