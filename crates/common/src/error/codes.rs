@@ -89,9 +89,10 @@ mod tests {
     const BEGINNING: &str = "# Errors
 
 Every error answer has the same body, which the API document describes as `ErrorBody`: `error` is one of the codes below, `message` a text
-for people, `status_code` the status, `request_id` the id to tell an operator, and `detail` the error as clients of the original read it.
-A client decides by the status first, and by the code where it can do something about it: it asks for a code of the second factor
-after `MFA_REQUIRED`, and marks the fields of `validation_errors`.
+for people, `status_code` the status, `request_id` the id by which an operator finds the request in the logs, and `detail` the error in
+the form that clients of the original read.
+A client decides by the status, and by the code if it can react to it: for example, it asks for a code of the second factor after
+`MFA_REQUIRED`, and marks the fields of `validation_errors`.
 
 A test of `crates/common` writes this file from the code with `INSTA_UPDATE=always`, and compares it otherwise.
 
