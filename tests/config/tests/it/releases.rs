@@ -57,7 +57,7 @@ fn versions(folder: &Path) -> Vec<(&'static str, String)> {
         let text = fs::read_to_string(folder.join(file)).unwrap();
         let versions: Vec<_> = Regex::new(pattern).unwrap().captures_iter(&text).map(|it| it[1].to_owned()).collect();
         assert!(!versions.is_empty(), "{file} has no version");
-        versions.into_iter().map(|version| (*file, version))
+        versions.into_iter().map(move |version| (*file, version))
     });
     found.collect()
 }
