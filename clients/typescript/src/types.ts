@@ -1,40 +1,42 @@
 // The types of the client: payloads of events, and the operations of the API by method and path.
 
-import type { components as chat, paths as chatPaths } from './schema/chat.js';
-import type { components as friend, paths as friendPaths } from './schema/friend.js';
-import type { components as user, paths as userPaths } from './schema/user.js';
+import type { components, paths as Paths } from './schema.js';
 
-export type Message = chat['schemas']['MessageBody'];
-export type MessagePage = chat['schemas']['MessagePage'];
-export type Room = chat['schemas']['RoomBody'];
-export type ReadAnswer = chat['schemas']['ReadAnswer'];
-export type FieldError = chat['schemas']['FieldError'];
-export type Friend = friend['schemas']['Friend'];
-export type Friendship = friend['schemas']['Friendship'];
-export type FriendRequests = friend['schemas']['FriendRequests'];
-export type OwnProfile = user['schemas']['OwnProfile'];
-export type TokenAnswer = user['schemas']['Tokens'];
-export type UserProfile = user['schemas']['UserProfile'];
-export type User = user['schemas']['UserResponse'];
+export type { Paths };
+
+type Schemas = components['schemas'];
+
+export type Message = Schemas['MessageBody'];
+export type MessagePage = Schemas['MessagePage'];
+export type Room = Schemas['RoomBody'];
+export type ReadAnswer = Schemas['ReadAnswer'];
+export type FieldError = Schemas['FieldError'];
+export type Friend = Schemas['Friend'];
+export type Friendship = Schemas['Friendship'];
+export type FriendRequests = Schemas['FriendRequests'];
+export type OwnProfile = Schemas['OwnProfile'];
+export type TokenAnswer = Schemas['Tokens'];
+export type UserProfile = Schemas['UserProfile'];
+export type User = Schemas['UserResponse'];
 
 /** The payloads of the events of a stream, by name. */
 export interface EventPayloads {
-  connected: chat['schemas']['Connected'];
+  connected: Schemas['Connected'];
   /** Events are missing: fetch the room, or all rooms, again. */
-  resync: chat['schemas']['Resync'];
+  resync: Schemas['Resync'];
   /** A message that was sent. A replayed one that was deleted meanwhile has `is_deleted` and no content. */
-  new_message: chat['schemas']['NewMessageEvent'];
+  new_message: Schemas['NewMessageEvent'];
   message_edited: Message;
-  message_deleted: chat['schemas']['MessageDeletedEvent'];
-  reaction_changed: chat['schemas']['ReactionChangedEvent'];
-  messages_read: chat['schemas']['MessagesReadEvent'];
-  typing: chat['schemas']['TypingEvent'];
-  presence: chat['schemas']['PresenceEvent'];
-  friend_request: chat['schemas']['FriendRequestEvent'];
-  chat_room_created: chat['schemas']['ChatRoomCreatedEvent'];
-  chat_room_left: chat['schemas']['ChatRoomLeftEvent'];
-  chat_room_settings: chat['schemas']['RoomSettingsBody'];
-  error: chat['schemas']['StreamError'];
+  message_deleted: Schemas['MessageDeletedEvent'];
+  reaction_changed: Schemas['ReactionChangedEvent'];
+  messages_read: Schemas['MessagesReadEvent'];
+  typing: Schemas['TypingEvent'];
+  presence: Schemas['PresenceEvent'];
+  friend_request: Schemas['FriendRequestEvent'];
+  chat_room_created: Schemas['ChatRoomCreatedEvent'];
+  chat_room_left: Schemas['ChatRoomLeftEvent'];
+  chat_room_settings: Schemas['RoomSettingsBody'];
+  error: Schemas['StreamError'];
 }
 
 /** An event. `id` is the place in the stream after it, with which a later stream resumes. */
@@ -100,7 +102,6 @@ export interface StreamOptions {
   transport?: 'fetch' | 'eventsource';
 }
 
-export type Paths = userPaths & friendPaths & chatPaths;
 
 type Operation<Path extends keyof Paths, Method extends string> =
   Lowercase<Method> extends keyof Paths[Path] ? Paths[Path][Lowercase<Method>] : never;

@@ -206,7 +206,7 @@ impl<const MIN: i64, const MAX: i64> PartialSchema for Int<MIN, MAX> {
 /// Each pair of bounds is a schema of its own in the document.
 impl<const MIN: i64, const MAX: i64> utoipa::ToSchema for Int<MIN, MAX> {
     fn name() -> Cow<'static, str> {
-        format!("Int.{MIN}.{MAX}").into()
+        format!("Int{MIN}To{MAX}").into()
     }
 }
 
@@ -232,11 +232,11 @@ impl<const MIN: usize, const MAX: usize> PartialSchema for Text<MIN, MAX> {
 
 impl<const MIN: usize, const MAX: usize> utoipa::ToSchema for Text<MIN, MAX> {
     fn name() -> Cow<'static, str> {
-        format!("Text.{MIN}.{MAX}").into()
+        format!("Text{MIN}To{MAX}").into()
     }
 }
 
-/// A text to search for: without white space at its ends, 1 to `MAX` code points. A text that shows nothing is empty.
+/// A text to search for: without white space at its ends, 1 to `MAX` code points. A text without a visible character is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchText<const MAX: usize>(pub String);
 
@@ -259,7 +259,7 @@ impl<const MAX: usize> PartialSchema for SearchText<MAX> {
 
 impl<const MAX: usize> utoipa::ToSchema for SearchText<MAX> {
     fn name() -> Cow<'static, str> {
-        format!("SearchText.{MAX}").into()
+        format!("SearchText1To{MAX}").into()
     }
 }
 
@@ -292,7 +292,7 @@ impl<T: PartialSchema, const MIN: usize, const MAX: usize> PartialSchema for Lis
 
 impl<T: utoipa::ToSchema, const MIN: usize, const MAX: usize> utoipa::ToSchema for List<T, MIN, MAX> {
     fn name() -> Cow<'static, str> {
-        format!("List.{}.{MIN}.{MAX}", T::name()).into()
+        format!("{}List{MIN}To{MAX}", T::name()).into()
     }
 }
 

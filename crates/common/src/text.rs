@@ -39,7 +39,7 @@ fn without_dots(text: &str) -> Cow<'_, str> {
     Cow::Owned(kept.collect())
 }
 
-/// Whether a text shows nothing: it consists of white space and of characters without a glyph, such as U+200B or the Hangul
+/// Whether a text has no visible character: it consists of white space and of characters without a glyph, such as U+200B or the Hangul
 /// filler U+3164. Such a text counts as empty.
 pub fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || c.is_control() || has_no_glyph(c))

@@ -36,14 +36,14 @@ fn print_addresses(env: &BTreeMap<String, String>, gateway: &str, rate_limited: 
 }
 
 fn print_first_requests(gateway: &str) {
-    print("First requests (cargo stack demo plays the whole story):");
+    print("First requests (cargo stack demo runs a whole conversation):");
     print("");
     print(&format!(
         r#"  curl -X POST {gateway}/api/auth/register -H 'Content-Type: application/json' \
-    -d '{{"email":"ann@example.com","username":"ann","password":"Ta11-tulips!"}}'
+    -d '{{"email":"ann@example.com","username":"ann","password":"Ta11-tulips!"}}'; echo
   TOKEN=$(curl -s -X POST {gateway}/api/auth/login/json -H 'Content-Type: application/json' \
     -d '{{"email":"ann@example.com","password":"Ta11-tulips!"}}' | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
-  curl {gateway}/api/profile/me -H "Authorization: Bearer $TOKEN""#
+  curl {gateway}/api/profile/me -H "Authorization: Bearer $TOKEN"; echo"#
     ));
     print("");
 }

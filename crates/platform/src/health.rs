@@ -1,7 +1,7 @@
 //! Readiness of a process and the state of its dependencies.
 //!
 //! Each dependency is checked in the background, so a probe is answered from memory, whatever the pools do. A dependency that
-//! goes away later is reported as degraded and does not make the process unready: all replicas would leave the load balancer
+//! becomes unavailable later is reported as degraded and does not make the process unready: all replicas would leave the load balancer
 //! at once.
 
 use std::sync::Arc;

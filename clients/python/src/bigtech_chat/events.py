@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar
 
-from .models.chat import (
+from .models import (
     ChatRoomCreatedEvent,
     ChatRoomLeftEvent,
     Connected,

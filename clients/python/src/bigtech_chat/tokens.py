@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 
-from .models import user
+from . import models
 
 #: An access token that expires sooner than this, in seconds, is renewed before a request.
 RENEW_BEFORE = 60.0
@@ -23,7 +23,7 @@ class Tokens:
     renew_at: float
 
     @classmethod
-    def of(cls, answer: user.Tokens) -> Tokens:
+    def of(cls, answer: models.Tokens) -> Tokens:
         """The tokens of an answer that has just arrived."""
         lifetime, now = float(answer["expires_in"]), time.time()
         return cls(

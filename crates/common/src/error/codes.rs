@@ -6,7 +6,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-/// A machine-readable code, the statuses with which it is sent, and what it tells the client.
+/// A machine-readable code, the statuses with which it is sent, and its meaning for the client.
 pub(super) struct Code(pub &'static str, pub &'static [u16], pub &'static str);
 
 /// All codes, those of all operations first.
@@ -20,42 +20,42 @@ pub(super) const CODES: [Code; 29] = [
     Code(
         "authorization_error",
         &[403],
-        "The caller may not do this: no member of the room, not the author, account deactivated",
+        "The caller may not do this: the caller is not a member of the room, is not the author, or has a deactivated account",
     ),
-    Code("resource_not_found", &[404], "The path, or what it names, does not exist"),
+    Code("resource_not_found", &[404], "The path, or the resource that it names, does not exist"),
     Code("method_not_allowed", &[405], "The path exists, but not for this method"),
     Code("request_timeout", &[408], "The body did not arrive in time"),
-    Code("resource_conflict", &[409], "The request contradicts the state, as a name that is taken"),
+    Code("resource_conflict", &[409], "The request conflicts with existing data, such as a username that is taken"),
     Code("payload_too_large", &[413], "The body is too large"),
     Code("uri_too_long", &[414], "The path and the query are too long"),
-    Code("unsupported_media_type", &[415], "The body has a content encoding"),
-    Code("validation_error", &[422], "Fields are invalid; `validation_errors` has one entry for each"),
+    Code("unsupported_media_type", &[415], "The body has a `Content-Encoding`, which the services do not accept"),
+    Code("validation_error", &[422], "Fields are invalid; `validation_errors` has one entry for each of them"),
     Code("rate_limit_exceeded", &[429], "Too many requests; `Retry-After` has the seconds to wait"),
     Code("request_header_fields_too_large", &[431], "The header is too large"),
-    Code("internal_server_error", &[500], "A defect of the system, with nothing internal in the answer"),
+    Code("internal_server_error", &[500], "A defect of the system; the answer contains no internal detail"),
     Code(
         "service_unavailable",
         &[503],
         "A dependency is unavailable and nothing was changed; `Retry-After` has the seconds to wait",
     ),
     Code("INVALID_INPUT", &[400, 422], "The input breaks a rule of messages, rooms or reads; `message` says which"),
-    Code("MESSAGE_ALREADY_DELETED", &[400], "The message was deleted before"),
+    Code("MESSAGE_ALREADY_DELETED", &[400], "The message is already deleted"),
     Code("CANNOT_CHAT_SELF", &[422], "A direct room needs another user"),
     Code("BLOCKED", &[403], "One of the two users has blocked the other"),
     Code("FRIENDS_ONLY", &[403], "Only friends can bring one of the users into a group"),
-    Code(
-        "LEFT_GROUP",
-        &[403],
-        "One of the users left the group by themselves, and cannot be added again for some days",
-    ),
-    Code("TOO_MANY_ROOMS", &[403], "The caller, or one of the users, has as many rooms as a user may have"),
-    Code("TOO_MANY_PENDING", &[403], "As many requests of the caller wait for an answer as may wait"),
-    Code("TOO_MANY_FRIENDS", &[403], "The caller or the requester has as many friends as a user may have"),
-    Code("TOO_MANY_BLOCKED", &[403], "The caller blocks as many users as a user may block"),
+    Code("LEFT_GROUP", &[403], "One of the users has left the group and cannot be added again for some days"),
+    Code("TOO_MANY_ROOMS", &[403], "The caller, or one of the users, has reached the limit of rooms"),
+    Code("TOO_MANY_PENDING", &[403], "The caller has reached the limit of unanswered friend requests"),
+    Code("TOO_MANY_FRIENDS", &[403], "The caller or the requester has reached the limit of friends"),
+    Code("TOO_MANY_BLOCKED", &[403], "The caller has reached the limit of blocked users"),
     Code("MFA_REQUIRED", &[401, 403], "The account has a second factor, and its code is missing"),
     Code("MFA_INVALID", &[400, 401], "The code of the second factor is wrong or was used before"),
     Code("MFA_UNAVAILABLE", &[403], "The system has no key for second factors; a recovery code still works"),
-    Code("REAUTHENTICATION_REQUIRED", &[403], "The login is too old for this, and the current password is missing"),
+    Code(
+        "REAUTHENTICATION_REQUIRED",
+        &[403],
+        "The login is too long ago for this operation, and the current password is missing",
+    ),
 ];
 
 /// Whether the code is in the table with this status.
@@ -89,9 +89,10 @@ mod tests {
     const BEGINNING: &str = "# Errors
 
 Every error answer has the same body, which the API document describes as `ErrorBody`: `error` is one of the codes below, `message` a text
-for people, `status_code` the status, `request_id` the id to tell an operator, and `detail` the error as clients of the original read it.
-A client decides by the status first, and by the code where it can do something about it: it asks for a code of the second factor
-after `MFA_REQUIRED`, and marks the fields of `validation_errors`.
+for people, `status_code` the status, `request_id` the id by which an operator finds the request in the logs, and `detail` the error in
+the form that clients of the original read.
+A client decides by the status, and by the code if it can react to it: for example, it asks for a code of the second factor after
+`MFA_REQUIRED`, and marks the fields of `validation_errors`.
 
 A test of `crates/common` writes this file from the code with `INSTA_UPDATE=always`, and compares it otherwise.
 

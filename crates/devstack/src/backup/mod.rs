@@ -59,7 +59,7 @@ pub async fn back_up(dir: StackDir, options: BackupOptions) -> Result<()> {
     let passphrase = options.passphrase_file.as_deref().map(Passphrase::of_file).transpose()?;
     let stores = Stores::of(&StateFile::read_ready(&dir)?.env).await?;
     if dir.restoring().exists() {
-        bail!("a restore has not come to its end: the stores are incomplete until it is repeated");
+        bail!("a restore was interrupted: the stores are incomplete until it is repeated");
     }
     let folder = Folder::open(&options.folder)?;
     let draft = folder.begin(Utc::now())?;

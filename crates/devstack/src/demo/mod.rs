@@ -1,5 +1,5 @@
 //! `cargo stack demo`: two people become friends and chat through the gateway. Every response is checked against the
-//! contract.
+//! documents.
 
 mod person;
 mod response;
@@ -31,14 +31,14 @@ pub async fn play(dir: &StackDir) -> Result<()> {
     let room = open_room(&ann, &bob).await?;
     chat(&ann, &bob, room).await?;
     read(&ann, &bob, room).await?;
-    print(&format!("Every response is as the contract requires ({:.1} s).", started.elapsed().as_secs_f32()));
+    print(&format!("Every response is as documented ({:.1} s).", started.elapsed().as_secs_f32()));
     Ok(())
 }
 
 /// Runs a step and prints how long it took.
 async fn step<T>(description: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     let started = Instant::now();
-    let result = work.await.with_context(|| format!("{description}: not as the contract requires"))?;
+    let result = work.await.with_context(|| format!("{description}: not as documented"))?;
     print_elapsed(started, description);
     Ok(result)
 }

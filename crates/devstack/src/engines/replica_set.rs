@@ -34,7 +34,7 @@ pub async fn is_ready(ports: Vec<u16>, index: usize) -> Result<()> {
     let hello = admin.run_command(doc! { "hello": 1 }).await?;
     let has_data = ["isWritablePrimary", "secondary"].iter().any(|state| hello.get_bool(state).unwrap_or(false));
     if !has_data || !hello.contains_key("primary") {
-        bail!("the server has no data or knows no primary yet");
+        bail!("the server has no data yet, or has not found a primary");
     }
     Ok(())
 }

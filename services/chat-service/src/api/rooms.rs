@@ -138,7 +138,7 @@ async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<P
     params(("participant_id" = UserId, Path, description = "The other user")),
     responses(
         (status = 200, description = "The direct room of the two users", body = RoomBody),
-        (status = 403, description = "`BLOCKED`: the room does not exist, and one of the two has blocked the other. `TOO_MANY_ROOMS`: likewise, and the caller has created too many rooms", body = ErrorBody),
+        (status = 403, description = "`BLOCKED`: the room does not exist, and one of the two users has blocked the other. `TOO_MANY_ROOMS`: the room does not exist, and the caller has created too many rooms", body = ErrorBody),
         (status = 404, description = "The user does not exist", body = ErrorBody),
         (status = 422, description = "`CANNOT_CHAT_SELF`, or an invalid id", body = ErrorBody),
         BudgetUsedUp,
@@ -184,7 +184,7 @@ async fn direct_room(app: &AppState, me: &CurrentUser, other: UserId) -> Result<
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct NewRoom {
-    /// The name of a group. White space at its ends is removed; a name that shows nothing counts as none.
+    /// The name of a group. White space at its ends is removed; a name without a visible character counts as no name.
     #[deserr(default)]
     name: Option<Text<0, 100>>,
     /// The other members: one for a direct room, more for a group. Repeats and the caller's own id are dropped.

@@ -22,8 +22,8 @@ pub fn router() -> OpenApiRouter<AppState> {
 macro_rules! operation {
     ($method:ident $name:ident $path:literal $id:literal $summary:literal, $setting:expr => $on:literal) => {
         #[doc = $summary]
-        ///
-        /// The caller's all-rooms streams receive a change as `chat_room_settings`. A repeat changes nothing.
+        #[doc = ""]
+        #[doc = "The caller's all-rooms streams receive a change as `chat_room_settings`. A repeat changes nothing."]
         #[utoipa::path(
             $method,
             operation_id = $id,

@@ -99,14 +99,14 @@ impl FromRequestParts<AppState> for StreamClient {
 
 /// Stream the events of a room.
 ///
-/// The stream is in the format of server-sent events. It starts with `connected`. The id of `new_message`, `message_edited`,
-/// `message_deleted` and `reaction_changed` is the position in the room's log and, after a point,
-/// the epoch of the store; a bare position is accepted too. `messages_read` and `typing` have no id. A client
-/// that reconnects with `Last-Event-ID` receives all later events exactly once and in order, on every replica. `resync` tells the
-/// client that the room has no such position, that the store was restored, or that the log lacks an entry; the client then fetches
-/// the room anew. `connected` has an id unless `resync` follows, which then has it. The stream ends with the membership, the session or
-/// the token, and after 24 to 36 minutes; the client reconnects. A ticket in the query is used up by every request, also by one
-/// that is refused.
+/// The stream is in the format of server-sent events. It starts with `connected`. Every message, edit, reaction and deletion is an
+/// entry in the log of the room, and its number there is its position. The id of `new_message`, `message_edited`, `message_deleted`
+/// and `reaction_changed` is this position and, after a point, the epoch of the store, which changes when the store is restored from
+/// a backup; a position without an epoch is accepted too. `messages_read` and `typing` have no id. A client that reconnects with
+/// `Last-Event-ID` receives all later events exactly once and in order, on every replica. `resync` means that the room has no such
+/// position, that the store was restored, or that the log lacks an entry; the client then fetches the room again. `connected` has an
+/// id unless `resync` follows, which then has it. The stream ends with the membership, the session or the token, and after 24 to
+/// 36 minutes; the client reconnects. Every request uses up the ticket in its query, even if it is refused.
 #[utoipa::path(
     get,
     operation_id = "listenToRoom",
@@ -142,11 +142,11 @@ async fn room(
 
 /// Stream the events of all rooms of the caller.
 ///
-/// The events are those of the rooms' own streams, in order within each room. The ids are opaque and valid for 7 days. A room
-/// that the caller joins starts at the join. `chat_room_left` tells a caller who leaves a room or is removed from it, and no event
-/// of the room follows. A stream that resumes tells the ends of memberships that the client has missed, with `by` and `timestamp` null; it may tell one
-/// again. `chat_room_created`, `chat_room_left`, `presence` of users who share a direct room with the caller, and
-/// `friend_request` have no id.
+/// The stream contains the events of the streams of the single rooms, in order within each room. The ids are opaque and valid for 7
+/// days. If the caller joins a room, the events of the room begin with the join. If the caller leaves a room or is removed from it,
+/// the last event of the room is `chat_room_left`. A stream that resumes repeats `chat_room_left` for memberships that ended while
+/// the client was disconnected, with `by` and `timestamp` null; a client may receive one twice. `chat_room_created`,
+/// `chat_room_left`, `friend_request`, and `presence` of users who share a direct room with the caller have no id.
 #[utoipa::path(
     get,
     operation_id = "listenToAllRooms",

@@ -274,7 +274,7 @@ fn already_deleted(message: &'static str) -> Error {
     Error::refused(StatusCode::BAD_REQUEST, "MESSAGE_ALREADY_DELETED", message)
 }
 
-/// Refuses content that shows nothing.
+/// Refuses content without a visible character.
 pub fn readable(content: String) -> Result<String> {
     if is_blank(&content) {
         let message = "Message content cannot be empty";

@@ -169,7 +169,7 @@ pub fn others(me: UserId, users: &[UserId]) -> Result<Vec<UserId>> {
     Ok(others)
 }
 
-/// The name of a new group: without white space at its ends, and none if it shows nothing.
+/// The name of a new group: without white space at its ends, and none if it has no visible character.
 ///
 /// # Errors
 /// Refuses a name that changes the direction of the text around it, or has a control character or the end of a line.

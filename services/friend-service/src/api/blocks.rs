@@ -38,7 +38,7 @@ pub fn router() -> OpenApiRouter<AppState> {
     responses(
         (status = 200, description = "The user is blocked", body = Message),
         (status = 400, description = "The user is the caller", body = ErrorBody),
-        (status = 403, description = "`TOO_MANY_BLOCKED`: the caller blocks as many users as one may block", body = ErrorBody),
+        (status = 403, description = "`TOO_MANY_BLOCKED`: the caller has reached the limit of blocked users", body = ErrorBody),
         BudgetUsedUp,
         TargetErrors,
     ),

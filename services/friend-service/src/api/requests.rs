@@ -34,7 +34,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 struct NewRequest {
     /// The addressee. Older clients send `target_user_id` or `to_user_id`.
     user_id_2: UserId,
-    /// A message that shows nothing counts as none.
+    /// A message without a visible character counts as no message.
     #[deserr(default)]
     message: Option<Text<0, 500>>,
 }
@@ -81,7 +81,7 @@ struct Sent {
         (status = 400, description = "The addressee is the caller, or the two users are related", body = ErrorBody),
         (
             status = 403,
-            description = "`BLOCKED`: one of the two users has blocked the other. `TOO_MANY_PENDING`: too many requests of the caller wait for an answer. `TOO_MANY_FRIENDS`: the caller has as many friends as a user may have",
+            description = "`BLOCKED`: one of the two users has blocked the other. `TOO_MANY_PENDING`: the caller has reached the limit of unanswered requests. `TOO_MANY_FRIENDS`: the caller has reached the limit of friends",
             body = ErrorBody
         ),
         (

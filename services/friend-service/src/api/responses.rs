@@ -21,7 +21,7 @@ pub enum TargetErrors {
 #[derive(IntoResponses)]
 #[response(
     status = 403,
-    description = "`TOO_MANY_FRIENDS`: the caller or the requester has as many friends as a user may have"
+    description = "`TOO_MANY_FRIENDS`: the caller or the requester has reached the limit of friends"
 )]
 pub struct TooManyFriends(ErrorBody);
 

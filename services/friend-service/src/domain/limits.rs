@@ -40,7 +40,7 @@ impl RequestLimits {
     }
 }
 
-/// How many friends a user may have, and how many other users one may block.
+/// How many friends a user may have, and how many users a user may block.
 ///
 /// Every replica of user-service and of chat-service holds all blocks, and a list of friends is read as a whole.
 #[derive(Clone, Copy, Debug)]

@@ -226,10 +226,10 @@ async fn logout(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Log
     path = "/auth/heartbeat",
     tag = "auth",
     security(("bearer" = []), ("password" = [])),
-    responses((status = 204, description = "The sign of life was recorded"), CallerErrors),
+    responses((status = 204, description = "The activity was recorded; the caller stays online"), CallerErrors),
 )]
 async fn heartbeat(_: ExistingUser) -> StatusCode {
-    // The extractor of the token has recorded the sign of life.
+    // The extractor of the token has recorded the activity.
     StatusCode::NO_CONTENT
 }
 

@@ -52,7 +52,7 @@ struct Found {
 
 /// Search users by a part of a name.
 ///
-/// Until the service knows the blocks, for a moment after its start, the users have only names.
+/// For a moment after its start, until the service has loaded all blocks, the profiles contain only the names.
 #[utoipa::path(
     get,
     operation_id = "searchUsers",

@@ -44,7 +44,7 @@ struct Session {
 /// For this time after a login, a session can end others without the password.
 const RECENT_LOGIN: Duration = Duration::from_secs(10 * 60);
 
-/// Shows that the caller is the owner of the account, and not someone with a copy of their access token.
+/// Proves that the caller is the owner of the account: a copy of an access token does not suffice.
 #[derive(Default, Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct Proof {

@@ -92,8 +92,8 @@ struct Existence {
 
 /// Get a user.
 ///
-/// A user who has blocked the caller has only names: no status message, no image, no presence. So do all others for a
-/// moment after the start of the service, until it knows the blocks.
+/// The profile of a user who has blocked the caller contains only the names: no status message, no image, no presence. For a moment
+/// after the start of the service, until it has loaded all blocks, this applies to every user but the caller.
 #[utoipa::path(
     get,
     operation_id = "getUser",
@@ -112,8 +112,8 @@ async fn user(State(app): State<AppState>, me: ExistingUser, Path(id): Path<User
 
 /// Get a user, at an older path.
 ///
-/// A user who has blocked the caller has only names: no status message, no image, no presence. So do all others for a
-/// moment after the start of the service, until it knows the blocks.
+/// The profile of a user who has blocked the caller contains only the names: no status message, no image, no presence. For a moment
+/// after the start of the service, until it has loaded all blocks, this applies to every user but the caller.
 #[utoipa::path(
     get,
     operation_id = "getProfile",
@@ -132,8 +132,8 @@ async fn profile(app: State<AppState>, me: ExistingUser, id: Path<UserId>) -> Re
 
 /// Get several users.
 ///
-/// A user who has blocked the caller has only names: no status message, no image, no presence. So do all others for a
-/// moment after the start of the service, until it knows the blocks.
+/// The profile of a user who has blocked the caller contains only the names: no status message, no image, no presence. For a moment
+/// after the start of the service, until it has loaded all blocks, this applies to every user but the caller.
 #[utoipa::path(
     get,
     operation_id = "listUsers",

@@ -25,7 +25,7 @@ input!(StatusMessage, "In a meeting");
 pub struct ImageUrl(String);
 input!(ImageUrl, "https://example.com/me.png");
 
-/// A change of one optional field. In a request a text that shows nothing means `Clear`.
+/// A change of one optional field. In a request a text without a visible character means `Clear`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit<T> {
     Clear,

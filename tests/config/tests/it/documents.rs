@@ -3,14 +3,21 @@
 use config_tests::{repository_path, text};
 use regex::Regex;
 
-const DOCUMENTS: [&str; 14] = [
+const DOCUMENTS: [&str; 21] = [
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "README.md",
     "README.ko.md",
     "SECURITY.md",
+    "clients/python/README.md",
+    "clients/typescript/README.md",
     "docs/architecture.md",
     "docs/asvs.md",
+    "docs/decisions/original-writes-again.md",
     "docs/errors.md",
     "docs/events.md",
+    "docs/glossary.md",
+    "docs/guarantees.md",
     "docs/metrics.md",
     "docs/onboarding.md",
     "docs/operations.md",

@@ -37,15 +37,32 @@ fn files_in_config_maps_are_the_files_of_the_compose_stack() {
 }
 
 #[test]
-fn kong_has_the_routes_and_limits_of_the_compose_stack_and_the_origin_of_production() {
+fn kong_has_the_routes_and_limits_of_the_compose_stack_the_origin_of_production_and_no_api_document() {
     let kubernetes = Kubernetes::read();
     let copy = kubernetes.get("ConfigMap", "kong-config")["data"]["kong.yml"].as_str().unwrap();
     let origin = kubernetes.get("ConfigMap", "bigtech-chat-config")["data"]["CORS_ORIGINS"].as_str().unwrap();
 
     let original = text("infrastructure/docker/kong/kong.yml");
     let development = "origins: [http://localhost:3000, http://localhost:5173]";
-    assert_eq!(copy, original.replace(development, &format!("origins: [{origin}]")), "run k8s/render");
+    let documents = "      - ~/docs(/.*)?$\n      - ~/openapi[.]json/?$\n";
+    assert_eq!(
+        copy.replace(documents, ""),
+        original.replace(development, &format!("origins: [{origin}]")),
+        "run k8s/render"
+    );
+    assert_eq!(
+        terminated(copy),
+        [terminated(&original), vec!["~/docs(/.*)?$".into(), "~/openapi[.]json/?$".into()]].concat()
+    );
     assert!(!copy.contains("localhost"), "pages of a developer's machine have no access to production");
+}
+
+/// The paths that a gateway answers with 404, although a service or the page has them.
+fn terminated(kong: &str) -> Vec<String> {
+    let config: Value = serde_yaml_ng::from_str(kong).unwrap();
+    let routes = config["routes"].as_sequence().unwrap();
+    let internal = routes.iter().find(|route| route["name"] == "internal").unwrap();
+    strings(&internal["paths"]).into_iter().map(str::to_owned).collect()
 }
 
 /// `.ci/check-configuration` renders the files again and compares them.

@@ -13,6 +13,7 @@ mod kong;
 mod kubernetes;
 mod migrations;
 mod mongodb;
+mod releases;
 mod security;
 mod topics;
 mod versions;

@@ -13,9 +13,18 @@ import httpx
 from ..entry import Entry
 from ..errors import AuthenticationError
 from ..events import StreamEvent
-from ..models.chat import MessageBody, MessagePage, ReadAnswer, RoomBody
-from ..models.friend import Friend, FriendRequests, Friendship
-from ..models.user import OwnProfile, UserProfile, UserResponse
+from ..models import (
+    Friend,
+    FriendRequests,
+    Friendship,
+    MessageBody,
+    MessagePage,
+    OwnProfile,
+    ReadAnswer,
+    RoomBody,
+    UserProfile,
+    UserResponse,
+)
 from ..storage import MemoryStorage, Storage
 from .outbox import AsyncOutbox
 from .session import AsyncSession

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ..backoff import Backoff
 from ..entry import Entry, OutboxFullError, entries_from_text, entries_to_text
 from ..errors import ApiError, AuthenticationError, ChatError, ServerError, is_transient
-from ..models.chat import MessageBody
+from ..models import MessageBody
 from ..storage import Storage
 
 MAX_ENTRIES = 1_000

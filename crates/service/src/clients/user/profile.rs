@@ -34,7 +34,7 @@ pub struct UserProfile {
     #[serde(default)]
     #[schema(required)]
     pub is_online: bool,
-    /// The last sign of life.
+    /// The time of the last activity.
     #[serde(default, deserialize_with = "time::deserialize_optional")]
     #[schema(required)]
     pub last_seen_at: Option<DateTime<Utc>>,

@@ -29,7 +29,7 @@ pub struct Page {
     #[param(value_type = i64, required = false, minimum = 1, maximum = 100, default = 50)]
     limit: Int<1, 100>,
     #[deserr(default = Int(0))]
-    /// The number of even newer messages that the page leaves out. Beyond 10,000, use `before`.
+    /// The number of newest messages that the page leaves out. Beyond 10,000, use `before`.
     #[param(value_type = i64, required = false, minimum = 0, maximum = 10_000, default = 0)]
     skip: Int<0, MAX_SKIP>,
     /// The id of a message. The page contains the messages directly before it.
@@ -54,7 +54,7 @@ pub struct RoomPage {
     #[param(value_type = i64, required = false, minimum = 1, maximum = 100, default = 50)]
     limit: Int<1, 100>,
     #[deserr(default = Int(0))]
-    /// The number of even newer messages that the page leaves out.
+    /// The number of newest messages that the page leaves out.
     #[param(value_type = i64, required = false, minimum = 0, maximum = 10_000, default = 0)]
     offset: Int<0, MAX_SKIP>,
 }
@@ -68,10 +68,10 @@ pub struct MessagePage {
     /// The number of messages of the room that are not deleted.
     total_count: i64,
     has_more: bool,
-    /// The position of the room: a stream of the room from this id contains all events after this page.
+    /// The newest position of the room when the page was read: a stream that starts after it contains all events after this page.
     position: i64,
-    /// The same id with the epoch of the store. If the store is restored before the stream opens, the stream begins with `resync`,
-    /// where the bare position may have been assigned a second time.
+    /// The position with the epoch of the store: the `Last-Event-ID` with which a client opens the stream. If the store is restored
+    /// from a backup before that, the stream begins with `resync`; `position` alone cannot show this.
     last_event_id: String,
 }
 

@@ -72,7 +72,7 @@ new_message!(NewMessageInRoom { room_id: RoomId });
     responses(
         (status = 201, description = "The message is stored durably, and streams receive it", body = MessageBody),
         (status = 200, description = "A repeat: the first message with this `client_message_id`", body = MessageBody),
-        (status = 400, description = "`INVALID_INPUT`: content that shows nothing, the type `system`, or an unknown `reply_to`", body = ErrorBody),
+        (status = 400, description = "`INVALID_INPUT`: content without a visible character, the type `system`, or an unknown `reply_to`", body = ErrorBody),
         (status = 403, description = "The caller is not a member of the room, or `BLOCKED`", body = ErrorBody),
         (status = 404, description = "The room does not exist", body = ErrorBody),
         (status = 422, description = "The content is empty or too long", body = ErrorBody),
@@ -100,7 +100,7 @@ pub async fn send(
     responses(
         (status = 201, description = "The message is stored durably, and streams receive it", body = MessageBody),
         (status = 200, description = "A repeat: the first message with this `client_message_id`", body = MessageBody),
-        (status = 400, description = "`INVALID_INPUT`: content that shows nothing, the type `system`, or an unknown `reply_to`", body = ErrorBody),
+        (status = 400, description = "`INVALID_INPUT`: content without a visible character, the type `system`, or an unknown `reply_to`", body = ErrorBody),
         (status = 403, description = "The caller is not a member of the room, or `BLOCKED`", body = ErrorBody),
         (status = 404, description = "The room does not exist", body = ErrorBody),
         InvalidInput,
