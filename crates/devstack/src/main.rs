@@ -10,6 +10,7 @@ mod engines;
 mod environment;
 mod gateway;
 mod handle;
+mod http_client;
 mod install;
 mod layer;
 mod lifecycle;

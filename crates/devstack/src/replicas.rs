@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::build::Binaries;
 use crate::engines::KafkaCluster;
 use crate::environment;
+use crate::http_client;
 use crate::plan::Plan;
 use crate::process::Launch;
 use crate::process_supervisor::ProcessSpec;
@@ -83,7 +84,7 @@ fn replica(
 }
 
 async fn is_ready(url: String) -> Result<()> {
-    let response = reqwest::get(url).await?;
+    let response = http_client::get(url).await?;
     if !response.status().is_success() {
         bail!("{}: {}", response.status(), response.text().await?);
     }

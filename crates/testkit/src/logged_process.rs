@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use reqwest::Method;
 use tokio::process::{Child, Command};
 
 use crate::{Client, eventually};
@@ -29,7 +30,7 @@ impl LoggedProcess {
         let child = command.spawn().unwrap();
         let client = Client::new(&format!("http://127.0.0.1:{port}"), "");
         eventually("the process is ready", || async {
-            let ready = reqwest::get(format!("http://127.0.0.1:{port}/health/ready")).await.ok()?;
+            let ready = client.request(Method::GET, "/health/ready").send().await.ok()?;
             ready.status().is_success().then_some(())
         })
         .await;

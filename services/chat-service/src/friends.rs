@@ -6,6 +6,8 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use common::error::{BoxError, Error, Result};
 use common::id::UserId;
+use platform::config::CallConfig;
+use platform::http::cause;
 use platform::telemetry::{Trace, trace};
 use reqwest::redirect::Policy;
 use serde::Deserialize;
@@ -30,13 +32,13 @@ struct Friend {
 }
 
 impl Friends {
-    /// `timeout` bounds a look-up with all its pages.
+    /// The timeout bounds a look-up with all its pages.
     ///
     /// # Errors
     /// Returns an error if the HTTP client cannot be built.
-    pub fn new(friend_service_url: &str, timeout: Duration) -> Result<Self, BoxError> {
-        let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build()?;
-        Ok(Self { http, url: format!("{friend_service_url}/api/friends/list"), timeout })
+    pub fn new(friend_service_url: &str, calls: &CallConfig) -> Result<Self, BoxError> {
+        let http = calls.tls.client().redirect(Policy::none()).build()?;
+        Ok(Self { http, url: format!("{friend_service_url}/api/friends/list"), timeout: calls.timeout })
     }
 
     /// Those of the users who are friends of the user whose access token this is.
@@ -47,7 +49,7 @@ impl Friends {
         let found = tokio::time::timeout(self.timeout, self.find(users, token)).await;
         found
             .map_err(|late| Error::unavailable("friend-service", late))?
-            .map_err(|failed| Error::unavailable("friend-service", failed.without_url()))
+            .map_err(|failed| Error::unavailable("friend-service", cause(&failed.without_url())))
     }
 
     async fn find(&self, users: &[UserId], token: &str) -> reqwest::Result<HashSet<UserId>> {

@@ -134,8 +134,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let presence = Presence::new(redis.clone(), base.online_ttl);
     let role = TokenRole::Verifier { user_service_url: config.user_service_url.clone() };
     let auth = Auth::new(&platform, &redis, presence.clone(), role)?;
-    let users =
-        UserClient::new(config.user_service_url, base.http_timeout, config.user_cache_ttl, &auth, &platform.metrics)?;
+    let users = UserClient::new(config.user_service_url, &base.calls, config.user_cache_ttl, &auth, &platform.metrics)?;
     let producer = Producer::new(&base.kafka, platform.metrics.registry())?;
     producer.watch(&platform.health, &base.kafka.topics.user_events);
     let outbox = Outbox::new(pool.clone(), "chat", producer.clone(), base.kafka.topics.clone(), &platform.metrics);
@@ -190,7 +189,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         blocks: blocks.clone(),
         users: users.clone(),
     };
-    let source = BlockSource::new(&config.friend_service_url, base.http_timeout, &auth)?;
+    let source = BlockSource::new(&config.friend_service_url, &base.calls, &auth)?;
     tokio::spawn(blocks.clone().load(source, tail.ready()));
     tokio::spawn({
         let (users, following) = (users.clone(), tail.ready());
@@ -226,7 +225,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         search: Search::new(messages.clone(), snapshots.clone(), budgets.changes.clone()),
         tickets: Tickets::new(redis, auth.clone()),
         openings: Semaphore::new(OPENINGS),
-        friends: Friends::new(&config.friend_service_url, base.http_timeout)?,
+        friends: Friends::new(&config.friend_service_url, &base.calls)?,
         keep_alive: config.keep_alive,
         message_limit: config.message_limit,
         audit: Audit::register(&platform.metrics, &AUDITED)?,

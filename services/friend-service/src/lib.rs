@@ -66,9 +66,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let presence = Presence::new(redis.clone(), base.online_ttl);
     let role = TokenRole::Verifier { user_service_url: config.user_service_url.clone() };
     let auth = Auth::new(&platform, &redis, presence.clone(), role)?;
-    let users =
-        UserClient::new(config.user_service_url, base.http_timeout, config.profile_ttl, &auth, &platform.metrics)?
-            .with_existence_ttl(config.existence_ttl);
+    let users = UserClient::new(config.user_service_url, &base.calls, config.profile_ttl, &auth, &platform.metrics)?
+        .with_existence_ttl(config.existence_ttl);
     let producer = Producer::new(&base.kafka, registry)?;
     producer.watch(&platform.health, &base.kafka.topics.user_events);
     let outbox = Outbox::new(pool.clone(), "friend", producer.clone(), base.kafka.topics.clone(), &platform.metrics);

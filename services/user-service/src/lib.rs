@@ -149,7 +149,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
 
     let tail = Tail::start(&base.kafka, &producer, &[&base.kafka.topics.friend_events], shutdown.stopping_token())?;
     let blocks = Blocks::register(&platform.metrics)?;
-    let source = BlockSource::new(&config.friend_service_url, base.http_timeout, &auth)?;
+    let source = BlockSource::new(&config.friend_service_url, &base.calls, &auth)?;
     tokio::spawn(blocks.clone().load(source, tail.ready()));
     shutdown.spawn(blocks.clone().follow(tail));
 

@@ -78,8 +78,7 @@ impl<W: Write> Hashed<W> {
     }
 
     fn fingerprint(self) -> Fingerprint {
-        let sha256 = self.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Fingerprint { bytes: self.bytes, sha256 }
+        Fingerprint { bytes: self.bytes, sha256: hex::encode(self.digest.finalize()) }
     }
 }
 
@@ -150,4 +149,18 @@ pub fn unseal(file: File, passphrase: Option<&Passphrase>) -> Result<Box<dyn Rea
     let identity = passphrase.identity();
     let stream = Decryptor::new_buffered(file)?.decrypt(once(&identity as &dyn Identity));
     Ok(Box::new(stream.context("the passphrase is not that of the backup")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_written_as_sha256sum_writes_it() {
+        let mut hashed = Hashed::new(io::sink());
+        hashed.write_all(b"abc").unwrap();
+        // The first example of FIPS 180-2.
+        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned();
+        assert_eq!(hashed.fingerprint(), Fingerprint { bytes: 3, sha256 });
+    }
 }

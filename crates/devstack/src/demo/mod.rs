@@ -25,7 +25,7 @@ pub async fn play(dir: &StackDir) -> Result<()> {
     let gateway =
         state.env.get("GATEWAY_URL").context("only the engines are running; start everything: cargo stack up")?;
     let started = Instant::now();
-    let (mut ann, mut bob) = (Person::new(gateway, "ann"), Person::new(gateway, "bob"));
+    let (mut ann, mut bob) = (Person::new(gateway, "ann")?, Person::new(gateway, "bob")?);
     meet(&mut ann, &mut bob).await?;
     become_friends(&ann, &bob).await?;
     let room = open_room(&ann, &bob).await?;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::response::{expect, id, text};
+use crate::http_client;
 
 const PASSWORD: &str = "Ta11-tulips!";
 
@@ -20,16 +21,16 @@ pub struct Person {
 
 impl Person {
     /// A person with a random name, so that the demo can be repeated.
-    pub fn new(gateway: &str, name: &str) -> Self {
+    pub fn new(gateway: &str, name: &str) -> Result<Self> {
         let username = format!("{name}-{}", &Uuid::new_v4().simple().to_string()[..10]);
-        Self {
+        Ok(Self {
             email: format!("{username}@example.com"),
             username,
             id: 0,
             token: String::new(),
             gateway: gateway.into(),
-            client: Client::new(),
-        }
+            client: http_client::client()?,
+        })
     }
 
     pub async fn register(&mut self) -> Result<()> {

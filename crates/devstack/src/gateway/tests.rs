@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use super::config::{Config, PATH, Plugin};
 use super::proxy::POOL_IDLE_TIMEOUT;
 use super::server::{router, routes};
+use crate::http_client;
 use crate::layer::WEB;
 use crate::service::Service;
 
@@ -81,7 +82,7 @@ async fn gateway_without_limits() -> String {
 }
 
 async fn get_json(url: String) -> serde_json::Value {
-    reqwest::get(url).await.unwrap().json().await.unwrap()
+    http_client::get(url).await.unwrap().json().await.unwrap()
 }
 
 #[tokio::test]
@@ -97,7 +98,7 @@ async fn a_path_without_a_route_is_not_found_as_in_kong() {
     let excluded = ["/api/users/batch", "/api//users/%62atch/", "/api/users/7/exists", "/api/friends/blocks"];
     let unknown = ["/api", "/api/", "/api/metrics", "/api/nothing", "/api/health/ready"];
     for path in excluded.iter().chain(&unknown) {
-        let response = reqwest::get(format!("{gateway}{path}")).await.unwrap();
+        let response = http_client::get(format!("{gateway}{path}")).await.unwrap();
         assert_eq!(response.status(), 404, "{path}");
         let body: serde_json::Value = response.json().await.unwrap();
         assert_eq!(body, json!({"message": "no Route matched with those values"}), "{path}");
@@ -126,7 +127,8 @@ fn paths_outside_the_api_belong_to_the_page() {
 async fn every_method_is_forwarded() {
     let gateway = gateway_without_limits().await;
     for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
-        let request = reqwest::Client::new().request(method.parse().unwrap(), format!("{gateway}/api/profile/me"));
+        let request =
+            http_client::client().unwrap().request(method.parse().unwrap(), format!("{gateway}/api/profile/me"));
         let received: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
         assert_eq!(received["method"], method);
     }
@@ -136,7 +138,7 @@ async fn every_method_is_forwarded() {
 async fn a_method_that_no_route_names_is_not_found_as_in_kong() {
     let gateway = gateway_without_limits().await;
     let send = |method: &'static str, path: &'static str| {
-        reqwest::Client::new().request(method.parse().unwrap(), format!("{gateway}{path}")).send()
+        http_client::client().unwrap().request(method.parse().unwrap(), format!("{gateway}{path}")).send()
     };
     for (method, path) in
         [("TRACE", "/api/profile/me"), ("BREW", "/api/profile/me"), ("POST", "/"), ("DELETE", "/app.js")]
@@ -152,11 +154,11 @@ async fn a_method_that_no_route_names_is_not_found_as_in_kong() {
 #[tokio::test]
 async fn a_request_keeps_its_id_or_gets_a_new_one() {
     let url = format!("{}/api/profile/me", gateway_without_limits().await);
-    let response = reqwest::Client::new().get(&url).header("x-request-id", "mine").send().await.unwrap();
+    let response = http_client::client().unwrap().get(&url).header("x-request-id", "mine").send().await.unwrap();
     assert_eq!(response.headers()["x-request-id"], "mine");
     assert_eq!(response.json::<serde_json::Value>().await.unwrap()["request_id"], "mine");
 
-    let response = reqwest::get(&url).await.unwrap();
+    let response = http_client::get(&url).await.unwrap();
     let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
     assert_eq!(id.len(), 36);
     assert_eq!(response.json::<serde_json::Value>().await.unwrap()["request_id"], id);
@@ -167,7 +169,7 @@ async fn an_unsafe_request_id_is_replaced() {
     let url = format!("{}/api/profile/me", gateway_without_limits().await);
     let long = "x".repeat(129);
     for unsafe_id in [&long, "<script>", "a b", ""] {
-        let response = reqwest::Client::new().get(&url).header("x-request-id", unsafe_id).send().await.unwrap();
+        let response = http_client::client().unwrap().get(&url).header("x-request-id", unsafe_id).send().await.unwrap();
         let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
         assert_eq!(id.len(), 36, "{unsafe_id}");
         assert_eq!(response.json::<serde_json::Value>().await.unwrap()["request_id"], id);
@@ -202,7 +204,7 @@ async fn a_body_over_the_limit_is_refused_before_it_is_sent() {
         assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     }
     let url = format!("{gateway}/api/profile/me");
-    let post = |body: reqwest::Body| reqwest::Client::new().post(&url).body(body).send();
+    let post = |body: reqwest::Body| http_client::client().unwrap().post(&url).body(body).send();
     let chunks = |n| reqwest::Body::wrap_stream(stream::iter(vec![Ok::<_, Infallible>("x".repeat(1000)); n]));
     for _ in 0..10 {
         assert_eq!(post("x".repeat(300_000).into()).await.unwrap().status(), 413);
@@ -216,7 +218,8 @@ async fn a_body_over_the_limit_is_refused_before_it_is_sent() {
 async fn cors_allows_only_the_known_origins() {
     let gateway = gateway_without_limits().await;
     let preflight = |origin: &'static str| {
-        reqwest::Client::new()
+        http_client::client()
+            .unwrap()
             .request(Method::OPTIONS, format!("{gateway}/api/auth/login"))
             .header("origin", origin)
             .header("access-control-request-method", "POST")
@@ -235,7 +238,7 @@ async fn requests_over_the_limit_are_rejected() {
     let upstream = upstream(mpsc::unbounded_channel().0).await;
     let url = format!("{}/api/profile/me", gateway(&[upstream], true).await);
     for left in (0..100).rev() {
-        let response = reqwest::get(&url).await.unwrap();
+        let response = http_client::get(&url).await.unwrap();
         assert_eq!(response.status(), 200);
         if left == 99 {
             assert_eq!(response.headers()["x-ratelimit-remaining-minute"], "99");
@@ -244,7 +247,7 @@ async fn requests_over_the_limit_are_rejected() {
     // The limit of 100 a minute refills by one every 600 ms.
     let mut rejected = None;
     for _ in 0..20 {
-        let response = reqwest::get(&url).await.unwrap();
+        let response = http_client::get(&url).await.unwrap();
         if response.status() == 429 {
             rejected = Some(response);
             break;
@@ -259,7 +262,8 @@ async fn requests_over_the_limit_are_rejected() {
 async fn users_behind_one_address_have_limits_of_their_own_and_streams_are_counted_apart() {
     let gateway = gateway(&[upstream(mpsc::unbounded_channel().0).await], true).await;
     let get = async |path: &str, signature: &str| {
-        let request = reqwest::Client::new().get(format!("{gateway}{path}")).bearer_auth(format!("a.b.{signature}"));
+        let request =
+            http_client::client().unwrap().get(format!("{gateway}{path}")).bearer_auth(format!("a.b.{signature}"));
         let response = request.send().await.unwrap();
         (response.status().as_u16(), response.headers()["x-ratelimit-remaining-minute"].to_str().unwrap().to_owned())
     };
@@ -278,7 +282,7 @@ async fn users_behind_one_address_have_limits_of_their_own_and_streams_are_count
 async fn an_event_passes_at_once_and_a_disconnect_reaches_the_upstream() {
     let (dropped, mut is_dropped) = mpsc::unbounded_channel();
     let url = format!("{}/api/messages/stream/7", gateway(&[upstream(dropped).await], false).await);
-    let mut response = timeout(SOON, reqwest::get(url)).await.unwrap().unwrap();
+    let mut response = timeout(SOON, http_client::get(url)).await.unwrap().unwrap();
     let first = timeout(SOON, response.chunk()).await.unwrap().unwrap().unwrap();
     assert_eq!(first, "data: first\n\n");
 
@@ -301,7 +305,7 @@ async fn the_gateway_closes_an_idle_connection_before_the_replica_does() {
         connection
     };
 
-    let (response, mut connection) = tokio::join!(reqwest::get(url), replica);
+    let (response, mut connection) = tokio::join!(http_client::get(url), replica);
 
     assert_eq!(response.unwrap().status(), 200);
     let ended = timeout(3 * POOL_IDLE_TIMEOUT, connection.read(&mut [0])).await;
@@ -314,10 +318,10 @@ async fn an_unavailable_replica_is_skipped_and_without_any_the_status_is_502() {
     let up = upstream(mpsc::unbounded_channel().0).await;
     let url = format!("{}/api/profile/me", gateway(&[down.clone(), up], false).await);
     for _ in 0..4 {
-        let response = reqwest::Client::new().post(&url).body("x").send().await.unwrap();
+        let response = http_client::client().unwrap().post(&url).body("x").send().await.unwrap();
         assert_eq!(response.status(), 200);
     }
 
     let url = format!("{}/api/profile/me", gateway(&[down], false).await);
-    assert_eq!(reqwest::get(&url).await.unwrap().status(), 502);
+    assert_eq!(http_client::get(&url).await.unwrap().status(), 502);
 }

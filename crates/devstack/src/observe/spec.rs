@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::http_client;
 use crate::plan::Plan;
 use crate::process::Launch;
 use crate::process_supervisor::ProcessSpec;
@@ -24,7 +25,7 @@ pub fn http_process(plan: &Plan, name: &str, port: u16, launch: Launch, path: &s
 }
 
 async fn responds(url: String) -> Result<()> {
-    let status = reqwest::get(url).await?.status();
+    let status = http_client::get(url).await?.status();
     if !status.is_success() {
         bail!("{status}");
     }

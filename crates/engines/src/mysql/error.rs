@@ -59,15 +59,30 @@ pub trait OnDuplicate<T> {
     /// # Errors
     /// Returns `refusal` for a violation of that key, and every other error as it is.
     fn on_duplicate(self, key: &str, refusal: impl FnOnce() -> CommonError) -> Result<T>;
+
+    /// `None` if the statement violated the unique key `key`.
+    ///
+    /// # Errors
+    /// Returns every other error as it is.
+    fn unless_duplicate(self, key: &str) -> Result<Option<T>>;
 }
 
 impl<T> OnDuplicate<T> for Result<T, sqlx::Error> {
     fn on_duplicate(self, key: &str, refusal: impl FnOnce() -> CommonError) -> Result<T> {
-        self.map_err(|e| match e.as_database_error() {
-            Some(d) if d.is_unique_violation() && d.message().contains(key) => refusal().into(),
-            _ => e.into(),
-        })
+        self.unless_duplicate(key)?.ok_or_else(|| refusal().into())
     }
+
+    fn unless_duplicate(self, key: &str) -> Result<Option<T>> {
+        match self {
+            Ok(value) => Ok(Some(value)),
+            Err(e) if violates(&e, key) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+fn violates(e: &sqlx::Error, key: &str) -> bool {
+    e.as_database_error().is_some_and(|d| d.is_unique_violation() && d.message().contains(key))
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
-//! A connection returns to the pool without an open transaction.
+//! Transactions and unique keys of MySQL.
 
 use engines::mysql;
+use engines::mysql::OnDuplicate;
 use futures_util::FutureExt;
 use sqlx::MySqlPool;
 
-use crate::support::{Schema, metrics};
+use crate::support::{Schema, execute, metrics};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_after_a_dropped_begin_is_committed() {
@@ -18,6 +19,23 @@ async fn a_write_after_a_dropped_begin_is_committed() {
         assert_eq!(people(&schema.pool).await, person, "acknowledged, so other connections see it");
     }
     drop(pool);
+    schema.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_violation_of_another_key_is_an_error() {
+    let schema = Schema::new().await;
+    execute(&schema.pool, "CREATE TABLE seats (number BIGINT, person BIGINT)").await;
+    execute(&schema.pool, "ALTER TABLE seats ADD UNIQUE KEY one_number (number), ADD UNIQUE KEY one_person (person)")
+        .await;
+    let take = async |number: i64, person: i64| {
+        let insert = sqlx::query("INSERT INTO seats (number, person) VALUES (?, ?)").bind(number).bind(person);
+        insert.execute(&schema.pool).await.unless_duplicate("one_number")
+    };
+
+    assert!(take(1, 1).await.unwrap().is_some());
+    assert!(take(1, 2).await.unwrap().is_none(), "the key that is asked for");
+    assert!(take(2, 1).await.is_err(), "another key");
     schema.end().await;
 }
 

@@ -9,6 +9,7 @@ use common::events::topics::TopicNames;
 use secrecy::SecretString;
 
 use super::security::{KafkaSecurity, PLACEHOLDER};
+use crate::http::CallTls;
 
 /// The bounds of the connections of the HTTP server. The time of an answer has no bound, because a stream is one.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,41 @@ impl KafkaConfig {
             topics: topic_names(env),
             client_id: service.to_owned(),
         })
+    }
+}
+
+/// The calls to other services.
+#[derive(Clone, Debug)]
+pub struct CallConfig {
+    /// `HTTP_TIMEOUT`: how long a call may take, by default 10 s.
+    pub timeout: Duration,
+    /// `CALLS_CA_FILE`: the authorities of `https://` URLs, by default the public ones.
+    pub tls: CallTls,
+}
+
+impl CallConfig {
+    pub(super) fn read(env: &Env) -> Result<Self, ConfigError> {
+        Ok(Self { timeout: env.seconds("HTTP_TIMEOUT", 10, 1..=300)?, tls: CallTls::read(env, "CALLS_CA_FILE")? })
+    }
+}
+
+/// The receiver of spans. The variables are those of the OpenTelemetry SDK.
+#[derive(Clone, Debug)]
+pub struct OtlpConfig {
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: the base URL, without `/v1/traces`.
+    pub endpoint: String,
+    /// `OTEL_EXPORTER_OTLP_CERTIFICATE`: the authorities of an `https://` URL, by default the public ones.
+    pub tls: CallTls,
+    /// `OTEL_EXPORTER_OTLP_TIMEOUT`: the longest time for a request, in milliseconds, by default 10 s.
+    pub timeout: Duration,
+}
+
+impl OtlpConfig {
+    pub(super) fn read(env: &Env) -> Result<Option<Self>, ConfigError> {
+        const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        let tls = CallTls::read(env, "OTEL_EXPORTER_OTLP_CERTIFICATE")?;
+        let timeout = Duration::from_millis(env.number("OTEL_EXPORTER_OTLP_TIMEOUT", 10_000, 1..=300_000)?);
+        env.get(ENDPOINT).map(|_| Ok(Self { endpoint: service_url(env, ENDPOINT, "")?, tls, timeout })).transpose()
     }
 }
 
@@ -185,18 +221,13 @@ pub fn mongo(env: &Env) -> Result<(SecretString, String), ConfigError> {
 /// The base URL of another service, without a trailing slash.
 ///
 /// # Errors
-/// Returns an error if the URL does not begin with `http://`.
+/// Returns an error if the URL does not begin with `http://` or `https://`.
 pub fn service_url(env: &Env, name: &str, default: &str) -> Result<String, ConfigError> {
     let url = env.text(name, default);
-    if !url.starts_with("http://") {
-        return Err(error(name, "does not begin with http://"));
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        return Err(error(name, "does not begin with http:// or https://"));
     }
     Ok(url.trim_end_matches('/').to_owned())
-}
-
-pub(super) fn otlp_endpoint(env: &Env) -> Result<Option<String>, ConfigError> {
-    const NAME: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-    env.get(NAME).map(|_| service_url(env, NAME, "")).transpose()
 }
 
 fn topic_names(env: &Env) -> TopicNames {

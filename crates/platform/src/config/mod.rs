@@ -13,12 +13,14 @@ use common::config::{ConfigError, Env, Network};
 use common::jwt::{Algorithm, PublicKeys};
 use secrecy::{ExposeSecret, SecretString};
 
-pub use connections::{ConnectionLimits, KafkaConfig, PUBLIC_PASSWORDS, mongo, mysql_url, service_url};
+pub use connections::{
+    CallConfig, ConnectionLimits, KafkaConfig, OtlpConfig, PUBLIC_PASSWORDS, mongo, mysql_url, service_url,
+};
 pub use log::LogConfig;
 pub use security::{KafkaLogin, KafkaSecurity, PLACEHOLDER, Protocol, TlsFiles};
 pub use tokens::{DEVELOPMENT_SECRETS, algorithm, cipher_key};
 
-use connections::{cors_origins, otlp_endpoint, redis_url};
+use connections::{cors_origins, redis_url};
 use tokens::{MIN_SECRET_BYTES, optional_secret, public_keys, secret, service_secret};
 
 use crate::http::ServerCertificate;
@@ -82,12 +84,12 @@ pub struct Base {
     pub trusted_proxies: Vec<Network>,
     /// `HTTP_HEADER_TIMEOUT`, `HTTP_BODY_TIMEOUT`, `HTTP_MAX_CONNECTIONS`: the bounds of connections.
     pub connections: ConnectionLimits,
-    /// `HTTP_TIMEOUT`: how long a call to another service may take, by default 10 s.
-    pub http_timeout: Duration,
+    /// `HTTP_TIMEOUT`, `CALLS_CA_FILE`: the calls to other services.
+    pub calls: CallConfig,
     /// `ONLINE_TTL_SECONDS`: how long a user is online after the last sign of life, by default 60 s.
     pub online_ttl: Duration,
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: receives spans, without `/v1/traces`. Without it, no span is created.
-    pub otlp_endpoint: Option<String>,
+    /// `OTEL_EXPORTER_OTLP_*`: the receiver of spans. Without it, no span is created.
+    pub otlp: Option<OtlpConfig>,
     /// `SHUTDOWN_SECONDS`: the longest time from SIGTERM to exit, by default 25 s; Kubernetes' grace period is 30 s.
     pub shutdown: Duration,
 }
@@ -139,9 +141,9 @@ impl Base {
                 write: env.seconds("HTTP_WRITE_TIMEOUT", 30, 1..=600)?,
                 open: env.number("HTTP_MAX_CONNECTIONS", 20_000, 10..=1_000_000)? as usize,
             },
-            http_timeout: env.seconds("HTTP_TIMEOUT", 10, 1..=300)?,
+            calls: CallConfig::read(env)?,
             online_ttl: env.seconds("ONLINE_TTL_SECONDS", 60, 1..=86_400)?,
-            otlp_endpoint: otlp_endpoint(env)?,
+            otlp: OtlpConfig::read(env)?,
             shutdown: env.seconds("SHUTDOWN_SECONDS", 25, 3..=600)?,
         })
     }

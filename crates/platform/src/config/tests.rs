@@ -154,9 +154,10 @@ fn origins_and_proxies_are_lists() {
 
 #[test]
 fn the_endpoint_of_spans_is_an_http_url() {
-    let endpoint = |value| read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", value)]).unwrap().otlp_endpoint;
+    let endpoint = |value| read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", value)]).unwrap().otlp.map(|to| to.endpoint);
     assert_eq!(endpoint(""), None);
     assert_eq!(endpoint("http://jaeger:4318/"), Some("http://jaeger:4318".to_owned()));
+    assert_eq!(endpoint("https://jaeger:4318"), Some("https://jaeger:4318".to_owned()));
     assert!(problem(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "jaeger:4317")]).contains("does not begin with http://"));
 }
 

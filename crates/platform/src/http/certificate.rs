@@ -30,7 +30,7 @@ const KEY: &str = "TLS_KEY_FILE";
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// The only protocol within TLS: the bounds of connections are those of HTTP/1.1.
-const ALPN: &[u8] = b"http/1.1";
+pub(super) const ALPN: &[u8] = b"http/1.1";
 
 /// The certificate of this server and its private key. Clones share it.
 #[derive(Clone)]

@@ -1,7 +1,8 @@
-//! HTTP as all services speak it: routes, documents, extractors, errors and the server.
+//! HTTP as all services speak it: routes, documents, extractors, errors, the server and the clients.
 
 mod app;
 mod body;
+mod call;
 mod certificate;
 mod document;
 mod envelope;
@@ -13,6 +14,7 @@ mod probe;
 mod serve;
 
 pub use app::app;
+pub use call::{CallTls, cause};
 pub use certificate::ServerCertificate;
 pub use extract::{FormOrJson, Path, Query, Valid};
 pub use layers::ClientAddress;
@@ -22,8 +24,10 @@ pub use serve::serve;
 #[cfg(test)]
 mod body_tests;
 #[cfg(test)]
+mod call_tests;
+#[cfg(test)]
 mod connection_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
-mod tls_tests;
+pub(crate) mod tls_tests;

@@ -46,7 +46,7 @@ pub(super) fn routes() -> OpenApiRouter {
 }
 
 /// Starts a service.
-pub(super) async fn start(platform: Platform, routes: OpenApiRouter) -> SocketAddr {
+pub(crate) async fn start(platform: Platform, routes: OpenApiRouter) -> SocketAddr {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let address = listener.local_addr().unwrap();
     let app = app(&platform, (), routes);

@@ -30,21 +30,21 @@ use crate::platform::Platform;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The files of a server, in a folder that is removed at the end.
-struct Files(PathBuf);
+pub(crate) struct Files(PathBuf);
 
 impl Files {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("tls-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         Self(folder)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.join(name).to_str().unwrap().to_owned()
     }
 
     /// Writes a certificate for 127.0.0.1 that signs itself and ends with a year, and returns it.
-    fn write(&self, end: i32) -> CertificateDer<'static> {
+    pub(crate) fn write(&self, end: i32) -> CertificateDer<'static> {
         let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         params.not_after = date_time_ymd(end, 1, 1);
         let key = KeyPair::generate().unwrap();
@@ -54,7 +54,7 @@ impl Files {
         CertificateDer::from_pem_slice(certificate.pem().as_bytes()).unwrap()
     }
 
-    fn platform(&self, settings: &[(&'static str, &str)]) -> Platform {
+    pub(crate) fn platform(&self, settings: &[(&'static str, &str)]) -> Platform {
         let (certificate, key) = (self.path("certificate"), self.path("key"));
         let own = [("TLS_CERT_FILE", certificate.as_str()), ("TLS_KEY_FILE", key.as_str())];
         platform(Detail::Text, &[&own[..], settings].concat())

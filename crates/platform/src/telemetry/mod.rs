@@ -36,7 +36,7 @@ pub struct Telemetry {
 /// # Panics
 /// Panics if a subscriber is already set.
 pub fn start(service: &'static str, config: &Base, metrics: &Metrics) -> Result<Telemetry, BoxError> {
-    let traces = config.otlp_endpoint.as_deref().map(|to| trace::provider(service, &config.version, to)).transpose()?;
+    let traces = config.otlp.as_ref().map(|to| trace::provider(service, &config.version, to)).transpose()?;
     tracing_subscriber::registry()
         .with(logs::layer(&config.log))
         .with(statements::layer(metrics.queries("mysql")))
@@ -65,3 +65,6 @@ impl Telemetry {
         }
     }
 }
+
+#[cfg(test)]
+mod otlp_tests;

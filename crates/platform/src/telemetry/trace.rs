@@ -9,22 +9,25 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::thread;
 
 use axum::http::HeaderMap;
 use common::error::BoxError;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use reqwest::blocking::Client;
 use tracing::{Level, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::config::OtlpConfig;
 use crate::context;
 
 /// The target of spans that are created for traces.
@@ -108,12 +111,19 @@ fn written(context: &Context) -> Option<String> {
     headers.remove(TRACEPARENT)
 }
 
-pub(super) fn provider(service: &'static str, version: &str, endpoint: &str) -> Result<SdkTracerProvider, BoxError> {
-    let endpoint = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
-    let exporter = SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).with_endpoint(endpoint);
+pub(super) fn provider(service: &'static str, version: &str, to: &OtlpConfig) -> Result<SdkTracerProvider, BoxError> {
+    let exporter = SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary);
+    let exporter = exporter.with_endpoint(format!("{}/v1/traces", to.endpoint)).with_http_client(client(to)?);
     let version = KeyValue::new("service.version", version.to_owned());
     let resource = Resource::builder().with_service_name(service).with_attribute(version).build();
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter.build()?).with_resource(resource).build())
+}
+
+/// The client of the exporter, which runs in a thread of its own. A blocking client cannot be built within the runtime.
+fn client(to: &OtlpConfig) -> Result<Client, BoxError> {
+    let builder = to.tls.blocking_client().timeout(to.timeout);
+    let built = thread::spawn(move || builder.build()).join();
+    Ok(built.map_err(|_| "the thread that builds the client of the exporter panicked")??)
 }
 
 pub(super) fn layer<S>(provider: &SdkTracerProvider) -> impl Layer<S>

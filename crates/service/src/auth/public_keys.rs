@@ -6,6 +6,8 @@ use std::time::Duration;
 use common::error::{BoxError, Error, Result};
 use common::jwt::{KeyRing, PublicKeys};
 use platform::Platform;
+use platform::config::CallConfig;
+use platform::http::cause;
 use platform::task::every;
 use reqwest::redirect::Policy;
 use tokio::sync::Mutex;
@@ -44,7 +46,7 @@ pub(super) struct PublicKeyLoader {
 impl PublicKeyLoader {
     /// Loads keys into `ring` until the shutdown. The service is not ready before the first load.
     pub(super) fn start(base_url: &str, ring: KeyRing, platform: &Platform) -> Result<Self, BoxError> {
-        let loader = Self::new(base_url, ring, platform.config.http_timeout)?;
+        let loader = Self::new(base_url, ring, &platform.config.calls)?;
         let (first, mut later, stopping) = (loader.clone(), loader.clone(), platform.shutdown.stopping_token());
         let load = move || {
             let loader = first.clone();
@@ -58,10 +60,9 @@ impl PublicKeyLoader {
         Ok(loader)
     }
 
-    fn new(base_url: &str, ring: KeyRing, timeout: Duration) -> Result<Self, reqwest::Error> {
+    fn new(base_url: &str, ring: KeyRing, calls: &CallConfig) -> Result<Self, reqwest::Error> {
         // Keys are accepted from the configured address only.
-        let http =
-            reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(TIMEOUT.min(timeout)).build()?;
+        let http = calls.tls.client().redirect(Policy::none()).timeout(TIMEOUT.min(calls.timeout)).build()?;
         Ok(Self { http, url: format!("{base_url}{PATH}"), ring, last: Arc::default() })
     }
 
@@ -95,9 +96,13 @@ impl PublicKeyLoader {
     }
 
     async fn fetch(&self) -> Result<PublicKeys, BoxError> {
-        let response = self.http.get(&self.url).send().await?.error_for_status()?;
-        let body = answer::body(response, MAX_ANSWER_BYTES).await?.ok_or("its key set is too long")?;
+        let body = self.ask().await.map_err(|e| cause(&e))?.ok_or("its key set is too long")?;
         Ok(PublicKeys::from_json(&body).map_err(|e| format!("the answer {e}"))?)
+    }
+
+    async fn ask(&self) -> reqwest::Result<Option<Vec<u8>>> {
+        let response = self.http.get(&self.url).send().await?.error_for_status()?;
+        answer::body(response, MAX_ANSWER_BYTES).await
     }
 }
 

@@ -6,6 +6,8 @@ use backon::{ExponentialBuilder, Retryable};
 use common::error::{BoxError, json_problem};
 use common::id::UserId;
 use common::jwt::ServiceTokens;
+use platform::config::CallConfig;
+use platform::http::cause;
 use reqwest::StatusCode;
 use reqwest::redirect::Policy;
 use serde::Deserialize;
@@ -57,7 +59,7 @@ pub(super) struct Block {
 /// The reason for which a page of blocks was not loaded.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoadError {
-    #[error(transparent)]
+    #[error("{}", cause(.0))]
     Call(#[from] reqwest::Error),
     #[error("friend-service answered with more than {MAX_ANSWER_BYTES} bytes")]
     TooLong,
@@ -79,12 +81,12 @@ impl Block {
 }
 
 impl BlockSource {
-    /// `timeout` bounds one call.
+    /// The timeout bounds one call.
     ///
     /// # Errors
     /// Returns an error if the HTTP client cannot be built.
-    pub fn new(friend_service_url: &str, timeout: Duration, auth: &Auth) -> Result<Self, BoxError> {
-        let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(timeout).build()?;
+    pub fn new(friend_service_url: &str, calls: &CallConfig, auth: &Auth) -> Result<Self, BoxError> {
+        let http = calls.tls.client().redirect(Policy::none()).timeout(calls.timeout).build()?;
         let url = format!("{friend_service_url}/api/friends/blocks");
         Ok(Self { http, url, tokens: auth.service_tokens().cloned(), load_interval: LOAD_INTERVAL })
     }
@@ -92,7 +94,8 @@ impl BlockSource {
     /// The blocks at this URL, without a limit on the time of a call.
     #[cfg(test)]
     pub(super) fn at(url: String, tokens: Option<ServiceTokens>, load_interval: Duration) -> Self {
-        Self { http: reqwest::Client::new(), url, tokens, load_interval }
+        let http = platform::http::CallTls::public().unwrap().client().build().unwrap();
+        Self { http, url, tokens, load_interval }
     }
 
     /// Whether this service can sign its calls.

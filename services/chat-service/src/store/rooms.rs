@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use common::error::Error;
 use common::events::chat::{ChatRoomCreated, MemberAdded, MemberLeft};
@@ -187,33 +186,30 @@ impl Rooms {
     ///
     /// The unique key on the pair decides: of concurrent calls, one creates the room and the others find it.
     pub async fn create_direct(&self, pair: DirectPair, creator: UserId) -> Result<(Room, bool)> {
-        match self.insert_direct(pair, creator).await {
-            Ok(room) => {
-                self.outbox.wake();
-                Ok((room, true))
-            }
-            Err(e) if matches!(e.get_ref(), Error::Refused { status: StatusCode::CONFLICT, .. }) => {
-                let room = self.direct(pair).await?;
-                Ok((room.ok_or_else(|| Error::internal("an existing direct room was not found"))?, false))
-            }
-            Err(e) => Err(e),
+        if let Some(room) = self.insert_direct(pair, creator).await? {
+            self.outbox.wake();
+            return Ok((room, true));
         }
+        let room = self.direct(pair).await?;
+        Ok((room.ok_or_else(|| Error::internal("an existing direct room was not found"))?, false))
     }
 
-    async fn insert_direct(&self, pair: DirectPair, creator: UserId) -> Result<Room> {
+    /// The new room; `None` if the pair has one.
+    async fn insert_direct(&self, pair: DirectPair, creator: UserId) -> Result<Option<Room>> {
         let mut tx = mysql::begin(&self.pool).await?;
-        let id = sqlx::query("INSERT INTO chat_rooms (user_1_id, user_2_id, creator_id) VALUES (?, ?, ?)")
+        let inserted = sqlx::query("INSERT INTO chat_rooms (user_1_id, user_2_id, creator_id) VALUES (?, ?, ?)")
             .bind(pair.low)
             .bind(pair.high)
             .bind(creator)
             .execute(&mut *tx)
             .await
-            .on_duplicate("chat_rooms_pair", taken)?
-            .last_insert_id() as i64;
+            .unless_duplicate("chat_rooms_pair")?;
+        let Some(inserted) = inserted else { return Ok(None) };
+        let id = RoomId(inserted.last_insert_id() as i64);
         self.limit.check_creator(&mut tx, creator).await?;
-        let room = self.append_created(&mut tx, RoomId(id), true, creator, vec![pair.low, pair.high]).await?;
+        let room = self.append_created(&mut tx, id, true, creator, vec![pair.low, pair.high]).await?;
         tx.commit().await?;
-        Ok(room)
+        Ok(Some(room))
     }
 
     /// Creates a group and its event.
@@ -432,9 +428,4 @@ async fn insert_members(tx: &mut MySqlConnection, room: RoomId, users: &[UserId]
 
 fn name_of(name: Option<&String>) -> &str {
     name.map_or(UNKNOWN_USERNAME, String::as_str)
-}
-
-/// Is not shown to the caller, who gets the existing room.
-fn taken() -> Error {
-    Error::conflict("The room exists")
 }

@@ -43,11 +43,11 @@ pub async fn serve(router: Router) -> String {
 }
 
 pub async fn user_service(users: Arc<Users>) -> String {
-    let router = Router::new()
-        .route("/api/users/{id}/exists", get(exists))
-        .route("/api/users/batch", post(batch))
-        .with_state(users);
-    serve(router).await
+    serve(user_routes(users)).await
+}
+
+pub fn user_routes(users: Arc<Users>) -> Router {
+    Router::new().route("/api/users/{id}/exists", get(exists)).route("/api/users/batch", post(batch)).with_state(users)
 }
 
 async fn exists(State(users): State<Arc<Users>>, Path(id): Path<i64>) -> Response {
@@ -77,13 +77,21 @@ pub type BlockList = Arc<Mutex<Vec<(i64, i64)>>>;
 
 /// Starts a friend-service with two blocks on two pages: 6 blocks 7, and 8 blocks 9.
 pub async fn friend_service() -> String {
-    friend_service_with(Arc::new(Mutex::new(vec![(6, 7), (8, 9)]))).await
+    serve(friend_routes(two_blocks())).await
+}
+
+pub fn two_blocks() -> BlockList {
+    Arc::new(Mutex::new(vec![(6, 7), (8, 9)]))
 }
 
 /// Starts a friend-service with these blocks, one on a page.
 pub async fn friend_service_with(blocks: BlockList) -> String {
+    serve(friend_routes(blocks)).await
+}
+
+pub fn friend_routes(blocks: BlockList) -> Router {
     let router = Router::new().route("/api/friends/blocks", get(self::blocks)).route("/api/friends/list", get(friends));
-    serve(router.with_state(blocks)).await
+    router.with_state(blocks)
 }
 
 /// The friends of user 1 are 20 and 21, on two pages. The other users have none.

@@ -9,6 +9,7 @@ mod audit;
 mod blocks;
 mod bounded_reads;
 mod budgets;
+mod calls;
 mod clocks;
 mod epochs;
 mod exactness;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::Value;
+use testkit::Client;
 
 /// The deadline for a change to be visible: two scrapes and the evaluation of a rule, on a slow machine.
 pub const SCRAPE_DEADLINE: Duration = Duration::from_secs(150);
@@ -14,9 +16,8 @@ fn setting(name: &str) -> String {
 
 /// Gets `path` from the server whose URL is in the variable `server`.
 pub async fn get(server: &str, path: &str, query: &[(&str, &str)]) -> Value {
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let answer = http.get(format!("{}{path}", setting(server))).query(query).send().await.unwrap();
-    answer.json().await.unwrap()
+    let client = Client::new(&setting(server), "");
+    client.send(client.request(Method::GET, path).query(query)).await.body
 }
 
 /// The series of an expression now, or the reason why it is invalid.

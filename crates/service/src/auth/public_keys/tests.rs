@@ -73,7 +73,7 @@ fn token(seed: u8) -> String {
 }
 
 fn loader(url: &str) -> PublicKeyLoader {
-    PublicKeyLoader::new(url, KeyRing::new(Algorithm::EdDsa), Duration::from_secs(10)).unwrap()
+    PublicKeyLoader::new(url, KeyRing::new(Algorithm::EdDsa), &platform(&[]).config.calls).unwrap()
 }
 
 fn platform(settings: &[(&'static str, &str)]) -> Platform {

@@ -7,6 +7,8 @@ use backon::{ExponentialBuilder, Retryable};
 use common::error::{BoxError, Error, json_problem};
 use common::id::UserId;
 use common::jwt::ServiceTokens;
+use platform::config::CallConfig;
+use platform::http::cause;
 use platform::telemetry::{Metrics, Trace, trace};
 use prometheus::{HistogramVec, IntCounterVec, IntGauge};
 use reqwest::redirect::Policy;
@@ -26,7 +28,7 @@ const DEPENDENCY: &str = "user-service";
 /// it.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The longest time for a connection, which both ends share a network for.
+/// The longest time for a connection with its handshake, which both ends share a network for.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Shorter than user-service's `HTTP_HEADER_TIMEOUT`, so that no call is sent on a closing connection.
@@ -88,7 +90,7 @@ impl From<CallError> for Error {
 
 impl From<reqwest::Error> for CallError {
     fn from(e: reqwest::Error) -> Self {
-        if e.is_timeout() { Self::Timeout } else { Self::Connection(e.without_url().to_string().into()) }
+        if e.is_timeout() { Self::Timeout } else { Self::Connection(cause(&e.without_url()).into()) }
     }
 }
 
@@ -120,13 +122,13 @@ pub(super) struct Calls {
 impl Calls {
     pub(super) fn new(
         base_url: String,
-        timeout: Duration,
+        calls: &CallConfig,
         tokens: Option<ServiceTokens>,
         metrics: &Metrics,
     ) -> Result<Self, BoxError> {
-        let timeout = CALL_TIMEOUT.min(timeout);
+        let timeout = CALL_TIMEOUT.min(calls.timeout);
         // Half of the time, so that an attempt without an answer leaves time for another.
-        let http = Client::builder().no_proxy().redirect(Policy::none());
+        let http = calls.tls.client().redirect(Policy::none());
         let http = http.connect_timeout(CONNECT_TIMEOUT).timeout(timeout / 2);
         let http = http.pool_idle_timeout(POOL_IDLE_TIMEOUT).build()?;
         let labels = ["call", "outcome"];

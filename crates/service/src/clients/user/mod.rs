@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 use common::error::{BoxError, Result};
 use common::id::UserId;
 use moka::future::Cache;
+use platform::config::CallConfig;
 use platform::telemetry::Metrics;
 use tokio::time::Instant;
 
@@ -48,18 +49,18 @@ pub struct UserClient {
 }
 
 impl UserClient {
-    /// `timeout` bounds a call with all its retries, and profiles are cached for `profile_ttl`.
+    /// The timeout bounds a call with all its retries, and profiles are cached for `profile_ttl`.
     ///
     /// # Errors
     /// Returns an error if a metric cannot be registered or the HTTP client cannot be built.
     pub fn new(
         base_url: String,
-        timeout: Duration,
+        calls: &CallConfig,
         profile_ttl: Duration,
         auth: &Auth,
         metrics: &Metrics,
     ) -> Result<Self, BoxError> {
-        let calls = Arc::new(Calls::new(base_url, timeout, auth.service_tokens().cloned(), metrics)?);
+        let calls = Arc::new(Calls::new(base_url, calls, auth.service_tokens().cloned(), metrics)?);
         let loader = Arc::new(ProfileLoader::new(calls.clone(), LoadedProfiles::new(profile_ttl, metrics)));
         Ok(Self { calls, loader, existing: existing(EXISTS_TTL) })
     }

@@ -73,7 +73,7 @@ fn client(url: String) -> UserClient {
     let redis = Redis::new(&platform.config.redis_url, &platform.config.redis_tls, "", &platform.metrics).unwrap();
     let role = TokenRole::Verifier { user_service_url: url.clone() };
     let auth = Auth::new(&platform, &redis, Presence::new(redis.clone(), Duration::from_secs(60)), role).unwrap();
-    UserClient::new(url, Duration::from_secs(10), Duration::from_secs(300), &auth, &platform.metrics).unwrap()
+    UserClient::new(url, &platform.config.calls, Duration::from_secs(300), &auth, &platform.metrics).unwrap()
 }
 
 fn ids(ids: impl IntoIterator<Item = i64>) -> Vec<UserId> {
