@@ -16,6 +16,7 @@ from bigtech_chat import (
     FileStorage,
     MemoryStorage,
     NetworkError,
+    NotLoggedInError,
     SecondFactorError,
     SessionEndedError,
     UnavailableError,
@@ -171,6 +172,53 @@ class Outbox(IsolatedAsyncioTestCase):
             self.assertEqual(len(await restarted.outbox.flush()), 2)
             self.assertEqual(sent, [("one", entries[0].id), ("two", entries[2].id)])
             self.assertEqual([entry.error for entry in restarted.outbox.entries], ["BLOCKED"])
+
+    async def test_a_request_of_one_user_is_not_repeated_as_the_next(self) -> None:
+        for act in ("send", "outbox"):
+            with self.subTest(act):
+                sent: list[str] = []
+                chat, held = await self.ann_is_held_back(sent)
+                if act == "outbox":
+                    chat.outbox.enqueue(1, "secret of ann")
+                request = chat.outbox.flush() if act == "outbox" else chat.send(1, "secret of ann")
+                of_ann = asyncio.ensure_future(request)
+                await held["reached"].wait()
+                await chat.login("bob@example.com", "secret")
+                held["release"].set()
+                with self.assertRaises(NotLoggedInError):
+                    await of_ann
+                await chat.send(1, "of bob")
+                self.assertEqual((sent, chat.user_id), (["of bob"], 2))
+
+    async def ann_is_held_back(self, sent: list[str]) -> tuple[AsyncChatClient, dict[str, asyncio.Event]]:
+        """A client of ann, whose requests wait for `release`. What bob's token sends goes to `sent`."""
+        held = {"reached": asyncio.Event(), "release": asyncio.Event()}
+        logins = iter((1, 2))
+
+        async def answer(request: httpx.Request) -> httpx.Response:
+            if "login" in request.url.path:
+                number = next(logins)
+                return httpx.Response(200, json=token(number).json() | {"user_id": number})
+            if request.headers["Authorization"] == "Bearer a2":
+                sent.append(json.loads(request.content)["content"])
+                return httpx.Response(201, json={"id": "m"})
+            held["reached"].set()
+            await held["release"].wait()
+            return httpx.Response(401, json={"error": "authentication_error", "message": "old"})
+
+        http = httpx.AsyncClient(base_url="http://chat", transport=httpx.MockTransport(answer))
+        chat = AsyncChatClient(storage=None, http=http)
+        await chat.login("ann@example.com", "secret")
+        return chat, held
+
+    async def test_tokens_of_another_user_in_a_shared_storage_are_not_taken_over(self) -> None:
+        storage = MemoryStorage()
+        chat = client(lambda request: token(1) if "login" in request.url.path else httpx.Response(401), storage)
+        await chat.login("ann@example.com", "secret")
+        stored = json.loads(storage.load("session") or "")
+        storage.save("session", json.dumps(stored | {"access_token": "b", "refresh_token": "b", "user_id": 2}))
+        with self.assertRaises(SessionEndedError):
+            await chat.me()
 
     async def test_a_lost_connection_is_a_network_error(self) -> None:
         def answer(request: httpx.Request) -> httpx.Response:

@@ -5,7 +5,6 @@ import { bodyOf } from './transport.js';
 
 /**
  * @import { EventPayloads, RawEvent } from './types.js'
- * @import { Session } from './session.js'
  * @import { Transport } from './transport.js'
  */
 
@@ -17,15 +16,15 @@ const NAMES = ['connected', 'resync', 'new_message', 'message_edited', 'message_
  * Throws a `NetworkError` when the connection ends or `signal` aborts. A ticket is valid once, so the EventSource does
  * not reconnect by itself.
  *
- * @param {Session} session
+ * @param {Authorized} authorized
  * @param {Transport} transport
  * @param {string} path
  * @param {string} lastEventId
  * @param {AbortSignal} signal
  * @returns {AsyncGenerator<RawEvent>}
  */
-export async function* eventSourceEvents(session, transport, path, lastEventId, signal) {
-  const { ticket } = await session.authorized(async (token) =>
+export async function* eventSourceEvents(authorized, transport, path, lastEventId, signal) {
+  const { ticket } = await authorized(async (token) =>
     bodyOf(await transport.send('POST', '/messages/stream/ticket', { token, idempotent: true })));
   const source = new EventSource(transport.urlWithTicket(path, ticket, lastEventId));
   /** @type {RawEvent[]} */ const received = [];

@@ -4,8 +4,7 @@ import { NetworkError } from './errors.js';
 import { EventParser } from './sse.js';
 
 /**
- * @import { RawEvent } from './types.js'
- * @import { Session } from './session.js'
+ * @import { Authorized, RawEvent } from './types.js'
  * @import { Transport } from './transport.js'
  */
 
@@ -15,7 +14,7 @@ const CHECKS_IN_SILENCE = 10;
  * Ends when the server ends the stream. Throws a `NetworkError` when the connection breaks, is silent too long, or
  * `signal` aborts.
  *
- * @param {Session} session
+ * @param {Authorized} authorized
  * @param {Transport} transport
  * @param {string} path
  * @param {string} lastEventId
@@ -23,7 +22,7 @@ const CHECKS_IN_SILENCE = 10;
  * @param {number} silenceTimeoutMs
  * @returns {AsyncGenerator<RawEvent>}
  */
-export async function* fetchEvents(session, transport, path, lastEventId, signal, silenceTimeoutMs) {
+export async function* fetchEvents(authorized, transport, path, lastEventId, signal, silenceTimeoutMs) {
   const closing = new AbortController();
   const close = () => closing.abort();
   /** The time since which a read waits; infinite while the program works on an event. */
@@ -34,7 +33,7 @@ export async function* fetchEvents(session, transport, path, lastEventId, signal
   }, silenceTimeoutMs / CHECKS_IN_SILENCE);
   signal.addEventListener('abort', close);
   try {
-    const response = await session.authorized((token) => transport.open(path, token, lastEventId, closing.signal));
+    const response = await authorized((token) => transport.open(path, token, lastEventId, closing.signal));
     const parser = new EventParser(lastEventId);
     const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
     for (;;) {

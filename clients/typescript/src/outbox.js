@@ -80,7 +80,7 @@ export class Outbox {
     this.#mark(id, null);
   }
 
-  /** Stops `flush`. The messages stay in the storage. */
+  /** Stops `flush`. The messages stay in the storage, which another outbox may use from now on. */
   close() {
     this.#isClosed = true;
     this.#waking.abort();
@@ -135,6 +135,7 @@ export class Outbox {
 
   /** @param {OutboxEntry[]} entries */
   #save(entries) {
+    if (this.#isClosed) return;
     this.#entries = entries;
     this.#storage.save(this.#key, entries.length ? JSON.stringify(entries) : null);
     this.onChange();

@@ -83,20 +83,29 @@ export class Session {
   }
 
   /**
-   * Runs a request with an access token, and once more with a new one if the server refuses the first.
+   * Runs a request of a user with an access token, and once more with a new one if the server refuses the first. Throws
+   * a `NotLoggedInError` if another user has logged in since.
    *
    * @template T
    * @param {(token: string) => Promise<T>} request
+   * @param {number} [user] By default the user who is logged in now.
    */
-  async authorized(request) {
-    const token = await this.accessToken();
+  async authorized(request, user = this.userId) {
+    const token = await this.#tokenOf(user);
     try {
       return await request(token);
     } catch (error) {
       if (!(error instanceof AuthenticationError)) throw error;
     }
     await this.renew(token);
-    return request(this.#current().accessToken);
+    return request(await this.#tokenOf(user));
+  }
+
+  /** @param {number} user */
+  async #tokenOf(user) {
+    const token = await this.accessToken();
+    if (this.userId !== user) throw new NotLoggedInError('another user has logged in');
+    return token;
   }
 
   /** A token that is valid for some time. Throws a `NotLoggedInError` or a `SessionEndedError`. */
@@ -132,8 +141,8 @@ export class Session {
     try {
       const response = await this.#transport.send('POST', '/auth/refresh', { body, idempotent: true });
       const tokens = tokensOf(await bodyOf(response));
-      // A logout in the meantime stays one.
-      if (!this.#tokens) return;
+      // A logout or a login in the meantime stays one.
+      if (this.#tokens?.refreshToken !== used.refreshToken) return;
       this.#save(tokens);
       this.#tabs?.postMessage({ used: used.refreshToken, tokens });
     } catch (error) {
@@ -145,8 +154,10 @@ export class Session {
     }
   }
 
+  /** Takes newer tokens of the same user. A login of another user elsewhere does not change this session. */
   #adoptStored() {
-    if (this.#tokens) this.#tokens = tokensFrom(this.#storage.load(KEY)) ?? this.#tokens;
+    const stored = tokensFrom(this.#storage.load(KEY));
+    if (stored && stored.userId === this.#tokens?.userId) this.#tokens = stored;
     return this.#current();
   }
 

@@ -9,6 +9,7 @@ import { Repeats } from './repeats.js';
 /**
  * @import { RawEvent, StreamEvent, StreamOptions } from './types.js'
  * @import { Session } from './session.js'
+ * @import { Authorized } from './types.js'
  * @import { Transport } from './transport.js'
  */
 
@@ -30,6 +31,8 @@ const STABLE_AFTER_MS = 10_000;
  * @returns {AsyncGenerator<StreamEvent, void, undefined>}
  */
 export async function* resumingEvents(session, transport, path, options) {
+  const user = session.userId;
+  /** @type {Authorized} */ const authorized = (request) => session.authorized(request, user);
   const { signal, onStatus = () => {}, silenceTimeoutMs = SILENCE_TIMEOUT_MS } = options;
   const connect = options.transport === 'eventsource' ? eventSourceEvents : fetchEvents;
   const backoff = new Backoff(FIRST_DELAY_MS, LONGEST_DELAY_MS);
@@ -47,7 +50,7 @@ export async function* resumingEvents(session, transport, path, options) {
     let connectedAt = Infinity;
     let wait = null;
     try {
-      for await (const raw of connect(session, transport, path, lastEventId, network.broken, silenceTimeoutMs)) {
+      for await (const raw of connect(authorized, transport, path, lastEventId, network.broken, silenceTimeoutMs)) {
         const event = eventOf(raw, repeats);
         lastEventId = raw.id;
         if (raw.retryMs !== null) backoff.firstMs = Math.min(raw.retryMs, LONGEST_DELAY_MS);

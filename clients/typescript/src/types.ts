@@ -133,3 +133,6 @@ export type AnswerOf<Path extends keyof Paths, Method extends string> =
       ? Body
       : undefined
     : never;
+
+/** Runs a request of one user with an access token. */
+export type Authorized = <T>(request: (token: string) => Promise<T>) => Promise<T>;

@@ -5,7 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { ChatClient, MemoryStorage, NetworkError, SecondFactorError, SessionEndedError, UnavailableError } from '../src/index.js';
+import { ChatClient, MemoryStorage, NetworkError, NotLoggedInError, SecondFactorError, SessionEndedError, UnavailableError } from '../src/index.js';
 import { FileStorage } from '../src/node.js';
 
 const originals = { fetch, setTimeout };
@@ -148,6 +148,66 @@ test('messages of the outbox survive a restart, keep their order and are rejecte
   assert.deepEqual(rejected, [['refused', 'BLOCKED']]);
   assert.deepEqual(outbox.entries.map(({ error }) => error), ['BLOCKED']);
   await rm(folder, { recursive: true });
+});
+
+/** Ann's requests are cut or held back until bob has logged in. Returns the client and what bob's token has sent. */
+function twoUsers() {
+  const sent = [];
+  const state = { login: 1, hold: null };
+  const chat = client(async (path, body, headers) => {
+    if (path === '/auth/login/json') return json(200, { ...(await token(state.login).json()), user_id: state.login });
+    if (path === '/auth/logout') return json(200, {});
+    const bearer = headers.get('Authorization')?.slice(7);
+    if (bearer === 'a2') sent.push(body?.content ?? path);
+    else await state.hold;
+    if (path === '/auth/refresh') return token(9);
+    return bearer === 'a2' ? json(201, { id: 'm' }) : json(401, { error: 'authentication_error' });
+  });
+  return { chat, sent, state };
+}
+
+for (const [act, request] of [
+  ['send', (chat) => chat.send(1, 'secret of ann')],
+  ['outbox', (chat) => { chat.outbox.enqueue(1, 'secret of ann'); return chat.outbox.flush(); }],
+]) {
+  test(`a request of one user is not repeated as the next: ${act}`, async () => {
+    const { chat, sent, state } = twoUsers();
+    await chat.login('ann@example.com', 'secret');
+    let release;
+    state.hold = new Promise((resolve) => { release = resolve; });
+    const request1 = request(chat);
+    state.login = 2;
+    await chat.login('bob@example.com', 'secret');
+    release();
+    await assert.rejects(request1, NotLoggedInError);
+    await chat.send(1, 'of bob');
+    assert.deepEqual([sent, chat.userId], [['of bob'], 2]);
+  });
+}
+
+test('tokens of another user in a shared storage are not taken over', async () => {
+  const storage = new MemoryStorage();
+  const answer = (path, body, headers) => {
+    if (path === '/auth/login/json') return token(1);
+    if (path === '/auth/refresh') return json(401, { error: 'authentication_error' });
+    return headers.get('Authorization') === 'Bearer a1' ? json(401, { error: 'authentication_error' }) : json(200, {});
+  };
+  const chat = client(answer, storage);
+  await chat.login('ann@example.com', 'secret');
+  storage.save('session', JSON.stringify({ ...JSON.parse(storage.load('session')), accessToken: 'b', refreshToken: 'b', userId: 2 }));
+  await assert.rejects(chat.me(), SessionEndedError);
+});
+
+test('a closed outbox leaves the storage to the next', async () => {
+  const storage = new MemoryStorage();
+  const chat = client(() => token(1), storage);
+  await chat.login('a@example.com', 'secret');
+  const closed = chat.outbox;
+  closed.enqueue(1, 'one');
+  await chat.login('a@example.com', 'secret');
+  chat.outbox.enqueue(1, 'two');
+  closed.discard(closed.entries[0].id);
+  assert.deepEqual(JSON.parse(storage.load('outbox-1')).map(({ content }) => content), ['one', 'two']);
 });
 
 test('a lost connection is a network error', async () => {

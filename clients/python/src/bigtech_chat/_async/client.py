@@ -94,13 +94,18 @@ class AsyncChatClient:
         `code` is the code of the second factor, or a function that asks for it and is called only if the account has
         one. Raises `SecondFactorError` if the code is missing or wrong, and `AuthenticationError` for a wrong password.
         """
-        self._outbox = None
+        self._close_outbox()
         return await self._session.login(email, password, code)
 
     async def logout(self) -> None:
         """Ends the session. What the outbox still holds stays in the storage for the next login of the user."""
-        self._outbox = None
+        self._close_outbox()
         await self._session.logout()
+
+    def _close_outbox(self) -> None:
+        if self._outbox is not None:
+            self._outbox.close()
+        self._outbox = None
 
     # Requests
 
@@ -118,12 +123,13 @@ class AsyncChatClient:
         self, method: str, path: str, query: Query | None = None, body: object = None, idempotent: bool | None = None
     ) -> httpx.Response:
         repeatable = method == "GET" if idempotent is None else idempotent
-        token = await self._session.access_token()
+        user_id = self._session.user_id
+        token = await self._session.token_of(user_id)
         try:
             return await self._transport.send(method, path, token=token, query=query, body=body, idempotent=repeatable)
         except AuthenticationError:
             await self._session.renew(token)
-        token = await self._session.access_token()
+        token = await self._session.token_of(user_id)
         return await self._transport.send(method, path, token=token, query=query, body=body, idempotent=repeatable)
 
     # Users and friends

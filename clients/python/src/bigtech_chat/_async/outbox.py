@@ -34,6 +34,7 @@ class AsyncOutbox:
         self._key = f"outbox-{user_id}"
         self._entries = entries_from_text(storage.load(self._key))
         self._flushing = asyncio.Lock()
+        self._is_closed = False
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -55,6 +56,10 @@ class AsyncOutbox:
     def retry(self, entry_id: str) -> None:
         """Lets `flush` send a rejected message again."""
         self._mark(entry_id, None)
+
+    def close(self) -> None:
+        """Stops `flush`. The messages stay in the storage, which another outbox may use from now on."""
+        self._is_closed = True
 
     async def flush(self, timeout: float | None = None) -> list[MessageBody]:
         """Sends the messages one after another, which keeps their order, and returns those that were confirmed.
@@ -90,11 +95,15 @@ class AsyncOutbox:
         return confirmed
 
     def _next(self) -> Entry | None:
+        if self._is_closed:
+            return None
         return next((entry for entry in self._entries if entry.error is None), None)
 
     def _mark(self, entry_id: str, error: str | None) -> None:
         self._save([dataclasses.replace(e, error=error) if e.id == entry_id else e for e in self._entries])
 
     def _save(self, entries: list[Entry]) -> None:
+        if self._is_closed:
+            return
         self._entries = entries
         self._storage.save(self._key, entries_to_text(entries))

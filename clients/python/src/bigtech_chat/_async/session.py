@@ -70,6 +70,13 @@ class AsyncSession:
         finally:
             self._save(None)
 
+    async def token_of(self, user_id: int) -> str:
+        """As `access_token`. Raises `NotLoggedInError` if another user has logged in since."""
+        token = await self.access_token()
+        if self.user_id != user_id:
+            raise NotLoggedInError("another user has logged in")
+        return token
+
     async def access_token(self) -> str:
         """A token that is valid for some time. Raises `NotLoggedInError` or `SessionEndedError`."""
         tokens = self._current()
@@ -96,11 +103,15 @@ class AsyncSession:
                     return
                 self._save(None)
                 raise session_ended(error) from error
-            self._save(Tokens.of(answer.json()))
+            # A logout or a login in the meantime stays one.
+            if self._tokens is not None and self._tokens.refresh_token == used.refresh_token:
+                self._save(Tokens.of(answer.json()))
 
     def _adopt_stored(self) -> Tokens:
-        """Another process that shares the storage may have renewed the tokens."""
-        self._tokens = Tokens.from_text(self._storage.load(KEY)) or self._tokens
+        """Takes newer tokens of the same user, which another process that shares the storage has."""
+        stored = Tokens.from_text(self._storage.load(KEY))
+        if stored is not None and self._tokens is not None and stored.user_id == self._tokens.user_id:
+            self._tokens = stored
         return self._current()
 
     def _current(self) -> Tokens:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
 from collections.abc import AsyncGenerator
 from typing import cast
@@ -35,13 +36,13 @@ async def resuming_events(
     Raises an `ApiError` if a later attempt cannot succeed either, for example after the end of a membership.
     """
     backoff, repeats = Backoff(FIRST_DELAY, LONGEST_DELAY), Repeats()
-    refused_token = ""
+    user_id, refused_token = session.user_id, ""
     while True:
-        token, wait, opened_at = "", None, time.monotonic()
+        token, wait, opened_at = "", None, math.inf
         try:
             if refused_token:
                 await session.renew(refused_token)
-            token = await session.access_token()
+            token = await session.token_of(user_id)
             async with transport.open(path, token, last_event_id, silence_timeout) as response:
                 opened_at = time.monotonic()
                 parser = EventParser(last_event_id)

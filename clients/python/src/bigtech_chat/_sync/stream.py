@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Generator
 from typing import cast
@@ -36,13 +37,13 @@ def resuming_events(
     Raises an `ApiError` if a later attempt cannot succeed either, for example after the end of a membership.
     """
     backoff, repeats = Backoff(FIRST_DELAY, LONGEST_DELAY), Repeats()
-    refused_token = ""
+    user_id, refused_token = session.user_id, ""
     while True:
-        token, wait, opened_at = "", None, time.monotonic()
+        token, wait, opened_at = "", None, math.inf
         try:
             if refused_token:
                 session.renew(refused_token)
-            token = session.access_token()
+            token = session.token_of(user_id)
             with transport.open(path, token, last_event_id, silence_timeout) as response:
                 opened_at = time.monotonic()
                 parser = EventParser(last_event_id)
