@@ -8,18 +8,30 @@ umask 077
 : "${MYSQL_ROOT_PASSWORD:?}" "${PASSPHRASE:?}" "${KEEP:?}"
 work=${WORK:-/work} backups=${BACKUPS:-/backups}
 name=$(date -u +%Y-%m-%dT%H-%M-%SZ)
+export MYSQL_PWD=$MYSQL_ROOT_PASSWORD
+server=(--no-defaults --protocol=tcp --host="${MYSQL_HOST:-mysql}" --port="${MYSQL_PORT:-3306}" --user=root)
+
+refuse() {
+    echo "$*; no backup was made" >&2
+    exit 1
+}
 
 encrypt() {
     openssl enc -aes-256-ctr -pbkdf2 -iter 600000 -pass env:PASSPHRASE -out "$1"
 }
 
 cd "$backups"
+# Such a backup would be the newest one, from which the next restore is made.
+[[ ! -e .restoring ]] || refuse "the restore of $(cat .restoring) was interrupted: repeat it"
+if compgen -G '20*Z' >/dev/null; then
+    accounts=$(mysql "${server[@]}" --batch --skip-column-names --execute='SELECT COUNT(*) FROM (SELECT 1 FROM bigtech_user.users LIMIT 1) a')
+    [[ $accounts == 1 ]] || refuse "the stores are empty, and there are earlier backups: restore one"
+fi
 # What interrupted runs left. The CronJob runs one at a time.
 rm -rf .*.partial
 mkdir ".$name.partial"
 cd ".$name.partial"
-MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysqldump --no-defaults --protocol=tcp --host="${MYSQL_HOST:-mysql}" --port="${MYSQL_PORT:-3306}" \
-    --user=root --default-character-set=utf8mb4 --single-transaction --quick --routines --triggers --hex-blob \
+mysqldump "${server[@]}" --default-character-set=utf8mb4 --single-transaction --quick --routines --triggers --hex-blob \
     --set-gtid-purged=OFF --add-drop-database --databases bigtech_user bigtech_friend bigtech_chat |
     gzip | encrypt mysql.sql.gz.enc
 encrypt mongodb.archive.gz.enc <"$work/mongodb.archive.gz"

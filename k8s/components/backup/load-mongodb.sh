@@ -13,4 +13,5 @@ mongosh --quiet --norc "mongodb://$host/bigtech_chat?directConnection=true" --ev
     db.dropDatabase({ w: "majority" });'
 mongorestore --config=/tmp/mongorestore.yaml --host="$host" --username=admin --authenticationDatabase=admin \
     --oplogReplay --drop --gzip --archive="$work/mongodb.archive.gz"
+rm -f "${BACKUPS:-/backups}/.restoring"
 echo "MongoDB has the data of the backup"

@@ -36,6 +36,9 @@ connections=$(client --execute="SELECT COUNT(*) FROM information_schema.processl
 
 decrypt mongodb.archive.gz.enc >"$work/mongodb.archive.gz"
 gzip --test "$work/mongodb.archive.gz"
+# No backup is made of stores that are replaced in part. load-mongodb.sh removes the mark.
+echo "$backup" >"$backups/.restoring"
+sync "$backups/.restoring"
 decrypt mysql.sql.gz.enc | gunzip | client
 # The ids that were assigned after the backup are left out: they are in tokens, in clients and on Kafka.
 client --execute="SELECT CONCAT('ALTER TABLE ', TABLE_SCHEMA, '.', TABLE_NAME, ' AUTO_INCREMENT = ',

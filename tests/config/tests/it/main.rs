@@ -5,6 +5,7 @@
 
 mod alerts;
 mod attributes;
+mod backups;
 mod compose;
 mod documents;
 mod environment;
