@@ -101,6 +101,7 @@ const EVENTS: &str = "
     return times;";
 
 /// Prints the distribution of times, and returns their median.
+#[allow(clippy::print_stdout, reason = "the figures of the test")]
 fn report(what: &str, times: &Value) -> f64 {
     let mut times: Vec<f64> =
         times.as_array().unwrap_or_else(|| panic!("{times}")).iter().map(|time| time.as_f64().unwrap()).collect();
