@@ -58,8 +58,8 @@ export const isHit = ({ id }) => place.hit === id;
 export async function enter(room) {
   if (place.room === room.id) return;
   leave();
-  place.room = room.id;
   if (room.hasNewer) await store.loadMessages(room.id);
+  place.room = room.id;
   const first = room.unread_count > 0 ? room.messages.find(store.isUnread) : null;
   room.firstUnreadId = first?.id ?? null;
   if (first) show(room, first);
@@ -159,6 +159,14 @@ export function onScroll(list) {
     scrolling = null;
     see();
   }, SEEN_AFTER_MS);
+}
+
+/** Takes the newest message as read before it is drawn, because a list that follows new messages shows it. */
+export function seeNewest() {
+  const room = openRoom();
+  const newest = room?.messages?.at(-1);
+  const isShown = place.room === room?.id && place.follows && !place.target && document.visibilityState !== 'hidden';
+  if (newest && isShown && listElement()) store.markSeen(room, [newest]);
 }
 
 /** Takes the visible messages as read, if the user can see them. */

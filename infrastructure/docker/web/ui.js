@@ -36,6 +36,7 @@ export function draw() {
   drawScheduled = true;
   // A hidden tab has no animation frames, so this uses a timeout.
   setTimeout(() => {
+    place.seeNewest();
     drawScheduled = false;
     const focused = document.activeElement;
     const keepPlace = place.hold();
