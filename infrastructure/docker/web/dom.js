@@ -7,6 +7,7 @@ export function h(tag, attributes, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes ?? {})) {
     if (name === 'value') element.value = value;
+    else if (name === 'style') element.style.cssText = value;
     else if (value !== false && value != null) element.setAttribute(name, value === true ? '' : value);
   }
   element.append(...children.flat(2).filter((child) => child !== false && child != null));
@@ -19,12 +20,35 @@ export function button(kind, act, id, content, label, attributes) {
   return h('button', { ...all, ...attributes }, content);
 }
 
-/** Creates a labelled field. The text of the label has the name of the field as its key. */
-export function field(name, attributes, hint) {
-  return h('label', { class: 'field', 'data-key': name },
-    h('span', null, t(name)),
-    h('input', { name, ...attributes, 'aria-describedby': hint && `${name}-hint` }),
-    hint && h('small', { id: `${name}-hint`, class: 'muted' }, hint));
+/**
+ * Creates a labelled field. The text of the label has the name of the field as its key. `error` says what is wrong with
+ * the present value.
+ */
+export function field(name, attributes, hint, error) {
+  const about = [error && `${name}-error`, hint && `${name}-hint`].filter(Boolean).join(' ');
+  return h('div', { class: 'field', 'data-key': name },
+    h('label', { for: `field-${name}` }, t(name)),
+    h('input', { id: `field-${name}`, name, ...attributes, 'aria-describedby': about || null,
+      'aria-invalid': error && 'true' }),
+    error && h('small', { id: `${name}-error`, class: 'error', 'data-key': 'error' }, error),
+    hint && h('small', { id: `${name}-hint`, class: 'muted', 'data-key': 'hint' }, hint));
+}
+
+const LINK = /https?:\/\/[^\s<>"]+/g;
+
+/** The parts of a text, with its addresses as links. Punctuation after an address is not part of it. */
+export function withLinks(text) {
+  const parts = [];
+  let end = 0;
+  for (const { 0: match, index } of text.matchAll(LINK)) {
+    let address = match.replace(/[.,;:!?'*]+$/, '');
+    if (address.endsWith(')') && !address.includes('(')) address = address.slice(0, -1);
+    if (!URL.canParse(address)) continue;
+    const attributes = { href: address, target: '_blank', rel: 'noopener noreferrer', class: 'address' };
+    parts.push(text.slice(end, index), h('a', attributes, address));
+    end = index + address.length;
+  }
+  return [...parts, text.slice(end)].filter((part) => part !== '');
 }
 
 /** The first letter of a name on a colour that depends on the user's id. */
@@ -45,6 +69,10 @@ const STROKES = {
   shield: 'M12 3l7 2.5v6c0 4.5-3 7.5-7 9.5-4-2-7-5-7-9.5v-6zM9 12l2 2 4-4',
   pin: 'M9 4h6l-1 6 3 3v2H7v-2l3-3zM12 15v6',
   mute: 'M6 17V11a6 6 0 0 1 12 0v6l1.5 1.5h-15zM10.5 21h3M4 4l16 16',
+  search: 'M11 17.5a6.5 6.5 0 1 0 0-13 6.5 6.5 0 0 0 0 13zM15.8 15.8L20 20',
+  info: 'M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM12 11v5.5M12 7.5h.01',
+  down: 'M12 5v14M5.5 12.5L12 19l6.5-6.5',
+  up: 'M12 19V5M5.5 11.5L12 5l6.5 6.5',
   leave: 'M14 5H6v14h8M11 12h9M17 9l3 3-3 3',
 };
 
@@ -66,7 +94,10 @@ export function icon(name) {
 export function morph(current, target) {
   for (const { name } of [...current.attributes]) if (!target.hasAttribute(name)) current.removeAttribute(name);
   for (const { name, value } of target.attributes) {
-    if (current.getAttribute(name) !== value) current.setAttribute(name, value);
+    if (current.getAttribute(name) === value) continue;
+    // The security policy forbids the attribute, but not its object.
+    if (name === 'style') current.style.cssText = value;
+    else current.setAttribute(name, value);
   }
   const children = [...target.childNodes];
   const keys = new Set(children.map(key));
@@ -76,8 +107,9 @@ export function morph(current, target) {
   for (const child of children) {
     const match = key(child) ? keyed.get(key(child)) : sameKind(at, child) ? at : null;
     if (match && match === at) at = at.nextSibling;
-    else current.insertBefore(match ?? child, at);
-    if (match instanceof Element) morph(match, child);
+    else if (match) move(current, match, at);
+    else current.insertBefore(child, at);
+    if (match instanceof Element) update(match, child);
     else if (match && match.data !== child.data) match.data = child.data;
   }
   while (at) {
@@ -85,6 +117,19 @@ export function morph(current, target) {
     at.remove();
     at = next;
   }
+}
+
+/** Most rows of a list are as they were, which the browser finds out faster than a script. */
+function update(current, target) {
+  if (!key(current) || !current.isEqualNode(target)) morph(current, target);
+}
+
+/** Moves a child. `moveBefore` keeps its focus and scroll position; browsers without it lose them. */
+function move(parent, child, before) {
+  if (parent.moveBefore) return parent.moveBefore(child, before);
+  const focused = document.activeElement;
+  parent.insertBefore(child, before);
+  if (child.contains(focused)) focused.focus({ preventScroll: true });
 }
 
 const key = (node) => node.dataset?.key;

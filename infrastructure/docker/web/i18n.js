@@ -118,6 +118,43 @@ const TEXTS = {
   friends_add_me: ['Only your friends can add you to a group.', '친구만 나를 그룹에 초대할 수 있어요.'],
   session_ended: ['Your session has ended. Please log in again.', '세션이 만료되었어요. 다시 로그인해 주세요.'],
   announcement: ['{name}: {text}', '{name}: {text}'],
+  account: ['Account', '계정'],
+  profile: ['Profile', '프로필'],
+  status_message: ['Status message', '상태 메시지'],
+  saved: ['Saved', '저장했어요'],
+  change_password: ['Change password', '비밀번호 변경'],
+  new_password: ['New password', '새 비밀번호'],
+  password_changed: ['The password was changed. Your other sessions have ended.',
+    '비밀번호를 변경했어요. 다른 기기에서는 로그아웃되었어요.'],
+  sessions: ['Sessions', '로그인된 기기'],
+  this_session: ['this device', '현재 기기'],
+  last_used: ['last used {when}', '마지막 사용 {when}'],
+  end_session: ['Log out', '로그아웃하기'],
+  prove_owner: ['Your login was some time ago, so confirm it with your password.',
+    '로그인한 지 오래되어 비밀번호를 다시 확인합니다.'],
+  unknown_device: ['Unknown device', '알 수 없는 기기'],
+  blocked: ['Blocked', '차단한 사용자'],
+  block: ['Block', '차단'],
+  confirm_block: ['Block?', '차단할까요?'],
+  unblock: ['Unblock', '차단 해제'],
+  unfriend: ['Unfriend', '친구 끊기'],
+  confirm_unfriend: ['Unfriend?', '친구를 끊을까요?'],
+  more_of: ['Actions for {name}', '{name} 님 메뉴'],
+  about_user: ['About this user', '상대방 정보'],
+  unknown_user: ['This profile cannot be shown.', '프로필을 볼 수 없어요.'],
+  choose_two: ['Choose at least two friends. With one friend, use Chat in the People tab.',
+    '친구를 두 명 이상 선택하세요. 한 명과는 친구 탭에서 채팅할 수 있어요.'],
+  find_chats: ['Find chats and messages', '채팅과 메시지 찾기'],
+  no_matching_chats: ['No chat has this name.', '이 이름의 채팅이 없어요.'],
+  in_messages: ['In messages', '메시지에서'],
+  search_here: ['Search in this chat', '이 채팅에서 검색'],
+  found: ['{n} messages with “{query}”', '“{query}” 메시지 {n}개'],
+  find_more: ['More results', '결과 더 보기'],
+  close_search: ['Close', '닫기'],
+  unread_above: ['{n} unread', '안 읽은 메시지 {n}개'],
+  mark_read: ['Mark as read', '모두 읽음'],
+  new_below: ['New messages: {n}', '새 메시지 {n}개'],
+  to_end: ['Newest messages', '최근 메시지로'],
   remaining: ['{n} left', '{n}자 남음'],
   too_long: ['{n} characters too long', '{n}자 초과'],
   too_long_by_one: ['1 character too long', '1자 초과'],
@@ -125,6 +162,25 @@ const TEXTS = {
   members_added: ['{by} added {names}', '{by} 님이 {names}을 초대했어요'],
   member_removed: ['{by} removed {names}', '{by} 님이 {names}을 내보냈어요'],
   member_left: ['{by} left', '{by} 님이 나갔어요'],
+
+  // Rules of fields that a request broke, by their names where the API's text is not specific.
+  rule_email: ['Enter an email address, such as name@example.com.', 'name@example.com 형식의 이메일을 입력해 주세요.'],
+  rule_username: ['Use 3 to 50 letters, digits, _ or -, and begin with a letter or digit.',
+    '영문자나 숫자로 시작하는 3~50자의 영문자, 숫자, _, -를 사용해 주세요.'],
+  rule_display_name: ['Use at most 100 characters, and no special control characters.',
+    '100자 이내로, 특수 제어 문자 없이 입력해 주세요.'],
+  rule_status_message: ['Use at most 500 characters.', '500자 이내로 입력해 주세요.'],
+  rule_password: ['Use at least 8 characters, with a letter, a digit and a special character.',
+    '영문자, 숫자, 특수문자를 하나 이상씩 포함해 8자 이상 입력해 주세요.'],
+  email_taken: ['This email is already registered.', '이미 가입된 이메일이에요.'],
+  username_taken: ['This username is already taken.', '이미 사용 중인 사용자 이름이에요.'],
+  username_similar: ['This username looks like that of another user.', '다른 사용자의 이름과 너무 비슷해요.'],
+  display_name_similar: ['This name looks like the username of another user.', '다른 사용자의 이름과 너무 비슷해요.'],
+  password_letter: ['Add at least one letter.', '영문자를 하나 이상 넣어 주세요.'],
+  password_digit: ['Add at least one digit.', '숫자를 하나 이상 넣어 주세요.'],
+  password_special: ['Add at least one special character.', '특수문자를 하나 이상 넣어 주세요.'],
+  password_common: ['This password is too easy to guess.', '너무 쉽게 추측할 수 있는 비밀번호예요.'],
+  password_breached: ['This password is known from a data breach.', '유출된 적이 있는 비밀번호예요.'],
 
   // Errors, by the code of the response, by its status, or any other.
   BLOCKED: ['You cannot send messages to this user.', '이 사용자에게는 메시지를 보낼 수 없어요.'],
@@ -163,6 +219,29 @@ export function errorText({ status = 0, code }) {
   return t([code, `error_${status}`].find((key) => Object.hasOwn(TEXTS, key)) ?? 'error');
 }
 
+/** The texts for rules that the API names in English. */
+const RULES = [
+  [/^Email already registered/, 'email_taken'],
+  [/^Username already taken/, 'username_taken'],
+  [/^Username looks like/, 'username_similar'],
+  [/^Display name looks like/, 'display_name_similar'],
+  [/at least one letter/, 'password_letter'],
+  [/at least one digit/, 'password_digit'],
+  [/at least one special/, 'password_special'],
+  [/too easy to guess/, 'password_common'],
+  [/data breach/, 'password_breached'],
+  [/^wrong_password$/, 'wrong_password'],
+];
+
+/** What the last answer to the form `act` said about a field, or null. */
+export function fieldError(errors, act, name) {
+  const broken = errors?.act === act && errors.fields.find(({ field }) => field === name);
+  if (!broken) return null;
+  const [, key] = RULES.find(([text]) => text.test(broken.message)) ?? [];
+  const general = `rule_${name.replace('new_', '')}`;
+  return key ? t(key) : Object.hasOwn(TEXTS, general) ? t(general) : broken.message;
+}
+
 const SYSTEM_TEXTS = { added: 'members_added', removed: 'member_removed', left: 'member_left' };
 
 /** Translates a system message about members. The server writes them in English. */
@@ -174,7 +253,11 @@ export function systemText(text) {
   return t(SYSTEM_TEXTS[verb], { by, names: others ? `${users} 외 ${others}명` : users });
 }
 
-const format = (options) => (at) => new Intl.DateTimeFormat(language, options).format(new Date(at));
+/** A format of times. The browser takes long to create one, so there is one for each language. */
+const format = (options) => {
+  const [en, ko] = ['en', 'ko'].map((name) => new Intl.DateTimeFormat(name, options));
+  return (at) => (language === 'ko' ? ko : en).format(new Date(at));
+};
 export const clock = format({ hour: 'numeric', minute: '2-digit' });
 const date = format({ weekday: 'long', day: 'numeric', month: 'long' });
 const dateOfYear = format({ day: 'numeric', month: 'long', year: 'numeric' });

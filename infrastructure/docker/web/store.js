@@ -1,19 +1,26 @@
 // The state of the page (users, rooms, messages), how it is loaded, and how live events change it.
 
 import { client } from './client.js';
-import { systemText, t, when } from './i18n.js';
-import { ChatError } from './sdk/index.js';
+import { isGroup, isSystem } from './values.js';
 
 const PAGE_SIZE = 50;
 /** Ids in one request for profiles (the API's limit). */
 const PROFILE_BATCH = 100;
 const TYPING_MS = 5_000;
 const MARK_READ_AFTER_MS = 300;
+/** More messages than this are loaded at once only where the first unread one is among them. */
+const FEW_UNREAD = 40;
+/** Messages in one page (the API's limit). */
+const MAX_PAGE_SIZE = 100;
 
 export const state = {};
 
+/** The ids of users whose profiles were requested. Some do not exist, or are hidden from the caller. */
+const requested = new Set();
+
 /** The state before login. */
 export function reset() {
+  requested.clear();
   Object.assign(state, {
     me: null,
     live: null, // null until the first connection attempt of the stream has ended
@@ -21,6 +28,7 @@ export function reset() {
     friends: [], // ids
     received: [],
     sent: [],
+    blocked: [],
     rooms: new Map(), // id → room; `messages` is null until loaded
     typing: new Map(), // room → Map of user → { username, until }
     openRoomId: null, // the room on the screen
@@ -45,34 +53,48 @@ export async function loadMe() {
   notifyChange();
 }
 
-/** Loads the limits of the deployment. A chat-service of the original does not tell them. */
-export async function loadLimits() {
-  try {
-    state.maxLength = (await client.request('GET', '/chat-rooms/limits')).message_max_chars;
-  } catch (error) {
-    if (error.status !== 404 && error.status !== 422) throw error;
-  }
+/** Loads the limits of the deployment. */
+async function loadLimits() {
+  const limits = await unlessMissing(client.request('GET', '/chat-rooms/limits'));
+  if (limits) state.maxLength = limits.message_max_chars;
   notifyChange();
 }
 
-/** Loads the lists of rooms, friends and requests. The number of requests does not grow with the number of rooms. */
+/** The answer, or undefined from a service of the original, which lacks the operation. */
+async function unlessMissing(request) {
+  try {
+    return await request;
+  } catch (error) {
+    if (![404, 405, 422].includes(error.status)) throw error;
+  }
+}
+
+/** Loads the lists of rooms, friends and requests, and the profiles of users in them. */
 export async function loadLists() {
   await Promise.all([loadRooms(), loadFriends(), loadLimits()]);
   await loadMissingProfiles();
 }
 
+/** Loads all rooms, page by page, and shows each page as it comes. */
 async function loadRooms() {
-  const rooms = await client.request('GET', '/chat-rooms?limit=100');
-  const listed = new Set(rooms.map((room) => room.id));
-  for (const id of state.rooms.keys()) if (!listed.has(id) && id !== state.openRoomId) state.rooms.delete(id);
-  rooms.forEach(upsertRoom);
+  const unlisted = new Set(state.rooms.keys());
+  let count = 0;
+  for await (const room of client.rooms()) {
+    upsertRoom(room);
+    unlisted.delete(room.id);
+    if (++count % MAX_PAGE_SIZE === 0) notifyChange();
+  }
   notifyChange();
+  // The caller has left these rooms, or they moved between two pages.
+  await Promise.all([...unlisted].map(loadRoom));
 }
 
 function upsertRoom(room) {
   const existing = state.rooms.get(room.id);
   if (!existing) {
-    state.rooms.set(room.id, { ...room, messages: null, hasMore: false, bufferedEvents: null, firstUnreadId: null });
+    const unloaded = { messages: null, hasMore: false, hasNewer: false, firstUnreadId: null,
+      loading: null, bufferedEvents: null };
+    state.rooms.set(room.id, { ...room, ...unloaded });
     return;
   }
   // A live event can arrive before an older response. Then the newer last message and its count stay.
@@ -93,22 +115,45 @@ export async function loadRoom(id) {
 }
 
 export async function loadFriends() {
-  const [friends, requests] = await Promise.all([client.request('GET', '/friends/list'), client.request('GET', '/friends/requests')]);
+  const friends = [];
+  const [requests, blocked] = await Promise.all([
+    client.friendRequests(),
+    unlessMissing(client.request('GET', '/friends/blocked')),
+    (async () => { for await (const friend of client.friends()) friends.push(friend); })(),
+  ]);
   for (const { user_id, username, display_name, is_online, last_seen_at } of friends) {
-    state.users.set(user_id, { id: user_id, username, display_name, is_online, last_seen_at });
+    state.users.set(user_id, { ...state.users.get(user_id), id: user_id, username, display_name, is_online, last_seen_at });
   }
   state.friends = friends.map((friend) => friend.user_id);
   state.received = requests.received_requests;
   state.sent = requests.sent_requests;
+  state.blocked = blocked ?? [];
   notifyChange();
+  await loadProfiles([...state.received, ...state.sent].map((request) => request.user_id));
 }
 
-/** Loads the profiles of partners in direct rooms who are not friends. */
+/** Loads the profiles of users whom a list shows: partners in direct rooms, and members of groups without a name. */
 async function loadMissingProfiles() {
-  const missing = [...state.rooms.values()].map(partner).filter((id) => id && !state.users.has(id));
-  for (let from = 0; from < missing.length; from += PROFILE_BATCH) {
-    addUsers(await client.request('GET', `/users?user_ids=${missing.slice(from, from + PROFILE_BATCH)}`));
+  const shown = [...state.rooms.values()].filter((room) => !isGroup(room) || !room.name || room.id === state.openRoomId);
+  await loadProfiles(shown.flatMap((room) => room.participants.map(({ id }) => id)));
+}
+
+/** Loads the profiles that were not requested before. */
+async function loadProfiles(ids) {
+  const missing = [...new Set(ids)].filter((id) => id !== state.me.id && !state.users.has(id) && !requested.has(id));
+  for (const id of missing) requested.add(id);
+  await reloadProfiles(missing);
+}
+
+async function reloadProfiles(ids) {
+  for (let from = 0; from < ids.length; from += PROFILE_BATCH) {
+    addUsers(await client.request('GET', `/users?user_ids=${ids.slice(from, from + PROFILE_BATCH)}`));
   }
+}
+
+/** Loads the presence of the members of a group, which the stream tells only of partners in direct rooms. */
+export function loadMembers(room) {
+  return reloadProfiles(room.participants.map(({ id }) => id));
 }
 
 export function addUsers(users) {
@@ -116,16 +161,66 @@ export function addUsers(users) {
   notifyChange();
 }
 
-/** Loads the newest messages. Events that arrive meanwhile are newer than the response and are applied after it. */
-export async function loadMessages(id) {
+// Messages
+
+/** Loads the newest messages, as many as contain all unread ones if a page does. */
+export function loadMessages(id) {
+  return loading(id, async (room) => {
+    const limit = room.unread_count > FEW_UNREAD ? MAX_PAGE_SIZE : PAGE_SIZE;
+    const { messages, has_more } = await client.page(id, { limit });
+    Object.assign(room, { messages, hasMore: has_more, hasNewer: false });
+  });
+}
+
+/** Loads the page before the first loaded message. */
+export function loadOlder(id) {
+  return loading(id, async (room) => {
+    if (!room.messages?.length) return;
+    const { messages, has_more } = await client.page(id, { before: room.messages[0].id });
+    room.messages?.unshift(...messages);
+    room.hasMore = has_more;
+  });
+}
+
+/** Loads the page after the last loaded message. */
+export function loadNewer(id) {
+  return loading(id, async (room) => {
+    if (!room.messages?.length) return;
+    const { messages, has_more } = await pageAfter(id, room.messages.at(-1).id);
+    room.messages?.push(...messages);
+    room.hasNewer = has_more;
+  });
+}
+
+/** Loads a message and those around it, unless it is loaded. */
+export async function loadAround(id, message) {
+  if (state.rooms.get(id).messages?.some((one) => one.id === message)) return;
+  const newer = await pageAfter(id, message);
+  if (newer.messages.length === 0) return loadMessages(id);
+  await loading(id, async (room) => {
+    const older = await client.page(id, { before: newer.messages[0].id });
+    const messages = [...older.messages, ...newer.messages];
+    Object.assign(room, { messages, hasMore: older.has_more, hasNewer: newer.has_more });
+  });
+}
+
+const pageAfter = (id, after) => client.request('GET', `/messages/${id}`, { query: { after, limit: MAX_PAGE_SIZE } });
+
+/** Runs `load(room)` after other loads of the room. */
+async function loading(id, load) {
   const room = state.rooms.get(id);
-  if (!room || room.bufferedEvents) return;
+  if (!room) return;
+  while (room.loading) await room.loading.catch(() => {});
+  room.loading = buffering(room, load).finally(() => { room.loading = null; });
+  await room.loading;
+}
+
+/** Events that arrive during a load are newer than its responses and are applied after it. */
+async function buffering(room, load) {
   room.bufferedEvents = [];
   try {
-    const { messages, has_more } = await client.request('GET', `/messages/${id}?limit=${PAGE_SIZE}`);
-    Object.assign(room, { messages, hasMore: has_more });
-    const others = messages.filter((message) => message.user_id !== state.me.id && !isSystem(message));
-    room.firstUnreadId = room.unread_count ? others.at(-room.unread_count)?.id ?? others[0]?.id : null;
+    await load(room);
+    inBackground(loadProfiles((room.messages ?? []).map((message) => message.user_id)));
   } finally {
     const events = room.bufferedEvents;
     room.bufferedEvents = null;
@@ -134,22 +229,9 @@ export async function loadMessages(id) {
   notifyChange();
 }
 
-export async function loadOlder(id) {
-  const room = state.rooms.get(id);
-  const first = room.messages[0].id;
-  const { messages, has_more } = await client.request('GET', `/messages/${id}?limit=${PAGE_SIZE}&before=${first}`);
-  if (room.messages[0]?.id === first) {
-    room.messages.unshift(...messages);
-    room.hasMore = has_more;
-  }
-  notifyChange();
-}
-
-/** Reloads everything after a gap that the stream cannot fill. */
-export async function reloadAll() {
+/** Forgets all messages, after a gap that the stream cannot fill. */
+export function forgetMessages() {
   for (const room of state.rooms.values()) room.messages = null;
-  await loadLists();
-  if (state.openRoomId) await loadMessages(state.openRoomId);
 }
 
 // Live events
@@ -181,11 +263,11 @@ const messageEvents = {
     updateMessage(room, message_id, { reactions });
   },
   messages_read({ user_id, message_ids, up_to = 0 }, room) {
+    const ids = new Set(message_ids);
     if (user_id === state.me.id) {
-      if (room) room.unread_count = up_to ? 0 : Math.max(0, room.unread_count - message_ids.length);
+      if (room) applyOwnRead(room, ids, up_to);
       return;
     }
-    const ids = new Set(message_ids);
     for (const message of room?.messages ?? []) {
       if (ids.has(message.id) || message.seq <= up_to) message.read_by = [...new Set(message.read_by).add(user_id)];
     }
@@ -223,17 +305,18 @@ function inBackground(loading) {
 export function addMessage(room, message) {
   if (message.client_message_id) client.outbox.discard(message.client_message_id);
   if (!room || message.is_deleted) return;
-  const fromOther = message.user_id !== state.me.id && !isSystem(message);
+  const fromOther = isFromOther(message);
   const isLast = isNewer(message, room.last_message);
   if (isLast) room.last_message = message;
   if (isSystem(message)) inBackground(loadRoom(room.id));
+  inBackground(loadProfiles([message.user_id]));
   if (fromOther && isLast) {
-    if (isOnScreen(room.id)) scheduleMarkRead(room.id);
-    else room.unread_count++;
+    room.unread_count++;
     if (!room.muted || isOnScreen(room.id)) notifyMessage(message, room);
   }
   const list = room.messages;
-  if (list && !list.some((one) => one.id === message.id)) {
+  // What follows a gap is loaded when the user scrolls to it.
+  if (list && !room.hasNewer && !list.some((one) => one.id === message.id)) {
     const after = list.findLastIndex((one) => one.seq < message.seq);
     list.splice(after + 1, 0, { reactions: [], ...message });
   }
@@ -249,69 +332,51 @@ function isNewer(message, last) {
 export function updateMessage(room, id, fields) {
   const message = room?.messages?.find((one) => one.id === id);
   // Only `messages_read` events change `read_by`; a response contains only the caller's own read state.
-  if (message) Object.assign(message, fields, { read_by: message.read_by });
+  if (message) Object.assign(message, fields, { read_by: message.read_by, is_read: message.is_read });
 }
 
 // Reading
 
 const isOnScreen = (id) => state.openRoomId === id && document.visibilityState === 'visible';
-let markReadTimer = null;
+const isFromOther = (message) => message.user_id !== state.me.id && !isSystem(message);
+export const isUnread = (message) => isFromOther(message) && !message.is_read;
 
-/** Marks the room as read after a delay, so that several messages need one request. */
-export function scheduleMarkRead(id) {
-  clearTimeout(markReadTimer);
-  markReadTimer = setTimeout(async () => {
-    const room = state.rooms.get(id);
-    if (!room || !isOnScreen(id)) return;
-    try {
-      await client.markRead(id);
-      room.unread_count = 0;
-      notifyChange();
-    } catch (error) {
-      if (!(error instanceof ChatError)) throw error;
-    }
-  }, MARK_READ_AFTER_MS);
+/** Messages that were seen and are not reported yet: room → ids. */
+const seen = new Map();
+let reportTimer = null;
+
+/** Takes messages as read. They are reported after a delay, so that several need one request. */
+export function markSeen(room, messages) {
+  const unread = messages.filter(isUnread);
+  if (unread.length === 0) return;
+  for (const message of unread) message.is_read = true;
+  room.unread_count = Math.max(0, room.unread_count - unread.length);
+  seen.set(room.id, [...(seen.get(room.id) ?? []), ...unread.map((message) => message.id)]);
+  reportTimer ??= setTimeout(() => inBackground(reportSeen()), MARK_READ_AFTER_MS);
+  notifyChange();
 }
 
-// Derived values for the views
-
-export const isSystem = (message) => message.message_type === 'system';
-export const textOf = (message) => (isSystem(message) ? systemText(message.content) : message.content);
-export const isGroup = (room) => room.room_type === 'group';
-
-/** The id of the other user in a direct room. */
-export function partner(room) {
-  return isGroup(room) ? null : room.participants.find(({ id }) => id !== state.me.id)?.id;
+async function reportSeen() {
+  reportTimer = null;
+  const reports = [...seen];
+  seen.clear();
+  await Promise.all(reports.map(([room, ids]) => client.markRead(room, ids)));
 }
 
-export function nameOf(id, fallback = '?') {
-  const user = id === state.me?.id ? state.me : state.users.get(id);
-  return user?.display_name || user?.username || fallback;
+/** Marks all messages of a room as read. */
+export async function markAllRead(room) {
+  await client.markRead(room.id);
+  applyOwnRead(room, new Set(), Infinity);
+  notifyChange();
 }
 
-export function titleOf(room) {
-  const others = room.participants.filter(({ id }) => id !== state.me.id);
-  return room.name || others.map(({ id, username }) => nameOf(id, username)).join(', ');
-}
-
-export function presenceOf(id) {
-  const user = state.users.get(id);
-  if (!user) return '';
-  if (user.is_online) return t('online');
-  return user.last_seen_at ? t('last_seen', { when: when(user.last_seen_at) }) : t('offline');
-}
-
-/** Pinned rooms first, and the newest activity first among them and among the others. */
-export function roomsInOrder() {
-  const at = (room) => Date.parse(room.last_message?.created_at ?? room.updated_at);
-  return [...state.rooms.values()].sort((a, b) => Boolean(b.pinned) - Boolean(a.pinned) || at(b) - at(a));
-}
-
-/** The total of the rooms that are not muted. */
-export const unreadTotal = () =>
-  [...state.rooms.values()].reduce((sum, room) => sum + (room.muted ? 0 : room.unread_count), 0);
-
-export function typingIn(id) {
-  const users = [...(state.typing.get(id)?.entries() ?? [])];
-  return users.filter(([, { until }]) => until > Date.now()).map(([userId, { username }]) => nameOf(userId, username));
+/** The caller has read messages, in this tab or in another one: those with these ids, or all up to a position. */
+function applyOwnRead(room, ids, upTo) {
+  const known = new Set();
+  for (const message of room.messages ?? []) {
+    if (!ids.has(message.id) && !(message.seq <= upTo)) continue;
+    if (message.is_read) known.add(message.id);
+    message.is_read ||= isFromOther(message);
+  }
+  room.unread_count = upTo ? 0 : Math.max(0, room.unread_count - [...ids].filter((id) => !known.has(id)).length);
 }

@@ -3,9 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
+mod account;
 mod documents;
+mod focus;
+mod history;
+mod lists;
+mod look;
+mod people;
 mod second_factor;
 mod settings;
+mod sign_up;
 mod window;
 
 use e2e::{PASSWORD, Person};
@@ -123,6 +130,10 @@ async fn each_window_shows_the_message_changes_of_the_other() {
     bob_window.press(".menu [data-act=reply]").await;
     bob_window.send_message("Indeed").await;
     ann_window.wait_for_text(".quote", "Half a thought, completed").await;
+    bob_window.press(".mine [data-act=menu]").await;
+    bob_window.press(".menu [data-act=delete]").await;
+    bob_window.wait_for_text(".menu .danger", "삭제할까요?").await;
+    bob_window.press(".mine [data-act=menu]").await;
 
     ann_window.press(".mine [data-act=menu]").await;
     ann_window.press(".menu [data-act=delete]").await;

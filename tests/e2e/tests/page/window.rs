@@ -1,6 +1,7 @@
 //! Browser windows: headless Chromium, one window for each user, controlled through chromedriver.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -75,13 +76,25 @@ impl Browser {
 
     /// Opens the page in a browser with this preferred language.
     pub async fn open(&self, page: &str, language: &str) -> Window {
-        let flags: Vec<_> = FLAGS.map(str::to_owned).into_iter().chain([format!("--accept-lang={language}")]).collect();
-        let options = json!({"goog:chromeOptions": {"args": flags}});
-        let Value::Object(options) = options else { unreachable!() };
-        let client = ClientBuilder::new(HttpConnector::new()).capabilities(options).connect(&self.url).await.unwrap();
+        let client = self.connect(language, json!({})).await;
         client.set_window_size(1100, 760).await.unwrap();
         client.goto(page).await.unwrap();
         Window { client }
+    }
+
+    /// Opens the page on a phone of 360 by 740 pixels.
+    pub async fn open_phone(&self, page: &str, language: &str) -> Window {
+        let metrics = json!({"width": 360, "height": 740, "pixelRatio": 1, "touch": true});
+        let client = self.connect(language, json!({"mobileEmulation": {"deviceMetrics": metrics}})).await;
+        client.goto(page).await.unwrap();
+        Window { client }
+    }
+
+    async fn connect(&self, language: &str, mut options: Value) -> Client {
+        let flags: Vec<_> = FLAGS.map(str::to_owned).into_iter().chain([format!("--accept-lang={language}")]).collect();
+        options["args"] = json!(flags);
+        let Value::Object(options) = json!({"goog:chromeOptions": options}) else { unreachable!() };
+        ClientBuilder::new(HttpConnector::new()).capabilities(options).connect(&self.url).await.unwrap()
     }
 }
 
@@ -189,5 +202,52 @@ impl Window {
 
     pub async fn title(&self) -> String {
         self.client.title().await.unwrap()
+    }
+
+    /// Types into the element that has the focus.
+    pub async fn type_on(&self, text: &str) {
+        self.client.active_element().await.unwrap().send_keys(text).await.unwrap();
+    }
+
+    /// Runs the body of an asynchronous function in the page and returns its result.
+    pub async fn run(&self, body: &str, arguments: Value) -> Value {
+        let script = format!(
+            "const [argument, done] = arguments;
+             (async () => {{ {body} }})().then(done, (error) => done(`failed: ${{error.stack}}`))"
+        );
+        self.client.execute_async(&script, vec![arguments]).await.unwrap()
+    }
+
+    /// Waits until the expression is true in the page.
+    pub async fn wait_until(&self, expression: &str) {
+        let script = format!("return {expression}");
+        eventually(expression, || async {
+            (self.client.execute(&script, Vec::new()).await.unwrap() == json!(true)).then_some(())
+        })
+        .await;
+    }
+
+    /// Shows the page in dark mode, or in light mode.
+    pub async fn set_dark(&self, dark: bool) {
+        let scheme = if dark { "dark" } else { "light" };
+        self.run("document.documentElement.style.colorScheme = argument", json!(scheme)).await;
+    }
+
+    /// Opens another tab of the same browser with the page, and turns to it.
+    pub async fn open_tab(&self, page: &str) {
+        let tab = self.client.new_window(true).await.unwrap();
+        self.client.switch_to_window(tab.handle).await.unwrap();
+        self.client.goto(page).await.unwrap();
+    }
+
+    /// Turns to the tab with this index.
+    pub async fn turn_to_tab(&self, index: usize) {
+        let tabs = self.client.windows().await.unwrap();
+        self.client.switch_to_window(tabs[index].clone()).await.unwrap();
+    }
+
+    /// Writes a picture of the window to this file.
+    pub async fn screenshot(&self, file: &Path) {
+        std::fs::write(file, self.client.screenshot().await.unwrap()).unwrap();
     }
 }

@@ -1,0 +1,157 @@
+//! How the page looks: contrast, sizes of targets, the small screen, and the rules of axe, in light and dark mode and in
+//! both languages. With `SCREENSHOTS` as a folder, the test keeps pictures of all of them.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use e2e::Person;
+use serde_json::json;
+
+use crate::window::{Browser, Window};
+use crate::{gateway, log_in, two_friends};
+
+/// The smallest side of a target, in CSS pixels.
+const TARGET_PX: u32 = 44;
+
+/// The elements that can be pressed and are smaller than a target. Links within a text are exempt.
+const SMALL_TARGETS: &str = "
+    return [...document.querySelectorAll('button, a[href], input:not([type=checkbox], [type=hidden]), textarea, label.row')]
+        .filter((element) => !element.matches('.text a') && element.checkVisibility({ opacityProperty: false }))
+        .map((element) => [element, element.getBoundingClientRect()])
+        .filter(([, { width, height }]) => Math.min(width, height) < argument - 0.5)
+        .map(([element, { width, height }]) => `${element.outerHTML.slice(0, 120)} has ${width} x ${height}`)";
+
+/// Text that is cut, and a page that is larger than the window.
+const OVERFLOW: &str = "
+    const { scrollWidth, scrollHeight } = document.documentElement;
+    const wide = scrollWidth > innerWidth || scrollHeight > innerHeight ? [`the page has ${scrollWidth} x ${scrollHeight} px`] : [];
+    const cut = [...document.querySelectorAll(argument)].filter((one) => one.scrollWidth > one.clientWidth + 1);
+    return [...wide, ...cut.map((one) => `cut: ${one.outerHTML.slice(0, 120)}`)]";
+
+/// The contrast of the bubbles of others with the pane behind them, as WCAG computes it.
+const BUBBLE_CONTRAST: &str = "
+    const canvas = new OffscreenCanvas(1, 1).getContext('2d');
+    const luminance = (element) => {
+        canvas.fillStyle = getComputedStyle(element).backgroundColor;
+        canvas.fillRect(0, 0, 1, 1);
+        const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((part) => part / 255)
+            .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const [a, b] = [document.querySelector('.message:not(.mine) .bubble'), document.querySelector('.pane')].map(luminance);
+    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)";
+
+/// The source of axe-core from npm, None where there is no npm.
+fn axe() -> Option<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/page");
+    let file = folder.join("node_modules/axe-core/axe.min.js");
+    if !file.exists() {
+        let installed =
+            Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder).status().ok()?;
+        assert!(installed.success(), "npm ci fails in {}", folder.display());
+    }
+    Some(std::fs::read_to_string(file).unwrap())
+}
+
+/// Asserts that axe finds nothing serious.
+async fn assert_accessible(window: &Window, axe: &str, what: &str) {
+    let check = "
+        if (!window.axe) (0, eval)(argument);
+        const { violations } = await axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+            rules: { 'label-content-name-mismatch': { enabled: true } } });
+        return violations.map(({ id, impact, nodes }) =>
+            `${impact} ${id}: ${nodes.map(({ html, failureSummary }) => html + ' ' + failureSummary).join(' | ')}`)";
+    assert_eq!(window.run(check, json!(axe)).await, json!([]), "{what}");
+}
+
+async fn assert_sizes(window: &Window, what: &str) {
+    assert_eq!(window.run(SMALL_TARGETS, json!(TARGET_PX)).await, json!([]), "{what}");
+    assert_eq!(window.run(OVERFLOW, json!(".presence, #about, .menu .line")).await, json!([]), "{what}");
+}
+
+/// Keeps a picture, if a folder is named.
+async fn picture(window: &Window, name: &str) {
+    if let Some(folder) = env::var_os("SCREENSHOTS").map(PathBuf::from) {
+        window.screenshot(&folder.join(format!("{name}.png"))).await;
+    }
+}
+
+/// A conversation with everything that a message can have.
+async fn fill_room(ann: &Person, bob: &Person, room: i64) {
+    let first = ann.send_message(room, "Shall we meet at https://example.com/cafe on Friday?").await;
+    let reply =
+        json!({"content": "금요일 좋아요! 몇 시에 볼까요? 저는 여섯 시 이후에 시간이 돼요.", "reply_to": first["id"]});
+    let reply = bob.client.post(&format!("/api/messages/{room}"), reply).await.expect(201);
+    for person in [ann, bob] {
+        let path = format!("/api/messages/{}/reactions/%F0%9F%91%8D", reply["id"].as_str().unwrap());
+        person.client.put(&path, json!({})).await.expect(200);
+    }
+    ann.send_message(room, "Half past six, then.").await;
+}
+
+/// Walks through the views, and calls the checks in each, in light and dark mode.
+async fn check_views(window: &Window, room: i64, axe: Option<&str>, name: &str) {
+    let views: [(&str, &[&str], &str); 7] = [
+        ("list", &["[data-act=tab][data-id=chats]"], "#"),
+        ("people", &["[data-act=tab][data-id=people]", ".entry [data-act=menu]"], "#"),
+        ("account", &["[data-act=tab][data-id=account]", "[data-act=accountForm]"], "#"),
+        ("security", &["[data-act=tab][data-id=security]"], "#"),
+        ("group", &["[data-act=tab][data-id=chats]", ".wide"], "#"),
+        ("room", &["li.mine [data-act=menu]"], &format!("#room/{room}")),
+        ("details", &[], &format!("#room/{room}/members")),
+    ];
+    for (view, presses, hash) in views {
+        window.go(hash).await;
+        for press in presses {
+            window.press(press).await;
+        }
+        window.run("await new Promise((resolve) => setTimeout(resolve, 250))", json!(null)).await;
+        for dark in [false, true] {
+            window.set_dark(dark).await;
+            let what = format!("{name}-{view}-{}", if dark { "dark" } else { "light" });
+            picture(window, &what).await;
+            assert_sizes(window, &what).await;
+            if let Some(axe) = axe {
+                assert_accessible(window, axe, &what).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_view_is_accessible_and_fits_a_wide_and_a_small_screen() {
+    let Some(browser) = Browser::start().await else { return };
+    let axe = axe();
+    let [(ann, ann_window), (bob, bob_window)] = two_friends(&browser, &gateway()).await;
+    let room = ann.room_with(&bob).await;
+    fill_room(&ann, &bob, room).await;
+    check_views(&ann_window, room, axe.as_deref(), "wide-en").await;
+    check_views(&bob_window, room, axe.as_deref(), "wide-ko").await;
+    drop((ann_window, bob_window));
+
+    for (person, language) in [(&ann, "en"), (&bob, "ko")] {
+        let phone = browser.open_phone(&gateway(), language).await;
+        let name = format!("phone-{language}");
+        assert_sizes(&phone, &format!("{name}-login")).await;
+        picture(&phone, &format!("{name}-login")).await;
+        if let Some(axe) = &axe {
+            assert_accessible(&phone, axe, &format!("{name}-login")).await;
+        }
+        log_in(&phone, person).await;
+        check_views(&phone, room, axe.as_deref(), &name).await;
+    }
+}
+
+#[tokio::test]
+async fn bubbles_stand_out_in_light_and_dark_mode() {
+    let Some(browser) = Browser::start().await else { return };
+    let [(_, ann), (_, bob)] = two_friends(&browser, &gateway()).await;
+    ann.send_message("visible?").await;
+    bob.wait_for_text(".bubble", "visible?").await;
+    for dark in [false, true] {
+        bob.set_dark(dark).await;
+        let contrast = bob.run(BUBBLE_CONTRAST, json!(null)).await.as_f64().unwrap();
+        assert!(contrast > 1.15, "dark: {dark}, contrast {contrast:.2}");
+    }
+}

@@ -1,0 +1,68 @@
+//! Forms say at each field what is wrong with it, and one login serves all tabs.
+
+use e2e::{PASSWORD, Person};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::window::{Browser, Window};
+use crate::{gateway, log_in, open_chat, two_friends};
+
+async fn fill_all(window: &Window, fields: &[(&str, &str)]) {
+    for (name, text) in fields {
+        window.clear(name).await;
+        window.fill(name, text).await;
+    }
+    window.press("form .primary").await;
+}
+
+#[tokio::test]
+async fn a_sign_up_says_at_the_field_what_is_wrong() {
+    let Some(browser) = Browser::start().await else { return };
+    let taken = Person::sign_up("taken").await;
+    let name = format!("new_{}", &Uuid::new_v4().simple().to_string()[..10]);
+    let email = format!("{name}@example.com");
+    for (language, digit, start, is_taken) in [
+        ("en", "Add at least one digit.", "begin with a letter or digit", "This email is already registered."),
+        ("ko", "숫자를 하나 이상 넣어 주세요.", "영문자나 숫자로 시작하는", "이미 가입된 이메일이에요."),
+    ] {
+        let window = browser.open(&gateway(), language).await;
+        window.press("[data-act=otherForm]").await;
+        fill_all(&window, &[("email", &email), ("username", "_bad name"), ("password", "Onlyletters!")]).await;
+        window.wait_for_text("#username-error", start).await;
+        window.wait_for_text("#password-error", digit).await;
+        window.wait_for_exact_texts("#email-error", &[]).await;
+        window.wait_until("document.activeElement.name === 'username'").await;
+        let described = window.attribute("[name=password]", "aria-describedby").await;
+        assert_eq!(described, "password-error password-hint");
+
+        fill_all(&window, &[("email", &taken.email), ("username", &name), ("password", PASSWORD)]).await;
+        window.wait_for_text("#email-error", is_taken).await;
+        window.wait_for_exact_texts("#password-error", &[]).await;
+        window.wait_until("document.querySelector('[name=email]').getAttribute('aria-invalid') === 'true'").await;
+        fill_all(&window, &[("email", &email), ("username", &taken.username), ("password", PASSWORD)]).await;
+        window.wait_until("document.querySelector('#username-error') !== null").await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_tab_needs_no_login_and_a_logout_ends_all_tabs() {
+    let Some(browser) = Browser::start().await else { return };
+    let [(ann, window), (_, bob)] = two_friends(&browser, &gateway()).await;
+    window.open_tab(&gateway()).await;
+    window.wait_for_text(".top", &ann.username).await;
+    open_chat(&window, "테스트 유저").await;
+    bob.send_message("for both tabs").await;
+    window.wait_for_text(".text", "for both tabs").await;
+    window.turn_to_tab(0).await;
+    window.wait_for_text(".text", "for both tabs").await;
+
+    window.press("[data-act=logOut]").await;
+    window.wait_for_text("form", "Log in").await;
+    window.turn_to_tab(1).await;
+    window.wait_for_text("form", "Log in").await;
+    let stored = window.run("return [localStorage.getItem('session'), sessionStorage.length]", json!(null)).await;
+    assert_eq!(stored, json!([null, 0]));
+    log_in(&window, &ann).await;
+    window.turn_to_tab(0).await;
+    window.wait_for_text(".top", &ann.username).await;
+}
