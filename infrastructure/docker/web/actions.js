@@ -5,7 +5,7 @@ import { switchLanguage } from './i18n.js';
 import * as place from './place.js';
 import { flush, goTo, logOut, startSession } from './session.js';
 import * as store from './store.js';
-import { draw, drawAndFocus, focusComposer, notify, run, ui } from './ui.js';
+import { draw, drawAndFocus, focusComposer, notify, ui } from './ui.js';
 
 const { state } = store;
 /** A search asks for this many pages at once, because a page may be empty. */
