@@ -146,7 +146,8 @@ async fn a_room_that_cannot_be_written_does_not_delay_the_changes_of_others() {
     let mut other_writer = hold(&heads, held).await;
     let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
     insert_unannounced(&mut mysql, held, 9).await;
-    let blocked = ann.client.post(&format!("/messages/{held}"), json!({"content": "blocked"}));
+    let path = format!("/messages/{held}");
+    let blocked = ann.client.post(&path, json!({"content": "blocked"}));
     let told = async {
         // The announcement waits for the head by then.
         tokio::time::sleep(Duration::from_millis(2_500)).await;
