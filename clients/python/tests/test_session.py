@@ -219,6 +219,7 @@ class Outbox(IsolatedAsyncioTestCase):
         storage.save("session", json.dumps(stored | {"access_token": "b", "refresh_token": "b", "user_id": 2}))
         with self.assertRaises(SessionEndedError):
             await chat.me()
+        self.assertEqual(json.loads(storage.load("session") or "")["user_id"], 2)
 
     async def test_a_lost_connection_is_a_network_error(self) -> None:
         def answer(request: httpx.Request) -> httpx.Response:

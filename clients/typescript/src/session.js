@@ -35,7 +35,7 @@ export class Session {
     if (typeof document === 'object') {
       this.#tabs = new BroadcastChannel(KEY);
       this.#tabs.onmessage = ({ data }) => {
-        if (this.#tokens?.refreshToken === data.used) this.#save(data.tokens);
+        if (this.#tokens?.refreshToken === data.used) this.#replace(data.tokens);
       };
     }
   }
@@ -78,7 +78,7 @@ export class Session {
     } catch (error) {
       if (!(error instanceof AuthenticationError)) throw error;
     } finally {
-      this.#save(null);
+      this.#replace(null);
     }
   }
 
@@ -143,12 +143,12 @@ export class Session {
       const tokens = tokensOf(await bodyOf(response));
       // A logout or a login in the meantime stays one.
       if (this.#tokens?.refreshToken !== used.refreshToken) return;
-      this.#save(tokens);
+      this.#replace(tokens);
       this.#tabs?.postMessage({ used: used.refreshToken, tokens });
     } catch (error) {
       if (!(error instanceof AuthenticationError)) throw error;
       if (this.#adoptStored().refreshToken !== used.refreshToken) return;
-      this.#save(null);
+      this.#replace(null);
       this.onEnd();
       throw new SessionEndedError(error.status, { error: error.code, message: error.message }, new Headers());
     }
@@ -164,6 +164,17 @@ export class Session {
   #current() {
     if (!this.#tokens) throw new NotLoggedInError('log in first');
     return this.#tokens;
+  }
+
+  /**
+   * Replaces the tokens, in the storage too unless another user has logged in there.
+   *
+   * @param {Tokens | null} tokens
+   */
+  #replace(tokens) {
+    const stored = tokensFrom(this.#storage.load(KEY));
+    if (!stored || stored.userId === this.#tokens?.userId) this.#save(tokens);
+    else this.#tokens = tokens;
   }
 
   /** @param {Tokens | null} tokens */

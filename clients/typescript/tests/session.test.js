@@ -196,6 +196,7 @@ test('tokens of another user in a shared storage are not taken over', async () =
   await chat.login('ann@example.com', 'secret');
   storage.save('session', JSON.stringify({ ...JSON.parse(storage.load('session')), accessToken: 'b', refreshToken: 'b', userId: 2 }));
   await assert.rejects(chat.me(), SessionEndedError);
+  assert.equal(JSON.parse(storage.load('session')).userId, 2, 'the session of the other user remains');
 });
 
 test('a closed outbox leaves the storage to the next', async () => {

@@ -70,7 +70,7 @@ class Session:
         except AuthenticationError:
             pass
         finally:
-            self._save(None)
+            self._replace(None)
 
     def token_of(self, user_id: int) -> str:
         """As `access_token`. Raises `NotLoggedInError` if another user has logged in since."""
@@ -103,11 +103,11 @@ class Session:
             except AuthenticationError as error:
                 if self._adopt_stored().refresh_token != used.refresh_token:
                     return
-                self._save(None)
+                self._replace(None)
                 raise session_ended(error) from error
             # A logout or a login in the meantime stays one.
             if self._tokens is not None and self._tokens.refresh_token == used.refresh_token:
-                self._save(Tokens.of(answer.json()))
+                self._replace(Tokens.of(answer.json()))
 
     def _adopt_stored(self) -> Tokens:
         """Takes newer tokens of the same user, which another process that shares the storage has."""
@@ -120,6 +120,14 @@ class Session:
         if self._tokens is None:
             raise NotLoggedInError("log in first")
         return self._tokens
+
+    def _replace(self, tokens: Tokens | None) -> None:
+        """Replaces the tokens, in the storage too unless another user has logged in there."""
+        stored = Tokens.from_text(self._storage.load(KEY))
+        if stored is None or (self._tokens is not None and stored.user_id == self._tokens.user_id):
+            self._save(tokens)
+        else:
+            self._tokens = tokens
 
     def _save(self, tokens: Tokens | None) -> None:
         self._tokens = tokens
