@@ -4,7 +4,7 @@ import { NetworkError } from './errors.js';
 import { bodyOf } from './transport.js';
 
 /**
- * @import { EventPayloads, RawEvent } from './types.js'
+ * @import { Authorized, EventPayloads, RawEvent } from './types.js'
  * @import { Transport } from './transport.js'
  */
 
