@@ -23,7 +23,8 @@ async fn ask(tls: CallTls, url: &str) -> Result<u16, String> {
 #[tokio::test]
 async fn a_server_is_called_if_one_of_the_authorities_signed_its_certificate_for_its_host() {
     let (known, other) = (Files::new("call-known"), Files::new("call-other"));
-    (known.write(2100), other.write(2100));
+    known.write(2100);
+    other.write(2100);
     let to = start(known.platform(&[]), routes()).await;
     let (url, by_name) = (format!("https://{to}/health"), format!("https://localhost:{}/health", to.port()));
     let [right, wrong] = [&known, &other].map(|files| read(Some(&files.path("certificate"))).unwrap());

@@ -40,7 +40,8 @@ async fn export_a_span(endpoint: &str, authority: &Files) {
 #[tokio::test(flavor = "multi_thread")]
 async fn spans_reach_a_collector_by_https_if_its_authority_is_known() {
     let (known, other) = (Files::new("otlp-known"), Files::new("otlp-other"));
-    (known.write(2100), other.write(2100));
+    known.write(2100);
+    other.write(2100);
     let (url, mut bodies) = collector(&known).await;
 
     export_a_span(&url, &other).await;
