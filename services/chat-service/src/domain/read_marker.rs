@@ -60,11 +60,6 @@ impl ReadMarker {
         self.gaps()[0].0 >= up_to
     }
 
-    /// Whether a message before a position may count as unread.
-    pub fn leaves_unread_before(&self, position: i64) -> bool {
-        self.gaps()[0].0 + 1 < position
-    }
-
     /// Marks single positions as read.
     pub fn read(&mut self, positions: impl IntoIterator<Item = i64>) {
         self.ranges.extend(positions.into_iter().map(|position| PositionRange { from: position, to: position }));

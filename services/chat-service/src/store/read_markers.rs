@@ -349,7 +349,7 @@ impl ReadMarkers {
             let newest = unread.get(&request.room.id).map_or(&[][..], Vec::as_slice);
             let marker = markers.entry(request.key()).or_default();
             let mut read = request.candidates(newest, position).unread_by(marker);
-            let may_have_older = newest.first().is_some_and(|oldest| marker.leaves_unread_before(oldest.seq));
+            let may_have_older = newest.first().is_some_and(|oldest| !marker.leaves_none_unread(oldest.seq - 1));
             if newest.len() as i64 >= UNREAD_CAP && read.messages.len() < newest.len() && may_have_older {
                 // Some of the newest messages, which several readers share, are the reader's own, or read. Older ones may be unread.
                 let own = self.newest_unread(&[request], &markers, reads).await?;
