@@ -8,7 +8,7 @@ use testkit::SLACK;
 use crate::load::Load;
 use crate::readers::Reader;
 use crate::stack::{BROKERS, Stack};
-use crate::verification::{self, PUBLISH_DEADLINE};
+use crate::verification;
 
 /// The duration of the load before the fault and after it.
 const BEFORE: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ async fn no_request_fails_when_one_broker_of_three_is_killed() {
     }
     load.stop().await;
 
-    let report = verification::verify(&load, readers, Instant::now() + PUBLISH_DEADLINE).await;
+    let report = verification::verify(&load, readers, Instant::now()).await;
     assert!(report.history.failed_attempts.is_empty(), "{:?}", report.history.failed_attempts);
 }
 
@@ -54,7 +54,7 @@ async fn no_request_fails_without_brokers_and_events_are_published_when_they_ret
     tokio::time::sleep(AFTER).await;
     load.stop().await;
 
-    let report = verification::verify(&load, readers, back + PUBLISH_DEADLINE).await;
+    let report = verification::verify(&load, readers, back).await;
     println!("  all events were published {:.1} s after the brokers' return", back.elapsed().as_secs_f32());
     assert!(report.history.failed_attempts.is_empty(), "{:?}", report.history.failed_attempts);
     assert!(report.max_lag < SLACK * MAX_LAG, "a stream lagged by {:?}", report.max_lag);

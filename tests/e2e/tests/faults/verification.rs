@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testkit::Events;
+use testkit::{Events, SLACK};
 
 use crate::history::History;
 use crate::load::{Load, Room};
@@ -13,7 +13,7 @@ use crate::readers::{Delivery, LogEntry, Reader};
 use crate::stack::setting;
 
 /// The deadline for all events to be on the topics after every process is up again.
-pub const PUBLISH_DEADLINE: Duration = Duration::from_secs(30);
+const PUBLISH_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The interval at which a topic is read again.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -35,8 +35,8 @@ pub struct StoredRoom {
     pub log: Vec<LogEntry>,
 }
 
-/// Verifies a stopped load. All events have to be on the topics until `deadline`.
-pub async fn verify(load: &Load, readers: Vec<Reader>, deadline: Instant) -> Report {
+/// Verifies a stopped load. All events have to be on the topics soon after `all_up`.
+pub async fn verify(load: &Load, readers: Vec<Reader>, all_up: Instant) -> Report {
     let history = std::mem::take(&mut *load.recorder.history());
     let mut rooms = BTreeMap::new();
     for room in load.rooms.iter() {
@@ -52,6 +52,7 @@ pub async fn verify(load: &Load, readers: Vec<Reader>, deadline: Instant) -> Rep
         assert!(delivered.iter().copied().eq(&stored.log), "a reader of room {} received another log", stored.room);
         max_lag = max_lag.max(lag(&history, &deliveries));
     }
+    let deadline = all_up + SLACK * PUBLISH_DEADLINE;
     let records = wait_until_published(&rooms, deadline).await;
     mysql_events::verify(&history, deadline).await;
     let report = Report { history, max_lag };
