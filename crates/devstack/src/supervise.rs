@@ -62,6 +62,9 @@ pub async fn with_stack<T>(
     if options.fresh {
         dir.wipe_data()?;
     }
+    if dir.restoring().exists() {
+        print("A restore was interrupted: the stores are incomplete until it is repeated.");
+    }
     let stack = Arc::new(Stack::new(Plan::new(dir, options)?));
     let control = Control::bind(&stack.plan.dir)?;
     let serving = tokio::spawn(control.serve(Arc::clone(&stack)));

@@ -20,6 +20,14 @@ encrypt() {
     openssl enc -aes-256-ctr -pbkdf2 -iter 600000 -pass env:PASSPHRASE -out "$1"
 }
 
+# authenticate SALT: prints the HMAC of SHA256SUMS with a key of this backup, from which the passphrase is as hard to guess as from
+# the encrypted files.
+authenticate() {
+    local key
+    key=$(openssl enc -aes-256-ctr -pbkdf2 -iter 600000 -pass env:PASSPHRASE -S "$1" -P | sed -n 's/^key=//p')
+    openssl dgst -sha256 -mac HMAC -macopt "hexkey:$key" -r SHA256SUMS
+}
+
 cd "$backups"
 # Such a backup would be the newest one, from which the next restore is made.
 [[ ! -e .restoring ]] || refuse "the restore of $(cat .restoring) was interrupted: repeat it"
@@ -36,7 +44,8 @@ mysqldump "${server[@]}" --default-character-set=utf8mb4 --single-transaction --
     gzip | encrypt mysql.sql.gz.enc
 encrypt mongodb.archive.gz.enc <"$work/mongodb.archive.gz"
 sha256sum mongodb.archive.gz.enc mysql.sql.gz.enc >SHA256SUMS
-openssl dgst -sha256 -hmac "$PASSPHRASE" -r SHA256SUMS >SHA256SUMS.hmac
+salt=$(openssl rand -hex 8)
+echo "$salt $(authenticate "$salt")" >SHA256SUMS.hmac
 sync ./*
 cd ..
 mv ".$name.partial" "$name"

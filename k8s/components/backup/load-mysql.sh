@@ -17,6 +17,14 @@ decrypt() {
     openssl enc -d -aes-256-ctr -pbkdf2 -iter 600000 -pass env:PASSPHRASE -in "$1"
 }
 
+# authenticate SALT: prints the HMAC of SHA256SUMS with a key of this backup, from which the passphrase is as hard to guess as from
+# the encrypted files.
+authenticate() {
+    local key
+    key=$(openssl enc -aes-256-ctr -pbkdf2 -iter 600000 -pass env:PASSPHRASE -S "$1" -P | sed -n 's/^key=//p')
+    openssl dgst -sha256 -mac HMAC -macopt "hexkey:$key" -r SHA256SUMS
+}
+
 client() {
     mysql --no-defaults --protocol=tcp --host="${MYSQL_HOST:-mysql}" --port="${MYSQL_PORT:-3306}" --user=root \
         --default-character-set=utf8mb4 --binary-mode --batch --skip-column-names "$@"
@@ -26,7 +34,8 @@ cd "$backups"
 backup=${BACKUP:-$(find . -mindepth 1 -maxdepth 1 -type d -name '20*Z' -printf '%f\n' | sort | tail -1)}
 [[ $backup =~ ^20[0-9TZ-]+$ && -d $backup && ! -L $backup ]] || refuse "there is no backup '$backup'"
 cd "$backup"
-[[ -f SHA256SUMS.hmac && $(openssl dgst -sha256 -hmac "$PASSPHRASE" -r SHA256SUMS) == "$(cat SHA256SUMS.hmac)" ]] ||
+read -r salt hmac <SHA256SUMS.hmac || true
+[[ ${salt-} =~ ^[0-9a-f]{16}$ && $(authenticate "$salt") == "$hmac" ]] ||
     refuse "$backup is incomplete, was changed, or has another passphrase"
 sha256sum --quiet --strict --check SHA256SUMS || refuse "a file of $backup was cut off or changed"
 

@@ -157,8 +157,9 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         Writer::start(&writer_mongo, log_relay.clone(), hub.clone(), activity, queries, clock.clone(), shutdown);
     let (setting_changes, received_settings) = channel::open(&redis, settings::CHANNEL);
     let settings = Settings::new(MemberSettings::new(pool.clone()), setting_changes, subscribers.clone());
+    let membership_log = MembershipLog::new(pool);
     let membership =
-        Membership::new(MembershipLog::new(pool), rooms.clone(), markers.clone(), subscribers.clone(), writer.clone());
+        Membership::new(membership_log.clone(), rooms.clone(), markers.clone(), subscribers.clone(), writer.clone());
     let budgets = WriteBudgets::register(redis.clone(), SERVICE.name, &platform.metrics)?;
     let budgets = Budgets {
         messages: budgets.per_minute("messages", config.write_limits.messages),
@@ -209,7 +210,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     shutdown.spawn(write_activity);
     shutdown.spawn(consumer.run(tail));
     shutdown.spawn(hub.clone().watch_heads(stopping.clone()));
-    let epochs = Epochs::new(EpochStore::new(&mongo));
+    let epochs = Epochs::new(EpochStore::new(&mongo), membership_log, messages.clone());
     shutdown.spawn(epochs.clone().follow(hub.clone(), unread.clone(), subscribers.clone(), stopping.clone()));
     shutdown.spawn(subscribers.clone().watch_sessions(auth.clone(), presence));
     shutdown.spawn(membership.clone().run(stopping.clone()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::FromRef;
 use common::error::Result;
-use common::id::RoomId;
+use common::id::{RoomId, UserId};
 use platform::telemetry::Audit;
 use service::auth::{Auth, CurrentUser};
 use service::blocks::Blocks;
@@ -106,7 +106,17 @@ impl AppState {
 
     /// The caller as the author of a change.
     pub async fn actor(&self, me: &CurrentUser) -> Actor {
-        Actor { id: me.id, name: self.username(me).await }
+        let name = match &me.username {
+            Some(name) => Some(name.clone()),
+            None => self.name_to_store(me.id).await,
+        };
+        Actor { id: me.id, name }
+    }
+
+    /// The name of a user for a text that is stored, so it waits longer than a list does; none if user-service does not answer.
+    pub async fn name_to_store(&self, user: UserId) -> Option<String> {
+        let profiles = self.users.profiles(&[user]).await.ok()?;
+        profiles.get(&user).map(|profile| profile.username.clone())
     }
 }
 

@@ -151,8 +151,7 @@ async fn remove(
     let removed = async {
         app.budgets.rooms.spend(me.id).await?;
         app.rooms.for_member_uncached(room, me.id).await?.may_remove(me.id, user)?;
-        let profiles = app.users.available_profiles(&[user]).await;
-        let name = profiles.get(&user).map(|profile| profile.username.clone());
+        let name = app.name_to_store(user).await;
         Ok(app.rooms.remove(room, &app.actor(&me).await, user, name.as_ref()).await?)
     };
     let removed = removed.await;

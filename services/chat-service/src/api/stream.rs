@@ -36,6 +36,9 @@ use crate::wire::{StreamEvent, frame};
 /// a stopped replica do not come back at once.
 const RETRY_MILLIS: RangeInclusive<u64> = 1_000..=5_000;
 
+/// The stream of all rooms stores 2 to 10 bytes for each room when it opens: it counts as one change more for so many rooms.
+const ROOMS_PER_CHANGE: usize = 250;
+
 /// A stream that opens waits so long for the announcements of its user's joins.
 const ANNOUNCEMENTS: Duration = Duration::from_secs(2);
 
@@ -172,6 +175,9 @@ async fn all_rooms(
     app.membership.ready().await?;
     let own = own_rooms(&app, &me).await?;
     subscription.count_rooms(own.len())?;
+    for _ in 0..own.len() / ROOMS_PER_CHANGE {
+        app.budgets.changes.spend(me.id).await?;
+    }
     let epoch = app.epochs.of_stream(last_event_id.is_some()).await?;
     let last_event_id = last_event_id.as_deref();
     let reader = AllRoomsReader::start(&app.hub, &app.snapshots, subscription, &own, epoch, last_event_id).await?;

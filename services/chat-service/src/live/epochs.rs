@@ -2,7 +2,8 @@
 //!
 //! Every replica counts a beat in the store every two seconds. A number that is not higher than the last one shows that the store
 //! was replaced by an older state of itself. The replica then begins a new epoch. A change of the epoch ends all streams, whose
-//! readers come back with ids of the old epoch and receive `resync`.
+//! readers come back with ids of the old epoch and receive `resync`. The changes of members whose positions the older state lacks
+//! are announced again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::hub::Hub;
 use super::subscribers::Subscribers;
-use crate::store::{Beat, Epoch, EpochStore, UnreadCounts};
+use crate::store::{Beat, Epoch, EpochStore, MembershipLog, Messages, UnreadCounts};
 
 /// Interval of the beats of a replica.
 const BEAT_INTERVAL: Duration = Duration::from_secs(2);
@@ -26,14 +27,16 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Epochs {
     store: EpochStore,
+    membership_log: MembershipLog,
+    messages: Messages,
     /// `None` before the first beat.
     current: Arc<watch::Sender<Option<Epoch>>>,
     wake: Arc<Notify>,
 }
 
 impl Epochs {
-    pub fn new(store: EpochStore) -> Self {
-        Self { store, current: Arc::new(watch::Sender::new(None)), wake: Arc::default() }
+    pub fn new(store: EpochStore, membership_log: MembershipLog, messages: Messages) -> Self {
+        Self { store, membership_log, messages, current: Arc::new(watch::Sender::new(None)), wake: Arc::default() }
     }
 
     /// The epoch for a stream that is registered already, or for the id of one that is opened later. For a client that resumes,
@@ -75,6 +78,11 @@ impl Epochs {
                         subscribers.end_all();
                     }
                     last = Some(beat);
+                    if beat.positions_owed
+                        && let Err(e) = self.forget_lost_positions(beat.epoch).await
+                    {
+                        tracing::warn!(error = %e, "cannot forget the positions that the store lacks");
+                    }
                 }
                 Err(e) => tracing::warn!(error = %e, "cannot read the epoch of the store"),
             }
@@ -97,5 +105,12 @@ impl Epochs {
             }
             _ => Ok(beat),
         }
+    }
+
+    /// Lets the changes of members be announced again whose positions the store lacks since `epoch` began. A replica that is killed
+    /// before leaves it to the next beat of any replica.
+    async fn forget_lost_positions(&self, epoch: Epoch) -> Result<()> {
+        self.membership_log.forget_lost_positions(&self.messages).await?;
+        Ok(self.store.set_positions_forgotten(epoch).await?)
     }
 }

@@ -49,6 +49,9 @@ pub struct Beat {
     /// The number of the beat. It only grows, unless the store is replaced by an older state of itself.
     #[serde(rename = "beats")]
     pub number: i64,
+    /// The epoch was begun because the store was older, and the positions in MySQL that it lacks are not forgotten yet.
+    #[serde(default)]
+    pub positions_owed: bool,
 }
 
 /// The collection `store_epoch`, with one document.
@@ -82,7 +85,15 @@ impl EpochStore {
     /// that of replicas whose last beat is later than `last`.
     pub async fn replace(&self, found: Beat, last: i64) -> Result<()> {
         let unchanged = doc! {"_id": STORE, "epoch": i64::from(found.epoch.0)};
-        self.all.update_one(unchanged, doc! {"$set": {"epoch": random(), "beats": last + MARGIN}}).await?;
+        let begin = doc! {"$set": {"epoch": random(), "beats": last + MARGIN, "positions_owed": true}};
+        self.all.update_one(unchanged, begin).await?;
+        Ok(())
+    }
+
+    /// Notes that the positions that the store lacked when `epoch` began are forgotten.
+    pub async fn set_positions_forgotten(&self, epoch: Epoch) -> Result<()> {
+        let of_epoch = doc! {"_id": STORE, "epoch": i64::from(epoch.0)};
+        self.all.update_one(of_epoch, doc! {"$unset": {"positions_owed": ""}}).await?;
         Ok(())
     }
 

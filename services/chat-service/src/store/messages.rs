@@ -75,6 +75,12 @@ impl Messages {
         Ok(self.by_hex_ids(&[id]).await?.into_values().next())
     }
 
+    /// Like [`get`](Self::get), but no majority is asked: a new primary may not return a message that the client knows.
+    pub async fn get_unconfirmed(&self, id: &str) -> Result<Option<Message>> {
+        let Ok(id) = ObjectId::parse_str(id) else { return Ok(None) };
+        Ok(self.all.find_one(doc! {"_id": id}).await?)
+    }
+
     /// Messages by their ids, within a session.
     pub async fn by_ids_in(&self, ids: &[ObjectId], session: &mut ClientSession) -> Result<HashMap<ObjectId, Message>> {
         let mut found = self.all.find(doc! {"_id": {"$in": ids}}).session(&mut *session).await?;

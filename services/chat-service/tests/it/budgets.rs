@@ -62,6 +62,21 @@ async fn changes_beyond_the_budget_are_refused_and_change_nothing() {
 }
 
 #[tokio::test]
+async fn pages_at_unknown_messages_beyond_the_budget_are_refused() {
+    let app = TestApp::start_with(&limits(0, 3, 0)).await;
+    let (ann, _, room) = app.direct_room().await;
+    let known = ann.sends(room, "known").await;
+    early_in_a_minute().await;
+
+    let page = async |id: &str| ann.client.get(&format!("/messages/{room}?before={id}")).await;
+    for _ in 0..3 {
+        page("6744a3f1c2b5d6e7f8091a2b").await.expect(404);
+    }
+    page("6744a3f1c2b5d6e7f8091a2b").await.expect(429);
+    page(known["id"].as_str().unwrap()).await.expect(200);
+}
+
+#[tokio::test]
 async fn rooms_beyond_the_budget_are_refused_and_existing_ones_are_found() {
     let app = TestApp::start_with(&limits(0, 0, 3)).await;
     let ann = app.person(1);

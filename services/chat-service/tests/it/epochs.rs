@@ -153,7 +153,9 @@ async fn a_replica_that_finds_the_store_older_begins_an_epoch() {
         (bob.subscribes(room, None).await, bob.client.stream("/messages/stream", None).await);
     let first = in_all.next().await.id;
     send_many(&ann, room, 30).await;
+    let group = ann.group_with(&[4, 6]).await;
     let at_30 = dump(&database).await;
+    ann.adds(group, &[5]).await.expect(200);
     send_many(&ann, room, 20).await;
     let (position, cursor) = (read_to(&mut in_room, 50).await, read_to(&mut in_all, 50).await);
     assert_eq!(bob.unread(room).await, 50);
@@ -176,6 +178,10 @@ async fn a_replica_that_finds_the_store_older_begins_an_epoch() {
     let mut fresh = bob.subscribes(room, None).await;
     ann.sends(room, "again").await;
     assert_eq!(fresh.next().await.position(), 61);
+    eventually("the change of members that the store lacks is announced again", async || {
+        (pluck(&ann.messages(group).await, "content") == ["person_1 added person_5"]).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

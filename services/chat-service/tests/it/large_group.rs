@@ -192,6 +192,35 @@ async fn reads_of_a_large_group_that_come_one_after_another_wait_for_each_other(
     assert!(inserts <= seconds + 2, "{inserts} batches in {seconds} s for {READERS} reads");
 }
 
+#[tokio::test]
+async fn a_read_that_shares_a_batch_counts_the_messages_before_the_reader_s_own() {
+    const OLDER: i64 = 200;
+    const OWN: i64 = 950;
+    const NEWER: i64 = 50;
+    let app = TestApp::start().await;
+    let (ann, bob, cat, dan) = (app.person(1), app.person(2), app.person(3), app.person(4));
+    let group = ann.group_with(&(2..=120).collect::<Vec<_>>()).await;
+    let message = |n: i64| {
+        let sender = if (OLDER..OLDER + OWN).contains(&n) { bob.id } else { ann.id };
+        let at = DateTime::from_millis(1_700_000_000_000 + n);
+        doc! {
+            "user_id": sender, "room_id": group, "room_type": "group", "content": n.to_string(), "message_type": "text",
+            "created_at": at, "updated_at": at, "is_deleted": false,
+        }
+    };
+    let messages = (0..OLDER + OWN + NEWER).map(message);
+    mongo_database(&app.space).await.collection::<Document>("messages").insert_many(messages).await.unwrap();
+    // The first replica knows the group as one without messages of the original.
+    let replica = app.replica().await;
+    let [bob, cat, dan] = [bob, cat, dan].map(|person| app.person_at(&replica, person.id));
+
+    // The reads that come within a second after one wait for each other.
+    cat.reads_all(group).await;
+    let (of_bob, of_dan) = tokio::join!(bob.reads_all(group), dan.reads_all(group));
+
+    assert_eq!((&of_bob["read_count"], &of_dan["read_count"]), (&json!(OLDER + NEWER), &json!(1_000)));
+}
+
 /// `cargo stack test -- -p chat-service --test it five_hundred_readers -- --ignored --nocapture`
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]

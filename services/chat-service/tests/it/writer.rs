@@ -153,10 +153,44 @@ pub async fn hold(heads: &Collection<Document>, room: i64) -> ClientSession {
     other_writer
 }
 
+#[tokio::test]
+async fn the_room_list_has_the_text_after_an_edit_that_shares_a_batch_with_a_deletion() {
+    let app = TestApp::start().await;
+    let (ann, _, room) = app.direct_room().await;
+    let edited = message_path(&ann.sends(room, "a secret").await);
+    let deleted = message_path(&ann.sends(room, "last").await);
+    let heads = mongo_database(&app.space).await.collection::<Document>("room_heads");
+    let mut other_writer = hold(&heads, room).await;
+
+    // The first request conflicts, and those that come after it wait together.
+    let changes = async {
+        let reaction = format!("{edited}/reactions/👍");
+        let (first, edit, delete) = tokio::join!(
+            ann.client.put(&reaction, json!({})),
+            async {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                ann.client.put(&edited, json!({"content": "nothing"})).await
+            },
+            async {
+                tokio::time::sleep(Duration::from_millis(600)).await;
+                ann.client.delete(&deleted).await
+            },
+        );
+        assert_eq!([first, edit, delete].map(|answer| answer.status), [200; 3]);
+    };
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        other_writer.abort_transaction().await.unwrap();
+    };
+    tokio::join!(changes, release);
+
+    assert_eq!(ann.rooms().await[0]["last_message"]["content"], "nothing");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_requests_of_a_room_stay_in_order_while_they_conflict_with_another_writer() {
     const SENDS: u32 = 12;
-    const PAUSE: Duration = Duration::from_millis(60);
+    const PAUSE: Duration = Duration::from_millis(100);
     let app = TestApp::start().await;
     let (ann, bob, room) = app.direct_room().await;
     ann.sends(room, "first").await;

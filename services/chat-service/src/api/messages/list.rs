@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::State;
-use common::error::{Error, Result};
+use common::error::{Error, ErrorBody, Result};
 use common::id::RoomId;
 use common::input::{Input, Int, Invalid};
 use deserr::Deserr;
@@ -85,6 +85,7 @@ pub struct MessagePage {
     params(("id" = RoomId, Path, description = "The room"), Page),
     responses(
         (status = 200, description = "A page of messages", body = MessagePage),
+        (status = 429, description = "`before` or `after` named unknown messages too often in this minute", body = ErrorBody),
         RoomErrors,
     ),
 )]
@@ -125,7 +126,7 @@ const FEW_MEMBERS: usize = 8;
 
 async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> Result<Json<MessagePage>> {
     let few = app.room(room, me).await?.members.len() <= FEW_MEMBERS;
-    let cursor = cursor(app, room, &page).await?;
+    let cursor = cursor(app, me, room, &page).await?;
     // The messages are read after the head and in its session, so that the page or the stream from the head's position contains
     // every message. If the store is restored in between, the epoch is the old one, with which the stream begins anew.
     let epoch = app.epochs.of_stream(false).await?;
@@ -156,14 +157,22 @@ async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> 
     }))
 }
 
-async fn cursor(app: &AppState, room: RoomId, page: &Page) -> Result<ListCursor> {
-    let position = async |id: &str| {
-        let message = app.messages.get(id).await?.filter(|message| message.room_id == room);
-        message.and_then(|message| message.seq).ok_or_else(|| Error::not_found("Message not found"))
-    };
+async fn cursor(app: &AppState, me: &CurrentUser, room: RoomId, page: &Page) -> Result<ListCursor> {
     match (&page.before, &page.after) {
-        (Some(id), _) => Ok(ListCursor::Before(position(id).await?)),
-        (None, Some(id)) => Ok(ListCursor::After(position(id).await?)),
+        (Some(id), _) => Ok(ListCursor::Before(position(app, me, room, id).await?)),
+        (None, Some(id)) => Ok(ListCursor::After(position(app, me, room, id).await?)),
         (None, None) => Ok(ListCursor::Skip(page.skip.0.unsigned_abs())),
     }
+}
+
+/// The position of a message of the room. A majority of MongoDB, which is asked before a message is called unknown, costs a write,
+/// so it counts as one.
+async fn position(app: &AppState, me: &CurrentUser, room: RoomId, id: &str) -> Result<i64> {
+    let mut message = app.messages.get_unconfirmed(id).await?;
+    if message.is_none() {
+        app.budgets.changes.spend(me.id).await?;
+        message = app.messages.get(id).await?;
+    }
+    let position = message.filter(|message| message.room_id == room).and_then(|message| message.seq);
+    position.ok_or_else(|| Error::not_found("Message not found"))
 }
