@@ -125,6 +125,17 @@ impl WriteBudget {
         Ok(())
     }
 
+    /// Counts a write of a user that costs as much as several, before the write.
+    ///
+    /// # Errors
+    /// Returns [`Error::TooMany`] if the rest of the budget of the current minute is smaller. It is used up then.
+    pub async fn spend_many(&self, user: UserId, writes: usize) -> Result<()> {
+        for _ in 0..writes {
+            self.spend(user).await?;
+        }
+        Ok(())
+    }
+
     /// Takes the next share. It is empty if the other replicas have taken all.
     async fn take(&self, user: UserId, share: &mut Share) {
         let size = (self.limit / SHARES).max(1).min(self.limit - share.taken);

@@ -115,7 +115,7 @@ impl Search {
     pub async fn encode(&self, user: UserId, cursor: &SearchCursor) -> Result<String> {
         let before = cursor.before.encode();
         if before.len() > Positions::MAX_INLINE_BYTES {
-            self.changes.spend(user).await?;
+            self.changes.spend_many(user, 1 + Snapshots::further_changes(cursor.before.0.len())).await?;
             let snapshot = self.snapshots.insert(user, &cursor.before).await?;
             return Ok(encode(cursor.until, STORED, snapshot.as_bytes()));
         }

@@ -35,6 +35,9 @@ use crate::store::{self, Head, Heads};
 /// The users of a new room, or new members: at most a whole group, with room for repeats.
 pub(super) type UserIds = List<UserId, 0, { 2 * MAX_MEMBERS }>;
 
+/// The people brought into a group that count as one write more: each of them gets a room.
+const PEOPLE_PER_WRITE: usize = 50;
+
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list, open)).routes(routes!(check)).routes(routes!(detail))
 }
@@ -234,7 +237,7 @@ async fn group(
 ) -> Result<Room> {
     let name = name.as_ref().map_or(Ok(None), |Text(name)| group_name(name))?;
     let opened = async {
-        app.budgets.rooms.spend(me.id).await?;
+        app.budgets.rooms.spend_many(me.id, writes_of(others.len())).await?;
         let users = existing_users(app, others).await?;
         allow_invitation(&app.blocks, me.id, others)?;
         allow_group(app, token, &users).await?;
@@ -250,6 +253,11 @@ async fn group(
     let room = opened?;
     created(app, &room);
     Ok(room)
+}
+
+/// The writes as which a group, or an addition to it, counts: with the people who get a room.
+pub fn writes_of(people: usize) -> usize {
+    1 + people / PEOPLE_PER_WRITE
 }
 
 /// The profiles of users.

@@ -28,16 +28,13 @@ use utoipa_axum::routes;
 use super::responses::{BudgetUsedUp, InvalidInput, RoomErrors};
 use crate::live::{AllRoomsReader, RoomReader, Scope};
 use crate::state::AppState;
-use crate::store::{Joined, OwnRoom};
+use crate::store::{Joined, OwnRoom, Snapshots};
 use crate::tickets;
 use crate::wire::{StreamEvent, frame};
 
 /// The time in milliseconds after which a client reconnects when its stream ends. Each stream draws its own, so that the clients of
 /// a stopped replica do not come back at once.
 const RETRY_MILLIS: RangeInclusive<u64> = 1_000..=5_000;
-
-/// The stream of all rooms stores 2 to 10 bytes for each room when it opens: it counts as one change more for so many rooms.
-const ROOMS_PER_CHANGE: usize = 250;
 
 /// A stream that opens waits so long for the announcements of its user's joins.
 const ANNOUNCEMENTS: Duration = Duration::from_secs(2);
@@ -175,9 +172,7 @@ async fn all_rooms(
     app.membership.ready().await?;
     let own = own_rooms(&app, &me).await?;
     subscription.count_rooms(own.len())?;
-    for _ in 0..own.len() / ROOMS_PER_CHANGE {
-        app.budgets.changes.spend(me.id).await?;
-    }
+    app.budgets.changes.spend_many(me.id, Snapshots::further_changes(own.len())).await?;
     let epoch = app.epochs.of_stream(last_event_id.is_some()).await?;
     let last_event_id = last_event_id.as_deref();
     let reader = AllRoomsReader::start(&app.hub, &app.snapshots, subscription, &own, epoch, last_event_id).await?;

@@ -15,6 +15,6 @@ pub use reaction::{Reaction, ReactionChange, UnlistedReactions, emoji};
 pub use read_marker::{MAX_RANGES, PositionRange, ReadMarker};
 pub use room::{
     DirectPair, MAX_MEMBERS, Room, RoomKind, RosterChange, group_name, joined_message, left_message, others,
-    refuse_leavers, refuse_strangers, refuse_too_many_rooms,
+    refuse_leavers, refuse_strangers, refuse_too_many_of_creator, refuse_too_many_rooms,
 };
 pub use room_settings::{RoomSetting, RoomSettings};

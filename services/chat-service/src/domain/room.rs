@@ -1,6 +1,7 @@
 //! A room, its members, and the rules for changing them.
 
 use std::collections::HashSet;
+use std::fmt::Arguments;
 
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -198,12 +199,21 @@ pub fn refuse_leavers(leavers: &[UserId], days: u64) -> Result<()> {
 /// # Errors
 /// Refuses a room for users who have `limit` rooms already.
 pub fn refuse_too_many_rooms(full: &[UserId], limit: u64) -> Result<()> {
+    too_many_rooms(full, format_args!("A user can have at most {limit} rooms"))
+}
+
+/// # Errors
+/// Refuses a group for users whom its creator has brought into `limit` groups already.
+pub fn refuse_too_many_of_creator(full: &[UserId], limit: u64) -> Result<()> {
+    too_many_rooms(full, format_args!("A user can be in at most {limit} groups of the same creator"))
+}
+
+fn too_many_rooms(full: &[UserId], rule: Arguments<'_>) -> Result<()> {
     if full.is_empty() {
         return Ok(());
     }
     let ids = full.iter().take(MAX_NAMED).map(UserId::to_string).collect::<Vec<_>>().join(", ");
-    let message = format!("A user can have at most {limit} rooms: {ids}");
-    Err(Error::refused(StatusCode::FORBIDDEN, "TOO_MANY_ROOMS", message))
+    Err(Error::refused(StatusCode::FORBIDDEN, "TOO_MANY_ROOMS", format!("{rule}: {ids}")))
 }
 
 /// # Errors

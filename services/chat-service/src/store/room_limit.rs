@@ -2,14 +2,21 @@
 
 use common::id::UserId;
 use engines::error::Result;
-use sqlx::{MySqlConnection, QueryBuilder};
+use sqlx::{MySql, MySqlConnection, QueryBuilder};
 
-use crate::domain::refuse_too_many_rooms;
+use crate::domain::{refuse_too_many_of_creator, refuse_too_many_rooms};
+
+/// The part of the limit that the groups of one creator may take of another user's rooms: 100 of 5,000. A user who is to be
+/// brought into no further group has to be in groups of so many creators.
+const CREATORS: u64 = 50;
+
+/// The groups that one creator may bring a user into in any case.
+const MIN_OF_CREATOR: u64 = 10;
 
 /// The greatest number of rooms that a user creates, and of all rooms of a user whom others bring into a group. Lists, counts and
 /// streams of all rooms load every room of a user.
 ///
-/// The two are counted apart, so that others cannot keep a user from own rooms. A user is a member of at most twice as many
+/// The two are counted apart, so that others cannot keep a user from own rooms, and one creator takes only a part of the second. A user is a member of at most twice as many
 /// rooms, and of the direct rooms that others have opened with the user.
 #[derive(Clone, Copy, Debug)]
 pub struct RoomLimit(pub u64);
@@ -44,24 +51,42 @@ impl RoomLimit {
         Ok(refuse_too_many_rooms(full, self.0)?)
     }
 
-    /// Runs in the transaction that has brought the users into a group of another user. All rooms of the users count. Concurrent
-    /// transactions can exceed the limit as above.
+    /// Runs in the transaction in which the creator has brought the users into a group. All rooms of the users count, and those that
+    /// the creator has brought them into. Concurrent transactions can exceed the limits as above.
     ///
     /// # Errors
-    /// Refuses the whole list if one of the users has more rooms than the limit allows.
-    pub(super) async fn check_brought(self, tx: &mut MySqlConnection, users: &[UserId]) -> Result<()> {
-        let columns = [("user_1_id", "chat_rooms"), ("user_2_id", "chat_rooms"), ("user_id", "room_members")];
-        let mut query = QueryBuilder::new("SELECT user FROM (");
-        for (n, (column, table)) in columns.into_iter().enumerate() {
-            query.push(if n == 0 { "SELECT " } else { " UNION ALL SELECT " });
-            query.push(column).push(" AS user FROM ").push(table).push(" WHERE ").push(column).push(" IN (");
-            let mut ids = query.separated(", ");
-            users.iter().for_each(|user| _ = ids.push_bind(*user));
-            ids.push_unseparated(")");
+    /// Refuses the whole list if one of the users has more rooms, or more of this creator, than the limits allow.
+    pub(super) async fn check_brought(
+        self,
+        tx: &mut MySqlConnection,
+        creator: UserId,
+        users: &[UserId],
+    ) -> Result<()> {
+        let of_creator = (self.0 / CREATORS).max(MIN_OF_CREATOR);
+        let mut query = QueryBuilder::new("SELECT user, COUNT(*) > ");
+        query.push_bind(self.0).push(" FROM (");
+        for column in ["user_1_id", "user_2_id"] {
+            query.push("SELECT ").push(column).push(" AS user, FALSE AS of_creator FROM chat_rooms WHERE ").push(column);
+            push_in(&mut query, users);
+            query.push(" UNION ALL ");
         }
-        query.push(") own GROUP BY user HAVING COUNT(*) > ").push_bind(self.0).push(" ORDER BY user");
+        query.push("SELECT own.user_id, room.creator_id <=> ").push_bind(creator);
+        query.push(" FROM room_members own JOIN chat_rooms room ON room.id = own.chat_room_id WHERE own.user_id");
+        push_in(&mut query, users);
+        query.push(") own GROUP BY user HAVING COUNT(*) > ").push_bind(self.0);
+        query.push(" OR SUM(of_creator) > ").push_bind(of_creator).push(" ORDER BY user");
         // The list has another length each time, so the statement is not worth caching.
-        let full: Vec<UserId> = query.build_query_scalar().persistent(false).fetch_all(tx).await?;
-        Ok(refuse_too_many_rooms(&full, self.0)?)
+        let full: Vec<(UserId, bool)> = query.build_query_as().persistent(false).fetch_all(tx).await?;
+        let (of_all, of_one): (Vec<_>, Vec<_>) = full.into_iter().partition(|(_, of_all)| *of_all);
+        let ids = |full: Vec<(UserId, bool)>| full.into_iter().map(|(user, _)| user).collect::<Vec<_>>();
+        refuse_too_many_rooms(&ids(of_all), self.0)?;
+        Ok(refuse_too_many_of_creator(&ids(of_one), of_creator)?)
     }
+}
+
+fn push_in(query: &mut QueryBuilder<MySql>, users: &[UserId]) {
+    query.push(" IN (");
+    let mut ids = query.separated(", ");
+    users.iter().for_each(|user| _ = ids.push_bind(*user));
+    ids.push_unseparated(")");
 }

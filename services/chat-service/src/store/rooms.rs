@@ -224,7 +224,7 @@ impl Rooms {
         let members: Vec<UserId> = std::iter::once(creator).chain(others.iter().copied()).collect();
         insert_members(&mut tx, RoomId(id), &members, None).await?;
         self.limit.check_creator(&mut tx, creator).await?;
-        self.limit.check_brought(&mut tx, others).await?;
+        self.limit.check_brought(&mut tx, creator, others).await?;
         let room = self.append_created(&mut tx, RoomId(id), false, creator, members).await?;
         tx.commit().await?;
         self.outbox.wake();
@@ -279,7 +279,7 @@ impl Rooms {
         let record = NewRecord::roster_changed(room, by, change, version, content);
         let record = membership_log::append(&mut tx, record).await?;
         insert_members(&mut tx, room, &new, Some(record.id)).await?;
-        self.limit.check_brought(&mut tx, &new).await?;
+        self.limit.check_brought(&mut tx, by.id, &new).await?;
         tx.commit().await?;
         self.outbox.wake();
         Ok(Some(record))

@@ -17,6 +17,9 @@ use super::schema::SNAPSHOTS;
 /// before it is read, and half of it before the stream renews it.
 pub const RENEWED_AFTER: Duration = Duration::from_secs(1_800);
 
+/// The rooms of a snapshot that weigh as much as a small change: 2 to 10 bytes each.
+const ROOMS_PER_CHANGE: usize = 250;
+
 /// The id of a snapshot: random, so that it cannot be guessed.
 pub type SnapshotId = uuid::Uuid;
 
@@ -30,6 +33,11 @@ pub struct Snapshots {
 impl Snapshots {
     pub fn new(database: &Database, clock: StoreClock) -> Self {
         Self { all: database.collection(SNAPSHOTS), clock }
+    }
+
+    /// The changes as which a snapshot of so many rooms counts in its user's budget, beside the one of the request.
+    pub const fn further_changes(rooms: usize) -> usize {
+        rooms / ROOMS_PER_CHANGE
     }
 
     /// Stores positions of a user.

@@ -44,7 +44,14 @@ pub struct WriteRequest {
 }
 
 /// Identifies repeated sends of one message.
-pub type SendKey = (RoomId, UserId, String);
+pub type SendKey = (RoomId, UserId, MessageKey);
+
+/// A client cannot choose the key of a system message.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum MessageKey {
+    System(ObjectId),
+    OfClient(String),
+}
 
 impl WriteRequest {
     pub fn room(&self) -> RoomId {
@@ -107,8 +114,8 @@ impl WriteRequest {
 /// several replicas may write it.
 pub fn send_key(message: &Message) -> Option<SendKey> {
     let key = match message.message_type {
-        MessageType::System => message.id.to_hex(),
-        _ => message.client_message_id.clone()?,
+        MessageType::System => MessageKey::System(message.id),
+        _ => MessageKey::OfClient(message.client_message_id.clone()?),
     };
     Some((message.room_id, message.user_id, key))
 }
@@ -120,5 +127,20 @@ fn earlier_send(message: &Message) -> Option<Document> {
         _ => message.client_message_id.as_ref().map(|client_message_id| {
             doc! {"room_id": message.room_id.0, "user_id": message.user_id.0, "client_message_id": client_message_id}
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::RosterChange;
+
+    #[test]
+    fn the_key_of_a_client_is_never_that_of_a_system_message() {
+        let (id, change) = (ObjectId::new(), RosterChange { joined: true, users: Vec::new() });
+        let system = Message::system(id, RoomId(1), UserId(2), None, String::new(), change, Utc::now());
+        let guess =
+            Message { message_type: MessageType::Text, client_message_id: Some(id.to_hex()), ..system.clone() };
+        assert_ne!(send_key(&guess), send_key(&system));
     }
 }

@@ -77,6 +77,17 @@ async fn pages_at_unknown_messages_beyond_the_budget_are_refused() {
 }
 
 #[tokio::test]
+async fn a_large_group_counts_as_several_rooms() {
+    let app = TestApp::start_with(&limits(0, 0, 4)).await;
+    let ann = app.person(1);
+    early_in_a_minute().await;
+    let group = ann.group_with(&(2..=120).collect::<Vec<_>>()).await;
+
+    assert_eq!(accepted(2, async || ann.client.post("/chat-rooms", json!({"participant_ids": [2, 3]})).await).await, 1);
+    assert_eq!(accepted(1, async || ann.adds(group, &[121]).await).await, 0);
+}
+
+#[tokio::test]
 async fn rooms_beyond_the_budget_are_refused_and_existing_ones_are_found() {
     let app = TestApp::start_with(&limits(0, 0, 3)).await;
     let ann = app.person(1);

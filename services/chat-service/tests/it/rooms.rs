@@ -194,6 +194,25 @@ async fn a_user_is_a_member_of_a_bounded_number_of_rooms() {
 }
 
 #[tokio::test]
+async fn one_creator_does_not_fill_the_rooms_of_another_user() {
+    // A creator brings a user into ten groups at least.
+    let app = TestApp::start_with(&[("ROOMS_PER_USER", "12".into())]).await;
+    let (ann, victim) = (app.person(1), 2);
+    for _ in 0..9 {
+        ann.group_with(&[victim, 3]).await;
+    }
+    let group = ann.group_with(&[4, 5]).await;
+    ann.adds(group, &[victim]).await.expect(200);
+
+    let refused = ann.client.post("/chat-rooms", json!({"participant_ids": [victim, 6]})).await.expect(403);
+    assert_eq!(refused["error"], "TOO_MANY_ROOMS");
+    assert!(refused["message"].as_str().unwrap().ends_with("10 groups of the same creator: 2"), "{refused}");
+    assert_eq!(ann.adds(ann.group_with(&[7, 8]).await, &[victim]).await.expect(403)["error"], "TOO_MANY_ROOMS");
+
+    app.person(9).group_with(&[victim, 10]).await;
+}
+
+#[tokio::test]
 async fn groups_of_others_keep_nobody_from_own_rooms() {
     let app = TestApp::start_with(&[("ROOMS_PER_USER", "2".into())]).await;
     let ann = app.person(1);

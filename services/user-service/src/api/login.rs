@@ -19,7 +19,7 @@ use super::responses::{CallerErrors, HashingUnavailable, InvalidInput, LoginErro
 use crate::domain::{Email, EnteredCode};
 use crate::passwords::Verdict;
 use crate::state::AppState;
-use crate::store::{Budget, ClientInfo, Credentials, LoginAccount, RefreshOutcome, SessionGrant};
+use crate::store::{ClientInfo, Credentials, LoginAccount, LoginBudgets, RefreshOutcome, SessionGrant};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -172,8 +172,8 @@ async fn refresh(
     client: ClientInfo,
     Valid(presented): Valid<Refresh>,
 ) -> Result<Json<Token>> {
+    // A token cannot be guessed, so the failures of others in the network delay no valid one.
     let budget = app.limits.network(client.network());
-    app.limits.check(&[&budget]).await?;
     let token = presented.refresh_token.0.as_str();
     let Some(holder) = app.sessions.holder(token).await? else {
         app.limits.count(&[&budget]).await?;
@@ -288,23 +288,25 @@ async fn authenticate(
     let id = account.as_ref().map(|account| account.id);
     progress.account = id;
     let budgets = app.limits.login(network, id, email.canonical(), app.login_networks.is_known(last_login));
-    app.limits.check(&budgets.all()).await?;
+    app.limits.check(&budgets.failures()).await?;
     let verdict = app.passwords.verify(password, account.as_ref().map(|account| &*account.password_hash)).await?;
     let Some(mut account) = account.filter(|_| verdict != Verdict::Wrong) else {
-        app.limits.count(&budgets.all()).await?;
+        app.limits.count(&budgets.failures()).await?;
         return Err(Error::unauthenticated("Invalid email or password"));
     };
     // Concurrent attempts may have used up a budget since the first check.
-    app.limits.check(&budgets.all()).await?;
-    if !account.is_active {
-        return Err(Error::forbidden("Account is deactivated"));
+    app.limits.check(&budgets.failures()).await?;
+    // Before the code, which would be used up. A refusal counts: the comparison has cost as much as that of a wrong password.
+    if let Err(refused) = admit(app, &account, &budgets).await {
+        app.limits.count(&[&budgets.account_in_network]).await?;
+        return Err(refused);
     }
     if progress.proven != id && app.second_factors.is_enabled(account.id).await? {
-        require_code(app, client, account.id, given.mfa_code.as_ref(), &budgets.all()).await?;
+        require_code(app, client, account.id, given.mfa_code.as_ref(), &budgets).await?;
         progress.proven = id;
     }
     // Last, so that only a caller with all proofs uses it up. If the stored hash changes in between, a login counts twice.
-    app.limits.count(&[&app.limits.successful_logins(account.id)]).await?;
+    app.limits.count(&[&budgets.successes]).await?;
     if verdict == Verdict::Outdated {
         rehash(app, &mut account, password).await;
     }
@@ -312,21 +314,34 @@ async fn authenticate(
     Ok(account)
 }
 
-/// Uses up a code of the second factor. A wrong one counts as a wrong password does.
+/// # Errors
+/// Refuses a deactivated account, and one with too many logins.
+async fn admit(app: &AppState, account: &Credentials, budgets: &LoginBudgets) -> Result<()> {
+    if !account.is_active {
+        return Err(Error::forbidden("Account is deactivated"));
+    }
+    Ok(app.limits.check(&[&budgets.successes]).await?)
+}
+
+/// Uses up a code of the second factor. A wrong one counts as a wrong password does. A missing one counts too, until a login
+/// from the network succeeds: the comparison of the password has cost as much.
 async fn require_code(
     app: &AppState,
     client: &ClientInfo,
     user: UserId,
     code: Option<&GivenCode>,
-    budgets: &[&Budget],
+    budgets: &LoginBudgets,
 ) -> Result<()> {
     let refused = |code, message| Err(Error::refused(StatusCode::UNAUTHORIZED, code, message));
-    let Some(code) = code else { return refused("MFA_REQUIRED", "A code of the second factor is required") };
+    let Some(code) = code else {
+        app.limits.count(&[&budgets.account_in_network]).await?;
+        return refused("MFA_REQUIRED", "A code of the second factor is required");
+    };
     let code = EnteredCode::read(&code.0);
     if app.second_factors.verify(user, &code, client).await?.is_some() {
         return Ok(());
     }
-    app.limits.count(budgets).await?;
+    app.limits.count(&budgets.failures()).await?;
     refused("MFA_INVALID", WRONG_CODE)
 }
 

@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 use futures_util::Stream;
-use sqlx::{MySqlPool, QueryBuilder};
+use sqlx::{MySqlConnection, MySqlPool, QueryBuilder};
 
 use common::id::UserId;
 use engines::error::Result;
@@ -14,6 +14,12 @@ use super::with_ids;
 #[derive(Clone)]
 pub struct Deactivations {
     pool: MySqlPool,
+}
+
+/// Whether an account is recorded, within a transaction that has locked it.
+pub(super) async fn is_recorded(tx: &mut MySqlConnection, user: UserId) -> Result<bool> {
+    let recorded = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM user_deactivations WHERE user_id = ?)");
+    Ok(recorded.bind(user).fetch_one(tx).await?)
 }
 
 impl Deactivations {

@@ -47,10 +47,13 @@ pub struct LoginBudgets {
     pub account_in_network: Budget,
     /// Failures for the account from all known networks, or from all new ones.
     account: Budget,
+    /// Successful logins of the account in an hour.
+    pub successes: Budget,
 }
 
 impl LoginBudgets {
-    pub fn all(&self) -> [&Budget; 3] {
+    /// The budgets of failures.
+    pub fn failures(&self) -> [&Budget; 3] {
         [&self.network, &self.account_in_network, &self.account]
     }
 }
@@ -82,7 +85,9 @@ impl RateLimits {
         let networks = if is_known { "known" } else { "new" };
         let of_account =
             |networks: &str, limit| self.budget(format_args!("rate_limit:account:{account}:{networks}"), limit);
+        let successes = self.budget(format_args!("rate_limit:logins:{account}"), self.config.logins);
         LoginBudgets {
+            successes: Budget { window: LOGIN_WINDOW, ..successes },
             network: self.network(network),
             account_in_network: of_account(&name(network), self.config.account_failures),
             account: of_account(networks, self.config.account_total_failures),
@@ -97,12 +102,6 @@ impl RateLimits {
     /// The budget for registrations from a network.
     pub fn registrations(&self, network: Option<Network>) -> Budget {
         self.budget(format_args!("rate_limit:{}:register", name(network)), self.config.registrations)
-    }
-
-    /// The budget for successful logins of a user in an hour.
-    pub fn successful_logins(&self, user: UserId) -> Budget {
-        let budget = self.budget(format_args!("rate_limit:logins:{user}"), self.config.logins);
-        Budget { window: LOGIN_WINDOW, ..budget }
     }
 
     /// The budget for refreshes of a session.
@@ -132,6 +131,8 @@ impl RateLimits {
     /// Returns [`Error::TooMany`] if one of the budgets was used up before.
     pub async fn count(&self, budgets: &[&Budget]) -> Result<()> {
         let mut pipe = redis::pipe();
+        // So that no count stays without an expiry.
+        pipe.atomic();
         for budget in budgets {
             pipe.cmd("INCR").arg(&budget.key);
             pipe.cmd("EXPIRE").arg(&budget.key).arg(budget.window.as_secs()).arg("NX").ignore();

@@ -29,6 +29,20 @@ impl LoginNetworks {
         last_login.is_some_and(|at| Utc::now() - at < self.known_for)
     }
 
+    /// Forgets the networks of an account but one, from which its password was changed: who has stolen the old one has logged in
+    /// from others.
+    pub(super) async fn forget_others(
+        &self,
+        tx: &mut MySqlConnection,
+        user: UserId,
+        network: Option<Network>,
+    ) -> Result<()> {
+        let network = network.map(|network| network.to_string());
+        let delete = sqlx::query("DELETE FROM user_login_networks WHERE user_id = ? AND NOT network <=> ?");
+        delete.bind(user).bind(network).execute(tx).await?;
+        Ok(())
+    }
+
     /// Records a login from a network, under the lock of the account. Returns whether the network was new to it.
     pub(super) async fn record(&self, tx: &mut MySqlConnection, user: UserId, network: Network) -> Result<bool> {
         let (now, network) = (Utc::now(), network.to_string());

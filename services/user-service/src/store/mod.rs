@@ -24,7 +24,7 @@ pub use deactivations::Deactivations;
 pub use directory::Directory;
 pub use emails::Emails;
 pub use existing::ExistingAccounts;
-pub use limits::{Budget, RateLimits};
+pub use limits::{LoginBudgets, RateLimits};
 pub use login_networks::LoginNetworks;
 pub use online_status::OnlineStatus;
 pub use profile::{Profile, ProfileView};

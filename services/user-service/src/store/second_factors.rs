@@ -138,7 +138,7 @@ impl SecondFactors {
     /// in effect.
     ///
     /// # Errors
-    /// Returns a 429 error after too many wrong codes, as every method that takes a code.
+    /// Returns a 429 error for a code of the app after too many wrong codes, as every method that takes a code.
     pub async fn verify(&self, user: UserId, code: &EnteredCode, client: &ClientInfo) -> Result<Option<()>> {
         let Some(mut tx) = self.begin_with_code(user, code).await? else { return Ok(None) };
         if code.is_recovery_code() {
@@ -192,7 +192,10 @@ impl SecondFactors {
         let mut tx = mysql::begin(&self.pool).await?;
         lock_user(&mut tx, user).await?;
         let Some(factor) = factor(&mut tx, user).await?.filter(|factor| factor.confirmed) else { return Ok(None) };
-        self.limit.allow(&factor)?;
+        // A recovery code cannot be guessed: wrong codes of a thief must not keep its owner out.
+        if !code.is_recovery_code() {
+            self.limit.allow(&factor)?;
+        }
         let is_right = match code {
             EnteredCode::Recovery(hash) => use_recovery_code(&mut tx, user, *hash).await?,
             EnteredCode::Totp(_) => self.use_totp(&mut tx, user, &factor, code).await?,

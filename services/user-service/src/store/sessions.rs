@@ -23,6 +23,7 @@ use service::auth::CurrentUser;
 pub use refresh::RefreshOutcome;
 
 use super::accounts::lock_account;
+use super::deactivations::is_recorded;
 use super::revocations::{insert_ended_token, revoked_at, set_revoked};
 use super::{Credentials, LoginNetworks, lock_user, online_status};
 use crate::domain::{Network, RefreshToken};
@@ -109,7 +110,7 @@ impl Sessions {
     /// the change finds and ends every session that was opened with the old password.
     ///
     /// # Errors
-    /// Returns a 403 error if the account is deactivated.
+    /// Returns a 403 error if the account is deactivated, and a 503 error until its reactivation is known everywhere.
     pub async fn open(&self, account: &Credentials, client: &ClientInfo) -> Result<Option<SessionGrant>> {
         let mut tx = mysql::begin(&self.pool).await?;
         let locked = lock_account(&mut tx, account.id).await?;
@@ -118,6 +119,10 @@ impl Sessions {
         };
         if !locked.is_active {
             return Err(Error::forbidden("Account is deactivated").into());
+        }
+        if is_recorded(&mut tx, account.id).await? {
+            // A session that opens now would survive the next deactivation, which is not recorded a second time.
+            return Err(Error::unavailable("redis", "the reactivation of the account is not known everywhere yet").into());
         }
         let mut grant = self.grant(Uuid::new_v4(), &locked, self.bounds.lifetime);
         grant.ended = self.end_excess(&mut tx, account.id).await?;
@@ -207,8 +212,8 @@ impl Sessions {
         Ok(recent.bind(&*me.session).bind(me.id).bind(Utc::now() - age).fetch_one(&self.pool).await?)
     }
 
-    /// Sets a new password, revokes the user's sessions except the caller's, and appends a notice. Returns the ids of
-    /// the revoked sessions.
+    /// Sets a new password, revokes the user's sessions except the caller's, forgets the networks of all other logins, and appends
+    /// a notice. Returns the ids of the revoked sessions.
     ///
     /// Returns `None` if the stored hash is no longer `verified`.
     ///
@@ -243,6 +248,7 @@ impl Sessions {
             .execute(&mut *tx)
             .await?;
         let others = revoked_at(&mut tx, user, now).await?;
+        self.networks.forget_others(&mut tx, user, client.network()).await?;
         let ended_sessions = u32::try_from(others.len()).map_err(Error::internal)?;
         let notice = PasswordChanged { user_id: user, origin: client.origin(me.sid), ended_sessions };
         self.outbox.append(&mut tx, &notice).await?;

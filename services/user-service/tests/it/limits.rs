@@ -113,6 +113,51 @@ async fn failures_from_one_address_are_limited_across_accounts() {
 }
 
 #[tokio::test]
+async fn failures_of_others_in_the_network_delay_no_refresh() {
+    let app = TestApp::start_with(&[("LOGIN_LIMIT_ADDRESS_FAILURES", "2")]).await;
+    app.register("ann").await;
+    let network = app.anonymous().with_header("x-forwarded-for", "203.0.113.1");
+    let tokens = network.post("/auth/login/json", login("ann@example.com", PASSWORD)).await.expect(200);
+    for _ in 0..2 {
+        network.post("/auth/login/json", login("bob@example.com", "wrong")).await.expect(401);
+    }
+    network.post("/auth/login/json", login("ann@example.com", PASSWORD)).await.expect(429);
+
+    let refresh = async |tokens: &serde_json::Value| {
+        network.post("/auth/refresh", json!({"refresh_token": tokens["refresh_token"]})).await
+    };
+    let second = refresh(&tokens).await.expect(200);
+    let third = refresh(&second).await.expect(200);
+    // An older token is a stolen one, and ends the session.
+    refresh(&tokens).await.expect(429);
+    refresh(&third).await.expect(429);
+    let me = app.anonymous().with_token(third["access_token"].as_str().unwrap());
+    me.get("/profile/me").await.expect(401);
+}
+
+#[tokio::test]
+async fn networks_of_a_thief_are_forgotten_with_a_new_password() {
+    let limits = [("LOGIN_LIMIT_ACCOUNT_FAILURES", "2"), ("LOGIN_LIMIT_ACCOUNT_TOTAL_FAILURES", "4")];
+    let app = TestApp::start_with(&limits).await;
+    app.register("ann").await;
+    let [owner, first, second] = ["203.0.113.1", "203.0.113.2", "203.0.113.3"];
+    let tokens = guess(&app, owner, PASSWORD).await.expect(200);
+    for network in [first, second] {
+        guess(&app, network, PASSWORD).await.expect(200);
+    }
+    let ann = app.anonymous().with_token(tokens["access_token"].as_str().unwrap());
+    let ann = ann.with_header("x-forwarded-for", owner);
+    let change = json!({"current_password": PASSWORD, "new_password": "Another1234!@"});
+    ann.put("/auth/password", change).await.expect(200);
+
+    for network in [first, second, first, second] {
+        guess(&app, network, "wrong").await.expect(401);
+    }
+
+    guess(&app, owner, "Another1234!@").await.expect(200);
+}
+
+#[tokio::test]
 async fn failures_from_one_ipv6_network_are_limited_across_its_addresses() {
     let app = TestApp::start_with(&[("LOGIN_LIMIT_ADDRESS_FAILURES", "3")]).await;
     app.register("ann").await;

@@ -138,7 +138,7 @@ async fn codes_are_limited_without_redis_until_the_window_has_passed() {
     let [(name, url)] = &through_link;
     let app = TestApp::start_with(&[("LOGIN_LIMIT_PASSWORD_FAILURES", "3"), (name, url)]).await;
     let ann = app.person("ann").await;
-    let (secret, recovery) = enable(&ann).await;
+    let (secret, _) = enable(&ann).await;
     link.set_faulty(true);
     let (anonymous, wrong) = (app.anonymous(), wrong_code(&secret));
 
@@ -146,16 +146,63 @@ async fn codes_are_limited_without_redis_until_the_window_has_passed() {
 
     let of_status = |status| answers.iter().filter(|(answered, _)| *answered == status).count();
     assert_eq!((of_status(401), of_status(429)), (3, 17), "{answers:?}");
-    let refused = anonymous.post("/auth/login/json", login(Some(&recovery[0]))).await;
+    let right = code(&secret, 30);
+    let refused = anonymous.post("/auth/login/json", login(Some(&right))).await;
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((600..=900).contains(&wait), "{wait}");
     refused.expect(429);
-    let both = json!({"current_password": PASSWORD, "code": recovery[0]});
+    let both = json!({"current_password": PASSWORD, "code": right});
     ann.client.post("/auth/mfa/disable", both).await.expect(429);
 
     app.execute("UPDATE user_second_factors SET failed_since = failed_since - INTERVAL 15 MINUTE").await;
-    assert_eq!(try_login(&anonymous, Some(&recovery[0])).await.0, 200);
+    assert_eq!(try_login(&anonymous, Some(&right)).await.0, 200);
     assert_eq!(try_login(&anonymous, Some(&wrong)).await.0, 401);
+}
+
+#[tokio::test]
+async fn wrong_codes_of_a_thief_do_not_keep_the_owner_of_a_recovery_code_out() {
+    let app = TestApp::start_with(&[("LOGIN_LIMIT_PASSWORD_FAILURES", "2")]).await;
+    let ann = app.person("ann").await;
+    let (secret, recovery) = enable(&ann).await;
+    let thief = app.anonymous().with_header("x-forwarded-for", "203.0.113.9");
+    for _ in 0..2 {
+        assert_eq!(try_login(&thief, Some(&wrong_code(&secret))).await.0, 401);
+    }
+    assert_eq!(try_login(&thief, Some(&code(&secret, 30))).await.0, 429);
+
+    let change = |code: &str| json!({"current_password": PASSWORD, "new_password": "Another1234!@", "code": code});
+    ann.client.put("/auth/password", change(&code(&secret, 30))).await.expect(429);
+    ann.client.put("/auth/password", change(&recovery[0])).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_login_without_a_code_counts_until_one_succeeds() {
+    let app = TestApp::start_with(&[("LOGIN_LIMIT_ACCOUNT_FAILURES", "2")]).await;
+    let (secret, recovery) = enable(&app.person("ann").await).await;
+    let anonymous = app.anonymous();
+    for recovery in &recovery[..2] {
+        assert_eq!(try_login(&anonymous, None).await.1["error"], "MFA_REQUIRED");
+        assert_eq!(try_login(&anonymous, Some(recovery)).await.0, 200);
+    }
+    for _ in 0..2 {
+        assert_eq!(try_login(&anonymous, None).await.0, 401);
+    }
+
+    assert_eq!(try_login(&anonymous, None).await.0, 429);
+    let elsewhere = anonymous.with_header("x-forwarded-for", "203.0.113.1");
+    assert_eq!(try_login(&elsewhere, Some(&code(&secret, 30))).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_login_beyond_the_limit_of_logins_uses_no_code_up() {
+    let app = TestApp::start_with(&[("LOGIN_LIMIT_SUCCESSES", "2")]).await;
+    let ann = app.person("ann").await;
+    let (_, recovery) = enable(&ann).await;
+    assert_eq!(try_login(&app.anonymous(), Some(&recovery[0])).await.0, 200);
+
+    assert_eq!(try_login(&app.anonymous(), Some(&recovery[1])).await.0, 429);
+
+    assert_eq!(ann.client.get("/auth/mfa").await.expect(200)["recovery_codes_left"], 9);
 }
 
 #[tokio::test]
