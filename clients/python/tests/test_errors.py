@@ -40,6 +40,10 @@ class Errors(TestCase):
         self.assertEqual(retry_after_seconds("Thu, 01 Jan 1970 00:00:00 GMT"), 0.0)
         self.assertIsNone(retry_after_seconds("soon"))
 
+    def test_a_long_retry_after_is_cut_to_an_hour(self) -> None:
+        for value in (str(30 * 86_400), "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"):
+            self.assertEqual(retry_after_seconds(value), 3600.0)
+
 
 class Delays(TestCase):
     def test_delays_double_have_jitter_and_a_limit(self) -> None:

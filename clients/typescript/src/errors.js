@@ -10,6 +10,9 @@
  * @property {FieldError[] | null} [validation_errors]
  */
 
+/** The API asks for no longer wait. A timer for more than 24 days would end at once. */
+const LONGEST_RETRY_AFTER_MS = 3_600_000;
+
 /** The base of all errors of this package. */
 export class ChatError extends Error {
   /**
@@ -53,7 +56,7 @@ export class ApiError extends ChatError {
     /** The code of the error, for programs. Empty if the answer comes from a proxy. */
     this.code = body.error ?? '';
     this.requestId = headers.get('X-Request-ID') ?? body.request_id ?? null;
-    /** Milliseconds after which the server accepts the request, null if it does not say. */
+    /** Milliseconds after which the server accepts the request, an hour at most; null if it does not say. */
     this.retryAfterMs = retryAfterMs(headers.get('Retry-After'));
     /** One entry for each invalid field. */
     this.fields = body.validation_errors ?? [];
@@ -133,13 +136,13 @@ export async function errorOf(response) {
 }
 
 /**
- * The time of a `Retry-After`, which is a number of seconds or a date. Null if there is none that can be read.
+ * The time of a `Retry-After`, which is a number of seconds or a date; an hour if it is longer. Null if there is none
+ * that can be read.
  *
  * @param {string | null} value
  */
 export function retryAfterMs(value) {
   if (value === null) return null;
-  if (/^\d+$/.test(value.trim())) return Number(value) * 1000;
-  const date = Date.parse(value);
-  return Number.isNaN(date) ? null : Math.max(0, date - Date.now());
+  const wait = /^\d+$/.test(value.trim()) ? Number(value) * 1000 : Date.parse(value) - Date.now();
+  return Number.isNaN(wait) ? null : Math.min(Math.max(0, wait), LONGEST_RETRY_AFTER_MS);
 }

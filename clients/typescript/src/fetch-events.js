@@ -9,6 +9,8 @@ import { EventParser } from './sse.js';
  */
 
 const CHECKS_IN_SILENCE = 10;
+/** A timer for more than 24 days, as of an infinite silence, would fire all the time. */
+const LONGEST_CHECK_MS = 60_000;
 
 /**
  * Ends when the server ends the stream. Throws a `NetworkError` when the connection breaks, is silent too long, or
@@ -30,7 +32,7 @@ export async function* fetchEvents(authorized, transport, path, lastEventId, sig
   // Checks of the clock find a machine that slept; a timer of the whole time would begin again where it stopped.
   const check = setInterval(() => {
     if (Date.now() - waitsSince > silenceTimeoutMs) close();
-  }, silenceTimeoutMs / CHECKS_IN_SILENCE);
+  }, Math.min(silenceTimeoutMs / CHECKS_IN_SILENCE, LONGEST_CHECK_MS));
   signal.addEventListener('abort', close);
   try {
     const response = await authorized((token) => transport.open(path, token, lastEventId, closing.signal));

@@ -38,6 +38,12 @@ test('Retry-After is a number or a date', () => {
   assert.equal(errors.retryAfterMs('soon'), null);
 });
 
+test('a long Retry-After is cut to what a timer can wait', () => {
+  for (const value of [String(30 * 86_400), '9'.repeat(400), 'Fri, 31 Dec 9999 23:59:59 GMT']) {
+    assert.equal(errors.retryAfterMs(value), 3_600_000);
+  }
+});
+
 test('delays double, have jitter and a limit', () => {
   const backoff = new Backoff(1000, 4000);
   for (const step of [1000, 2000, 4000, 4000]) {

@@ -6,6 +6,9 @@ import email.utils
 import time
 from typing import Any
 
+#: The API asks for no longer wait, in seconds.
+LONGEST_RETRY_AFTER = 3600.0
+
 
 class ChatError(Exception):
     """The base of all errors of this package."""
@@ -22,8 +25,8 @@ class NotLoggedInError(ChatError):
 class ApiError(ChatError):
     """An error answer of the API.
 
-    `code` is the `error` of the body, `retry_after` the seconds of `Retry-After`, and `fields` the entries of
-    `validation_errors`.
+    `code` is the `error` of the body, `retry_after` the seconds of `Retry-After`, an hour at most, and `fields` the
+    entries of `validation_errors`.
     """
 
     def __init__(
@@ -125,13 +128,15 @@ def error_of(status: int, headers: Any, body: object) -> ApiError:
 
 
 def retry_after_seconds(value: str | None) -> float | None:
-    """The seconds of a `Retry-After`, which is a number or a date. None if there is none that can be read."""
+    """The seconds of a `Retry-After`, which is a number or a date; an hour if it is longer.
+
+    None if there is none that can be read.
+    """
     if value is None:
         return None
-    if value.strip().isdecimal():
-        return float(value)
     try:
-        date = email.utils.parsedate_to_datetime(value)
+        date = None if value.strip().isdecimal() else email.utils.parsedate_to_datetime(value)
     except ValueError:
         return None
-    return max(0.0, date.timestamp() - time.time())
+    wait = float(value) if date is None else date.timestamp() - time.time()
+    return min(max(0.0, wait), LONGEST_RETRY_AFTER)

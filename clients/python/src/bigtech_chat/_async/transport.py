@@ -17,6 +17,8 @@ FIRST_DELAY = 0.5
 LONGEST_DELAY = 8.0
 #: A longer `Retry-After`, in seconds, is left to the caller.
 LONGEST_RETRY_AFTER = 30.0
+#: A socket takes no infinite timeout, and none of more than 24 days.
+LONGEST_SILENCE_TIMEOUT = 86_400.0
 
 Query = Mapping[str, str | int | None]
 
@@ -73,7 +75,9 @@ class AsyncTransport:
         headers = {**authorization(token), "Accept": "text/event-stream", "Accept-Encoding": "identity"}
         if last_event_id:
             headers["Last-Event-ID"] = last_event_id
-        timeout = httpx.Timeout(**{**self._http.timeout.as_dict(), "read": silence_timeout})
+        timeout = httpx.Timeout(
+            **{**self._http.timeout.as_dict(), "read": min(silence_timeout, LONGEST_SILENCE_TIMEOUT)}
+        )
         try:
             async with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
                 if response.is_error:
