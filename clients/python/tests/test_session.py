@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,9 +18,11 @@ from bigtech_chat import (
     MemoryStorage,
     NetworkError,
     NotLoggedInError,
+    PermissionDeniedError,
     SecondFactorError,
     SessionEndedError,
     UnavailableError,
+    UnexpectedAnswerError,
 )
 
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -142,6 +145,50 @@ class Session(IsolatedAsyncioTestCase):
             with self.assertRaises(UnavailableError):
                 await call
             self.assertEqual(attempts, expected)
+
+    async def test_a_page_of_a_proxy_is_no_answer(self) -> None:
+        pages = [
+            httpx.Response(200, text="<html>Log in to the network</html>"),
+            httpx.Response(302, headers={"Location": "https://proxy.example.com/login"}),
+        ]
+        chat = client(lambda request: pages.pop())
+        for status in (302, 200):
+            with self.assertRaises(UnexpectedAnswerError) as caught:
+                await chat.login("a@example.com", "secret")
+            self.assertIsInstance(caught.exception, NetworkError)
+            self.assertEqual(caught.exception.status, status)
+
+    async def test_a_stream_goes_on_after_a_page_of_a_proxy(self) -> None:
+        stream = httpx.Response(
+            200, headers={"Content-Type": "text/event-stream"}, content=b"event: connected\ndata: {}\n\n"
+        )
+        pages = iter((httpx.Response(302), httpx.Response(200, text="<html>Log in to the network</html>")))
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            if "login" in request.url.path:
+                return token(1)
+            return next(pages, stream)
+
+        chat = client(answer)
+        await chat.login("a@example.com", "secret")
+        with self.assertLogs("bigtech_chat", "INFO") as logged:
+            self.assertEqual((await anext(chat.stream())).name, "connected")
+        self.assertEqual(len(logged.records), 2)
+
+    async def test_an_infinite_silence_timeout_is_one_that_a_socket_takes(self) -> None:
+        timeouts: list[float] = []
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            if "login" in request.url.path:
+                return token(1)
+            timeouts.append(request.extensions["timeout"]["read"])
+            return httpx.Response(403)
+
+        chat = client(answer)
+        await chat.login("a@example.com", "secret")
+        with self.assertRaises(PermissionDeniedError):
+            await anext(chat.stream(silence_timeout=math.inf))
+        self.assertEqual(timeouts, [86_400.0])
 
 
 class Outbox(IsolatedAsyncioTestCase):

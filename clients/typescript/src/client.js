@@ -5,13 +5,14 @@ import { Session } from './session.js';
 import { shareStream } from './shared-stream.js';
 import { MemoryStorage } from './storage.js';
 import { resumingEvents } from './stream.js';
-import { bodyOf, Transport } from './transport.js';
+import { Transport } from './transport.js';
 
 /**
  * @import { AnswerOf, Friend, FriendRequests, Friendship, Message, MessagePage, MethodOf, OptionsOf, OutboxEntry,
  *   OwnProfile, Paths, ReadAnswer, RequestOptions, Room, Storage, StreamEvent, StreamOptions, User, UserProfile
  * } from './types.js'
  * @import { Listener } from './shared-stream.js'
+ * @import { Answer } from './transport.js'
  */
 
 /** The largest page that the API has. */
@@ -65,7 +66,7 @@ export class ChatClient {
    * @returns {Promise<User>}
    */
   async register(account) {
-    return bodyOf(await this.#transport.send('POST', '/auth/register', { body: account }));
+    return (await this.#transport.send('POST', '/auth/register', { body: account })).body;
   }
 
   /**
@@ -120,7 +121,7 @@ export class ChatClient {
    * @param {any} [options]
    */
   async request(method, path, options) {
-    return bodyOf(await this.#respond(method, path, options));
+    return (await this.#respond(method, path, options)).body;
   }
 
   /**
@@ -180,11 +181,10 @@ export class ChatClient {
   async *friends() {
     /** @type {string | null} */ let cursor = null;
     do {
-      const response = /** @type {Response} */ (
-        await this.#respond('GET', '/friends/list', { query: { limit: PAGE_SIZE, cursor } })
-      );
-      yield* /** @type {Friend[]} */ (await bodyOf(response));
-      cursor = response.headers.get('X-Next-Cursor');
+      /** @type {Answer} */
+      const { body, headers } = await this.#respond('GET', '/friends/list', { query: { limit: PAGE_SIZE, cursor } });
+      yield* /** @type {Friend[]} */ (body);
+      cursor = headers.get('X-Next-Cursor');
     } while (cursor);
   }
 
@@ -343,7 +343,7 @@ export class ChatClient {
    * @param {RequestOptions & { maxAttempts?: number }} [options]
    */
   async #body(method, path, body, options) {
-    return bodyOf(await this.#respond(method, path, { ...options, body }));
+    return (await this.#respond(method, path, { ...options, body })).body;
   }
 
   // Streams

@@ -37,6 +37,18 @@ export class NetworkError extends ChatError {
   }
 }
 
+/**
+ * An answer that is not the API's arrived: a redirect, whose status is 0 in a browser, or the page of a proxy. The
+ * network may need a login.
+ */
+export class UnexpectedAnswerError extends NetworkError {
+  /** @param {number} status */
+  constructor(status) {
+    super(`an answer with status ${status} is not the API's`);
+    this.status = status;
+  }
+}
+
 /** The operation needs a session, and the client has none. */
 export class NotLoggedInError extends ChatError {}
 
@@ -130,6 +142,7 @@ const BY_STATUS = new Map([
 export async function errorOf(response) {
   const body = (await response.json().catch(() => null)) ?? {};
   const { status } = response;
+  if (status < 400) return new UnexpectedAnswerError(status);
   let kind = BY_STATUS.get(status) ?? (status >= 500 ? ServerError : InvalidRequestError);
   if (status === 401 && (body.error === 'MFA_REQUIRED' || body.error === 'MFA_INVALID')) kind = SecondFactorError;
   return new kind(status, body, response.headers);

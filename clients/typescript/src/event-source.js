@@ -1,7 +1,6 @@
 // The events of one connection of the browser's EventSource, which sends no header and needs a ticket.
 
 import { NetworkError } from './errors.js';
-import { bodyOf } from './transport.js';
 
 /**
  * @import { Authorized, EventPayloads, RawEvent } from './types.js'
@@ -24,9 +23,9 @@ const NAMES = ['connected', 'resync', 'new_message', 'message_edited', 'message_
  * @returns {AsyncGenerator<RawEvent>}
  */
 export async function* eventSourceEvents(authorized, transport, path, lastEventId, signal) {
-  const { ticket } = await authorized(async (token) =>
-    bodyOf(await transport.send('POST', '/messages/stream/ticket', { token, idempotent: true })));
-  const source = new EventSource(transport.urlWithTicket(path, ticket, lastEventId));
+  const { body } = await authorized((token) =>
+    transport.send('POST', '/messages/stream/ticket', { token, idempotent: true }));
+  const source = new EventSource(transport.urlWithTicket(path, body.ticket, lastEventId));
   /** @type {RawEvent[]} */ const received = [];
   let hasEnded = signal.aborted;
   let wake = () => {};

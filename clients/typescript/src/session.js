@@ -1,7 +1,7 @@
 // The login of a user and the renewal of its tokens.
 
 import { AuthenticationError, ChatError, NotLoggedInError, SecondFactorError, SessionEndedError } from './errors.js';
-import { bodyOf, Transport } from './transport.js';
+import { Transport } from './transport.js';
 
 /** @import { Storage, TokenAnswer, Tokens } from './types.js' */
 
@@ -59,15 +59,15 @@ export class Session {
   async login(email, password, code) {
     const send = (/** @type {string | undefined} */ mfa_code) =>
       this.#transport.send('POST', '/auth/login/json', { body: { email, password, mfa_code } });
-    let response;
+    let answer;
     try {
-      response = await send(typeof code === 'string' ? code : undefined);
+      answer = await send(typeof code === 'string' ? code : undefined);
     } catch (error) {
       const asks = error instanceof SecondFactorError && error.code === 'MFA_REQUIRED' && typeof code === 'function';
       if (!asks) throw error;
-      response = await send(await code());
+      answer = await send(await code());
     }
-    this.#save(tokensOf(await bodyOf(response)));
+    this.#save(tokensOf(answer.body));
   }
 
   /** Ends the session. The tokens are forgotten even if the server cannot be reached. */
@@ -139,8 +139,8 @@ export class Session {
     if (used.accessToken !== replaced) return;
     const body = { refresh_token: used.refreshToken };
     try {
-      const response = await this.#transport.send('POST', '/auth/refresh', { body, idempotent: true });
-      const tokens = tokensOf(await bodyOf(response));
+      const answer = await this.#transport.send('POST', '/auth/refresh', { body, idempotent: true });
+      const tokens = tokensOf(answer.body);
       // A logout or a login in the meantime stays one.
       if (this.#tokens?.refreshToken !== used.refreshToken) return;
       this.#replace(tokens);
@@ -210,6 +210,10 @@ function tokensOf(answer) {
  * @returns {Tokens | null}
  */
 function tokensFrom(text) {
-  const tokens = text && JSON.parse(text);
-  return tokens?.refreshToken ? tokens : null;
+  try {
+    const tokens = text && JSON.parse(text);
+    return tokens?.refreshToken ? tokens : null;
+  } catch {
+    return null;
+  }
 }

@@ -1,9 +1,15 @@
 // Requests over HTTP, without a session.
 
 import { Backoff, pause } from './backoff.js';
-import { ApiError, errorOf, NetworkError, RateLimitError, ServerError } from './errors.js';
+import { ApiError, errorOf, NetworkError, RateLimitError, ServerError, UnexpectedAnswerError } from './errors.js';
 
-/** @import { RequestOptions } from './types.js' */
+/**
+ * @import { RequestOptions } from './types.js'
+ *
+ * @typedef {object} Answer A successful answer.
+ * @property {any} body The decoded body, undefined if it is empty.
+ * @property {Headers} headers
+ */
 
 const TIMEOUT_MS = 15_000;
 const MAX_ATTEMPTS = 4;
@@ -22,7 +28,8 @@ export class Transport {
   }
 
   /**
-   * The answer. Repeats an idempotent request that found no server, and any request that was rejected by 429.
+   * The answer. Repeats an idempotent request that found no server, and any request that was rejected by 429. Throws a
+   * `NetworkError` without an answer, and the `ApiError` of an error answer.
    *
    * @param {string} method
    * @param {string} path
@@ -49,12 +56,14 @@ export class Transport {
    * @param {string} url
    * @param {string | undefined} token
    * @param {unknown} body
+   * @returns {Promise<Answer>}
    */
   async #sendOnce(method, url, token, body) {
     const headers = authorization(token);
     if (body !== undefined) headers.set('Content-Type', 'application/json');
     const request = { method, headers, body: body === undefined ? null : JSON.stringify(body) };
-    return this.#fetch(url, { ...request, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const response = await this.#fetch(url, { ...request, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    return { body: await bodyOf(response), headers: response.headers };
   }
 
   /**
@@ -90,7 +99,8 @@ export class Transport {
   async #fetch(url, request) {
     let response;
     try {
-      response = await fetch(url, { ...request, cache: 'no-store' });
+      // The API does not redirect, and a password must not reach another host.
+      response = await fetch(url, { ...request, cache: 'no-store', redirect: 'manual' });
     } catch (cause) {
       throw new NetworkError('no answer', { cause });
     }
@@ -123,11 +133,13 @@ const authorization = (token) => new Headers(token ? { Authorization: `Bearer ${
  *
  * @param {Response} response
  */
-export async function bodyOf(response) {
-  try {
-    const text = await response.text();
-    return text ? JSON.parse(text) : undefined;
-  } catch (cause) {
+async function bodyOf(response) {
+  const text = await response.text().catch((cause) => {
     throw new NetworkError('the answer broke off', { cause });
+  });
+  try {
+    return text ? JSON.parse(text) : undefined;
+  } catch {
+    throw new UnexpectedAnswerError(response.status);
   }
 }

@@ -5,7 +5,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { ChatClient, MemoryStorage, NetworkError, NotLoggedInError, SecondFactorError, SessionEndedError, UnavailableError } from '../src/index.js';
+import {
+  AuthenticationError, ChatClient, MemoryStorage, NetworkError, NotLoggedInError, SecondFactorError, SessionEndedError,
+  UnavailableError, UnexpectedAnswerError,
+} from '../src/index.js';
 import { FileStorage } from '../src/node.js';
 
 const originals = { fetch, setTimeout };
@@ -214,4 +217,35 @@ test('a closed outbox leaves the storage to the next', async () => {
 test('a lost connection is a network error', async () => {
   const chat = client(() => { throw new TypeError('refused'); });
   await assert.rejects(chat.login('a@example.com', 'secret'), NetworkError);
+});
+
+test('a page of a proxy is no answer', async () => {
+  const pages = [new Response('<html>Log in to the network</html>'), new Response(null, { status: 302 })];
+  const chat = client(() => pages.pop());
+  for (const status of [302, 200]) {
+    await assert.rejects(chat.login('a@example.com', 'secret'), (error) => {
+      assert.ok(error instanceof UnexpectedAnswerError && error instanceof NetworkError);
+      assert.deepEqual([error.status, error.isTransient], [status, true]);
+      return true;
+    });
+  }
+});
+
+test('a read whose answer breaks off is repeated', async () => {
+  let attempts = 0;
+  const cut = { pull: (controller) => controller.error(new TypeError('cut')) };
+  const chat = client((path) => {
+    if (path.includes('login')) return token(1);
+    return ++attempts === 1 ? new Response(new ReadableStream(cut)) : json(200, { id: 1 });
+  });
+  await chat.login('a@example.com', 'secret');
+  assert.deepEqual(await chat.me(), { id: 1 });
+});
+
+test('a stored session that cannot be read is none', () => {
+  for (const text of ['{"refreshToken":', '"text"', '5']) {
+    const storage = new MemoryStorage();
+    storage.save('session', text);
+    assert.equal(new ChatClient({ storage }).isLoggedIn, false);
+  }
 });

@@ -20,6 +20,7 @@ from .errors import (
     ServerError,
     SessionEndedError,
     UnavailableError,
+    UnexpectedAnswerError,
     ValidationError,
 )
 from .events import Event, StreamEvent
@@ -51,5 +52,6 @@ __all__ = [
     "Storage",
     "StreamEvent",
     "UnavailableError",
+    "UnexpectedAnswerError",
     "ValidationError",
 ]

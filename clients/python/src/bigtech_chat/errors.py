@@ -18,6 +18,14 @@ class NetworkError(ChatError):
     """No answer arrived. The server may have carried out the request."""
 
 
+class UnexpectedAnswerError(NetworkError):
+    """An answer that is not the API's arrived: a redirect, or the page of a proxy. The network may need a login."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"an answer with status {status} is not the API's")
+        self.status = status
+
+
 class NotLoggedInError(ChatError):
     """The operation needs a session, and the client has none."""
 

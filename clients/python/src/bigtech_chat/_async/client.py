@@ -29,7 +29,7 @@ from ..storage import MemoryStorage, Storage
 from .outbox import AsyncOutbox
 from .session import AsyncSession
 from .stream import SILENCE_TIMEOUT, resuming_events
-from .transport import AsyncTransport, Query
+from .transport import Answer, AsyncTransport, Query
 
 #: Seconds for a connection, and for each part of an answer.
 TIMEOUT = 15.0
@@ -86,7 +86,7 @@ class AsyncChatClient:
         """Creates an account. Raises `ConflictError` if the e-mail or the username is taken."""
         body = {"email": email, "username": username, "password": password, "display_name": display_name}
         answer = await self._transport.send("POST", "/auth/register", body=body, idempotent=False)
-        return cast(UserResponse, answer.json())
+        return cast(UserResponse, answer.body)
 
     async def login(self, email: str, password: str, code: str | Callable[[], str] | None = None) -> int:
         """Opens a session and returns the user's id.
@@ -117,11 +117,11 @@ class AsyncChatClient:
         Repeats reads, and requests that are said to be idempotent, if the server cannot be reached.
         """
         answer = await self._respond(method, path, query, body, idempotent)
-        return answer.json() if answer.content else None
+        return answer.body
 
     async def _respond(
         self, method: str, path: str, query: Query | None = None, body: object = None, idempotent: bool | None = None
-    ) -> httpx.Response:
+    ) -> Answer:
         repeatable = method == "GET" if idempotent is None else idempotent
         user_id = self._session.user_id
         token = await self._session.token_of(user_id)
@@ -158,7 +158,7 @@ class AsyncChatClient:
         cursor: str | None = None
         while True:
             answer = await self._respond("GET", "/friends/list", {"limit": PAGE_SIZE, "cursor": cursor})
-            for friend in cast(list[Friend], answer.json()):
+            for friend in cast(list[Friend], answer.body):
                 yield friend
             cursor = answer.headers.get("X-Next-Cursor")
             if not cursor:

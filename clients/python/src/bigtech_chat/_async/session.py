@@ -56,7 +56,7 @@ class AsyncSession:
                 raise
             body["mfa_code"] = code()
             answer = await self._transport.send("POST", "/auth/login/json", body=body, idempotent=False)
-        tokens = Tokens.of(answer.json())
+        tokens = Tokens.of(answer.body)
         self._save(tokens)
         return tokens.user_id
 
@@ -105,7 +105,7 @@ class AsyncSession:
                 raise session_ended(error) from error
             # A logout or a login in the meantime stays one.
             if self._tokens is not None and self._tokens.refresh_token == used.refresh_token:
-                self._replace(Tokens.of(answer.json()))
+                self._replace(Tokens.of(answer.body))
 
     def _adopt_stored(self) -> Tokens:
         """Takes newer tokens of the same user, which another process that shares the storage has."""

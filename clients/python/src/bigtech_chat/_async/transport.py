@@ -5,12 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from ..backoff import Backoff
-from ..errors import ApiError, NetworkError, RateLimitError, UnavailableError, error_of
+from ..errors import (
+    ApiError,
+    ChatError,
+    NetworkError,
+    RateLimitError,
+    UnavailableError,
+    UnexpectedAnswerError,
+    error_of,
+)
 
 MAX_ATTEMPTS = 4
 FIRST_DELAY = 0.5
@@ -21,6 +30,14 @@ LONGEST_RETRY_AFTER = 30.0
 LONGEST_SILENCE_TIMEOUT = 86_400.0
 
 Query = Mapping[str, str | int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A successful answer. `body` is the decoded body, None if it is empty."""
+
+    body: Any
+    headers: httpx.Headers
 
 
 class AsyncTransport:
@@ -38,7 +55,7 @@ class AsyncTransport:
         query: Query | None = None,
         body: object = None,
         idempotent: bool,
-    ) -> httpx.Response:
+    ) -> Answer:
         """The answer. Repeats an idempotent request that found no server, and any request that was rejected by 429.
 
         Raises `NetworkError` without an answer, and the `ApiError` of an error answer.
@@ -55,17 +72,15 @@ class AsyncTransport:
                 await asyncio.sleep(backoff.next(wait))
         raise AssertionError("the last attempt returns or raises")
 
-    async def _send_once(
-        self, method: str, path: str, token: str | None, query: Query | None, body: object
-    ) -> httpx.Response:
+    async def _send_once(self, method: str, path: str, token: str | None, query: Query | None, body: object) -> Answer:
         params = {name: value for name, value in (query or {}).items() if value is not None}
         try:
             response = await self._http.request(method, path, params=params, json=body, headers=authorization(token))
         except httpx.RequestError as error:
             raise NetworkError(str(error) or type(error).__name__) from error
-        if response.is_error:
-            raise error_of(response.status_code, response.headers, json_of(response))
-        return response
+        if not response.is_success:
+            raise failure_of(response)
+        return Answer(body_of(response), response.headers)
 
     @asynccontextmanager
     async def open(
@@ -80,9 +95,11 @@ class AsyncTransport:
         )
         try:
             async with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
-                if response.is_error:
+                if not response.is_success:
                     await response.aread()
-                    raise error_of(response.status_code, response.headers, json_of(response))
+                    raise failure_of(response)
+                if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
+                    raise UnexpectedAnswerError(response.status_code)
                 yield response
         except httpx.RequestError as error:
             raise NetworkError(str(error) or type(error).__name__) from error
@@ -95,9 +112,20 @@ def authorization(token: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def json_of(response: httpx.Response) -> Any:
-    """The body, None if it is not JSON."""
+def body_of(response: httpx.Response) -> Any:
+    """The decoded body, None if it is empty."""
     try:
-        return response.json()
-    except ValueError:
-        return None
+        return response.json() if response.content else None
+    except ValueError as error:
+        raise UnexpectedAnswerError(response.status_code) from error
+
+
+def failure_of(response: httpx.Response) -> ChatError:
+    """The error of an answer without success. Redirects are not followed."""
+    if not response.is_error:
+        return UnexpectedAnswerError(response.status_code)
+    try:
+        body = body_of(response)
+    except UnexpectedAnswerError:
+        body = None
+    return error_of(response.status_code, response.headers, body)
