@@ -14,6 +14,7 @@ import httpx
 
 from bigtech_chat import (
     AsyncChatClient,
+    AuthenticationError,
     FileStorage,
     MemoryStorage,
     NetworkError,
@@ -105,6 +106,53 @@ class Session(IsolatedAsyncioTestCase):
         with self.assertRaises(SessionEndedError):
             await chat.me()
         self.assertFalse(chat.is_logged_in)
+
+    async def test_a_logout_whose_access_token_is_refused_ends_the_session_with_a_new_one(self) -> None:
+        server, paths = Server(), []
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            paths.append(request.url.path)
+            return server(request)
+
+        chat = client(answer)
+        await chat.login("a@example.com", "secret")
+        server.newest = 2
+        await chat.logout()
+        self.assertEqual(paths[1:], ["/auth/logout", "/auth/refresh", "/auth/logout"])
+        self.assertFalse(chat.is_logged_in)
+
+    async def test_a_logout_of_a_session_that_the_server_has_ended_succeeds(self) -> None:
+        chat = client(lambda request: token(1) if "login" in request.url.path else httpx.Response(401))
+        await chat.login("a@example.com", "secret")
+        await chat.logout()
+        self.assertFalse(chat.is_logged_in)
+
+    async def test_a_logout_that_the_server_refuses_for_good_is_an_error_and_the_tokens_are_forgotten(self) -> None:
+        chat = client(lambda request: httpx.Response(401) if "logout" in request.url.path else token(1))
+        await chat.login("a@example.com", "secret")
+        with self.assertRaises(AuthenticationError):
+            await chat.logout()
+        self.assertFalse(chat.is_logged_in)
+
+    async def test_a_logout_leaves_the_session_of_the_next_user_alone(self) -> None:
+        logins, is_reached, release = iter((1, 2)), asyncio.Event(), asyncio.Event()
+
+        async def answer(request: httpx.Request) -> httpx.Response:
+            if "login" in request.url.path:
+                return httpx.Response(200, json=token(1).json() | {"user_id": next(logins)})
+            is_reached.set()
+            await release.wait()
+            return httpx.Response(200, json={})
+
+        http = httpx.AsyncClient(base_url="http://chat", transport=httpx.MockTransport(answer))
+        chat = AsyncChatClient(http=http)
+        await chat.login("ann@example.com", "secret")
+        logout = asyncio.ensure_future(chat.logout())
+        await is_reached.wait()
+        await chat.login("bob@example.com", "secret")
+        release.set()
+        await logout
+        self.assertEqual(chat.user_id, 2)
 
     async def test_a_stored_session_goes_on_and_adopts_tokens_of_another_process(self) -> None:
         server, storage = Server(), MemoryStorage()

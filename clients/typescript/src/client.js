@@ -83,7 +83,10 @@ export class ChatClient {
     await this.#session.login(email, password, code);
   }
 
-  /** Ends the session. What the outbox still holds stays in the storage for the next login of the user. */
+  /**
+   * Ends the session. The tokens are forgotten even if it throws because the server could not be reached, where the
+   * session then goes on. What the outbox still holds stays in the storage for the next login of the user.
+   */
   async logout() {
     this.#closeOutbox();
     await this.#session.logout();

@@ -20,7 +20,8 @@ export class Session {
   /** @type {Tokens | null} */ #tokens;
   /** @type {Promise<void> | null} */ #renewing = null;
   /** @type {BroadcastChannel | null} */ #tabs = null;
-  /** Called when the server has ended the session. */
+  #isLoggingOut = false;
+  /** Called when the server has ended the session, but not in a logout. */
   onEnd = () => {};
 
   /**
@@ -72,13 +73,17 @@ export class Session {
 
   /** Ends the session. The tokens are forgotten even if the server cannot be reached. */
   async logout() {
+    const user = this.userId;
+    this.#isLoggingOut = true;
     try {
-      const token = await this.accessToken();
-      await this.#transport.send('POST', '/auth/logout', { token, idempotent: true });
+      await this.authorized((token) => this.#transport.send('POST', '/auth/logout', { token, idempotent: true }));
     } catch (error) {
-      if (!(error instanceof AuthenticationError)) throw error;
+      // The session had ended before, or the answer of the first attempt was lost.
+      if (!(error instanceof SessionEndedError)) throw error;
     } finally {
-      this.#replace(null);
+      this.#isLoggingOut = false;
+      // Another user may have logged in meanwhile.
+      if (this.#tokens?.userId === user) this.#replace(null);
     }
   }
 
@@ -149,7 +154,7 @@ export class Session {
       if (!(error instanceof AuthenticationError)) throw error;
       if (this.#adoptStored().refreshToken !== used.refreshToken) return;
       this.#replace(null);
-      this.onEnd();
+      if (!this.#isLoggingOut) this.onEnd();
       throw new SessionEndedError(error.status, { error: error.code, message: error.message }, new Headers());
     }
   }

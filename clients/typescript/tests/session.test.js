@@ -86,6 +86,48 @@ test('a refused refresh token ends the session', async () => {
   assert.deepEqual([chat.isLoggedIn, ends], [false, 1]);
 });
 
+test('a logout whose access token is refused ends the session with a new one', async () => {
+  const state = server();
+  const paths = [];
+  const chat = client((path, ...rest) => {
+    paths.push(path);
+    return state.answer(path, ...rest);
+  });
+  await chat.login('a@example.com', 'secret');
+  state.newest = 2;
+  await chat.logout();
+  assert.deepEqual(paths.slice(1), ['/auth/logout', '/auth/refresh', '/auth/logout']);
+  assert.equal(chat.isLoggedIn, false);
+});
+
+test('a logout of a session that the server has ended succeeds, and is no end to tell', async () => {
+  const chat = client((path) => (path.includes('login') ? token(1) : json(401, {})));
+  chat.onSessionEnd = () => assert.fail('the user has ended the session');
+  await chat.login('a@example.com', 'secret');
+  await chat.logout();
+  assert.equal(chat.isLoggedIn, false);
+});
+
+test('a logout that the server refuses for good is an error, and the tokens are forgotten', async () => {
+  const chat = client((path) => (path.includes('logout') ? json(401, {}) : token(1)));
+  await chat.login('a@example.com', 'secret');
+  await assert.rejects(chat.logout(), AuthenticationError);
+  assert.equal(chat.isLoggedIn, false);
+});
+
+test('a logout leaves the session of the next user alone', async () => {
+  const { chat, state } = twoUsers();
+  await chat.login('ann@example.com', 'secret');
+  let release;
+  state.hold = new Promise((resolve) => { release = resolve; });
+  const logout = chat.logout();
+  state.login = 2;
+  await chat.login('bob@example.com', 'secret');
+  release();
+  await logout;
+  assert.equal(chat.userId, 2);
+});
+
 test('a stored session goes on and adopts the tokens of another process', async () => {
   const state = server();
   const storage = new MemoryStorage();
@@ -159,10 +201,10 @@ function twoUsers() {
   const state = { login: 1, hold: null };
   const chat = client(async (path, body, headers) => {
     if (path === '/auth/login/json') return json(200, { ...(await token(state.login).json()), user_id: state.login });
-    if (path === '/auth/logout') return json(200, {});
     const bearer = headers.get('Authorization')?.slice(7);
     if (bearer === 'a2') sent.push(body?.content ?? path);
     else await state.hold;
+    if (path === '/auth/logout') return json(200, {});
     if (path === '/auth/refresh') return token(9);
     return bearer === 'a2' ? json(201, { id: 'm' }) : json(401, { error: 'authentication_error' });
   });

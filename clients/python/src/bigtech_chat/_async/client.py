@@ -11,7 +11,6 @@ from urllib.parse import quote
 import httpx
 
 from ..entry import Entry
-from ..errors import AuthenticationError
 from ..events import StreamEvent
 from ..models import (
     Friend,
@@ -98,7 +97,11 @@ class AsyncChatClient:
         return await self._session.login(email, password, code)
 
     async def logout(self) -> None:
-        """Ends the session. What the outbox still holds stays in the storage for the next login of the user."""
+        """Ends the session.
+
+        The tokens are forgotten even if it raises because the server could not be reached, where the session then goes
+        on. What the outbox still holds stays in the storage for the next login of the user.
+        """
         self._close_outbox()
         await self._session.logout()
 
@@ -123,14 +126,9 @@ class AsyncChatClient:
         self, method: str, path: str, query: Query | None = None, body: object = None, idempotent: bool | None = None
     ) -> Answer:
         repeatable = method == "GET" if idempotent is None else idempotent
-        user_id = self._session.user_id
-        token = await self._session.token_of(user_id)
-        try:
-            return await self._transport.send(method, path, token=token, query=query, body=body, idempotent=repeatable)
-        except AuthenticationError:
-            await self._session.renew(token)
-        token = await self._session.token_of(user_id)
-        return await self._transport.send(method, path, token=token, query=query, body=body, idempotent=repeatable)
+        return await self._session.authorized(
+            lambda token: self._transport.send(method, path, token=token, query=query, body=body, idempotent=repeatable)
+        )
 
     # Users and friends
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from ..errors import (
     ApiError,
@@ -20,6 +21,8 @@ from ..tokens import Tokens
 from .transport import AsyncTransport
 
 KEY = "session"
+
+Result = TypeVar("Result")
 
 
 class AsyncSession:
@@ -62,13 +65,31 @@ class AsyncSession:
 
     async def logout(self) -> None:
         """Ends the session. The tokens are forgotten even if the server cannot be reached."""
+        user_id = self.user_id
         try:
-            token = await self.access_token()
-            await self._transport.send("POST", "/auth/logout", token=token, idempotent=True)
-        except AuthenticationError:
+            await self.authorized(
+                lambda token: self._transport.send("POST", "/auth/logout", token=token, idempotent=True)
+            )
+        except SessionEndedError:
+            # The session had ended before, or the answer of the first attempt was lost.
             pass
         finally:
-            self._replace(None)
+            # Another user may have logged in meanwhile.
+            if self._tokens is not None and self._tokens.user_id == user_id:
+                self._replace(None)
+
+    async def authorized(self, request: Callable[[str], Awaitable[Result]]) -> Result:
+        """Runs a request of the user with an access token, and once more with a new one if the server refuses it.
+
+        Raises `NotLoggedInError` if another user has logged in since.
+        """
+        user_id = self.user_id
+        token = await self.token_of(user_id)
+        try:
+            return await request(token)
+        except AuthenticationError:
+            await self.renew(token)
+        return await request(await self.token_of(user_id))
 
     async def token_of(self, user_id: int) -> str:
         """As `access_token`. Raises `NotLoggedInError` if another user has logged in since."""

@@ -13,7 +13,6 @@ from urllib.parse import quote
 import httpx
 
 from ..entry import Entry
-from ..errors import AuthenticationError
 from ..events import StreamEvent
 from ..models import (
     Friend,
@@ -100,7 +99,11 @@ class ChatClient:
         return self._session.login(email, password, code)
 
     def logout(self) -> None:
-        """Ends the session. What the outbox still holds stays in the storage for the next login of the user."""
+        """Ends the session.
+
+        The tokens are forgotten even if it raises because the server could not be reached, where the session then goes
+        on. What the outbox still holds stays in the storage for the next login of the user.
+        """
         self._close_outbox()
         self._session.logout()
 
@@ -125,14 +128,9 @@ class ChatClient:
         self, method: str, path: str, query: Query | None = None, body: object = None, idempotent: bool | None = None
     ) -> Answer:
         repeatable = method == "GET" if idempotent is None else idempotent
-        user_id = self._session.user_id
-        token = self._session.token_of(user_id)
-        try:
-            return self._transport.send(method, path, token=token, query=query, body=body, idempotent=repeatable)
-        except AuthenticationError:
-            self._session.renew(token)
-        token = self._session.token_of(user_id)
-        return self._transport.send(method, path, token=token, query=query, body=body, idempotent=repeatable)
+        return self._session.authorized(
+            lambda token: self._transport.send(method, path, token=token, query=query, body=body, idempotent=repeatable)
+        )
 
     # Users and friends
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from ..errors import (
     ApiError,
@@ -22,6 +23,8 @@ from ..tokens import Tokens
 from .transport import Transport
 
 KEY = "session"
+
+Result = TypeVar("Result")
 
 
 class Session:
@@ -64,13 +67,31 @@ class Session:
 
     def logout(self) -> None:
         """Ends the session. The tokens are forgotten even if the server cannot be reached."""
+        user_id = self.user_id
         try:
-            token = self.access_token()
-            self._transport.send("POST", "/auth/logout", token=token, idempotent=True)
-        except AuthenticationError:
+            self.authorized(
+                lambda token: self._transport.send("POST", "/auth/logout", token=token, idempotent=True)
+            )
+        except SessionEndedError:
+            # The session had ended before, or the answer of the first attempt was lost.
             pass
         finally:
-            self._replace(None)
+            # Another user may have logged in meanwhile.
+            if self._tokens is not None and self._tokens.user_id == user_id:
+                self._replace(None)
+
+    def authorized(self, request: Callable[[str], Result]) -> Result:
+        """Runs a request of the user with an access token, and once more with a new one if the server refuses it.
+
+        Raises `NotLoggedInError` if another user has logged in since.
+        """
+        user_id = self.user_id
+        token = self.token_of(user_id)
+        try:
+            return request(token)
+        except AuthenticationError:
+            self.renew(token)
+        return request(self.token_of(user_id))
 
     def token_of(self, user_id: int) -> str:
         """As `access_token`. Raises `NotLoggedInError` if another user has logged in since."""
