@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ChatClient } from '../src/index.js';
-import { EventParser } from '../src/sse.js';
+import { EventSource } from './event-source.js';
 import { api, chatServiceIsReady, contentsIn, control, Link, twoInARoom, withoutControl, withoutStack } from './stack.js';
 
 /** Divisible by the number of replicas. */
@@ -31,30 +31,6 @@ function readAll(events) {
 function withResolvers() {
   let resolve;
   return { promise: new Promise((done) => { resolve = done; }), resolve };
-}
-
-/** As in a browser, without a reconnection of its own: a ticket is valid once. */
-class EventSource extends EventTarget {
-  #closing = new AbortController();
-
-  constructor(url) {
-    super();
-    this.#read(url).catch(() => {}).finally(() => this.dispatchEvent(new Event('error')));
-  }
-
-  close() {
-    this.#closing.abort();
-  }
-
-  async #read(url) {
-    const response = await fetch(url, { signal: this.#closing.signal });
-    const parser = new EventParser();
-    for await (const chunk of response.body) {
-      for (const { name, data, id } of parser.feed(chunk)) {
-        this.dispatchEvent(new MessageEvent(name, { data, lastEventId: id }));
-      }
-    }
-  }
 }
 
 describe('a broken wire', { skip: withoutStack, timeout: TIMEOUT_MS }, () => {
