@@ -12,8 +12,8 @@ import re
 HEADER = "{{- /* Rendered by k8s/render from k8s/overlays. Change the overlays, or k8s/chart_templates.py, instead. */ -}}\n"
 HOST = "api.bigtech-chat.local"
 OURS = re.compile(r"^bigtech-((?:user|friend|chat)-service|web):latest$")
-# Settings whose values are the same as these of the ConfigMap.
-COPIED_SETTINGS = {"KONG_TRUSTED_IPS": "TRUSTED_PROXIES", "KAFKA_BOOTSTRAP_SERVERS": "KAFKA_BOOTSTRAP_SERVERS"}
+# Variables whose values are those of the ConfigMap, without a reference to it.
+COPIED_SETTINGS = ["KAFKA_BOOTSTRAP_SERVERS"]
 TOPICS = 'include "bigtech-chat.topics" .'
 STORAGE_CLASS = "STORAGE-CLASS"
 STORE_PORTS = {3306: "mysql", 6379: "redis", 9092: "kafka", 27017: "mongodb"}
@@ -118,9 +118,9 @@ def containers(spec, app, text):
                 f"{value('resources', app)} | default (fromJson `{default}`) | toJson"
             )
         for variable in container.get("env", []):
-            setting = COPIED_SETTINGS.get(variable["name"])
-            if setting:
-                variable["value"] = text.expression(f'(include "bigtech-chat.settings" . | fromYaml).{setting} | toJson')
+            if variable["name"] in COPIED_SETTINGS:
+                setting = f'(include "bigtech-chat.settings" . | fromYaml).{variable["name"]} | toJson'
+                variable["value"] = text.expression(setting)
 
 
 def conditional(prod, external):

@@ -65,13 +65,14 @@ impl Kubernetes {
             variables.extend(map.iter().map(|(name, value)| (scalar(name), scalar(value))));
         }
         for variable in container["env"].as_sequence().into_iter().flatten() {
-            let secret = &variable["valueFrom"]["secretKeyRef"];
+            let [secret, setting] = ["secretKeyRef", "configMapKeyRef"].map(|kind| &variable["valueFrom"][kind]);
             let value = match secret["key"].as_str() {
                 Some(key) => match data("Secret", secret, "stringData").get(key) {
                     // Kubernetes sets no variable for an optional key that the Secret does not have.
                     None if secret["optional"].as_bool() == Some(true) => continue,
                     value => scalar(value.unwrap_or_else(|| panic!("no secret {key}"))),
                 },
+                None if !setting.is_null() => scalar(&data("ConfigMap", setting, "data")[&setting["key"]]),
                 None => scalar(&variable["value"]),
             };
             variables.insert(scalar(&variable["name"]), value);

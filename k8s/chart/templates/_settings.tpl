@@ -7,7 +7,7 @@ MYSQL_POOL_SIZE: '10'
 MYSQL_PORT: '3306'
 REDIS_PORT: '6379'
 SHUTDOWN_SECONDS: '25'
-TRUSTED_PROXIES: 10.0.0.0/8,172.16.0.0/12,192.168.0.0/16
+TRUSTED_PROXIES: placeholder
 {{- if .Values.stores.inCluster }}
 KAFKA_BOOTSTRAP_SERVERS: kafka-0.kafka-headless:9092,kafka-1.kafka-headless:9092,kafka-2.kafka-headless:9092
 MONGODB_HOST: mongodb

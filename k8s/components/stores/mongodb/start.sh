@@ -3,9 +3,15 @@
 # the set and the accounts if they are missing, so the first start and later starts use the same command.
 set -euo pipefail
 
-: "${MONGODB_ROOT_USER:?}" "${MONGODB_ROOT_PASSWORD:?}" "${MONGODB_REPLICA_KEY:?}"
-: "${CHAT_MONGODB_PASSWORD:?}" "${EXPORTER_MONGODB_PASSWORD:?}"
-: "${MONGODB_MEMBER:?host:port at which clients reach this member}"
+: "${MONGODB_ROOT_USER:?}" "${MONGODB_MEMBER:?host:port at which clients reach this member}"
+
+# An initialised volume would keep a placeholder of the manifests, also after the Secret is corrected.
+for name in MONGODB_REPLICA_KEY {MONGODB_ROOT,CHAT_MONGODB,EXPORTER_MONGODB}_PASSWORD; do
+    if [ "${!name:?$name is not set}" = placeholder ] && [ "${DEBUG:-}" != true ]; then
+        echo "$name is the placeholder; set a value of your own" >&2
+        exit 1
+    fi
+done
 
 # mongod reads the key only from a file that no other user can read.
 keyfile=${TMPDIR:-/tmp}/replica.key

@@ -15,7 +15,11 @@ fn attributes(path: &str) -> String {
 fn mounted_files_have_the_line_ends_of_unix() {
     let compose = Compose::read("docker-compose.msa.yml");
     let mounts = compose.services().into_iter().flat_map(|name| compose.mounts(name));
-    let copies = ["k8s/components/stores/mysql/accounts.sh", "k8s/components/stores/mongodb/start.sh"];
+    let copies = [
+        "k8s/components/stores/mysql/accounts.sh",
+        "k8s/components/stores/mysql/start.sh",
+        "k8s/components/stores/mongodb/start.sh",
+    ];
     let mounted = mounts.filter_map(|mount| mount.strip_prefix("./")).filter(|path| repository_path(path).is_file());
     for path in mounted.chain(copies) {
         let found = attributes(path);

@@ -3,9 +3,10 @@
 use platform::config::{KafkaConfig, PLACEHOLDER, PUBLIC_PASSWORDS};
 use secrecy::ExposeSecret;
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use common::config::Env;
-use config_tests::{Compose, Kubernetes, Program, Variables, names, text};
+use config_tests::{Compose, Kubernetes, Program, Variables, names, repository_path, strings, text};
 
 /// Variables that a library reads, not our configuration.
 const LIBRARY_VARIABLES: [&str; 1] = ["NO_COLOR"];
@@ -29,7 +30,9 @@ fn deployed(program: &Program) -> Vec<(&'static str, Variables)> {
     composed.into_iter().chain([("k8s", in_kubernetes(program))]).collect()
 }
 
-fn with_real_secrets(mut variables: Variables) -> Variables {
+/// The variables with what an operator has to set: real secrets and the network of the pods.
+fn completed(mut variables: Variables) -> Variables {
+    variables.insert("TRUSTED_PROXIES".into(), "10.244.0.0/16".into());
     for name in ["SECRET_KEY", "SERVICE_SECRET_KEY", "MFA_SECRET_KEY"] {
         variables.insert(name.into(), format!("a real secret of 32 bytes for {name}"));
     }
@@ -73,7 +76,7 @@ fn the_variables_of_the_compose_files_are_valid_without_warnings() {
 #[test]
 fn the_variables_of_the_manifests_are_valid_with_real_secrets() {
     for program in Program::ALL {
-        let variables = with_real_secrets(in_kubernetes(&program));
+        let variables = completed(in_kubernetes(&program));
         let base = program.configure(&variables).unwrap();
         assert!(!base.debug && base.warnings().is_empty());
         let [user, password] = ["MYSQL_USER", "MYSQL_PASSWORD"].map(|name| &variables[name]);
@@ -88,20 +91,72 @@ fn the_placeholders_of_the_manifests_are_refused() {
     for program in Program::ALL {
         let variables = in_kubernetes(&program);
         assert_eq!(program.configure(&variables).unwrap_err().variable, "SECRET_KEY");
-        let mut partly = with_real_secrets(variables.clone());
+        let mut partly = completed(variables.clone());
         partly.insert("SERVICE_SECRET_KEY".into(), variables["SERVICE_SECRET_KEY"].clone());
         assert_eq!(program.configure(&partly).unwrap_err().variable, "SERVICE_SECRET_KEY");
         if let Some(key) = variables.get("MFA_SECRET_KEY") {
-            let mut partly = with_real_secrets(variables.clone());
+            let mut partly = completed(variables.clone());
             partly.insert("MFA_SECRET_KEY".into(), key.clone());
             assert_eq!(program.configure(&partly).unwrap_err().variable, "MFA_SECRET_KEY");
         }
         for name in PASSWORDS.into_iter().filter(|name| variables.contains_key(*name)) {
-            let mut partly = with_real_secrets(variables.clone());
+            let mut partly = completed(variables.clone());
             partly.insert(name.into(), variables[name].clone());
             assert_eq!(program.configure(&partly).unwrap_err().variable, name);
         }
     }
+}
+
+/// The exit status and the errors of the script that starts a store in its pod, with real secrets but for one variable.
+fn starts(store: &str, change: (&str, &str)) -> (Option<i32>, String) {
+    let kubernetes = Kubernetes::read();
+    let container = &kubernetes.pod(store)["containers"][0];
+    let script = strings(&container["command"])[1].replace("/etc/bigtech", &format!("infrastructure/docker/{store}"));
+    let mut variables = kubernetes.environment(container);
+    for value in variables.values_mut().filter(|value| value.as_str() == PLACEHOLDER) {
+        *value = "a-real-password".into();
+    }
+    variables.insert(change.0.into(), change.1.into());
+    let mut program = Command::new("/bin/bash");
+    let ended =
+        program.arg(repository_path(&script)).env_clear().envs(variables).env("PATH", "/nowhere").output().unwrap();
+    (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+}
+
+#[test]
+fn kong_and_the_services_trust_the_same_proxies_which_an_operator_has_to_name() {
+    let kubernetes = Kubernetes::read();
+    let kong = kubernetes.environment(&kubernetes.pod("kong")["containers"][0]);
+    for program in Program::ALL {
+        let variables = in_kubernetes(&program);
+        assert_eq!(kong["KONG_TRUSTED_IPS"], variables["TRUSTED_PROXIES"]);
+        let mut partly = completed(variables.clone());
+        partly.insert("TRUSTED_PROXIES".into(), variables["TRUSTED_PROXIES"].clone());
+        assert_eq!(program.configure(&partly).unwrap_err().variable, "TRUSTED_PROXIES");
+    }
+}
+
+#[test]
+fn mysql_and_mongodb_start_with_no_placeholder_of_their_secrets() {
+    let kubernetes = Kubernetes::read();
+    let mut refused = 0;
+    for store in ["mysql", "mongodb"] {
+        // Without a placeholder the script goes on to a program that does not exist here.
+        assert_eq!(starts(store, ("UNUSED", "")).0, Some(127), "{store}");
+        for variable in kubernetes.pod(store)["containers"][0]["env"].as_sequence().unwrap() {
+            if variable["valueFrom"]["secretKeyRef"].is_null() {
+                continue;
+            }
+            let name = variable["name"].as_str().unwrap();
+            let (status, reason) = starts(store, (name, PLACEHOLDER));
+            assert!(
+                status == Some(1) && reason.starts_with(&format!("{name} is the placeholder")),
+                "{store}: {reason}"
+            );
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 9);
 }
 
 #[test]
@@ -112,7 +167,7 @@ fn the_manifests_work_without_the_secret_of_access_tokens_once_another_key_signs
         let secret = variables.iter().find(|variable| variable["name"] == "SECRET_KEY").unwrap();
         assert_eq!(secret["valueFrom"]["secretKeyRef"]["optional"], true, "{}", program.name());
 
-        let mut without = with_real_secrets(in_kubernetes(&program));
+        let mut without = completed(in_kubernetes(&program));
         without.remove("SECRET_KEY");
         assert_eq!(program.configure(&without).unwrap_err().to_string(), "SECRET_KEY: is required and not set");
         without.extend([("ALGORITHM".into(), "EdDSA".into()), ("JWT_PRIVATE_KEY".into(), testkit::private_key(1))]);

@@ -28,6 +28,7 @@ fn files_in_config_maps_are_the_files_of_the_compose_stack() {
     for (map, file, path) in [
         ("mysql-config", "bigtech.cnf", "infrastructure/docker/mysql/bigtech.cnf"),
         ("mysql-config", "accounts.sh", "infrastructure/docker/mysql/accounts.sh"),
+        ("mysql-config", "start.sh", "infrastructure/docker/mysql/start.sh"),
         ("mongodb-config", "start.sh", "infrastructure/docker/mongodb/start.sh"),
         ("kafka-config", "ready.sh", "infrastructure/docker/kafka/ready.sh"),
     ] {
@@ -288,6 +289,14 @@ mod connections {
     pub const TOOLS: u64 = 23;
 }
 
+/// The configuration of a service in its pod, without the values that an operator has to replace.
+fn configuration(kubernetes: &Kubernetes, program: &Program) -> Base {
+    let mut variables = kubernetes.environment(&kubernetes.pod(program.name())["containers"][0]);
+    variables.insert("DEBUG".into(), "true".into());
+    variables.remove("TRUSTED_PROXIES");
+    Base::read(&Env::of(variables), program.name(), 0).unwrap()
+}
+
 #[test]
 fn all_pods_together_open_fewer_connections_than_the_stores_accept() {
     let kubernetes = Kubernetes::read();
@@ -299,10 +308,8 @@ fn all_pods_together_open_fewer_connections_than_the_stores_accept() {
     };
     let all: u64 = Program::ALL.iter().map(|program| pods(program.name())).sum();
     let pool = |program: &Program| {
-        let mut variables = kubernetes.environment(&kubernetes.pod(program.name())["containers"][0]);
-        variables.insert("DEBUG".into(), "true".into());
-        let base = Base::read(&Env::of(variables), program.name(), 0).unwrap();
-        pods(program.name()) * (u64::from(base.mysql_pool_size) + connections::MYSQL_OTHERS)
+        let pool = u64::from(configuration(&kubernetes, program).mysql_pool_size);
+        pods(program.name()) * (pool + connections::MYSQL_OTHERS)
     };
 
     let mysql = kubernetes.get("ConfigMap", "mysql-config")["data"]["bigtech.cnf"].as_str().unwrap();
@@ -327,12 +334,8 @@ fn a_pod_has_more_time_to_stop_than_its_program_needs() {
     let kubernetes = Kubernetes::read();
     for program in Program::ALL {
         let pod = kubernetes.pod(program.name());
-        let container = &pod["containers"][0];
-        let mut variables = kubernetes.environment(container);
-        // The placeholders are no matter here.
-        variables.insert("DEBUG".into(), "true".into());
-        let own = Base::read(&Env::of(variables), program.name(), 0).unwrap().shutdown.as_secs();
-        let before = container["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap();
+        let own = configuration(&kubernetes, &program).shutdown.as_secs();
+        let before = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap();
         assert!(before + own < pod["terminationGracePeriodSeconds"].as_u64().unwrap(), "{}", program.name());
     }
 }

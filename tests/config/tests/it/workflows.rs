@@ -1,8 +1,8 @@
 //! The workflows of CI and delivery run pinned actions, and accept a vulnerability only with a reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use config_tests::{strings, text, yaml};
+use config_tests::{names, strings, text, yaml};
 use regex::Regex;
 
 const WORKFLOWS: [&str; 2] = [".github/workflows/ci.yml", ".github/workflows/cd.yml"];
@@ -20,6 +20,27 @@ fn actions_are_pinned_by_commit_and_name_their_version() {
         }
     }
     assert!(commits.len() > 9, "only {commits:?}");
+}
+
+#[test]
+fn ci_tests_every_package_and_generated_requests_before_a_merge() {
+    let ci = text(WORKFLOWS[0]);
+    let tested = Regex::new(r"--package ([\w-]+)").unwrap();
+    let tested: BTreeSet<_> = tested.captures_iter(&ci).map(|found| found[1].to_owned()).collect();
+    let members = Regex::new(r#"(?m)^    "((?:crates|services|tests)/[\w-]+)",$"#).unwrap();
+    let name = Regex::new(r#"(?m)^name = "([\w-]+)"$"#).unwrap();
+    let workspace = text("Cargo.toml");
+    let packages = members.captures_iter(&workspace).map(|member| text(&format!("{}/Cargo.toml", &member[1])));
+    let packages: BTreeSet<_> = packages.map(|manifest| name.captures(&manifest).unwrap()[1].to_owned()).collect();
+    assert_eq!(tested, packages);
+
+    // Only the tests behind the real gateway wait for a merge.
+    let workflow = yaml(WORKFLOWS[0]);
+    let jobs = &workflow["jobs"];
+    let after: Vec<_> = names(jobs).into_iter().filter(|job| !jobs[*job]["if"].is_null()).collect();
+    assert_eq!(after, ["e2e-tests"]);
+    let steps = jobs["hostile-input"]["steps"].as_sequence().unwrap();
+    assert!(steps.iter().any(|step| step["run"].as_str().is_some_and(|run| run.ends_with(".ci/check-hostile-input"))));
 }
 
 #[test]
