@@ -114,6 +114,7 @@ fn manifests_are_validated_for_the_supported_versions_of_kubernetes() {
     let supported = strings(&versions["kubernetes"]);
     assert_eq!(first(".ci/configuration-tools", r"(?m)^kubernetes_versions=\((.+)\)$"), supported.join(" "));
     assert_eq!(first("k8s/README.md", r"Kubernetes (\d+\.\d+) or newer"), supported[0]);
+    assert_eq!(first(".ci/api-server/go.mod", r"k8s\.io/kubernetes v(\d+\.\d+)"), supported[1]);
 }
 
 #[test]
