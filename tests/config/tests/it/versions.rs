@@ -10,10 +10,10 @@ use crate::images::{bases, deployed};
 
 /// Each file and script that names versions of tools, and how it names them.
 const PYTHON_TOOLS: [(&str, &str); 2] = [
-    (".ci/check-configuration", r"(?m)^ +([\w-]+==[\d.]+)"),
+    (".ci/configuration-tools", r"(?m)^ +([\w-]+==[\d.]+)"),
     ("tests/e2e/tests/hostile/requirements.txt", r"(?m)^(schemathesis==[\d.]+)"),
 ];
-const GO_TOOLS: [(&str, &str); 1] = [(".ci/check-configuration", r"(?m)^ +'?([\w.-]+/[\w./-]+@v[\d.]+)")];
+const GO_TOOLS: [(&str, &str); 1] = [(".ci/configuration-tools", r"(?m)^ +'?([\w.-]+/[\w./-]+@v[\d.]+)")];
 
 fn versions() -> Value {
     yaml("infrastructure/versions.yaml")
@@ -78,7 +78,7 @@ fn scripts_install_the_listed_tools() {
     let constant = |name: &str| first(exporter, &format!(r#"const {name}: &str = "(.+)";"#));
     go.insert(format!("{}@{}", constant("MODULE"), constant("VERSION")));
     assert_eq!(go, listed("go_tools"));
-    assert_eq!(first(".ci/check-configuration", r"(?m)^go_version=(.+)$"), versions()["go"].as_str().unwrap());
+    assert_eq!(first(".ci/configuration-tools", r"(?m)^go_version=(.+)$"), versions()["go"].as_str().unwrap());
 
     let installed = Regex::new(r"cargo-tool (cargo-\w+) (\d[\d.]+\d)\)").unwrap();
     let mut cargo = BTreeSet::new();
@@ -112,8 +112,9 @@ fn workflows_run_the_listed_actions() {
 fn manifests_are_validated_for_the_supported_versions_of_kubernetes() {
     let versions = versions();
     let supported = strings(&versions["kubernetes"]);
-    assert_eq!(first(".ci/check-configuration", r"(?m)^kubernetes_versions=\((.+)\)$"), supported.join(" "));
+    assert_eq!(first(".ci/configuration-tools", r"(?m)^kubernetes_versions=\((.+)\)$"), supported.join(" "));
     assert_eq!(first("k8s/README.md", r"Kubernetes (\d+\.\d+) or newer"), supported[0]);
+    assert_eq!(first(".ci/api-server/go.mod", r"k8s\.io/kubernetes v(\d+\.\d+)"), supported[1]);
 }
 
 #[test]
