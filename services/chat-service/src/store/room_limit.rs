@@ -56,17 +56,16 @@ impl RoomLimit {
     ///
     /// # Errors
     /// Refuses the whole list if one of the users has more rooms, or more of this creator, than the limits allow.
-    pub(super) async fn check_brought(
-        self,
-        tx: &mut MySqlConnection,
-        creator: UserId,
-        users: &[UserId],
-    ) -> Result<()> {
+    pub(super) async fn check_brought(self, tx: &mut MySqlConnection, creator: UserId, users: &[UserId]) -> Result<()> {
         let of_creator = (self.0 / CREATORS).max(MIN_OF_CREATOR);
         let mut query = QueryBuilder::new("SELECT user, COUNT(*) > ");
         query.push_bind(self.0).push(" FROM (");
         for column in ["user_1_id", "user_2_id"] {
-            query.push("SELECT ").push(column).push(" AS user, FALSE AS of_creator FROM chat_rooms WHERE ").push(column);
+            query
+                .push("SELECT ")
+                .push(column)
+                .push(" AS user, FALSE AS of_creator FROM chat_rooms WHERE ")
+                .push(column);
             push_in(&mut query, users);
             query.push(" UNION ALL ");
         }

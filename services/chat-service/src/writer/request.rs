@@ -139,8 +139,7 @@ mod tests {
     fn the_key_of_a_client_is_never_that_of_a_system_message() {
         let (id, change) = (ObjectId::new(), RosterChange { joined: true, users: Vec::new() });
         let system = Message::system(id, RoomId(1), UserId(2), None, String::new(), change, Utc::now());
-        let guess =
-            Message { message_type: MessageType::Text, client_message_id: Some(id.to_hex()), ..system.clone() };
+        let guess = Message { message_type: MessageType::Text, client_message_id: Some(id.to_hex()), ..system.clone() };
         assert_ne!(send_key(&guess), send_key(&system));
     }
 }

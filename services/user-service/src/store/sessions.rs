@@ -122,7 +122,9 @@ impl Sessions {
         }
         if is_recorded(&mut tx, account.id).await? {
             // A session that opens now would survive the next deactivation, which is not recorded a second time.
-            return Err(Error::unavailable("redis", "the reactivation of the account is not known everywhere yet").into());
+            return Err(
+                Error::unavailable("redis", "the reactivation of the account is not known everywhere yet").into()
+            );
         }
         let mut grant = self.grant(Uuid::new_v4(), &locked, self.bounds.lifetime);
         grant.ended = self.end_excess(&mut tx, account.id).await?;
