@@ -6586,6 +6586,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description `before` or `after` named unknown messages too often in this minute */
+            429: {
+                headers: {
+                    /** @description The seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
             503: {
                 headers: {
