@@ -6,9 +6,9 @@ use sqlx::{MySql, MySqlConnection, QueryBuilder};
 
 use crate::domain::{refuse_too_many_of_creator, refuse_too_many_rooms};
 
-/// The part of the limit that the groups of one creator may take of another user's rooms: 100 of 5,000. A user who is to be
+/// The part of the limit that the groups of one creator may take of another user's rooms: 500 of 5,000. A user who is to be
 /// brought into no further group has to be in groups of so many creators.
-const CREATORS: u64 = 50;
+const CREATORS: u64 = 10;
 
 /// The groups that one creator may bring a user into in any case.
 const MIN_OF_CREATOR: u64 = 10;
