@@ -63,6 +63,15 @@ pub async fn profiled(mongo: &Database, collection: &str, action: impl Future) -
     entries
 }
 
+/// The `n`th message of a group, as the original stores it.
+fn of_the_original(group: i64, sender: i64, n: i64) -> Document {
+    let at = DateTime::from_millis(1_700_000_000_000 + n);
+    doc! {
+        "user_id": sender, "room_id": group, "room_type": "group", "content": n.to_string(), "message_type": "text",
+        "created_at": at, "updated_at": at, "is_deleted": false,
+    }
+}
+
 #[tokio::test]
 async fn the_markers_of_a_page_are_small_when_five_hundred_members_read_ten_thousand_messages_one_by_one() {
     const READ: i64 = 10_000;
@@ -72,14 +81,8 @@ async fn the_markers_of_a_page_are_small_when_five_hundred_members_read_ten_thou
     let ann = app.person(1);
     let group = ann.group_with(&(2..=MEMBERS).collect::<Vec<_>>()).await;
     let mongo = mongo_database(&app.space).await;
-    let message = |n: i64| {
-        let at = DateTime::from_millis(1_700_000_000_000 + n);
-        doc! {
-            "user_id": 1_i64, "room_id": group, "room_type": "group", "content": n.to_string(), "message_type": "text",
-            "created_at": at, "updated_at": at, "is_deleted": false,
-        }
-    };
-    let messages = mongo.collection::<Document>("messages").insert_many((0..=READ).map(message)).await.unwrap();
+    let sent = (0..=READ).map(|n| of_the_original(group, 1, n));
+    let messages = mongo.collection::<Document>("messages").insert_many(sent).await.unwrap();
     // The first replica knows the group as one without messages of the original.
     let replica = app.replica().await;
     let [ann, bob] = [1, 2].map(|id| app.person_at(&replica, id));
@@ -200,16 +203,9 @@ async fn a_read_that_shares_a_batch_counts_the_messages_before_the_reader_s_own(
     let app = TestApp::start().await;
     let (ann, bob, cat, dan) = (app.person(1), app.person(2), app.person(3), app.person(4));
     let group = ann.group_with(&(2..=120).collect::<Vec<_>>()).await;
-    let message = |n: i64| {
-        let sender = if (OLDER..OLDER + OWN).contains(&n) { bob.id } else { ann.id };
-        let at = DateTime::from_millis(1_700_000_000_000 + n);
-        doc! {
-            "user_id": sender, "room_id": group, "room_type": "group", "content": n.to_string(), "message_type": "text",
-            "created_at": at, "updated_at": at, "is_deleted": false,
-        }
-    };
-    let messages = (0..OLDER + OWN + NEWER).map(message);
-    mongo_database(&app.space).await.collection::<Document>("messages").insert_many(messages).await.unwrap();
+    let sender = |n: i64| if (OLDER..OLDER + OWN).contains(&n) { bob.id } else { ann.id };
+    let sent = (0..OLDER + OWN + NEWER).map(|n| of_the_original(group, sender(n), n));
+    mongo_database(&app.space).await.collection::<Document>("messages").insert_many(sent).await.unwrap();
     // The first replica knows the group as one without messages of the original.
     let replica = app.replica().await;
     let [bob, cat, dan] = [bob, cat, dan].map(|person| app.person_at(&replica, person.id));
