@@ -5,7 +5,7 @@ use common::config::Env;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sqlx::MySqlPool;
-use testkit::{Client, Events, Server, Space, eventually};
+use testkit::{Answer, Client, Events, Server, Space, eventually};
 use tokio::net::TcpListener;
 
 pub const PASSWORD: &str = "Passw0rd!";
@@ -89,11 +89,27 @@ impl TestApp {
     }
 
     pub async fn log_in(&self, name: &str) -> Person {
-        let email = format!("{name}@example.com");
-        let login = json!({"email": email, "password": PASSWORD});
-        let token = self.anonymous().post("/auth/login/json", login).await.expect(200);
+        self.person_of(name, self.log_in_answer(name).await.expect(200))
+    }
+
+    /// Logs in after a reactivation. A login is refused until the reactivation is known everywhere: its session would not survive
+    /// the next deactivation.
+    pub async fn log_in_when_reactivated(&self, name: &str) -> Person {
+        let token = eventually("a reactivated user can log in", || async {
+            let answer = self.log_in_answer(name).await;
+            if answer.status == 503 { None } else { Some(answer.expect(200)) }
+        });
+        self.person_of(name, token.await)
+    }
+
+    async fn log_in_answer(&self, name: &str) -> Answer {
+        let login = json!({"email": email_of(name), "password": PASSWORD});
+        self.anonymous().post("/auth/login/json", login).await
+    }
+
+    fn person_of(&self, name: &str, token: Value) -> Person {
         let client = self.server.client(token["access_token"].as_str().unwrap());
-        Person { id: token["user_id"].as_i64().unwrap(), email, client, token }
+        Person { id: token["user_id"].as_i64().unwrap(), email: email_of(name), client, token }
     }
 
     pub async fn execute(&self, sql: &'static str) {
@@ -154,8 +170,12 @@ impl TestApp {
     }
 }
 
+fn email_of(name: &str) -> String {
+    format!("{name}@example.com")
+}
+
 pub fn registration(name: &str) -> Value {
-    json!({"email": format!("{name}@example.com"), "username": name, "password": PASSWORD})
+    json!({"email": email_of(name), "username": name, "password": PASSWORD})
 }
 
 async fn serve(space: &Space, mysql_url: &str, settings: &Vec<(&'static str, String)>) -> Server {

@@ -17,8 +17,12 @@ async fn change_password(ann: &Person, from: &str, to: &str) -> Answer {
 }
 
 async fn log_in_from(app: &TestApp, address: &str, password: &str) -> Answer {
+    log_in_as("ann", app, address, password).await
+}
+
+async fn log_in_as(name: &str, app: &TestApp, address: &str, password: &str) -> Answer {
     let client = app.anonymous().with_header("x-forwarded-for", address);
-    client.post("/auth/login/json", json!({"email": "ann@example.com", "password": password})).await
+    client.post("/auth/login/json", json!({"email": format!("{name}@example.com"), "password": password})).await
 }
 
 /// Changes the password as the last act, and returns the notices before it: notices of one user are in order.
@@ -42,6 +46,9 @@ fn types(notices: &[Value]) -> Vec<&str> {
 async fn a_login_from_a_network_that_is_new_to_the_account_is_noticed_once() {
     let app = TestApp::start_with_events(&[]).await;
     app.register("ann").await;
+    app.register("bob").await;
+    app.execute("UPDATE users SET is_active = FALSE WHERE username = 'bob'").await;
+    log_in_as("bob", &app, "203.0.113.3", PASSWORD).await.expect(403);
     let first = log_in_from(&app, "203.0.113.1", PASSWORD).await.expect(200);
     log_in_from(&app, "203.0.113.1", PASSWORD).await.expect(200);
     log_in_from(&app, "203.0.113.2", "Wr0ng-password!").await.expect(401);
@@ -52,9 +59,6 @@ async fn a_login_from_a_network_that_is_new_to_the_account_is_noticed_once() {
     app.execute("UPDATE user_login_networks SET last_login_at = NOW() - INTERVAL 31 DAY WHERE network LIKE '%.1'")
         .await;
     log_in_from(&app, "203.0.113.1", PASSWORD).await.expect(200);
-    app.execute("UPDATE users SET is_active = FALSE").await;
-    log_in_from(&app, "203.0.113.3", PASSWORD).await.expect(403);
-    app.execute("UPDATE users SET is_active = TRUE").await;
 
     let client = app.server.client(first["access_token"].as_str().unwrap());
     let ann = Person { id: first["user_id"].as_i64().unwrap(), email: String::new(), client, token: first };
