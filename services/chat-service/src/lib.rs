@@ -75,8 +75,8 @@ use crate::search::Search;
 use crate::settings::Settings;
 use crate::state::{AppState, Budgets, Parts};
 use crate::store::{
-    EpochStore, LOG, LegacyBackfill, Log, MemberSettings, MembershipLog, Messages, OutboxCollection, READS,
-    ReadMarkers, Retention, Rooms, Snapshots, StoreClock, UnreadCounts,
+    EpochStore, LOG, LegacyBackfill, Log, MemberSettings, MembershipLog, Messages, NewestMessages, OutboxCollection,
+    READS, ReadMarkers, Retention, Rooms, Snapshots, StoreClock, UnreadCounts,
 };
 use crate::tickets::Tickets;
 use crate::typing::Typing;
@@ -222,6 +222,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     shutdown.spawn(typing.clone().receive(received_notifications, stopping));
 
     let state = AppState::new(Parts {
+        newest: NewestMessages::new(&mongo),
         receipts: Receipts::start(markers.clone(), hub.clone(), read_relay, clock.clone(), shutdown),
         search: Search::new(messages.clone(), snapshots.clone(), budgets.changes.clone()),
         tickets: Tickets::new(redis, auth.clone()),

@@ -22,7 +22,9 @@ use crate::metrics::Metrics;
 use crate::receipts::Receipts;
 use crate::search::Search;
 use crate::settings::Settings;
-use crate::store::{Heads, LegacyBackfill, Log, Messages, ReadMarkers, Rooms, Snapshots, StoreClock, UnreadCounts};
+use crate::store::{
+    Heads, LegacyBackfill, Log, Messages, NewestMessages, ReadMarkers, Rooms, Snapshots, StoreClock, UnreadCounts,
+};
 use crate::tickets::Tickets;
 use crate::typing::Typing;
 use crate::writer::Writer;
@@ -42,6 +44,7 @@ pub struct Parts {
     pub membership: Membership,
     pub backfill: LegacyBackfill,
     pub messages: Messages,
+    pub newest: NewestMessages,
     pub search: Search,
     pub log: Log,
     pub markers: ReadMarkers,

@@ -82,7 +82,21 @@ pub struct Head {
     pub updated_at: Option<DateTime<Utc>>,
 }
 
+/// What the messages of a room follow from. Each change of them is another state: a position is taken, or the retention removes
+/// messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadState {
+    position: i64,
+    messages: i64,
+    deleted: i64,
+}
+
 impl Head {
+    /// The state of the room's messages.
+    pub fn state(&self) -> HeadState {
+        HeadState { position: self.position, messages: self.messages, deleted: self.deleted }
+    }
+
     /// The number of messages that are not deleted.
     pub fn total(&self) -> i64 {
         self.messages - self.deleted

@@ -15,7 +15,7 @@ use moka::future::Cache;
 use mongodb::{ClientSession, Database};
 use serde::Deserialize;
 
-use super::log::{Head, Heads};
+use super::log::{Head, HeadState, Heads};
 use super::read_markers::ReadMarkers;
 use super::schema::MESSAGES;
 use super::unread::{UNREAD_CAP, sender, unread};
@@ -33,13 +33,10 @@ pub struct UnreadCounts {
     known: Cache<(UserId, RoomId), (Basis, i64)>,
 }
 
-/// The state that a count follows from. Each change of a room's messages is another one: a position is taken, or the retention
-/// removes messages.
+/// What a count follows from.
 #[derive(Clone, PartialEq)]
 struct Basis {
-    position: i64,
-    messages: i64,
-    deleted: i64,
+    head: HeadState,
     marker: ReadMarker,
 }
 
@@ -73,7 +70,7 @@ impl UnreadCounts {
         let mut markers = self.markers.of(reader, &ids).await?;
         let (mut counts, mut unknown) = (HashMap::new(), Vec::new());
         for (room, head) in rooms {
-            let basis = Basis::of(head, markers.remove(&room.id).unwrap_or_default());
+            let basis = Basis { head: head.state(), marker: markers.remove(&room.id).unwrap_or_default() };
             if basis.marker.leaves_none_unread(head.position) {
                 continue;
             }
@@ -109,12 +106,6 @@ impl UnreadCounts {
         pipeline.extend(counts.map(|count| doc! {"$unionWith": {"coll": MESSAGES, "pipeline": count}}));
         let mut counts = self.messages.aggregate(pipeline).with_type::<Counted>().session(&mut *session).await?;
         Ok(counts.stream(session).map_ok(|counted| (counted.room, counted.unread)).try_collect().await?)
-    }
-}
-
-impl Basis {
-    fn of(head: &Head, marker: ReadMarker) -> Self {
-        Self { position: head.position, messages: head.messages, deleted: head.deleted, marker }
     }
 }
 

@@ -170,6 +170,9 @@ async fn a_replica_that_finds_the_store_older_begins_an_epoch() {
     }
     send_many(&bob, room, 20).await;
     assert_eq!(bob.unread(room).await, 30, "the head is as before, the count is not");
+    let again = bob.client.get(&format!("/messages/{room}")).await.expect(200);
+    let senders = pluck(again["messages"].as_array().unwrap(), "user_id");
+    assert!(senders[30..].iter().all(|sender| *sender == bob.id), "neither are the messages: {senders:?}");
     send_many(&ann, room, 10).await;
     assert_resync(&bob, room, &position, &cursor).await;
     assert_resync(&bob, room, &position, &first).await;

@@ -247,6 +247,38 @@ async fn the_listing_pages_by_skip_and_by_cursor() {
 }
 
 #[tokio::test]
+async fn a_list_shows_each_change_that_another_replica_has_acknowledged() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    let other = app.replica().await;
+    let bob_elsewhere = app.person_at(&other, bob.id);
+    let newest = async |limit: usize| {
+        let page = ann.client.get(&format!("/messages/{room}?limit={limit}")).await.expect(200);
+        (page["messages"].as_array().unwrap().clone(), page["has_more"] == true)
+    };
+    for n in 0..4 {
+        let sent = bob_elsewhere.sends(room, &n.to_string()).await;
+        for limit in [1, 50, 2] {
+            let (messages, has_more) = newest(limit).await;
+            assert_eq!((messages.last().unwrap()["id"].clone(), has_more), (sent["id"].clone(), n >= limit));
+            assert_eq!(messages.len(), limit.min(n + 1));
+        }
+    }
+    let (messages, _) = newest(50).await;
+    let (first, second) = (message_path(&messages[0]), message_path(&messages[1]));
+
+    bob_elsewhere.client.put(&first, json!({"content": "edited"})).await.expect(200);
+    assert_eq!(newest(50).await.0[0]["content"], "edited");
+    bob_elsewhere.client.put(&format!("{first}/reactions/👍"), json!({})).await.expect(200);
+    assert_eq!(newest(50).await.0[0]["reactions"][0]["count"], 1);
+    ann.reads(room, &messages[..1]).await;
+    let read = bob_elsewhere.client.get(&format!("/messages/{room}")).await.expect(200);
+    assert_eq!(pluck(read["messages"].as_array().unwrap(), "is_read"), [true, false, false, false]);
+    bob_elsewhere.client.delete(&second).await.expect(200);
+    assert_eq!(pluck(&newest(50).await.0, "content"), ["edited", "2", "3"]);
+}
+
+#[tokio::test]
 async fn only_its_author_edits_or_deletes_a_message() {
     let app = TestApp::start().await;
     let (ann, bob, room) = app.direct_room().await;

@@ -120,7 +120,7 @@ pub async fn list_by_query(
     page_of(&app, &me, room_id, Page { limit, skip: offset, before: None, after: None }).await
 }
 
-/// All markers of a room with so few members are read beside the messages. A marker has up to 128 ranges, so those of larger
+/// All markers of a room with so few members are read beside the head. A marker has up to 128 ranges, so those of larger
 /// rooms are read as far as they concern the page, which is known after the messages.
 const FEW_MEMBERS: usize = 8;
 
@@ -130,17 +130,28 @@ async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> 
     // The messages are read after the head and in its session, so that the page or the stream from the head's position contains
     // every message. If the store is restored in between, the epoch is the old one, with which the stream begins anew.
     let epoch = app.epochs.of_stream(false).await?;
-    let Heads { of: mut heads, mut session } = app.log.heads(&[room]).await?;
-    let head = heads.remove(&room);
-    // One message more than the limit shows whether there are more.
     let markers = async { if few { app.markers.of_room(room).await } else { Ok(HashMap::new()) } };
-    let messages = app.messages.list(room, cursor, page.limit.0 + 1, &mut session);
-    let (mut messages, all_readers) = tokio::try_join!(messages, markers)?;
-    let has_more = messages.len() as i64 > page.limit.0;
-    if has_more {
-        let surplus = if matches!(cursor, ListCursor::After(_)) { messages.len() - 1 } else { 0 };
-        messages.remove(surplus);
-    }
+    let rooms = [room];
+    let (Heads { of: mut heads, mut session }, all_readers) = tokio::try_join!(app.log.heads(&rooms), markers)?;
+    let head = heads.remove(&room);
+    let limit = page.limit.0 as usize;
+    // One message more than the limit shows whether there are more.
+    let (newest, listed);
+    let messages = match (&head, cursor) {
+        (Some(head), ListCursor::Skip(0)) => {
+            newest = app.newest.of(epoch, head, limit + 1, &mut session).await?;
+            newest.last(limit + 1)
+        }
+        _ => {
+            listed = app.messages.list(room, cursor, page.limit.0 + 1, &mut session).await?;
+            &listed
+        }
+    };
+    let has_more = messages.len() > limit;
+    let messages = match cursor {
+        ListCursor::After(_) => &messages[..messages.len().min(limit)],
+        ListCursor::Skip(_) | ListCursor::Before(_) => &messages[messages.len().saturating_sub(limit)..],
+    };
     let positions = messages.first().zip(messages.last()).and_then(|(first, last)| first.seq.zip(last.seq));
     let readers = match positions {
         Some((first, last)) if !few => app.markers.of_page(me.id, room, first, last).await?,

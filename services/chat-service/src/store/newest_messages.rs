@@ -1,0 +1,82 @@
+//! The newest messages of rooms.
+//!
+//! Most lists begin with the newest message. A replica remembers the newest messages of rooms together with the state of the head
+//! that they follow from. Each list reads the head, so what is remembered is used only while no replica has changed the room.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::id::RoomId;
+use engines::error::Result;
+use moka::future::Cache;
+use mongodb::{ClientSession, Database};
+
+use super::epoch::Epoch;
+use super::log::{Head, HeadState};
+use super::messages::{ListCursor, Messages};
+use crate::domain::Message;
+
+/// Capacity of the cache in bytes.
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// For messages that an operator changes in the store, beside every head.
+const TTL: Duration = Duration::from_secs(60);
+
+/// A handle on the messages that this replica remembers.
+#[derive(Clone)]
+pub struct NewestMessages {
+    messages: Messages,
+    known: Cache<RoomId, Arc<Newest>>,
+}
+
+/// What the messages follow from.
+type Basis = (Epoch, HeadState);
+
+/// The newest messages of a room.
+pub struct Newest {
+    basis: Basis,
+    /// As many as were asked for.
+    limit: usize,
+    messages: Vec<Message>,
+}
+
+impl NewestMessages {
+    pub fn new(database: &Database) -> Self {
+        let weigher = |_: &RoomId, newest: &Arc<Newest>| {
+            let bytes = size_of::<Newest>() + newest.messages.iter().map(Message::bytes).sum::<usize>();
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        };
+        let known = Cache::builder().max_capacity(CACHE_BYTES).weigher(weigher).time_to_live(TTL).build();
+        Self { messages: Messages::new(database), known }
+    }
+
+    /// The newest messages of a room that are not deleted, as of its head or later, at least `limit` if there are as many. They
+    /// are read in the session of the head, so that they are never remembered with a newer head. `epoch` was known before the head
+    /// was read: another state of the store may have the same heads.
+    pub async fn of(
+        &self,
+        epoch: Epoch,
+        head: &Head,
+        limit: usize,
+        session: &mut ClientSession,
+    ) -> Result<Arc<Newest>> {
+        let basis = (epoch, head.state());
+        if let Some(newest) = self.known.get(&head.room).await
+            && newest.basis == basis
+            && newest.limit >= limit
+        {
+            return Ok(newest);
+        }
+        let messages = self.messages.list(head.room, ListCursor::Skip(0), limit as i64, session).await?;
+        let newest = Arc::new(Newest { basis, limit, messages });
+        self.known.insert(head.room, newest.clone()).await;
+        Ok(newest)
+    }
+}
+
+impl Newest {
+    /// The newest messages, oldest first, at most `limit`.
+    pub fn last(&self, limit: usize) -> &[Message] {
+        &self.messages[self.messages.len().saturating_sub(limit)..]
+    }
+}
