@@ -2,16 +2,14 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use common::error::Detail;
 use common::id::UserId;
 use engines::redis::Redis;
 use futures_util::future::join_all;
-use platform::{Platform, Service};
+use platform::Platform;
 use service::budget::{WriteBudget, WriteBudgets};
 use testkit::{Space, eventually, redis_link};
 
-const SERVICE: Service =
-    Service { name: "test-service", title: "Test", port: 0, refusals: Detail::Text, password_flow: false };
+use crate::SERVICE;
 
 /// The budget at one replica.
 struct Replica {
