@@ -72,7 +72,7 @@ fn linked(plan: &Plan, url: String) -> String {
 fn write_limits(service: Service) -> &'static [&'static str] {
     match service {
         Service::User => &["WRITE_LIMIT_PROFILE"],
-        Service::Friend => &["WRITE_LIMIT_FRIENDS"],
+        Service::Friend => &["WRITE_LIMIT_FRIENDS", "WRITE_LIMIT_FRIEND_REQUESTS"],
         Service::Chat => &["WRITE_LIMIT_MESSAGES", "WRITE_LIMIT_CHANGES", "WRITE_LIMIT_ROOMS"],
     }
 }

@@ -1,8 +1,8 @@
-//! Budgets of writes: how many writes of a kind a user may make in a minute, over all replicas of a service.
+//! Budgets of writes: how many writes of a kind a user may make in a minute or a day, over all replicas of a service.
 //!
-//! Redis counts the writes of each user and minute. A replica takes a share of a budget from Redis at a time and spends it
-//! from memory, so that a user causes at most 20 round trips in a minute. Shares that a replica took and did not spend
-//! are lost for the minute: with many replicas a user may be refused a few shares early, never late.
+//! Redis counts the writes of each user and window. A replica takes a share of a budget from Redis at a time and spends it
+//! from memory, so that a user causes at most 20 round trips in a window. Shares that a replica took and did not spend
+//! are lost for the window: with many replicas a user may be refused a few shares early, never late.
 //!
 //! Without Redis each replica counts alone, so that a user has one whole budget at each replica.
 
@@ -20,7 +20,8 @@ use prometheus::{IntCounter, IntCounterVec};
 use tokio::sync::Mutex;
 
 /// The seconds for which a budget is granted. Windows begin at multiples of it since 1970, on all replicas.
-const WINDOW: u64 = 60;
+const MINUTE: u64 = 60;
+const DAY: u64 = 24 * 3600;
 
 /// The number of shares of a budget, if it has so many writes.
 const SHARES: u64 = 20;
@@ -48,6 +49,8 @@ pub struct WriteBudget {
     counts: Arc<Counts>,
     /// The beginning of the keys in Redis.
     prefix: Arc<str>,
+    /// Seconds.
+    window: u64,
     /// Writes of a user in a window; 0 is no limit.
     limit: u64,
     /// The lock is held while a share is taken: concurrent writes of a user wait for one share and do not take one each.
@@ -86,12 +89,22 @@ impl WriteBudgets {
 
     /// A budget of `limit` writes of a user in a minute; 0 is no limit. `name` is unique in the service.
     pub fn per_minute(&self, name: &'static str, limit: u64) -> WriteBudget {
+        self.budget(name, limit, MINUTE)
+    }
+
+    /// Like [`per_minute`](Self::per_minute), in a day.
+    pub fn per_day(&self, name: &'static str, limit: u64) -> WriteBudget {
+        self.budget(name, limit, DAY)
+    }
+
+    fn budget(&self, name: &'static str, limit: u64, window: u64) -> WriteBudget {
         WriteBudget {
             counts: self.counts.clone(),
             prefix: format!("rate_limit:write:{}:{name}", self.service).into(),
+            window,
             limit,
             // The window of a user who is idle for so long has ended.
-            shares: Cache::builder().max_capacity(MAX_USERS).time_to_idle(Duration::from_secs(WINDOW)).build(),
+            shares: Cache::builder().max_capacity(MAX_USERS).time_to_idle(Duration::from_secs(window)).build(),
             // The series starts at zero, so that a rate includes the first refusal.
             refused: self.refused.with_label_values(&[name]),
         }
@@ -102,7 +115,7 @@ impl WriteBudget {
     /// Counts one write of a user, before the write.
     ///
     /// # Errors
-    /// Returns [`Error::TooMany`] if the budget of the current minute is used up.
+    /// Returns [`Error::TooMany`] if the budget of the current window is used up.
     pub async fn spend(&self, user: UserId) -> Result<()> {
         if self.limit == 0 {
             return Ok(());
@@ -113,13 +126,13 @@ impl WriteBudget {
         };
         let mut share = share.lock().await;
         let now = Utc::now().timestamp().unsigned_abs();
-        share.enter(now / WINDOW);
+        share.enter(now / self.window);
         if share.left == 0 && share.taken < self.limit {
             self.take(user, &mut share).await;
         }
         if share.left == 0 {
             self.refused.inc();
-            return Err(Error::TooMany { retry_after: Duration::from_secs(WINDOW - now % WINDOW) });
+            return Err(Error::TooMany { retry_after: Duration::from_secs(self.window - now % self.window) });
         }
         share.left -= 1;
         Ok(())
@@ -128,7 +141,7 @@ impl WriteBudget {
     /// Counts a write of a user that costs as much as several, before the write.
     ///
     /// # Errors
-    /// Returns [`Error::TooMany`] if the rest of the budget of the current minute is smaller. It is used up then.
+    /// Returns [`Error::TooMany`] if the rest of the budget of the current window is smaller. It is used up then.
     pub async fn spend_many(&self, user: UserId, writes: usize) -> Result<()> {
         for _ in 0..writes {
             self.spend(user).await?;
@@ -140,7 +153,7 @@ impl WriteBudget {
     async fn take(&self, user: UserId, share: &mut Share) {
         let size = (self.limit / SHARES).max(1).min(self.limit - share.taken);
         let key = self.counts.redis.key(format_args!("{}:{user}:{}", self.prefix, share.window));
-        let Some(sum) = self.counts.add(key, size).await else {
+        let Some(sum) = self.counts.add(key, size, 2 * self.window).await else {
             share.left = size;
             share.taken += size;
             return;
@@ -160,15 +173,15 @@ impl Share {
 }
 
 impl Counts {
-    /// Adds to a count and returns the sum; none if Redis does not answer in time.
-    async fn add(&self, key: String, writes: u64) -> Option<u64> {
+    /// Adds to a count that lives for so many seconds, and returns the sum; none if Redis does not answer in time.
+    async fn add(&self, key: String, writes: u64, lifetime: u64) -> Option<u64> {
         let now = self.started.elapsed();
         if (now.as_millis() as u64) < self.paused_until.load(Ordering::Relaxed) {
             return None;
         }
         let mut pipe = redis::pipe();
         // Atomic, so that no count stays without an expiry. A clock may lag behind the others by a window.
-        pipe.atomic().incr(&key, writes).expire(&key, (2 * WINDOW) as i64).ignore();
+        pipe.atomic().incr(&key, writes).expire(&key, lifetime as i64).ignore();
         let mut connection = self.redis.connection();
         match tokio::time::timeout(DEADLINE, pipe.query_async::<(u64,)>(&mut connection)).await {
             Ok(Ok((sum,))) => return Some(sum),

@@ -79,6 +79,7 @@ impl Space {
             ("WRITE_LIMIT_ROOMS", "0".into()),
             ("WRITE_LIMIT_PROFILE", "0".into()),
             ("WRITE_LIMIT_FRIENDS", "0".into()),
+            ("WRITE_LIMIT_FRIEND_REQUESTS", "0".into()),
         ]
     }
 

@@ -17,6 +17,8 @@ pub struct Config {
     pub relation_limits: RelationLimits,
     /// The writes of a user in a minute; 0 is no limit.
     pub write_limit: u64,
+    /// The requests that a user may send in a day; 0 is no limit.
+    pub daily_request_limit: u64,
 }
 
 impl Config {
@@ -34,6 +36,7 @@ impl Config {
                 blocked: env.number("BLOCKS_PER_USER", 2_000, 1..=100_000)?,
             },
             write_limit: env.number("WRITE_LIMIT_FRIENDS", 120, 0..=1_000_000)?,
+            daily_request_limit: env.number("WRITE_LIMIT_FRIEND_REQUESTS", 500, 0..=1_000_000)?,
         })
     }
 }

@@ -88,7 +88,19 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let audit = Audit::register(&platform.metrics, &AUDITED)?;
     let requests = request_counter(&platform)?;
     let budget = budgets.per_minute("friends", config.write_limit);
-    let state = AppState::new(Parts { auth, users, presence, friendships, blocks, names, budget, requests, audit });
+    let daily_requests = budgets.per_day("friend_requests", config.daily_request_limit);
+    let state = AppState::new(Parts {
+        auth,
+        users,
+        presence,
+        friendships,
+        blocks,
+        names,
+        budget,
+        daily_requests,
+        requests,
+        audit,
+    });
     Ok(platform::http::app(&platform, state, api::router()))
 }
 

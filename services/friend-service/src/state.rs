@@ -27,6 +27,8 @@ pub struct Parts {
     pub names: Names,
     /// The budget of a user's writes.
     pub budget: WriteBudget,
+    /// The budget of the requests that a user sends in a day: each remains as a row after its end.
+    pub daily_requests: WriteBudget,
     /// Friend requests by outcome.
     pub requests: IntCounterVec,
     pub audit: Audit,

@@ -86,7 +86,7 @@ struct Sent {
         ),
         (
             status = 429,
-            description = "Requests of the caller to this user were cancelled or rejected too often within a day, or the caller's budget of changes in a minute is used up",
+            description = "Requests of the caller to this user were cancelled or rejected too often within a day, or the caller's budget of changes in a minute or of requests in a day is used up",
             body = ErrorBody
         ),
         TargetErrors,
@@ -106,6 +106,7 @@ async fn send(
         if !exists? {
             return Err(refusal::no_such_user());
         }
+        app.daily_requests.spend(me.id).await?;
         let message = new.message.as_ref().map(|text| text.0.as_str()).filter(|text| !is_blank(text));
         Ok(app.friendships.request(pair, me.id, to, message, &names?).await?)
     };

@@ -49,6 +49,31 @@ async fn writes_beyond_the_budget_are_refused_and_change_nothing() {
 }
 
 #[tokio::test]
+async fn requests_beyond_the_daily_budget_are_refused_and_others_are_not() {
+    let app = TestApp::start_with(&[("WRITE_LIMIT_FRIEND_REQUESTS", "3")]).await;
+    let (ann, bob) = app.ann_and_bob();
+    for id in 3..=6 {
+        app.person(id, &format!("person_{id}"));
+    }
+    // The end of a day is the end of a minute.
+    early_in_a_minute().await;
+    ann.request(999).await.expect(404);
+    for id in 2..=4 {
+        ann.request(id).await.expect(201);
+    }
+
+    for id in 5..=6 {
+        let refused = ann.request(id).await;
+        let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=24 * 3600).contains(&wait), "{wait}");
+        refused.expect(429);
+    }
+    assert_eq!(ann.requests().await["sent_requests"].as_array().unwrap().len(), 3);
+    ann.cancel(2).await.expect(200);
+    bob.request(1).await.expect(201);
+}
+
+#[tokio::test]
 async fn replicas_share_the_budget() {
     let app = TestApp::start_with(&[("WRITE_LIMIT_FRIENDS", "10")]).await;
     let replica = app.replica(&app.user_service.url()).await;
