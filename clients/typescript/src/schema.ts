@@ -130,7 +130,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Replace the recovery codes. */
+        /**
+         * Replace the recovery codes.
+         * @description The code has to be one of the authenticator app. If the answer is lost, a later code replaces them again.
+         */
         post: operations["renewRecoveryCodes"];
         delete?: never;
         options?: never;
@@ -4915,7 +4918,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Requests of the caller to this user were cancelled or rejected too often within a day, or the caller's budget of changes in a minute is used up */
+            /** @description Requests of the caller to this user were cancelled or rejected too often within a day, or the caller's budget of changes in a minute or of requests in a day is used up */
             429: {
                 headers: {
                     /** @description The seconds to wait */

@@ -257,9 +257,7 @@ export const formActions = {
     drawAndFocus('.security [name=code]');
   },
   confirm: async (body) => showCodes(await changeFactor('/auth/mfa/confirm', body)),
-  renew: async ({ current_password, mfa_code }) => {
-    showCodes(await changeFactor('/auth/mfa/recovery-codes', { current_password, code: mfa_code }));
-  },
+  renew: async (body) => showCodes(await changeFactor('/auth/mfa/recovery-codes', body)),
   disable: async ({ current_password, mfa_code }) => {
     await changeFactor('/auth/mfa/disable', { current_password, code: mfa_code });
     await loadSecurity();

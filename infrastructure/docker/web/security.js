@@ -74,11 +74,12 @@ function enabled({ recovery_codes_left }) {
       button('quiet', 'factorForm', 'renew', t('new_codes'))));
 }
 
-/** `act` is `disable` or `renew`. */
+/** `act` is `disable` or `renew`. Only a code of the app renews the recovery codes. */
 function bothFactors(act, ui) {
-  const submit = act === 'disable' ? 'turn_off' : 'new_codes';
-  return form(act, ui, submit, 'security', h('p', null, t(`${act}_hint`)),
-    password({ 'data-focus': true }), field('mfa_code', { ...CODE, 'data-focus': null }, t('mfa_code_hint')));
+  const [submit, code] = act === 'disable'
+    ? ['turn_off', field('mfa_code', { ...CODE, 'data-focus': null }, t('mfa_code_hint'))]
+    : ['new_codes', field('code', { ...CODE, 'data-focus': null, inputmode: 'numeric' })];
+  return form(act, ui, submit, 'security', h('p', null, t(`${act}_hint`)), password({ 'data-focus': true }), code);
 }
 
 function codes(recoveryCodes) {

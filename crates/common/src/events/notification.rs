@@ -80,6 +80,18 @@ pub struct SecondFactorDisabled {
 }
 event!(SecondFactorDisabled, NotificationEvents, |e| e.user_id);
 
+/// The password was right and the code of the second factor was not: somebody else may know the password. The first such
+/// request after a right code, or after the window of the limit on wrong codes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SecondFactorRefused {
+    /// The owner of the account.
+    pub user_id: UserId,
+    /// The refused request.
+    #[serde(flatten)]
+    pub origin: Origin,
+}
+event!(SecondFactorRefused, NotificationEvents, |e| e.user_id);
+
 /// A login used up a recovery code.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecoveryCodeUsed {
@@ -101,7 +113,5 @@ pub struct RecoveryCodesRenewed {
     /// The change.
     #[serde(flatten)]
     pub origin: Origin,
-    /// Whether the code was a recovery code and not one of the app.
-    pub by_recovery_code: bool,
 }
 event!(RecoveryCodesRenewed, NotificationEvents, |e| e.user_id);

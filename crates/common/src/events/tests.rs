@@ -122,7 +122,8 @@ fn samples() -> Vec<Sample> {
         sample(SecondFactorEnabled { user_id: ann, origin: origin() }),
         sample(SecondFactorDisabled { user_id: ann, origin: origin(), by_recovery_code: false }),
         sample(RecoveryCodeUsed { user_id: ann, origin: Origin { session_id: None, ..origin() }, codes_left: 9 }),
-        sample(RecoveryCodesRenewed { user_id: ann, origin: origin(), by_recovery_code: false }),
+        sample(RecoveryCodesRenewed { user_id: ann, origin: origin() }),
+        sample(SecondFactorRefused { user_id: ann, origin: Origin { session_id: None, ..origin() } }),
     ]
 }
 

@@ -173,6 +173,8 @@ async fn confirm(
 }
 
 /// Replace the recovery codes.
+///
+/// The code has to be one of the authenticator app. If the answer is lost, a later code replaces them again.
 #[utoipa::path(
     post,
     operation_id = "renewRecoveryCodes",

@@ -8,7 +8,7 @@ use sqlx::{MySql, MySqlConnection, MySqlPool, Transaction};
 
 use common::error::Error;
 use common::events::notification::{
-    Origin, RecoveryCodeUsed, RecoveryCodesRenewed, SecondFactorDisabled, SecondFactorEnabled,
+    Origin, RecoveryCodeUsed, RecoveryCodesRenewed, SecondFactorDisabled, SecondFactorEnabled, SecondFactorRefused,
 };
 use common::id::UserId;
 use engines::error::Result;
@@ -140,12 +140,13 @@ impl SecondFactors {
     /// # Errors
     /// Returns a 429 error for a code of the app after too many wrong codes, as every method that takes a code.
     pub async fn verify(&self, user: UserId, code: &EnteredCode, client: &ClientInfo) -> Result<Option<()>> {
-        let Some(mut tx) = self.begin_with_code(user, code).await? else { return Ok(None) };
+        let origin = client.origin(None);
+        let Some(mut tx) = self.begin_with_code(user, code, &origin).await? else { return Ok(None) };
         if code.is_recovery_code() {
             let left = sqlx::query_scalar("SELECT COUNT(*) FROM user_recovery_codes WHERE user_id = ?");
             let codes_left: i64 = left.bind(user).fetch_one(&mut *tx).await?;
             let codes_left = u32::try_from(codes_left).map_err(Error::internal)?;
-            let notice = RecoveryCodeUsed { user_id: user, origin: client.origin(None), codes_left };
+            let notice = RecoveryCodeUsed { user_id: user, origin, codes_left };
             self.outbox.append(&mut tx, &notice).await?;
         }
         tx.commit().await?;
@@ -155,7 +156,7 @@ impl SecondFactors {
 
     /// Removes the second factor, with a notice; none for a wrong code, or if no second factor is in effect.
     pub async fn disable(&self, user: UserId, code: &EnteredCode, origin: &Origin) -> Result<Option<()>> {
-        let Some(mut tx) = self.begin_with_code(user, code).await? else { return Ok(None) };
+        let Some(mut tx) = self.begin_with_code(user, code, origin).await? else { return Ok(None) };
         for delete in
             ["DELETE FROM user_second_factors WHERE user_id = ?", "DELETE FROM user_recovery_codes WHERE user_id = ?"]
         {
@@ -169,26 +170,37 @@ impl SecondFactors {
     }
 
     /// Replaces the recovery codes if the code is right, with a notice. Returns the new ones; none for a wrong code.
+    ///
+    /// # Errors
+    /// Refuses a recovery code: if its owner has lost the app and then the answer with the new codes, no code would be left.
     pub async fn renew_recovery_codes(
         &self,
         user: UserId,
         code: &EnteredCode,
         origin: &Origin,
     ) -> Result<Option<Vec<RecoveryCode>>> {
-        let Some(mut tx) = self.begin_with_code(user, code).await? else { return Ok(None) };
+        if code.is_recovery_code() {
+            let message = "New recovery codes need a code of the authenticator app";
+            return Err(Error::refused(StatusCode::BAD_REQUEST, "MFA_INVALID", message).into());
+        }
+        let Some(mut tx) = self.begin_with_code(user, code, origin).await? else { return Ok(None) };
         let codes = replace_recovery_codes(&mut tx, user).await?;
-        let (origin, by_recovery_code) = (origin.clone(), code.is_recovery_code());
-        self.outbox.append(&mut tx, &RecoveryCodesRenewed { user_id: user, origin, by_recovery_code }).await?;
+        self.outbox.append(&mut tx, &RecoveryCodesRenewed { user_id: user, origin: origin.clone() }).await?;
         tx.commit().await?;
         self.outbox.wake();
         Ok(Some(codes))
     }
 
-    /// Begins a transaction that has locked the account and used up the code; none for a wrong code, which is counted, or if
-    /// no second factor is in effect.
+    /// Begins a transaction that has locked the account and used up the code; none for a wrong code, or if no second factor is in
+    /// effect. A wrong code is counted, with a notice if it is the first in its window.
     ///
     /// The lock of the account orders concurrent codes, so no more of them are compared than the limit allows.
-    async fn begin_with_code(&self, user: UserId, code: &EnteredCode) -> Result<Option<Transaction<'static, MySql>>> {
+    async fn begin_with_code(
+        &self,
+        user: UserId,
+        code: &EnteredCode,
+        origin: &Origin,
+    ) -> Result<Option<Transaction<'static, MySql>>> {
         let mut tx = mysql::begin(&self.pool).await?;
         lock_user(&mut tx, user).await?;
         let Some(factor) = factor(&mut tx, user).await?.filter(|factor| factor.confirmed) else { return Ok(None) };
@@ -201,11 +213,15 @@ impl SecondFactors {
             EnteredCode::Totp(_) => self.use_totp(&mut tx, user, &factor, code).await?,
         };
         self.count(&mut tx, user, &factor, is_right).await?;
-        if !is_right {
-            tx.commit().await?;
-            return Ok(None);
+        if is_right {
+            return Ok(Some(tx));
         }
-        Ok(Some(tx))
+        if self.limit.since(&factor, Utc::now()).is_none() {
+            self.outbox.append(&mut tx, &SecondFactorRefused { user_id: user, origin: origin.clone() }).await?;
+        }
+        tx.commit().await?;
+        self.outbox.wake();
+        Ok(None)
     }
 
     /// Counts a wrong code, or sets the count back after a right one.

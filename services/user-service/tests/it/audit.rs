@@ -4,7 +4,7 @@ use serde_json::json;
 use testkit::AuditLog;
 
 use crate::app::{PASSWORD, TestApp};
-use crate::second_factor::enable;
+use crate::second_factor::{code, enable};
 use crate::sessions::refresh;
 
 #[tokio::test]
@@ -21,8 +21,8 @@ async fn every_act_on_an_account_is_in_the_audit_log_with_its_outcome() {
     ann.client.put("/auth/password", change).await.expect(200);
     let change = json!({"current_password": "An0ther-passw0rd!", "new_password": PASSWORD});
     ann.client.put("/auth/password", change).await.expect(200);
-    let (_, first) = enable(&ann).await;
-    let both = json!({"current_password": PASSWORD, "code": first[0]});
+    let (secret, first) = enable(&ann).await;
+    let both = json!({"current_password": PASSWORD, "code": code(&secret, 30)});
     let renewed = ann.client.post("/auth/mfa/recovery-codes", both.clone()).await.expect(200);
     ann.client.post("/auth/mfa/recovery-codes", both).await.expect(400);
     let recovery: Vec<String> = serde_json::from_value(renewed["recovery_codes"].clone()).unwrap();

@@ -219,14 +219,17 @@ async fn a_right_code_restores_the_budget_of_codes() {
 async fn the_factor_is_disabled_and_replaced_only_with_both_factors() {
     let app = TestApp::start().await;
     let ann = app.person("ann").await;
-    let (_, recovery) = enable(&ann).await;
+    let (secret, recovery) = enable(&ann).await;
     let enrollment = json!({"current_password": PASSWORD});
     ann.client.post("/auth/mfa", enrollment.clone()).await.expect(409);
     let both = |password: &str, code: &str| json!({"current_password": password, "code": code});
     ann.client.post("/auth/mfa/disable", both("Wr0ng-password!", &recovery[0])).await.expect(400);
     ann.client.post("/auth/mfa/disable", both(PASSWORD, "00000-00000-00000-00000")).await.expect(400);
 
-    let renewed = ann.client.post("/auth/mfa/recovery-codes", both(PASSWORD, &recovery[0])).await.expect(200);
+    ann.client.post("/auth/mfa/recovery-codes", both(PASSWORD, &recovery[0])).await.expect(400);
+    let status = ann.client.get("/auth/mfa").await.expect(200);
+    assert_eq!(status["recovery_codes_left"], 10, "a refused renewal uses no code up");
+    let renewed = ann.client.post("/auth/mfa/recovery-codes", both(PASSWORD, &code(&secret, 30))).await.expect(200);
     ann.client.post("/auth/mfa/disable", both(PASSWORD, &recovery[1])).await.expect(400);
     let new = renewed["recovery_codes"][0].as_str().unwrap();
     ann.client.post("/auth/mfa/disable", both(PASSWORD, new)).await.expect(200);
