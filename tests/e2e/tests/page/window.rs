@@ -1,4 +1,5 @@
-//! Browser windows: headless Chromium, one window for each user, controlled through chromedriver.
+//! Browser windows: headless Chromium, or Firefox with `PAGE_BROWSER=firefox`, one window for each user, each controlled through a
+//! driver of its own.
 
 use std::io::Write;
 use std::path::Path;
@@ -31,75 +32,120 @@ const FLAGS: [&str; 9] = [
     "--disable-sync",
 ];
 
+/// The width and height of the window of a phone.
+const PHONE: [u32; 2] = [360, 740];
+
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Lets one test run at a time, because concurrent browsers slow each other down.
 static RUNNING: Mutex<()> = Mutex::const_new(());
 
-/// A running chromedriver.
+/// The browsers of the tests, which run one at a time.
 pub struct Browser {
-    url: String,
-    driver: Child,
+    kind: Kind,
     _running: MutexGuard<'static, ()>,
 }
 
-/// Kills the process group, because the driver does not end its browsers.
-impl Drop for Browser {
-    fn drop(&mut self) {
-        if let Some(pid) = self.driver.id() {
-            let _ = killpg(Pid::from_raw(pid as i32), Signal::SIGKILL);
+#[derive(Clone, Copy)]
+enum Kind {
+    Chromium,
+    Firefox,
+}
+
+impl Kind {
+    /// The driver, and the Debian package or the crate that contains it.
+    fn driver(self) -> [&'static str; 2] {
+        match self {
+            Self::Chromium => ["chromedriver", "Debian: chromium-driver"],
+            Self::Firefox => ["geckodriver", "cargo install geckodriver"],
+        }
+    }
+
+    /// The capabilities of a browser with this preferred language.
+    fn capabilities(self, language: &str, phone: bool) -> Value {
+        match self {
+            Self::Chromium => {
+                let language = format!("--accept-lang={language}");
+                let mut options = json!({"args": FLAGS.into_iter().chain([&*language]).collect::<Vec<_>>()});
+                if phone {
+                    let [width, height] = PHONE;
+                    let metrics = json!({"width": width, "height": height, "pixelRatio": 1, "touch": true});
+                    options["mobileEmulation"] = json!({"deviceMetrics": metrics});
+                }
+                json!({"goog:chromeOptions": options})
+            }
+            Self::Firefox => {
+                let preferences = json!({"intl.accept_languages": language, "intl.locale.requested": language});
+                json!({"moz:firefoxOptions": {"args": ["-headless"], "prefs": preferences}})
+            }
         }
     }
 }
 
 impl Browser {
-    /// Starts the driver. Prints that the test is skipped and returns `None` if chromedriver is not installed.
+    /// Prints that the test is skipped and returns `None` if no driver is installed.
     pub async fn start() -> Option<Self> {
         let running = RUNNING.lock().await;
-        let driver = Command::new("chromedriver").arg("--port=0").process_group(0).stdout(Stdio::piped()).spawn();
-        let Ok(mut driver) = driver else {
+        let firefox = std::env::var("PAGE_BROWSER").is_ok_and(|browser| browser == "firefox");
+        let kind = if firefox { Kind::Firefox } else { Kind::Chromium };
+        let [driver, source] = kind.driver();
+        if Command::new(driver).arg("--version").stdout(Stdio::null()).status().await.is_err() {
             // The test harness does not capture direct writes to stderr, so the line is always visible.
-            std::io::stderr().write_all(b"skipped: no chromedriver here (Debian: chromium-driver)\n").unwrap();
+            writeln!(std::io::stderr(), "skipped: no {driver} here ({source})").unwrap();
             return None;
-        };
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = loop {
-            let line = lines.next_line().await.unwrap().expect("chromedriver ends at once");
-            if let Some((_, port)) = line.split_once("started successfully on port ") {
-                break port.trim_end_matches('.').to_owned();
-            }
-        };
-        // Reads the rest of the output, because a full pipe would block the driver.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Some(Self { url: format!("http://127.0.0.1:{port}"), driver, _running: running })
+        }
+        Some(Self { kind, _running: running })
     }
 
     /// Opens the page in a browser with this preferred language.
     pub async fn open(&self, page: &str, language: &str) -> Window {
-        let client = self.connect(language, json!({})).await;
-        client.set_window_size(1100, 760).await.unwrap();
-        client.goto(page).await.unwrap();
-        Window { client }
+        self.window(page, language, false, [1100, 760]).await
     }
 
-    /// Opens the page on a phone of 360 by 740 pixels.
+    /// Opens the page on a phone of [`PHONE`] pixels. The windows of Firefox are at least 450 pixels wide.
     pub async fn open_phone(&self, page: &str, language: &str) -> Window {
-        let metrics = json!({"width": 360, "height": 740, "pixelRatio": 1, "touch": true});
-        let client = self.connect(language, json!({"mobileEmulation": {"deviceMetrics": metrics}})).await;
-        client.goto(page).await.unwrap();
-        Window { client }
+        self.window(page, language, true, PHONE).await
     }
 
-    async fn connect(&self, language: &str, mut options: Value) -> Client {
-        let flags: Vec<_> = FLAGS.map(str::to_owned).into_iter().chain([format!("--accept-lang={language}")]).collect();
-        options["args"] = json!(flags);
-        let Value::Object(options) = json!({"goog:chromeOptions": options}) else { unreachable!() };
-        ClientBuilder::new(HttpConnector::new()).capabilities(options).connect(&self.url).await.unwrap()
+    async fn window(&self, page: &str, language: &str, phone: bool, [width, height]: [u32; 2]) -> Window {
+        let (driver, url) = start_driver(self.kind).await;
+        let Value::Object(capabilities) = self.kind.capabilities(language, phone) else { unreachable!() };
+        let mut builder = ClientBuilder::new(HttpConnector::new());
+        let client = builder.capabilities(capabilities).connect(&url).await.unwrap();
+        client.set_window_size(width, height).await.unwrap();
+        client.goto(page).await.unwrap();
+        Window { client, driver }
     }
+}
+
+/// Starts a driver. Returns it with its URL.
+async fn start_driver(kind: Kind) -> (Child, String) {
+    let mut driver = Command::new(kind.driver()[0]);
+    let mut driver = driver.arg("--port=0").process_group(0).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    let port = loop {
+        let line = lines.next_line().await.unwrap().expect("the driver ends at once");
+        if line.contains("started successfully on port ") || line.contains("Listening on ") {
+            break line.trim_end_matches('.').rsplit([' ', ':']).next().unwrap().to_owned();
+        }
+    };
+    // Reads the rest of the output, because a full pipe would block the driver.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    (driver, format!("http://127.0.0.1:{port}"))
 }
 
 pub struct Window {
     client: Client,
+    driver: Child,
+}
+
+/// Kills the process group, because the driver does not end its browser.
+impl Drop for Window {
+    fn drop(&mut self) {
+        if let Some(pid) = self.driver.id() {
+            let _ = killpg(Pid::from_raw(pid as i32), Signal::SIGKILL);
+        }
+    }
 }
 
 impl Window {
