@@ -181,7 +181,11 @@ pub async fn update_each(
             database.run_command(command).await?
         }
     };
-    // The driver does not look for it in the answer of a command of ours.
+    outcome(&answer)
+}
+
+/// The outcome of an update command. The driver does not look for errors of writes in the answer to a command of ours.
+fn outcome(answer: &Document) -> mongodb::error::Result<()> {
     if let Ok(unsafe_write) = answer.get_document("writeConcernError") {
         let unsafe_write = bson::deserialize_from_document(unsafe_write.clone())?;
         return Err(ErrorKind::Write(WriteFailure::WriteConcernError(unsafe_write)).into());
@@ -318,6 +322,18 @@ mod tests {
         assert_eq!(describe(&ErrorKind::Command(command).into()), "Command failed: Error code 2 (): bad …");
         let custom = mongodb::error::Error::custom("[WriteError { message: \"hi ann\" }]".to_owned());
         assert!(!describe(&custom).contains("hi ann"));
+    }
+
+    #[test]
+    fn an_update_that_no_majority_has_acknowledged_fails() {
+        let stepped_down = doc! {"code": 11_602, "codeName": "InterruptedDueToReplStateChange", "errmsg": "stepped down"};
+        let answer = doc! {"ok": 1.0, "n": 1, "nModified": 1, "writeConcernError": stepped_down};
+        let failed = outcome(&answer).unwrap_err();
+        assert!(matches!(&*failed.kind, ErrorKind::Write(WriteFailure::WriteConcernError(e)) if e.code == 11_602));
+        let duplicate = doc! {"index": 0, "code": 11_000, "errmsg": "E11000 duplicate key error"};
+        let answer = doc! {"ok": 1.0, "n": 0, "nModified": 0, "writeErrors": [duplicate]};
+        assert!(is_duplicate(&outcome(&answer).unwrap_err()));
+        assert!(outcome(&doc! {"ok": 1.0, "n": 1, "nModified": 1}).is_ok());
     }
 
     #[test]
