@@ -75,10 +75,15 @@ impl Messages {
         Ok(self.by_hex_ids(&[id]).await?.into_values().next())
     }
 
-    /// Like [`get`](Self::get), but no majority is asked: a new primary may not return a message that the client knows.
-    pub async fn get_unconfirmed(&self, id: &str) -> Result<Option<Message>> {
-        let Ok(id) = ObjectId::parse_str(id) else { return Ok(None) };
+    /// The message with an id. No majority is asked: a new primary may not return a message that the client knows.
+    pub async fn get_unconfirmed(&self, id: ObjectId) -> Result<Option<Message>> {
         Ok(self.all.find_one(doc! {"_id": id}).await?)
+    }
+
+    /// The message with an id, after a majority was asked.
+    pub async fn get_confirmed(&self, id: ObjectId) -> Result<Option<Message>> {
+        let mut session = self.all.confirmed_session().await?;
+        Ok(self.all.find_one(doc! {"_id": id}).session(&mut session).await?)
     }
 
     /// Messages by their ids, within a session.

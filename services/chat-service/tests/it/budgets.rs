@@ -71,6 +71,7 @@ async fn pages_at_unknown_messages_beyond_the_budget_are_refused() {
     let page = async |id: &str| ann.client.get(&format!("/messages/{room}?before={id}")).await;
     for _ in 0..3 {
         page("6744a3f1c2b5d6e7f8091a2b").await.expect(404);
+        page("malformed").await.expect(404);
     }
     page("6744a3f1c2b5d6e7f8091a2b").await.expect(429);
     page(known["id"].as_str().unwrap()).await.expect(200);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::State;
+use bson::oid::ObjectId;
 use common::error::{Error, ErrorBody, Result};
 use common::id::RoomId;
 use common::input::{Input, Int, Invalid};
@@ -179,11 +180,13 @@ async fn cursor(app: &AppState, me: &CurrentUser, room: RoomId, page: &Page) -> 
 /// The position of a message of the room. A majority of MongoDB, which is asked before a message is called unknown, costs a write,
 /// so it counts as one.
 async fn position(app: &AppState, me: &CurrentUser, room: RoomId, id: &str) -> Result<i64> {
+    let unknown = || Error::not_found("Message not found");
+    let id = ObjectId::parse_str(id).map_err(|_| unknown())?;
     let mut message = app.messages.get_unconfirmed(id).await?;
     if message.is_none() {
         app.budgets.changes.spend(me.id).await?;
-        message = app.messages.get(id).await?;
+        message = app.messages.get_confirmed(id).await?;
     }
     let position = message.filter(|message| message.room_id == room).and_then(|message| message.seq);
-    position.ok_or_else(|| Error::not_found("Message not found"))
+    position.ok_or_else(unknown)
 }
