@@ -2,7 +2,8 @@
 
 use common::id::UserId;
 use engines::error::Result;
-use sqlx::{MySql, MySqlConnection, QueryBuilder};
+use engines::mysql;
+use sqlx::{MySqlConnection, QueryBuilder};
 
 use crate::domain::{refuse_too_many_of_creator, refuse_too_many_rooms};
 
@@ -65,13 +66,14 @@ impl RoomLimit {
                 .push("SELECT ")
                 .push(column)
                 .push(" AS user, FALSE AS of_creator FROM chat_rooms WHERE ")
-                .push(column);
-            push_in(&mut query, users);
+                .push(column)
+                .push(" IN ");
+            query = mysql::with_ids(query, users);
             query.push(" UNION ALL ");
         }
         query.push("SELECT own.user_id, room.creator_id <=> ").push_bind(creator);
-        query.push(" FROM room_members own JOIN chat_rooms room ON room.id = own.chat_room_id WHERE own.user_id");
-        push_in(&mut query, users);
+        query.push(" FROM room_members own JOIN chat_rooms room ON room.id = own.chat_room_id WHERE own.user_id IN ");
+        query = mysql::with_ids(query, users);
         query.push(") own GROUP BY user HAVING COUNT(*) > ").push_bind(self.0);
         query.push(" OR SUM(of_creator) > ").push_bind(of_creator).push(" ORDER BY user");
         // The list has another length each time, so the statement is not worth caching.
@@ -81,11 +83,4 @@ impl RoomLimit {
         refuse_too_many_rooms(&ids(of_all), self.0)?;
         Ok(refuse_too_many_of_creator(&ids(of_one), of_creator)?)
     }
-}
-
-fn push_in(query: &mut QueryBuilder<MySql>, users: &[UserId]) {
-    query.push(" IN (");
-    let mut ids = query.separated(", ");
-    users.iter().for_each(|user| _ = ids.push_bind(*user));
-    ids.push_unseparated(")");
 }

@@ -6,8 +6,8 @@ use sqlx::{MySqlPool, QueryBuilder};
 
 use common::id::UserId;
 use engines::error::Result;
+use engines::mysql;
 
-use super::with_ids;
 use crate::domain::{CanonicalEmail, Skeleton};
 
 /// Rows that one step reads and updates.
@@ -96,7 +96,7 @@ impl ComparedForms {
         }
         update.push(" END WHERE ").push(column).push(" IS NULL AND id IN ");
         let ids: Vec<UserId> = forms.iter().map(|(id, _)| *id).collect();
-        with_ids(update, &ids).push(" ORDER BY id").build().persistent(false).execute(&self.pool).await?;
+        mysql::with_ids(update, &ids).push(" ORDER BY id").build().persistent(false).execute(&self.pool).await?;
 
         let mut owners = QueryBuilder::new("SELECT ");
         owners.push(column).push(", id FROM users WHERE ").push(column).push(" IN (");

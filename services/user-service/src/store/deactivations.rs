@@ -8,8 +8,6 @@ use common::id::UserId;
 use engines::error::Result;
 use engines::mysql;
 
-use super::with_ids;
-
 /// The column `users.is_active` and the table `user_deactivations`.
 #[derive(Clone)]
 pub struct Deactivations {
@@ -60,7 +58,7 @@ impl Deactivations {
     pub async fn end_sessions(&self, users: &[UserId]) -> Result<()> {
         let mut tx = mysql::begin(&self.pool).await?;
         let select = QueryBuilder::new("SELECT id FROM users WHERE is_active = FALSE AND id IN ");
-        let mut select = with_ids(select, users);
+        let mut select = mysql::with_ids(select, users);
         select.push(" ORDER BY id FOR UPDATE");
         let deactivated: Vec<UserId> = select.build_query_scalar().persistent(false).fetch_all(&mut *tx).await?;
         if deactivated.is_empty() {
@@ -68,7 +66,7 @@ impl Deactivations {
         }
         let mut update = QueryBuilder::new("UPDATE user_sessions SET revoked_at = ");
         update.push_bind(Utc::now()).push(" WHERE revoked_at IS NULL AND user_id IN ");
-        with_ids(update, &deactivated).build().persistent(false).execute(&mut *tx).await?;
+        mysql::with_ids(update, &deactivated).build().persistent(false).execute(&mut *tx).await?;
         Ok(tx.commit().await?)
     }
 
@@ -83,7 +81,7 @@ impl Deactivations {
     /// Redis and the search index know the deactivation of these accounts.
     pub async fn set_copied(&self, users: &[UserId]) -> Result<()> {
         let update = QueryBuilder::new("UPDATE user_deactivations SET copied = TRUE WHERE user_id IN ");
-        with_ids(update, users).build().persistent(false).execute(&self.pool).await?;
+        mysql::with_ids(update, users).build().persistent(false).execute(&self.pool).await?;
         Ok(())
     }
 
@@ -92,7 +90,7 @@ impl Deactivations {
     pub async fn forget(&self, users: &[UserId], undo: impl AsyncFnOnce(&[UserId]) -> Result<()>) -> Result<()> {
         let mut tx = mysql::begin(&self.pool).await?;
         let select = QueryBuilder::new("SELECT id FROM users WHERE is_active AND id IN ");
-        let mut select = with_ids(select, users);
+        let mut select = mysql::with_ids(select, users);
         select.push(" ORDER BY id FOR UPDATE");
         let active: Vec<UserId> = select.build_query_scalar().persistent(false).fetch_all(&mut *tx).await?;
         if active.is_empty() {
@@ -100,7 +98,7 @@ impl Deactivations {
         }
         undo(&active).await?;
         let delete = QueryBuilder::new("DELETE FROM user_deactivations WHERE user_id IN ");
-        with_ids(delete, &active).build().persistent(false).execute(&mut *tx).await?;
+        mysql::with_ids(delete, &active).build().persistent(false).execute(&mut *tx).await?;
         Ok(tx.commit().await?)
     }
 }

@@ -6,7 +6,6 @@ use common::id::UserId;
 use engines::error::Result;
 use engines::mysql;
 
-use super::with_ids;
 use crate::domain::{INDEX_FORM, Names, SearchTerm};
 
 /// The largest number of matches that a search counts.
@@ -87,7 +86,7 @@ impl Directory {
     pub async fn reindex(&self, users: &[UserId]) -> Result<()> {
         let mut tx = mysql::begin(&self.pool).await?;
         let select = QueryBuilder::new("SELECT id, username, display_name FROM users WHERE is_active AND id IN ");
-        let mut select = with_ids(select, users);
+        let mut select = mysql::with_ids(select, users);
         select.push(" ORDER BY id FOR UPDATE");
         let active: Vec<NamesRow> = select.build_query_as().persistent(false).fetch_all(&mut *tx).await?;
         let active: Vec<_> = active.iter().map(|user| (user.id, user.names())).collect();

@@ -32,7 +32,7 @@ pub use profiles::Profiles;
 pub use second_factors::{CodeLimit, SecondFactors};
 pub use sessions::{ClientInfo, RefreshOutcome, Session, SessionBounds, SessionGrant, Sessions};
 
-use sqlx::{MySql, MySqlConnection, QueryBuilder};
+use sqlx::MySqlConnection;
 
 use common::error::Error;
 use common::id::UserId;
@@ -50,15 +50,4 @@ async fn lock_user(tx: &mut MySqlConnection, user: UserId) -> Result<()> {
 
 fn user_not_found() -> Error {
     Error::not_found("User not found")
-}
-
-/// Appends the list `(?, ?, …)` of these ids to a query.
-fn with_ids(mut query: QueryBuilder<MySql>, users: &[UserId]) -> QueryBuilder<MySql> {
-    query.push("(");
-    let mut list = query.separated(", ");
-    for user in users {
-        list.push_bind(*user);
-    }
-    query.push(")");
-    query
 }

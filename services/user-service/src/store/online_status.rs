@@ -13,7 +13,7 @@ use engines::mysql;
 use engines::outbox::Outbox;
 use engines::presence::Presence;
 
-use super::{ProfileCache, with_ids};
+use super::ProfileCache;
 
 /// Changes the column to the state of the presence keys.
 #[derive(Clone)]
@@ -64,7 +64,8 @@ impl OnlineStatus {
         if users.is_empty() {
             return Ok(Vec::new());
         }
-        let mut query = with_ids(QueryBuilder::new("SELECT id FROM users WHERE is_online = FALSE AND id IN "), users);
+        let mut query =
+            mysql::with_ids(QueryBuilder::new("SELECT id FROM users WHERE is_online = FALSE AND id IN "), users);
         Ok(query.build_query_scalar().persistent(false).fetch_all(&self.pool).await?)
     }
 
@@ -90,7 +91,7 @@ async fn lock_marked(tx: &mut MySqlConnection, users: &[UserId], online: bool) -
         return Ok(Vec::new());
     }
     let select = format!("SELECT id FROM users WHERE is_online = {online} AND id IN ");
-    let mut query = with_ids(QueryBuilder::new(select), users);
+    let mut query = mysql::with_ids(QueryBuilder::new(select), users);
     query.push(" ORDER BY id FOR UPDATE");
     Ok(query.build_query_scalar().persistent(false).fetch_all(tx).await?)
 }

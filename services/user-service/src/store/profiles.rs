@@ -10,7 +10,7 @@ use engines::error::Result;
 use engines::mysql;
 use engines::outbox::Outbox;
 
-use super::{Profile, ProfileCache, ProfileView, directory, lock_user, look_alikes, user_not_found, with_ids};
+use super::{Profile, ProfileCache, ProfileView, directory, lock_user, look_alikes, user_not_found};
 use crate::domain::ProfileEdit;
 
 /// The columns of `users` that profiles show.
@@ -64,7 +64,7 @@ impl Profiles {
         if users.is_empty() {
             return Ok(Vec::new());
         }
-        let mut query = with_ids(QueryBuilder::new(SELECT), users);
+        let mut query = mysql::with_ids(QueryBuilder::new(SELECT), users);
         Ok(query.build_query_as().fetch_all(&self.pool).await?)
     }
 
@@ -76,7 +76,8 @@ impl Profiles {
     pub async fn edit(&self, user: UserId, edit: ProfileEdit) -> Result<()> {
         let mut tx = mysql::begin(&self.pool).await?;
         lock_user(&mut tx, user).await?;
-        let before: Profile = with_ids(QueryBuilder::new(SELECT), &[user]).build_query_as().fetch_one(&mut *tx).await?;
+        let before: Profile =
+            mysql::with_ids(QueryBuilder::new(SELECT), &[user]).build_query_as().fetch_one(&mut *tx).await?;
         let after = before.clone().edited(edit);
         if after == before {
             return Ok(());
