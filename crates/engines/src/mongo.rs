@@ -326,7 +326,8 @@ mod tests {
 
     #[test]
     fn an_update_that_no_majority_has_acknowledged_fails() {
-        let stepped_down = doc! {"code": 11_602, "codeName": "InterruptedDueToReplStateChange", "errmsg": "stepped down"};
+        let stepped_down =
+            doc! {"code": 11_602, "codeName": "InterruptedDueToReplStateChange", "errmsg": "stepped down"};
         let answer = doc! {"ok": 1.0, "n": 1, "nModified": 1, "writeConcernError": stepped_down};
         let failed = outcome(&answer).unwrap_err();
         assert!(matches!(&*failed.kind, ErrorKind::Write(WriteFailure::WriteConcernError(e)) if e.code == 11_602));

@@ -1,7 +1,7 @@
 //! Budgets of writes: how many writes of a kind a user may make in a minute or a day, over all replicas of a service.
 //!
 //! Redis counts the writes of each user and window. A replica takes a share of a budget from Redis at a time and spends it
-//! from memory, so that a user causes at most 20 round trips in a window. Shares that a replica took and did not spend
+//! from memory, so that a user causes at most 20 round trips in a minute. Shares that a replica took and did not spend
 //! are lost for the window: with many replicas a user may be refused a few shares early, never late.
 //!
 //! Without Redis each replica counts alone, so that a user has one whole budget at each replica.
@@ -53,6 +53,8 @@ pub struct WriteBudget {
     window: u64,
     /// Writes of a user in a window; 0 is no limit.
     limit: u64,
+    /// Writes that a replica takes at once.
+    share: u64,
     /// The lock is held while a share is taken: concurrent writes of a user wait for one share and do not take one each.
     shares: Cache<UserId, Arc<Mutex<Share>>>,
     refused: IntCounter,
@@ -89,20 +91,21 @@ impl WriteBudgets {
 
     /// A budget of `limit` writes of a user in a minute; 0 is no limit. `name` is unique in the service.
     pub fn per_minute(&self, name: &'static str, limit: u64) -> WriteBudget {
-        self.budget(name, limit, MINUTE)
+        self.budget(name, limit, MINUTE, (limit / SHARES).max(1))
     }
 
-    /// Like [`per_minute`](Self::per_minute), in a day.
+    /// Like [`per_minute`](Self::per_minute), in a day. A replica takes single writes: a lost share would be lost for the day.
     pub fn per_day(&self, name: &'static str, limit: u64) -> WriteBudget {
-        self.budget(name, limit, DAY)
+        self.budget(name, limit, DAY, 1)
     }
 
-    fn budget(&self, name: &'static str, limit: u64, window: u64) -> WriteBudget {
+    fn budget(&self, name: &'static str, limit: u64, window: u64, share: u64) -> WriteBudget {
         WriteBudget {
             counts: self.counts.clone(),
             prefix: format!("rate_limit:write:{}:{name}", self.service).into(),
             window,
             limit,
+            share,
             // The window of a user who is idle for so long has ended.
             shares: Cache::builder().max_capacity(MAX_USERS).time_to_idle(Duration::from_secs(window)).build(),
             // The series starts at zero, so that a rate includes the first refusal.
@@ -138,12 +141,12 @@ impl WriteBudget {
         Ok(())
     }
 
-    /// Counts a write of a user that costs as much as several, before the write.
+    /// Counts a write of a user that costs as much as several, before the write: as the whole budget at most, so that it is possible.
     ///
     /// # Errors
     /// Returns [`Error::TooMany`] if the rest of the budget of the current window is smaller. It is used up then.
     pub async fn spend_many(&self, user: UserId, writes: usize) -> Result<()> {
-        for _ in 0..writes {
+        for _ in 0..writes.min(usize::try_from(self.limit).unwrap_or(usize::MAX)) {
             self.spend(user).await?;
         }
         Ok(())
@@ -151,7 +154,7 @@ impl WriteBudget {
 
     /// Takes the next share. It is empty if the other replicas have taken all.
     async fn take(&self, user: UserId, share: &mut Share) {
-        let size = (self.limit / SHARES).max(1).min(self.limit - share.taken);
+        let size = self.share.min(self.limit - share.taken);
         let key = self.counts.redis.key(format_args!("{}:{user}:{}", self.prefix, share.window));
         let Some(sum) = self.counts.add(key, size, 2 * self.window).await else {
             share.left = size;

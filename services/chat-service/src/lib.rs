@@ -105,7 +105,7 @@ pub async fn execute_epoch(env: &Env, args: &[String]) -> Result<(), BoxError> {
         [] => store.current().await?,
         [new] if new == "--new" => {
             let pool = mysql::pool(&platform::config::mysql_url(env)?, 1, &metrics)?;
-            MembershipLog::new(pool).forget_lost_positions(&Messages::new(&database)).await?;
+            MembershipLog::new(pool).forget_lost_positions(&Messages::new(&database), &Log::new(&database)).await?;
             Some(store.begin().await?)
         }
         _ => return Err("epoch shows the epoch of the store, epoch --new begins another".into()),
@@ -210,7 +210,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     shutdown.spawn(write_activity);
     shutdown.spawn(consumer.run(tail));
     shutdown.spawn(hub.clone().watch_heads(stopping.clone()));
-    let epochs = Epochs::new(EpochStore::new(&mongo), membership_log, messages.clone());
+    let epochs = Epochs::new(EpochStore::new(&mongo), membership_log, messages.clone(), log.clone());
     shutdown.spawn(epochs.clone().follow(hub.clone(), unread.clone(), subscribers.clone(), stopping.clone()));
     shutdown.spawn(subscribers.clone().watch_sessions(auth.clone(), presence));
     shutdown.spawn(membership.clone().run(stopping.clone()));

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use bson::oid::ObjectId;
 use bson::serde_helpers::datetime::FromChrono04DateTime;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use common::error::{Error, Result};
 use common::id::{RoomId, UserId};
 use common::input::Invalid;
@@ -151,7 +151,8 @@ impl Message {
         at: DateTime<Utc>,
     ) -> Self {
         let draft = Draft { content, message_type: MessageType::System, ..Draft::default() };
-        let message = Self::from_draft(group, "group", by, username, draft, at);
+        // As MongoDB stores it, so that every replica shows the same time.
+        let message = Self::from_draft(group, "group", by, username, draft, at.trunc_subsecs(3));
         Self { id, roster_change: Some(roster_change), ..message }
     }
 

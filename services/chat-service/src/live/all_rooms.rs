@@ -27,7 +27,7 @@ pub struct AllRoomsReader {
     rooms: RoomSubscriptions,
     /// Rooms that may have frames at hand, without a notification.
     ready: BTreeSet<RoomId>,
-    /// Rooms of the client's cursor that the user has left since, in ascending order.
+    /// Rooms of the client's cursor that the user has left since, in ascending order, also if the user has come back.
     left: Vec<RoomId>,
     /// The client's id names no cursor of the reader. The reader starts at the live edge of every room.
     pub needs_resync: bool,
@@ -58,14 +58,16 @@ impl AllRoomsReader {
             None => None,
         };
         let needs_resync = last_event_id.is_some() && resumed.is_none();
-        let cursor = match resumed {
-            Some(cursor) => cursor,
+        let (cursor, left) = match resumed {
+            Some(cursor) => {
+                let left = left_since(&cursor, &joined);
+                (cursor, left)
+            }
             None => {
                 skip_to_joins(hub, &joined, &mut rooms).await?;
-                Cursor::at(snapshots, user, positions_of(&rooms)).await?
+                (Cursor::at(snapshots, user, positions_of(&rooms)).await?, Vec::new())
             }
         };
-        let left = cursor.positions().into_keys().filter(|room| !joined.contains_key(room)).collect();
         for room in rooms.iter_mut() {
             room.joined = before_join(joined.get(&room.room())) + 1;
         }
@@ -231,6 +233,13 @@ async fn skip_to_joins(hub: &Hub, joined: &HashMap<RoomId, Joined>, rooms: &mut 
         }
     }
     Ok(())
+}
+
+/// The rooms of a cursor that the user has left since. Who has come back has a join beyond the next entry: the leave is between.
+fn left_since(cursor: &Cursor, joined: &HashMap<RoomId, Joined>) -> Vec<RoomId> {
+    let has_left =
+        |(room, position): &(RoomId, i64)| joined.get(room).is_none_or(|joined| before_join(Some(joined)) > *position);
+    cursor.positions().into_iter().filter(has_left).map(|(room, _)| room).collect()
 }
 
 /// Whether the rooms have these positions, which their feeds then know.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::hub::Hub;
 use super::subscribers::Subscribers;
-use crate::store::{Beat, Epoch, EpochStore, MembershipLog, Messages, UnreadCounts};
+use crate::store::{Beat, Epoch, EpochStore, Log, MembershipLog, Messages, UnreadCounts};
 
 /// Interval of the beats of a replica.
 const BEAT_INTERVAL: Duration = Duration::from_secs(2);
@@ -29,14 +29,15 @@ pub struct Epochs {
     store: EpochStore,
     membership_log: MembershipLog,
     messages: Messages,
+    log: Log,
     /// `None` before the first beat.
     current: Arc<watch::Sender<Option<Epoch>>>,
     wake: Arc<Notify>,
 }
 
 impl Epochs {
-    pub fn new(store: EpochStore, membership_log: MembershipLog, messages: Messages) -> Self {
-        Self { store, membership_log, messages, current: Arc::new(watch::Sender::new(None)), wake: Arc::default() }
+    pub fn new(store: EpochStore, membership_log: MembershipLog, messages: Messages, log: Log) -> Self {
+        Self { store, membership_log, messages, log, current: Arc::new(watch::Sender::new(None)), wake: Arc::default() }
     }
 
     /// The epoch for a stream that is registered already, or for the id of one that is opened later. For a client that resumes,
@@ -110,7 +111,7 @@ impl Epochs {
     /// Lets the changes of members be announced again whose positions the store lacks since `epoch` began. A replica that is killed
     /// before leaves it to the next beat of any replica.
     async fn forget_lost_positions(&self, epoch: Epoch) -> Result<()> {
-        self.membership_log.forget_lost_positions(&self.messages).await?;
+        self.membership_log.forget_lost_positions(&self.messages, &self.log).await?;
         Ok(self.store.set_positions_forgotten(epoch).await?)
     }
 }

@@ -7,8 +7,10 @@ use chrono::{DateTime, Utc};
 use common::error::Error;
 use common::id::{RoomId, UserId};
 use engines::error::Result;
+use engines::mysql;
 use sqlx::{MySqlConnection, MySqlPool, QueryBuilder};
 
+use super::log::Log;
 use super::messages::Messages;
 use crate::domain::{Actor, RosterChange};
 
@@ -256,7 +258,8 @@ impl MembershipLog {
 
     /// Makes records unannounced whose system message a restored MongoDB does not have. Members who join by such a record would
     /// otherwise not see the room before it has that position again. It does no harm to records that another replica announces.
-    pub async fn forget_lost_positions(&self, messages: &Messages) -> Result<()> {
+    /// Joins whose records are pruned already count as of the newest position that the room has.
+    pub async fn forget_lost_positions(&self, messages: &Messages, log: &Log) -> Result<()> {
         // A backup of an earlier release, or of a new schema, has no records.
         let exists: bool = sqlx::query_scalar(
             "SELECT COUNT(*) > 0 FROM information_schema.TABLES
@@ -267,6 +270,11 @@ impl MembershipLog {
         if !exists {
             return Ok(());
         }
+        self.forget_unwritten(messages).await?;
+        self.lower_joins(log).await
+    }
+
+    async fn forget_unwritten(&self, messages: &Messages) -> Result<()> {
         let mut after = 0;
         loop {
             let announced: Vec<(u64, RoomId, String)> = sqlx::query_as(
@@ -291,14 +299,45 @@ impl MembershipLog {
     }
 
     async fn forget_position(&self, id: u64, room: RoomId) -> Result<()> {
-        // The record comes last, as in `set_position`.
+        let mut tx = mysql::begin(&self.pool).await?;
+        let forgotten = sqlx::query("UPDATE chat_room_changes SET position = NULL WHERE id = ? AND position > 0");
+        // A record that is pruned meanwhile is not announced again, so its members keep the position.
+        if forgotten.bind(id).execute(&mut *tx).await?.rows_affected() == 0 {
+            return Ok(());
+        }
         sqlx::query("UPDATE room_members SET joined_position = NULL WHERE chat_room_id = ? AND joined_by = ?")
             .bind(room)
             .bind(id)
-            .execute(&self.pool)
+            .execute(&mut *tx)
             .await?;
-        sqlx::query("UPDATE chat_room_changes SET position = NULL WHERE id = ?").bind(id).execute(&self.pool).await?;
-        Ok(())
+        Ok(tx.commit().await?)
+    }
+
+    async fn lower_joins(&self, log: &Log) -> Result<()> {
+        let mut after = RoomId(0);
+        loop {
+            let newest_joins: Vec<(RoomId, i64)> = sqlx::query_as(
+                "SELECT chat_room_id, MAX(joined_position) FROM room_members
+                 WHERE chat_room_id > ? AND joined_position > 0 GROUP BY chat_room_id ORDER BY chat_room_id LIMIT ?",
+            )
+            .bind(after)
+            .bind(PAGE)
+            .fetch_all(&self.pool)
+            .await?;
+            let Some((last, _)) = newest_joins.last() else { return Ok(()) };
+            after = *last;
+            let rooms: Vec<RoomId> = newest_joins.iter().map(|(room, _)| *room).collect();
+            let positions = log.positions(&rooms).await?;
+            for (room, newest_join) in newest_joins {
+                let newest = positions.get(&room).copied().unwrap_or(0);
+                if newest_join > newest {
+                    let lower = sqlx::query(
+                        "UPDATE room_members SET joined_position = ? WHERE chat_room_id = ? AND joined_position > ?",
+                    );
+                    lower.bind(newest).bind(room).bind(newest).execute(&self.pool).await?;
+                }
+            }
+        }
     }
 
     /// Deletes the announced records that no replica needs any more, in pages.

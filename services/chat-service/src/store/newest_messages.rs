@@ -19,8 +19,8 @@ use crate::domain::Message;
 /// Capacity of the cache in bytes.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// For messages that an operator changes in the store, beside every head.
-const TTL: Duration = Duration::from_secs(60);
+/// For messages that the original deletes, or an operator changes in the store, before the head follows.
+const TTL: Duration = Duration::from_secs(5);
 
 /// A handle on the messages that this replica remembers.
 #[derive(Clone)]

@@ -58,29 +58,35 @@ impl RoomLimit {
     /// # Errors
     /// Refuses the whole list if one of the users has more rooms, or more of this creator, than the limits allow.
     pub(super) async fn check_brought(self, tx: &mut MySqlConnection, creator: UserId, users: &[UserId]) -> Result<()> {
+        // First, because indexes alone answer it: whoever repeats a refused list causes no more.
+        refuse_too_many_rooms(&self.full(tx, users).await?, self.0)?;
         let of_creator = (self.0 / CREATORS).max(MIN_OF_CREATOR);
-        let mut query = QueryBuilder::new("SELECT user, COUNT(*) > ");
-        query.push_bind(self.0).push(" FROM (");
+        Ok(refuse_too_many_of_creator(&in_more_of(tx, creator, of_creator, users).await?, of_creator)?)
+    }
+
+    /// The users with more rooms than the limit.
+    async fn full(self, tx: &mut MySqlConnection, users: &[UserId]) -> Result<Vec<UserId>> {
+        let mut query = QueryBuilder::new("SELECT user FROM (");
         for column in ["user_1_id", "user_2_id"] {
-            query
-                .push("SELECT ")
-                .push(column)
-                .push(" AS user, FALSE AS of_creator FROM chat_rooms WHERE ")
-                .push(column)
-                .push(" IN ");
+            query.push("SELECT ").push(column).push(" AS user FROM chat_rooms WHERE ").push(column).push(" IN ");
             query = mysql::with_ids(query, users);
             query.push(" UNION ALL ");
         }
-        query.push("SELECT own.user_id, room.creator_id <=> ").push_bind(creator);
-        query.push(" FROM room_members own JOIN chat_rooms room ON room.id = own.chat_room_id WHERE own.user_id IN ");
+        query.push("SELECT user_id FROM room_members WHERE user_id IN ");
         query = mysql::with_ids(query, users);
-        query.push(") own GROUP BY user HAVING COUNT(*) > ").push_bind(self.0);
-        query.push(" OR SUM(of_creator) > ").push_bind(of_creator).push(" ORDER BY user");
+        query.push(") own GROUP BY user HAVING COUNT(*) > ").push_bind(self.0).push(" ORDER BY user");
         // The list has another length each time, so the statement is not worth caching.
-        let full: Vec<(UserId, bool)> = query.build_query_as().persistent(false).fetch_all(tx).await?;
-        let (of_all, of_one): (Vec<_>, Vec<_>) = full.into_iter().partition(|(_, of_all)| *of_all);
-        let ids = |full: Vec<(UserId, bool)>| full.into_iter().map(|(user, _)| user).collect::<Vec<_>>();
-        refuse_too_many_rooms(&ids(of_all), self.0)?;
-        Ok(refuse_too_many_of_creator(&ids(of_one), of_creator)?)
+        Ok(query.build_query_scalar().persistent(false).fetch_all(tx).await?)
     }
+}
+
+/// The users who are in more than so many groups of a creator.
+async fn in_more_of(tx: &mut MySqlConnection, creator: UserId, limit: u64, users: &[UserId]) -> Result<Vec<UserId>> {
+    let mut query = QueryBuilder::new(
+        "SELECT own.user_id FROM room_members own JOIN chat_rooms room ON room.id = own.chat_room_id WHERE room.creator_id = ",
+    );
+    query.push_bind(creator).push(" AND own.user_id IN ");
+    query = mysql::with_ids(query, users);
+    query.push(" GROUP BY own.user_id HAVING COUNT(*) > ").push_bind(limit).push(" ORDER BY own.user_id");
+    Ok(query.build_query_scalar().persistent(false).fetch_all(tx).await?)
 }

@@ -268,11 +268,32 @@ async fn a_room_starts_at_the_joining_of_the_user_and_ends_at_the_leaving() {
         assert_eq!(new_messages(stream, 2).await.0, second_membership);
     }
     let (mut last, _) = subscribe(&bob, Some(&cursor)).await;
+    let told = last.next().await;
     assert_eq!(
-        new_messages(&mut last, 2).await.0,
-        second_membership,
-        "the messages between the memberships are omitted"
+        (&*told.name, told.data),
+        ("chat_room_left", missed.data),
+        "who has come back has not heard of the leave"
     );
+    let (messages, cursor) = new_messages(&mut last, 2).await;
+    assert_eq!(messages, second_membership, "the messages between the memberships are omitted");
+    let (mut last, _) = subscribe(&bob, Some(&cursor)).await;
+    assert!(is_quiet(&mut last).await, "the end of the first membership is told once");
+}
+
+#[tokio::test]
+async fn a_system_message_is_the_same_on_every_replica_and_in_a_page() {
+    let app = TestApp::start().await;
+    let ann = app.person(1);
+    let replica = app.replica().await;
+    let group = ann.group_with(&[2, 3]).await;
+    let (mut local, _) = subscribe(&ann, None).await;
+    let (mut remote, _) = subscribe(&app.person_at(&replica, 2), None).await;
+
+    ann.adds(group, &[4]).await.expect(200);
+
+    let [of_local, of_remote] = [local.next_named("new_message").await, remote.next_named("new_message").await];
+    assert_eq!(of_local.data, of_remote.data);
+    assert_eq!(of_local.data["created_at"], ann.messages(group).await[0]["created_at"]);
 }
 
 #[tokio::test]

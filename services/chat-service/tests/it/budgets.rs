@@ -74,6 +74,8 @@ async fn pages_at_unknown_messages_beyond_the_budget_are_refused() {
         page("malformed").await.expect(404);
     }
     page("6744a3f1c2b5d6e7f8091a2b").await.expect(429);
+    let foreign = app.person(3).sends(app.person(3).room_with(4).await, "foreign").await;
+    page(foreign["id"].as_str().unwrap()).await.expect(429);
     page(known["id"].as_str().unwrap()).await.expect(200);
 }
 

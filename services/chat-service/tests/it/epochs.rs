@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bson::{Document, doc};
 use futures_util::TryStreamExt;
 use mongodb::Database;
+use serde_json::json;
 use sqlx::{Connection, MySqlConnection};
 use testkit::{SLACK, Sse, eventually};
 use tokio::process::Command;
@@ -102,6 +103,32 @@ async fn changes_of_members_that_a_restored_store_does_not_have_are_announced_ag
     let (mut of_carol, _) = subscribe(&carol, None).await;
     ann.sends(group, "again").await;
     assert_eq!(new_messages(&mut of_carol, 1).await.0, [(group, "again".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_join_that_a_restored_store_lacks_and_no_record_announces_is_no_leave() {
+    let app = TestApp::start().await;
+    let ann = app.person(1);
+    let group = ann.group_with(&[2, 3]).await;
+    let database = mongo_database(&app.space).await;
+    send_many(&ann, group, 3).await;
+    let before = dump(&database).await;
+    send_many(&ann, group, 3).await;
+    ann.adds(group, &[4]).await.expect(200);
+    app.server.stop().await;
+    let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+    sqlx::query("DELETE FROM chat_room_changes").execute(&mut mysql).await.unwrap();
+
+    restore(&database, before).await;
+    begin_epoch(&app).await;
+    let replica = app.replica().await;
+    let [ann, dan] = [1, 4].map(|id| app.person_at(&replica, id));
+    let (_, cursor) = subscribe(&dan, None).await;
+
+    let (mut stream, _) = subscribe(&dan, Some(&cursor)).await;
+    ann.sends(group, "hello").await;
+    let first = stream.next().await;
+    assert_eq!((&*first.name, &first.data["content"]), ("new_message", &json!("hello")));
 }
 
 #[tokio::test]

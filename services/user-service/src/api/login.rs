@@ -201,7 +201,7 @@ async fn refresh(
     refused
 }
 
-/// End the session. All services refuse its tokens from then on.
+/// End the session. All services refuse its tokens within 5 s.
 #[utoipa::path(
     post,
     operation_id = "logOut",
@@ -298,7 +298,9 @@ async fn authenticate(
     app.limits.check(&budgets.failures()).await?;
     // Before the code, which would be used up. A refusal counts: the comparison has cost as much as that of a wrong password.
     if let Err(refused) = admit(app, &account, &budgets).await {
-        app.limits.count(&[&budgets.account_in_network]).await?;
+        if !matches!(refused, Error::Unavailable { .. }) {
+            app.limits.count(&[&budgets.account_in_network]).await?;
+        }
         return Err(refused);
     }
     if progress.proven != id && app.second_factors.is_enabled(account.id).await? {
@@ -315,11 +317,9 @@ async fn authenticate(
 }
 
 /// # Errors
-/// Refuses a deactivated account, and one with too many logins.
+/// Refuses a deactivated account, one whose reactivation is not known everywhere, and one with too many logins.
 async fn admit(app: &AppState, account: &Credentials, budgets: &LoginBudgets) -> Result<()> {
-    if !account.is_active {
-        return Err(Error::forbidden("Account is deactivated"));
-    }
+    app.sessions.admit(account).await?;
     Ok(app.limits.check(&[&budgets.successes]).await?)
 }
 

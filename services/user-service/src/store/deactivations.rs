@@ -2,8 +2,9 @@
 
 use chrono::Utc;
 use futures_util::Stream;
-use sqlx::{MySqlConnection, MySqlPool, QueryBuilder};
+use sqlx::{MySqlExecutor, MySqlPool, QueryBuilder};
 
+use common::error::Error;
 use common::id::UserId;
 use engines::error::Result;
 use engines::mysql;
@@ -14,10 +15,16 @@ pub struct Deactivations {
     pool: MySqlPool,
 }
 
-/// Whether an account is recorded, within a transaction that has locked it.
-pub(super) async fn is_recorded(tx: &mut MySqlConnection, user: UserId) -> Result<bool> {
+/// A session that opens while the account is recorded would survive the next deactivation, which is not recorded a second time.
+///
+/// # Errors
+/// Returns a 503 error if the account is recorded.
+pub(super) async fn refuse_recorded(executor: impl MySqlExecutor<'_>, user: UserId) -> Result<()> {
     let recorded = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM user_deactivations WHERE user_id = ?)");
-    Ok(recorded.bind(user).fetch_one(tx).await?)
+    if recorded.bind(user).fetch_one(executor).await? {
+        return Err(Error::unavailable("redis", "the reactivation of the account is not known everywhere yet").into());
+    }
+    Ok(())
 }
 
 impl Deactivations {

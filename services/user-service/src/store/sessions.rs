@@ -23,7 +23,7 @@ use service::auth::CurrentUser;
 pub use refresh::RefreshOutcome;
 
 use super::accounts::lock_account;
-use super::deactivations::is_recorded;
+use super::deactivations::refuse_recorded;
 use super::revocations::{insert_ended_token, revoked_at, set_revoked};
 use super::{Credentials, LoginNetworks, lock_user, online_status};
 use crate::domain::{Network, RefreshToken};
@@ -102,6 +102,17 @@ impl Sessions {
         Self { pool, outbox, presence, networks, bounds }
     }
 
+    /// Refuses what [`open`](Self::open) would refuse, before a code is used up for it.
+    ///
+    /// # Errors
+    /// Returns a 403 error if the account is deactivated, and a 503 error until its reactivation is known everywhere.
+    pub async fn admit(&self, account: &Credentials) -> Result<()> {
+        if !account.is_active {
+            return Err(Error::forbidden("Account is deactivated").into());
+        }
+        refuse_recorded(&self.pool, account.id).await
+    }
+
     /// Opens a session, records its network and marks its user online. An event is appended if the user was marked
     /// offline, and a notice if the network is new to the account or not known.
     ///
@@ -120,12 +131,7 @@ impl Sessions {
         if !locked.is_active {
             return Err(Error::forbidden("Account is deactivated").into());
         }
-        if is_recorded(&mut tx, account.id).await? {
-            // A session that opens now would survive the next deactivation, which is not recorded a second time.
-            return Err(
-                Error::unavailable("redis", "the reactivation of the account is not known everywhere yet").into()
-            );
-        }
+        refuse_recorded(&mut *tx, account.id).await?;
         let mut grant = self.grant(Uuid::new_v4(), &locked, self.bounds.lifetime);
         grant.ended = self.end_excess(&mut tx, account.id).await?;
         online_status::set_online(&mut tx, &self.outbox, &[account.id]).await?;

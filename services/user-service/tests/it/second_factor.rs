@@ -206,6 +206,23 @@ async fn a_login_beyond_the_limit_of_logins_uses_no_code_up() {
 }
 
 #[tokio::test]
+async fn a_login_before_a_reactivation_is_known_uses_no_code_up() {
+    // Without Redis, the reactivation stays unknown.
+    let (link, through_link) = redis_link().await;
+    let [(name, url)] = &through_link;
+    let app = TestApp::start_with(&[(name, url)]).await;
+    let ann = app.person("ann").await;
+    let (_, recovery) = enable(&ann).await;
+    link.set_faulty(true);
+    app.execute("INSERT INTO user_deactivations (user_id) SELECT id FROM users WHERE username = 'ann'").await;
+
+    assert_eq!(try_login(&app.anonymous(), Some(&recovery[0])).await.0, 503);
+
+    app.execute("DELETE FROM user_deactivations").await;
+    assert_eq!(try_login(&app.anonymous(), Some(&recovery[0])).await.0, 200);
+}
+
+#[tokio::test]
 async fn a_right_code_restores_the_budget_of_codes() {
     let app = TestApp::start_with(&[("LOGIN_LIMIT_PASSWORD_FAILURES", "2")]).await;
     let (secret, recovery) = enable(&app.person("ann").await).await;

@@ -15,6 +15,7 @@ use service::auth::CurrentUser;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::responses::RoomErrors;
+use crate::domain::Message;
 use crate::state::AppState;
 use crate::store::{Heads, ListCursor};
 use crate::wire::MessageBody;
@@ -178,15 +179,14 @@ async fn cursor(app: &AppState, me: &CurrentUser, room: RoomId, page: &Page) -> 
 }
 
 /// The position of a message of the room. A majority of MongoDB, which is asked before a message is called unknown, costs a write,
-/// so it counts as one.
+/// so it counts as one. A message of another room is as unknown.
 async fn position(app: &AppState, me: &CurrentUser, room: RoomId, id: &str) -> Result<i64> {
     let unknown = || Error::not_found("Message not found");
     let id = ObjectId::parse_str(id).map_err(|_| unknown())?;
-    let mut message = app.messages.get_unconfirmed(id).await?;
-    if message.is_none() {
-        app.budgets.changes.spend(me.id).await?;
-        message = app.messages.get_confirmed(id).await?;
+    let of_room = |message: Message| (message.room_id == room).then_some(message.seq).flatten();
+    if let Some(position) = app.messages.get_unconfirmed(id).await?.and_then(of_room) {
+        return Ok(position);
     }
-    let position = message.filter(|message| message.room_id == room).and_then(|message| message.seq);
-    position.ok_or_else(unknown)
+    app.budgets.changes.spend(me.id).await?;
+    app.messages.get_confirmed(id).await?.and_then(of_room).ok_or_else(unknown)
 }
