@@ -91,7 +91,8 @@ impl Browser {
         let [driver, source] = kind.driver();
         if Command::new(driver).arg("--version").stdout(Stdio::null()).status().await.is_err() {
             // The test harness does not capture direct writes to stderr, so the line is always visible.
-            writeln!(std::io::stderr(), "skipped: no {driver} here ({source})").unwrap();
+            let skipped = format!("skipped: no {driver} here ({source})\n");
+            std::io::stderr().write_all(skipped.as_bytes()).unwrap();
             return None;
         }
         Some(Self { kind, _running: running })
