@@ -123,6 +123,11 @@ impl Sessions {
     /// # Errors
     /// Returns a 403 error if the account is deactivated, and a 503 error until its reactivation is known everywhere.
     pub async fn open(&self, account: &Credentials, client: &ClientInfo) -> Result<Option<SessionGrant>> {
+        // The sweep of presence changes rows of many users in one transaction.
+        mysql::retry_on_deadlock(|| self.open_once(account, client)).await
+    }
+
+    async fn open_once(&self, account: &Credentials, client: &ClientInfo) -> Result<Option<SessionGrant>> {
         let mut tx = mysql::begin(&self.pool).await?;
         let locked = lock_account(&mut tx, account.id).await?;
         let Some(locked) = locked.filter(|locked| locked.password_hash == account.password_hash) else {

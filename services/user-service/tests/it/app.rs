@@ -92,10 +92,10 @@ impl TestApp {
         self.person_of(name, self.log_in_answer(name).await.expect(200))
     }
 
-    /// Logs in after a reactivation. A login is refused until the reactivation is known everywhere: its session would not survive
-    /// the next deactivation.
-    pub async fn log_in_when_reactivated(&self, name: &str) -> Person {
-        let token = eventually("a reactivated user can log in", || async {
+    /// Logs in, also if the service is unavailable at first. After a reactivation it is until the reactivation is known everywhere: a
+    /// session would not survive the next deactivation.
+    pub async fn log_in_when_available(&self, name: &str) -> Person {
+        let token = eventually("the user can log in", || async {
             let answer = self.log_in_answer(name).await;
             if answer.status == 503 { None } else { Some(answer.expect(200)) }
         });

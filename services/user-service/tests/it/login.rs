@@ -132,7 +132,7 @@ async fn deactivation_by_an_operator_ends_all_sessions_for_good() {
 
     bob.client.get(&format!("/users/{}", ann.id)).await.expect(200);
     app.execute("UPDATE users SET is_active = TRUE").await;
-    let again = app.log_in_when_reactivated("ann").await;
+    let again = app.log_in_when_available("ann").await;
     ann.client.get("/profile/me").await.expect(401);
     let refresh = json!({"refresh_token": ann.token["refresh_token"]});
     app.anonymous().post("/auth/refresh", refresh).await.expect(401);

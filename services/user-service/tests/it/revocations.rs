@@ -114,7 +114,7 @@ async fn an_account_that_is_deactivated_and_reactivated_often_ends_as_it_is() {
     }
 
     eventually("ann can log in and act", || async {
-        app.log_in_when_reactivated("ann").await.client.get("/profile/me").await.ok().then_some(())
+        app.log_in_when_available("ann").await.client.get("/profile/me").await.ok().then_some(())
     })
     .await;
     let found = bob.client.get("/users/search?query=ann").await.expect(200);

@@ -169,6 +169,6 @@ async fn a_reactivation_at_once_does_not_revive_the_sessions_of_the_account() {
     })
     .await;
     assert!(started.elapsed() < SLACK * Duration::from_secs(5), "{:?}", started.elapsed());
-    app.log_in_when_reactivated("ann").await;
+    app.log_in_when_available("ann").await;
     bob.client.get("/profile/me").await.expect(200);
 }
