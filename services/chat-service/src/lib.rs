@@ -222,7 +222,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     shutdown.spawn(typing.clone().receive(received_notifications, stopping));
 
     let state = AppState::new(Parts {
-        newest: NewestMessages::new(&mongo),
+        newest: NewestMessages::new(messages.clone()),
         receipts: Receipts::start(markers.clone(), hub.clone(), read_relay, clock.clone(), shutdown),
         search: Search::new(messages.clone(), snapshots.clone(), budgets.changes.clone()),
         tickets: Tickets::new(redis, auth.clone()),

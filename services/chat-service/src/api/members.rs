@@ -151,7 +151,7 @@ async fn remove(
     let removed = async {
         app.budgets.rooms.spend(me.id).await?;
         app.rooms.for_member_uncached(room, me.id).await?.may_remove(me.id, user)?;
-        // Who leaves is named as the author of the change.
+        // A user who leaves is named as the author of the change.
         let name = if user == me.id { None } else { app.name_to_store(user).await };
         Ok(app.rooms.remove(room, &app.actor(&me).await, user, name.as_ref()).await?)
     };

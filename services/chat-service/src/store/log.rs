@@ -82,7 +82,7 @@ pub struct Head {
     pub updated_at: Option<DateTime<Utc>>,
 }
 
-/// What the messages of a room follow from. Each change of them is another state: a position is taken, or the retention removes
+/// The state from which the messages of a room follow. Each change of them is another state: a position is taken, or the retention removes
 /// messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadState {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::id::RoomId;
 use engines::error::Result;
 use moka::future::Cache;
-use mongodb::{ClientSession, Database};
+use mongodb::ClientSession;
 
 use super::epoch::Epoch;
 use super::log::{Head, HeadState};
@@ -29,7 +29,7 @@ pub struct NewestMessages {
     known: Cache<RoomId, Arc<Newest>>,
 }
 
-/// What the messages follow from.
+/// The state from which the messages follow.
 type Basis = (Epoch, HeadState);
 
 /// The newest messages of a room.
@@ -41,13 +41,13 @@ pub struct Newest {
 }
 
 impl NewestMessages {
-    pub fn new(database: &Database) -> Self {
+    pub fn new(messages: Messages) -> Self {
         let weigher = |_: &RoomId, newest: &Arc<Newest>| {
             let bytes = size_of::<Newest>() + newest.messages.iter().map(Message::bytes).sum::<usize>();
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
         let known = Cache::builder().max_capacity(CACHE_BYTES).weigher(weigher).time_to_live(TTL).build();
-        Self { messages: Messages::new(database), known }
+        Self { messages, known }
     }
 
     /// The newest messages of a room that are not deleted, as of its head or later, at least `limit` if there are as many. They

@@ -33,7 +33,7 @@ pub struct UnreadCounts {
     known: Cache<(UserId, RoomId), (Basis, i64)>,
 }
 
-/// What a count follows from.
+/// The state from which a count follows.
 #[derive(Clone, PartialEq)]
 struct Basis {
     head: HeadState,

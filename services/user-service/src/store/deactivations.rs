@@ -9,6 +9,8 @@ use common::id::UserId;
 use engines::error::Result;
 use engines::mysql;
 
+use super::Credentials;
+
 /// The column `users.is_active` and the table `user_deactivations`.
 #[derive(Clone)]
 pub struct Deactivations {
@@ -18,10 +20,13 @@ pub struct Deactivations {
 /// A session that opens while the account is recorded would survive the next deactivation, which is not recorded a second time.
 ///
 /// # Errors
-/// Returns a 503 error if the account is recorded.
-pub(super) async fn refuse_recorded(executor: impl MySqlExecutor<'_>, user: UserId) -> Result<()> {
+/// Returns a 403 error if the account is deactivated, and a 503 error if it is recorded.
+pub(super) async fn refuse_deactivated(executor: impl MySqlExecutor<'_>, account: &Credentials) -> Result<()> {
+    if !account.is_active {
+        return Err(Error::forbidden("Account is deactivated").into());
+    }
     let recorded = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM user_deactivations WHERE user_id = ?)");
-    if recorded.bind(user).fetch_one(executor).await? {
+    if recorded.bind(account.id).fetch_one(executor).await? {
         return Err(Error::unavailable("redis", "the reactivation of the account is not known everywhere yet").into());
     }
     Ok(())

@@ -23,7 +23,7 @@ use service::auth::CurrentUser;
 pub use refresh::RefreshOutcome;
 
 use super::accounts::lock_account;
-use super::deactivations::refuse_recorded;
+use super::deactivations::refuse_deactivated;
 use super::revocations::{insert_ended_token, revoked_at, set_revoked};
 use super::{Credentials, LoginNetworks, lock_user, online_status};
 use crate::domain::{Network, RefreshToken};
@@ -107,10 +107,7 @@ impl Sessions {
     /// # Errors
     /// Returns a 403 error if the account is deactivated, and a 503 error until its reactivation is known everywhere.
     pub async fn admit(&self, account: &Credentials) -> Result<()> {
-        if !account.is_active {
-            return Err(Error::forbidden("Account is deactivated").into());
-        }
-        refuse_recorded(&self.pool, account.id).await
+        refuse_deactivated(&self.pool, account).await
     }
 
     /// Opens a session, records its network and marks its user online. An event is appended if the user was marked
@@ -133,10 +130,7 @@ impl Sessions {
         let Some(locked) = locked.filter(|locked| locked.password_hash == account.password_hash) else {
             return Ok(None);
         };
-        if !locked.is_active {
-            return Err(Error::forbidden("Account is deactivated").into());
-        }
-        refuse_recorded(&mut *tx, account.id).await?;
+        refuse_deactivated(&mut *tx, &locked).await?;
         let mut grant = self.grant(Uuid::new_v4(), &locked, self.bounds.lifetime);
         grant.ended = self.end_excess(&mut tx, account.id).await?;
         online_status::set_online(&mut tx, &self.outbox, &[account.id]).await?;
