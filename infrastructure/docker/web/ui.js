@@ -92,9 +92,9 @@ export async function run(action) {
   }
 }
 
-/** Runs the action of a form. An error is also shown at the fields that it concerns. */
+/** Runs the action of a form. An error is also shown at the fields that it concerns, in place of what was wrong before. */
 export function submit(act, action) {
-  ui.fieldErrors = null;
+  Object.assign(ui, { fieldErrors: null, notice: null });
   return run(async () => {
     try {
       await action();
