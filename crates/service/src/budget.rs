@@ -141,12 +141,14 @@ impl WriteBudget {
         Ok(())
     }
 
-    /// Counts a write of a user that costs as much as several, before the write: as the whole budget at most, so that it is possible.
+    /// Counts a write of a user that costs as much as several, before the write: as half of the budget at most, so that it is possible
+    /// besides the single writes that belong to it.
     ///
     /// # Errors
     /// Returns [`Error::TooMany`] if the rest of the budget of the current window is smaller. It is used up then.
     pub async fn spend_many(&self, user: UserId, writes: usize) -> Result<()> {
-        for _ in 0..writes.min(usize::try_from(self.limit).unwrap_or(usize::MAX)) {
+        let most = usize::try_from((self.limit / 2).max(1)).unwrap_or(usize::MAX);
+        for _ in 0..writes.min(most) {
             self.spend(user).await?;
         }
         Ok(())

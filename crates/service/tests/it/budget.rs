@@ -74,6 +74,22 @@ async fn concurrent_writes_at_two_replicas_share_one_budget() {
 }
 
 #[tokio::test]
+async fn a_write_that_costs_more_than_the_budget_is_possible_beside_single_writes() {
+    let space = Space::new();
+    let replica = Replica::start(&space, 20, &[]);
+    let budget = &replica.budget;
+
+    for_some_user("half of the budget and ten further writes are accepted", async |user| {
+        budget.spend(user).await.unwrap();
+        budget.spend_many(user, 1_000).await.unwrap();
+        let rest = replica.accepted(user, 30).await;
+        assert!(rest >= 9, "{rest}");
+        rest == 9
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_budget_costs_twenty_round_trips_a_minute() {
     let space = Space::new();
     for limit in [600, 20, 5] {

@@ -81,12 +81,12 @@ async fn pages_at_unknown_messages_beyond_the_budget_are_refused() {
 
 #[tokio::test]
 async fn a_large_group_counts_as_several_rooms() {
-    let app = TestApp::start_with(&limits(0, 0, 4)).await;
+    let app = TestApp::start_with(&limits(0, 0, 6)).await;
     let ann = app.person(1);
     early_in_a_minute().await;
     let group = ann.group_with(&(2..=120).collect::<Vec<_>>()).await;
 
-    assert_eq!(accepted(2, async || ann.client.post("/chat-rooms", json!({"participant_ids": [2, 3]})).await).await, 1);
+    assert_eq!(accepted(4, async || ann.client.post("/chat-rooms", json!({"participant_ids": [2, 3]})).await).await, 3);
     assert_eq!(accepted(1, async || ann.adds(group, &[121]).await).await, 0);
 }
 
