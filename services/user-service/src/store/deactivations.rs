@@ -17,7 +17,7 @@ pub struct Deactivations {
     pool: MySqlPool,
 }
 
-/// A session that opens while the account is recorded would survive the next deactivation, which is not recorded a second time.
+/// A session that opens after the sessions of the account were ended, and before that is forgotten, would survive the next deactivation.
 ///
 /// # Errors
 /// Returns a 403 error if the account is deactivated, and a 503 error if it is recorded.
@@ -37,11 +37,11 @@ impl Deactivations {
         Self { pool }
     }
 
-    /// Deactivated accounts that are not recorded, at most `limit`.
-    pub async fn unrecorded(&self, limit: usize) -> Result<Vec<UserId>> {
+    /// Deactivated accounts whose sessions were not ended, at most `limit`.
+    pub async fn not_ended(&self, limit: usize) -> Result<Vec<UserId>> {
         let users = sqlx::query_scalar(
             "SELECT u.id FROM users u LEFT JOIN user_deactivations d ON d.user_id = u.id
-             WHERE u.is_active = FALSE AND d.user_id IS NULL LIMIT ?",
+             WHERE u.is_active = FALSE AND (d.user_id IS NULL OR d.ended = FALSE) LIMIT ?",
         );
         Ok(users.bind(limit as u64).fetch_all(&self.pool).await?)
     }
@@ -65,8 +65,9 @@ impl Deactivations {
         sqlx::query_scalar("SELECT user_id FROM user_deactivations").fetch(&self.pool)
     }
 
-    /// Revokes all sessions of deactivated accounts, so that a reactivation does not revive them. Their rows are locked
-    /// first: a login that read an account as active has committed its session, or sees the deactivation.
+    /// Revokes all sessions of the deactivated accounts among `users`, so that a reactivation does not revive them, and records the
+    /// accounts. Their rows are locked first: a login that read an account as active has committed its session, or sees the
+    /// deactivation, or the record if the account is active again.
     pub async fn end_sessions(&self, users: &[UserId]) -> Result<()> {
         let mut tx = mysql::begin(&self.pool).await?;
         let select = QueryBuilder::new("SELECT id FROM users WHERE is_active = FALSE AND id IN ");
@@ -79,10 +80,14 @@ impl Deactivations {
         let mut update = QueryBuilder::new("UPDATE user_sessions SET revoked_at = ");
         update.push_bind(Utc::now()).push(" WHERE revoked_at IS NULL AND user_id IN ");
         mysql::with_ids(update, &deactivated).build().persistent(false).execute(&mut *tx).await?;
+        let mut insert = QueryBuilder::new("INSERT INTO user_deactivations (user_id, ended) ");
+        insert.push_values(deactivated, |mut row, user| _ = row.push_bind(user).push("TRUE"));
+        insert.push(" ON DUPLICATE KEY UPDATE ended = TRUE").build().persistent(false).execute(&mut *tx).await?;
         Ok(tx.commit().await?)
     }
 
-    /// Records accounts as pending, also if they are active again: then [`reactivated`](Self::reactivated) finds them.
+    /// Records accounts that Redis refuses, also if they are active again: then [`reactivated`](Self::reactivated) finds them. Whether
+    /// their sessions were ended is not known.
     pub async fn record(&self, users: &[UserId]) -> Result<()> {
         let mut insert = QueryBuilder::new("INSERT IGNORE INTO user_deactivations (user_id) ");
         insert.push_values(users, |mut row, user| _ = row.push_bind(*user));

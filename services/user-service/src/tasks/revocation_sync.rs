@@ -111,12 +111,11 @@ impl RevocationSync {
     /// Ends the sessions of deactivated accounts.
     async fn end_deactivated(&self) -> Result<()> {
         loop {
-            let users = self.deactivations.unrecorded(BATCH).await?;
+            let users = self.deactivations.not_ended(BATCH).await?;
             if users.is_empty() {
                 return Ok(());
             }
             self.deactivations.end_sessions(&users).await?;
-            self.deactivations.record(&users).await?;
         }
     }
 

@@ -42,6 +42,32 @@ async fn ten_thousand_deactivated_accounts_do_not_delay_a_deactivation() {
     }
 }
 
+/// A replica that copies all records to Redis can write the record of an account again that another replica has just forgotten.
+/// A login in between opens a session, and here the account is deactivated before that record is forgotten too.
+#[tokio::test]
+async fn a_deactivation_ends_the_sessions_of_an_account_that_is_recorded_already() {
+    let app = TestApp::start().await;
+    let ann = app.person("ann").await;
+    let mut tx = app.pool.begin().await.unwrap();
+    for statement in [
+        "INSERT INTO user_deactivations (user_id) SELECT id FROM users WHERE username = 'ann'",
+        "UPDATE users SET is_active = FALSE WHERE username = 'ann'",
+    ] {
+        sqlx::query(statement).execute(&mut *tx).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    eventually("the deactivation is known", || async {
+        (ann.client.get("/profile/me").await.status == 401).then_some(())
+    })
+    .await;
+
+    app.execute("UPDATE users SET is_active = TRUE WHERE username = 'ann'").await;
+
+    app.log_in_when_available("ann").await;
+    let refresh = json!({"refresh_token": ann.token["refresh_token"]});
+    app.anonymous().post("/auth/refresh", refresh).await.expect(401);
+}
+
 #[tokio::test]
 async fn without_redis_revocations_are_looked_up_in_mysql() {
     let app = TestApp::start().await;
