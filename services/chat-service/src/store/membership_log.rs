@@ -244,16 +244,17 @@ impl MembershipLog {
 
     /// Stores the position of a record's system message.
     pub async fn set_position(&self, record: &MembershipRecord, position: i64) -> Result<()> {
-        // The record comes last: if only the first statement takes effect, both are repeated.
+        let mut tx = mysql::begin(&self.pool).await?;
+        // First, as in `forget_position`: its row orders the two.
+        let update = sqlx::query("UPDATE chat_room_changes SET position = ? WHERE id = ?");
+        update.bind(position).bind(record.id).execute(&mut *tx).await?;
         sqlx::query("UPDATE room_members SET joined_position = ? WHERE chat_room_id = ? AND joined_by = ?")
             .bind(position)
             .bind(record.room)
             .bind(record.id)
-            .execute(&self.pool)
+            .execute(&mut *tx)
             .await?;
-        let update = sqlx::query("UPDATE chat_room_changes SET position = ? WHERE id = ?");
-        update.bind(position).bind(record.id).execute(&self.pool).await?;
-        Ok(())
+        Ok(tx.commit().await?)
     }
 
     /// Makes records unannounced whose system message a restored MongoDB does not have. Members who join by such a record would
