@@ -22,11 +22,12 @@ const SMALL_TARGETS: &str = "
         .filter(([, { width, height }]) => Math.min(width, height) < argument - 0.5)
         .map(([element, { width, height }]) => `${element.outerHTML.slice(0, 120)} has ${width} x ${height}`)";
 
-/// Text that is cut, and a page that is larger than the window.
+/// Text that is cut, and a page that is larger than the window. Inline text has no box, its container cuts it.
 const OVERFLOW: &str = "
+    const box = (one) => (getComputedStyle(one).display === 'inline' ? box(one.parentElement) : one);
     const { scrollWidth, scrollHeight } = document.documentElement;
     const wide = scrollWidth > innerWidth || scrollHeight > innerHeight ? [`the page has ${scrollWidth} x ${scrollHeight} px`] : [];
-    const cut = [...document.querySelectorAll(argument)].filter((one) => one.scrollWidth > one.clientWidth + 1);
+    const cut = [...document.querySelectorAll(argument)].map(box).filter((one) => one.scrollWidth > one.clientWidth + 1);
     return [...wide, ...cut.map((one) => `cut: ${one.outerHTML.slice(0, 120)}`)]";
 
 /// The contrast of the bubbles of others with the pane behind them, as WCAG computes it.
