@@ -145,7 +145,8 @@ async fn room(
 /// The stream contains the events of the streams of the single rooms, in order within each room. The ids are opaque and valid for 7
 /// days. If the caller joins a room, the events of the room begin with the join. If the caller leaves a room or is removed from it,
 /// the last event of the room is `chat_room_left`. A stream that resumes repeats `chat_room_left` for memberships that ended while
-/// the client was disconnected, also if another one has begun, with `by` and `timestamp` null; a client may receive one twice. `chat_room_created`,
+/// the client was disconnected, also if another one has begun (then what was missed of the ended one follows), with `by` and `timestamp`
+/// null; a client may receive one twice. `chat_room_created`,
 /// `chat_room_left`, `friend_request`, and `presence` of users who share a direct room with the caller have no id.
 #[utoipa::path(
     get,

@@ -136,7 +136,11 @@ impl Room {
         Ok(())
     }
 
-    fn creator(&self) -> Result<Option<UserId>> {
+    /// The creator of a group.
+    ///
+    /// # Errors
+    /// Refuses a direct room, whose members are fixed.
+    pub fn creator(&self) -> Result<Option<UserId>> {
         match &self.kind {
             RoomKind::Group { creator, .. } => Ok(*creator),
             RoomKind::Direct(_) => Err(refused("The members of a direct room cannot change")),

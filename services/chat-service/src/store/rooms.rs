@@ -19,7 +19,7 @@ use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool, QueryBuilder};
 
 use super::leavers::{self, LeavePeriod};
 use super::membership_log::{self, MembershipRecord, NewRecord};
-use super::room_limit::RoomLimit;
+use super::room_limit::{self, RoomLimit};
 use super::room_settings;
 use crate::domain::{Actor, DirectPair, Room, RoomKind, RoomSettings, RosterChange, joined_message, left_message};
 use crate::flights::Flights;
@@ -223,6 +223,7 @@ impl Rooms {
             .last_insert_id() as i64;
         let members: Vec<UserId> = std::iter::once(creator).chain(others.iter().copied()).collect();
         insert_members(&mut tx, RoomId(id), &members, None).await?;
+        room_limit::count_joined(&mut tx, Some(creator), &members).await?;
         self.limit.check_creator(&mut tx, creator).await?;
         self.limit.check_brought(&mut tx, creator, others).await?;
         let room = self.append_created(&mut tx, RoomId(id), false, creator, members).await?;
@@ -279,6 +280,7 @@ impl Rooms {
         let record = NewRecord::roster_changed(room, by, change, version, content);
         let record = membership_log::append(&mut tx, record).await?;
         insert_members(&mut tx, room, &new, Some(record.id)).await?;
+        room_limit::count_joined(&mut tx, current.creator()?, &new).await?;
         self.limit.check_brought(&mut tx, by.id, &new).await?;
         tx.commit().await?;
         self.outbox.wake();
@@ -294,9 +296,11 @@ impl Rooms {
         name: Option<&String>,
     ) -> Result<MembershipRecord> {
         let mut tx = mysql::begin(&self.pool).await?;
-        lock(&mut tx, room).await?.may_remove(by.id, user)?;
+        let current = lock(&mut tx, room).await?;
+        current.may_remove(by.id, user)?;
         let deleted = sqlx::query("DELETE FROM room_members WHERE chat_room_id = ? AND user_id = ?");
         deleted.bind(room).bind(user).execute(&mut *tx).await?;
+        room_limit::count_left(&mut tx, current.creator()?, user).await?;
         room_settings::delete(&mut tx, user, room).await?;
         if by.id == user {
             leavers::record(&mut tx, room, user).await?;

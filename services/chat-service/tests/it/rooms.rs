@@ -212,6 +212,43 @@ async fn one_creator_does_not_fill_the_rooms_of_another_user() {
     app.person(9).group_with(&[victim, 10]).await;
 }
 
+/// The groups of each creator in which each user is, from this source.
+async fn group_counts(mysql: &mut MySqlConnection, source: &'static str) -> Vec<(i64, i64, i64)> {
+    sqlx::query_as(source).fetch_all(mysql).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_counts_of_groups_follow_joins_and_leaves_and_are_made_from_the_memberships_of_an_earlier_version() {
+    const COUNTED: &str =
+        "SELECT user_id, creator_id, CAST(rooms AS SIGNED) FROM chat_room_group_counts WHERE rooms > 0 ORDER BY 1, 2";
+    const MEMBERSHIPS: &str = "SELECT user_id, COALESCE(creator_id, 0), COUNT(*)
+        FROM room_members JOIN chat_rooms room ON room.id = chat_room_id GROUP BY 1, 2 ORDER BY 1, 2";
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person(1), app.person(2));
+    let group = ann.group_with(&[2, 3]).await;
+    ann.group_with(&[4, 3]).await;
+    bob.group_with(&[1, 3]).await;
+    ann.room_with(3).await;
+    ann.adds(group, &[5, 4]).await.expect(200);
+    ann.adds(group, &[4]).await.expect(200);
+    ann.removes(group, 3).await.expect(200);
+    bob.removes(group, 2).await.expect(200);
+    let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+    let without_creator = "INSERT INTO chat_rooms (id) VALUES (4711);
+        INSERT INTO room_members (chat_room_id, user_id) VALUES (4711, 7), (4711, 8)";
+    sqlx::raw_sql(without_creator).execute(&mut mysql).await.unwrap();
+
+    app.person(7).removes(4711, 7).await.expect(200);
+
+    let memberships = group_counts(&mut mysql, MEMBERSHIPS).await;
+    assert_eq!(memberships, [(1, 1, 2), (1, 2, 1), (2, 2, 1), (3, 1, 1), (3, 2, 1), (4, 1, 2), (5, 1, 1), (8, 0, 1)]);
+    assert_eq!(group_counts(&mut mysql, COUNTED).await, memberships[..7]);
+    sqlx::raw_sql("DROP TABLE chat_room_group_counts").execute(&mut mysql).await.unwrap();
+    let migration = include_str!("../../migrations/0008_group_counts.sql");
+    sqlx::raw_sql(migration).execute(&mut mysql).await.unwrap();
+    assert_eq!(group_counts(&mut mysql, COUNTED).await, memberships);
+}
+
 #[tokio::test]
 async fn groups_of_others_keep_nobody_from_own_rooms() {
     let app = TestApp::start_with(&[("ROOMS_PER_USER", "2".into())]).await;
