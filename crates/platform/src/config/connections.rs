@@ -44,15 +44,23 @@ impl KafkaConfig {
     /// Reads the variables of Kafka for this service.
     ///
     /// # Errors
-    /// Returns an error if the security settings are incomplete or contradict each other.
+    /// Returns an error if the security settings are incomplete or contradict each other, or for an unknown compression.
     pub fn read(env: &Env, service: &'static str) -> Result<Self, ConfigError> {
         Ok(Self {
             bootstrap: env.text("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
             security: KafkaSecurity::read(env)?,
-            compression: env.text("KAFKA_COMPRESSION", "gzip"),
+            compression: compression(env)?,
             topics: topic_names(env),
             client_id: service.to_owned(),
         })
+    }
+}
+
+/// The client is built without zstd.
+fn compression(env: &Env) -> Result<String, ConfigError> {
+    match env.text("KAFKA_COMPRESSION", "gzip").to_lowercase() {
+        known if ["none", "gzip", "snappy", "lz4"].contains(&known.as_str()) => Ok(known),
+        other => Err(error("KAFKA_COMPRESSION", format!("{other:?} is neither none, gzip, snappy nor lz4"))),
     }
 }
 

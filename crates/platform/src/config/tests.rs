@@ -170,6 +170,23 @@ fn logs_are_readable_lines_with_debug_unless_the_format_is_set() {
 }
 
 #[test]
+fn a_level_of_the_log_that_does_not_exist_is_refused() {
+    for (text, level) in [("INFO", "info"), ("off", "off"), ("warn, engines::kafka=trace", "warn,engines::kafka=trace")]
+    {
+        assert_eq!(read(&[("LOG_LEVEL", text)]).unwrap().log.level, level);
+    }
+    for (level, wrong) in [("WARNING", "warning"), ("info,inof", "inof"), ("info,engines=loud", "engines=loud")] {
+        assert!(problem(&[("LOG_LEVEL", level)]).starts_with(&format!("LOG_LEVEL: {wrong:?} is neither")), "{level}");
+    }
+}
+
+#[test]
+fn a_compression_that_the_client_of_kafka_does_not_have_is_refused() {
+    assert!(problem(&[("KAFKA_COMPRESSION", "zstd")]).starts_with("KAFKA_COMPRESSION: \"zstd\" is neither none"));
+    assert_eq!(read(&[("KAFKA_COMPRESSION", "LZ4")]).unwrap().kafka.compression, "lz4");
+}
+
+#[test]
 fn secrets_are_never_printed() {
     let base = format!("{:?}", read(&[("SERVICE_SECRET_KEY", "another-secret-of-our-own-with-32-bytes")]).unwrap());
     assert!(!base.contains(SECRET) && !base.contains("another-secret"));

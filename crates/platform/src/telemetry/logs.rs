@@ -14,8 +14,7 @@ pub(super) fn layer<S>(config: &LogConfig) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
-    let filter = EnvFilter::try_new(format!("{},{FIXED}", config.level));
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new(format!("info,{FIXED}")));
+    let filter = EnvFilter::new(format!("{},{FIXED}", config.level));
     let layer = if config.json { json().boxed() } else { tracing_subscriber::fmt::layer().boxed() };
     layer.with_filter(filter)
 }
