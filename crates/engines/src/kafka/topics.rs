@@ -25,6 +25,9 @@ pub struct Topic {
     pub retention: Duration,
 }
 
+/// How long the brokers may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = HOUR.saturating_mul(24);
 const WEEK: Duration = DAY.saturating_mul(7);
@@ -60,7 +63,8 @@ impl Topic {
     }
 }
 
-/// Creates the missing topics and corrects `retention.ms` and `min.insync.replicas` of the others. It can be repeated.
+/// Creates the missing topics and corrects `retention.ms` and `min.insync.replicas` of the others. It can be repeated, also with
+/// another replication, which existing topics do not get.
 ///
 /// # Errors
 /// Returns an unavailable error if the brokers do not answer within 30 s or reject a topic.
@@ -70,17 +74,25 @@ pub async fn create(config: &KafkaConfig, replication: i32) -> Result<()> {
 
     let topics: Vec<NewTopic> = wanted.iter().map(|topic| topic.new_topic(replication)).collect();
     let mut existing = Vec::new();
-    for (made, topic) in admin.create_topics(&topics, &options()).await?.into_iter().zip(&wanted) {
+    for (made, topic) in admin.create_topics(&topics, &options()).await?.into_iter().zip(&TOPICS) {
         match made {
-            Ok(_) => tracing::info!(topic = topic.name, partitions = topic.partitions, "topic created"),
+            Ok(name) => tracing::info!(topic = name, partitions = topic.partitions, "topic created"),
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => existing.push(topic),
             Err((name, code)) => return Err(unavailable(format!("cannot create {name}: {code}"))),
         }
     }
     for topic in existing {
-        topic.correct(&admin).await?;
+        let copies = copies(&admin, &topic.name_in(&config.topics))?;
+        Wanted::new(topic, &config.topics, copies.unwrap_or(replication)).correct(&admin).await?;
     }
     Ok(())
+}
+
+/// The number of copies of a topic. If `min.insync.replicas` is greater, brokers before Kafka 4 acknowledge no record.
+fn copies(admin: &AdminClient<DefaultClientContext>, topic: &str) -> Result<Option<i32>> {
+    let metadata = admin.inner().fetch_metadata(Some(topic), TIMEOUT)?;
+    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    Ok(partitions.map(|partition| partition.replicas().len() as i32).min())
 }
 
 fn unavailable(problem: String) -> Error {
@@ -88,7 +100,7 @@ fn unavailable(problem: String) -> Error {
 }
 
 fn options() -> AdminOptions {
-    let timeout = Some(Duration::from_secs(30));
+    let timeout = Some(TIMEOUT);
     AdminOptions::new().request_timeout(timeout).operation_timeout(timeout)
 }
 

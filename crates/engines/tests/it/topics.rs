@@ -23,10 +23,10 @@ async fn topics_have_the_settings_of_the_contract_also_after_a_change() {
     };
     until("the change", || async { value("retention.ms").await == "1000" }).await;
 
-    topics::create(&kafka, 1).await.unwrap();
+    topics::create(&kafka, 3).await.unwrap();
 
     until("the correction", || async { value("retention.ms").await == "3600000" }).await;
-    assert_eq!(value("min.insync.replicas").await, "1");
+    assert_eq!(value("min.insync.replicas").await, "1", "the topic has one copy");
     assert_eq!(value("max.message.bytes").await, "200000", "an operator's own setting remains");
     let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(10)).unwrap();
     for topic in &TOPICS {
