@@ -32,7 +32,7 @@ client() {
 
 cd "$backups"
 backup=${BACKUP:-$(find . -mindepth 1 -maxdepth 1 -type d -name '20*Z' -printf '%f\n' | sort | tail -1)}
-[[ $backup =~ ^20[0-9TZ-]+$ && -d $backup && ! -L $backup ]] || refuse "there is no backup '$backup'"
+[[ $backup =~ ^20[0-9TZ-]+$ && -d $backup && ! -L $backup ]] || refuse "there is no backup '$backup'; there are: $(compgen -G '20*Z' | sort | paste -sd ' ')"
 cd "$backup"
 read -r salt hmac <SHA256SUMS.hmac || true
 [[ ${salt-} =~ ^[0-9a-f]{16}$ && $(authenticate "$salt") == "$hmac" ]] ||
