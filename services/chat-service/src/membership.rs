@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Message, RosterChange};
 use crate::flights::Flights;
-use crate::live::{MembershipChange, Subscribers};
+use crate::live::{Join, MembershipChange, Subscribers};
 use crate::store::{MembershipEvent, MembershipLog, MembershipRecord, ReadMarkers, Rooms};
 use crate::wire::frame;
 use crate::writer::{Command, Writer};
@@ -210,7 +210,7 @@ impl Membership {
 
     fn add_room(&self, record: &MembershipRecord, direct: bool, members: &[UserId]) {
         let created = frame::chat_room_created(record.room, direct, record.by, members, record.at);
-        let change = MembershipChange::Joined { after: 0, created: Some(created) };
+        let change = MembershipChange::Joined(Join { after: 0, created: Some(created) });
         for member in members {
             self.shared.subscribers.set_membership(*member, record.room, &change);
         }
@@ -223,7 +223,7 @@ impl Membership {
     fn change_roster(&self, record: &MembershipRecord, change: &RosterChange, position: i64) {
         for user in &change.users {
             let membership = if change.joined {
-                MembershipChange::Joined { after: position - 1, created: None }
+                MembershipChange::Joined(Join { after: position - 1, created: None })
             } else {
                 MembershipChange::Left(frame::chat_room_left(record.room, *user, Some((record.by, record.at))))
             };

@@ -13,7 +13,7 @@ use futures_util::Stream;
 
 use super::cursor::Cursor;
 use super::hub::Hub;
-use super::mailbox::{MembershipChange, Notifications};
+use super::mailbox::{Join, Notifications};
 use super::room_subscription::{RoomSubscription, RoomSubscriptions, Step};
 use super::subscribers::Subscription;
 use crate::store::{Epoch, Joined, OwnRoom, Positions, Snapshots};
@@ -105,12 +105,18 @@ impl AllRoomsReader {
                 yield frame::chat_room_left(room, self.subscription.user, None);
             }
             loop {
-                let Notifications { memberships, advanced, events } = self.subscription.take();
-                for (room, change) in memberships {
-                    let announcement = Box::pin(self.apply(room, change)).await?;
+                let Notifications { left, joined, advanced, events } = self.subscription.take();
+                for (room, left) in left {
+                    self.rooms.remove(room);
                     // A leave since then is announced by the next `take`.
-                    if let Some(announcement) = announcement.filter(|_| !self.subscription.has_left(room)) {
-                        yield announcement;
+                    if !self.subscription.has_left(room) {
+                        yield left;
+                    }
+                }
+                for (room, join) in joined {
+                    let created = Box::pin(self.join(room, join)).await?;
+                    if let Some(created) = created.filter(|_| !self.subscription.has_left(room)) {
+                        yield created;
                     }
                 }
                 self.ready.extend(advanced);
@@ -163,22 +169,16 @@ impl AllRoomsReader {
         }
     }
 
-    /// Adds or removes a room. Returns the event that announces a new room or the end of a membership.
-    async fn apply(&mut self, room: RoomId, change: MembershipChange) -> Result<Option<Event>> {
-        match change {
-            MembershipChange::Left(left) => {
-                self.rooms.remove(room);
-                Ok(Some(left))
-            }
-            MembershipChange::Joined { .. } if self.rooms.contains(room) => Ok(None),
-            MembershipChange::Joined { after, created } => {
-                // A returning member continues at their last position. The log hides the entries of their absence.
-                let position = self.cursor.position(room).unwrap_or(after);
-                self.rooms.add(&self.hub, room, position, after + 1).await?;
-                self.ready.insert(room);
-                Ok(created)
-            }
+    /// Adds a room. Returns the event that announces a new one.
+    async fn join(&mut self, room: RoomId, Join { after, created }: Join) -> Result<Option<Event>> {
+        if self.rooms.contains(room) {
+            return Ok(None);
         }
+        // A returning member continues at their last position. The log hides the entries of their absence.
+        let position = self.cursor.position(room).unwrap_or(after);
+        self.rooms.add(&self.hub, room, position, after + 1).await?;
+        self.ready.insert(room);
+        Ok(created)
     }
 
     fn is_visible(&mut self, room: RoomId, frame: &Frame) -> bool {

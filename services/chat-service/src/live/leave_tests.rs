@@ -12,7 +12,7 @@ use service::auth::CurrentUser;
 use tokio_util::sync::CancellationToken;
 
 use super::feed::Feed;
-use super::{AllRoomsReader, Hub, MembershipChange, RoomReader, Scope, StreamLimits, Subscribers, Usage};
+use super::{AllRoomsReader, Hub, Join, MembershipChange, RoomReader, Scope, StreamLimits, Subscribers, Usage};
 use crate::store::{Epoch, Log, Messages, Snapshots, StoreClock};
 use crate::wire::Frame;
 
@@ -76,6 +76,10 @@ impl Live {
     fn leave(&self) {
         self.subscribers.set_membership(ANN, ROOM, &MembershipChange::Left(Event::default().data("left")));
     }
+
+    fn come_back(&self) {
+        self.subscribers.set_membership(ANN, ROOM, &MembershipChange::Joined(Join { after: 3, created: None }));
+    }
 }
 
 /// Takes one event, leaves, and returns how many more events the stream has.
@@ -108,4 +112,18 @@ async fn the_stream_of_all_rooms_tells_a_leave_and_has_no_other_event_after_it()
         send(&live);
         assert_eq!(after_leaving(&live, events).await, 1, "the end of the membership");
     }
+}
+
+#[tokio::test]
+async fn the_stream_of_all_rooms_tells_a_leave_that_a_return_follows_before_the_next_event_is_taken() {
+    let live = Live::start().await;
+    let mut events = pin!(live.all_rooms_reader().await);
+    assert!(events.next().now_or_never().is_none(), "nothing has happened");
+
+    live.leave();
+    live.come_back();
+
+    assert!(events.next().now_or_never().is_some(), "the end of the first membership");
+    live.send_events();
+    assert!(events.next().now_or_never().is_some(), "an event of the second one");
 }

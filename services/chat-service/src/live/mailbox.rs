@@ -20,11 +20,17 @@ pub enum Scope {
 /// A change of the reader's membership in a room.
 #[derive(Clone, Debug)]
 pub enum MembershipChange {
-    /// The reader is a member. A stream without the room sends `created`, if there is one, and then the room's entries after
-    /// the position.
-    Joined { after: i64, created: Option<Event> },
+    /// The reader is a member.
+    Joined(Join),
     /// The reader is no longer a member. An all-rooms stream sends this event, and then nothing of the room.
     Left(Event),
+}
+
+/// A stream without the room sends `created`, if there is one, and then the room's entries after the position.
+#[derive(Clone, Debug)]
+pub struct Join {
+    pub after: i64,
+    pub created: Option<Event>,
 }
 
 #[derive(Debug)]
@@ -40,7 +46,9 @@ pub struct Mailbox {
 /// The notifications since the last [`Mailbox::take`].
 #[derive(Debug, Default)]
 pub struct Notifications {
-    pub memberships: BTreeMap<RoomId, MembershipChange>,
+    /// The ends of memberships. They come before `joined`: who is in both has left a room and come back.
+    pub left: BTreeMap<RoomId, Event>,
+    pub joined: BTreeMap<RoomId, Join>,
     /// Rooms whose feed has advanced.
     pub advanced: BTreeSet<RoomId>,
     /// Events that are sent once and never stored, with the room that they are about, if any.
@@ -63,10 +71,14 @@ impl Mailbox {
     pub fn set_membership(&self, room: RoomId, change: MembershipChange) {
         if self.scope == Scope::AllRooms || self.scope == Scope::Room(room) {
             let mut pending = self.pending.lock();
-            if matches!(change, MembershipChange::Left(_)) {
-                pending.events.retain(|(of, _)| *of != Some(room));
+            match change {
+                MembershipChange::Left(event) => {
+                    pending.events.retain(|(of, _)| *of != Some(room));
+                    pending.joined.remove(&room);
+                    pending.left.insert(room, event);
+                }
+                MembershipChange::Joined(join) => _ = pending.joined.insert(room, join),
             }
-            pending.memberships.insert(room, change);
             drop(pending);
             self.arrived.notify_one();
         }
@@ -74,7 +86,7 @@ impl Mailbox {
 
     /// Whether the reader has left a room since the last [`take`](Self::take).
     pub fn has_left(&self, room: RoomId) -> bool {
-        matches!(self.pending.lock().memberships.get(&room), Some(MembershipChange::Left(_)))
+        self.pending.lock().left.contains_key(&room)
     }
 
     /// Adds an event that is never stored, with the room that it is about.
@@ -117,7 +129,7 @@ mod tests {
             mailbox.push(None, Event::default());
         }
         let pending = mailbox.take();
-        assert_eq!((pending.advanced.len(), pending.memberships.len(), pending.events.len()), (5, 5, MAX_EVENTS));
+        assert_eq!((pending.advanced.len(), pending.left.len(), pending.events.len()), (5, 5, MAX_EVENTS));
     }
 
     #[test]
@@ -140,6 +152,6 @@ mod tests {
     fn the_stream_of_a_room_ignores_changes_of_other_rooms() {
         let mailbox = Mailbox::new(1, UserId(1), Scope::Room(RoomId(7)));
         mailbox.set_membership(RoomId(8), left());
-        assert!(mailbox.take().memberships.is_empty());
+        assert!(mailbox.take().left.is_empty());
     }
 }

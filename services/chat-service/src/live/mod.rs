@@ -47,7 +47,7 @@ pub use all_rooms::AllRoomsReader;
 pub use cursor::canonical_cursor;
 pub use epochs::Epochs;
 pub use hub::Hub;
-pub use mailbox::{MembershipChange, Scope};
+pub use mailbox::{Join, MembershipChange, Scope};
 pub use recent_events::RecentEvents;
 pub use room_reader::RoomReader;
 pub use stream_usage::{StreamLimits, Usage};

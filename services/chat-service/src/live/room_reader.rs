@@ -8,7 +8,6 @@ use common::id::RoomId;
 use futures_util::Stream;
 
 use super::hub::Hub;
-use super::mailbox::MembershipChange;
 use super::room_subscription::{RoomSubscription, Step};
 use super::subscribers::Subscription;
 use crate::store::Epoch;
@@ -57,7 +56,7 @@ impl RoomReader {
         async_stream::try_stream! {
             'membership: loop {
                 let pending = self.subscription.take();
-                if matches!(pending.memberships.get(&room), Some(MembershipChange::Left(_))) {
+                if pending.left.contains_key(&room) {
                     break 'membership;
                 }
                 let frames = match self.room.next().await? {
