@@ -271,15 +271,15 @@ impl MembershipLog {
         if !exists {
             return Ok(());
         }
-        self.forget_unwritten(messages).await?;
+        self.forget_unwritten(messages, log).await?;
         self.lower_joins(log).await
     }
 
-    async fn forget_unwritten(&self, messages: &Messages) -> Result<()> {
+    async fn forget_unwritten(&self, messages: &Messages, log: &Log) -> Result<()> {
         let mut after = 0;
         loop {
-            let announced: Vec<(u64, RoomId, String)> = sqlx::query_as(
-                "SELECT id, room_id, message_id FROM chat_room_changes
+            let announced: Vec<(u64, RoomId, i64, String)> = sqlx::query_as(
+                "SELECT id, room_id, position, message_id FROM chat_room_changes
                  WHERE position > 0 AND message_id IS NOT NULL AND id > ? ORDER BY id LIMIT ?",
             )
             .bind(after)
@@ -291,8 +291,12 @@ impl MembershipLog {
             let ids: Vec<&str> = announced.iter().map(|(.., message)| message.as_str()).collect();
             let written = messages.by_hex_ids(&ids).await?;
             let is_written = |message: &str| ObjectId::parse_str(message).is_ok_and(|id| written.contains_key(&id));
-            for (id, room, message) in &announced {
-                if !is_written(message) {
+            let missing: Vec<_> = announced.iter().filter(|(.., message)| !is_written(message)).collect();
+            let rooms: Vec<RoomId> = missing.iter().map(|(_, room, ..)| *room).collect();
+            let removed = log.removed(&rooms).await?;
+            for (id, room, position, _) in missing {
+                // The retention removes messages too, and those are not lost.
+                if *position > removed.get(room).copied().unwrap_or(0) {
                     self.forget_position(*id, *room).await?;
                 }
             }

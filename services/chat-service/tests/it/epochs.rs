@@ -106,6 +106,33 @@ async fn changes_of_members_that_a_restored_store_does_not_have_are_announced_ag
 }
 
 #[tokio::test]
+async fn changes_of_members_whose_messages_the_retention_has_removed_are_not_announced_again() {
+    let app = TestApp::start().await;
+    app.space.create_topics().await;
+    let ann = app.person(1);
+    let group = ann.group_with(&[2, 4]).await;
+    ann.adds(group, &[5]).await.expect(200);
+    send_many(&ann, group, 1).await;
+    let old = vec![doc! {"$set": {"created_at": {"$subtract": ["$created_at", 3 * 24 * 3_600_000_i64]}}}];
+    let messages = mongo_database(&app.space).await.collection::<Document>("messages");
+    messages.update_one(doc! {"seq": 1_i64}, old).await.unwrap();
+    let settings = [&app.environment()[..], &[("HISTORY_RETENTION_DAYS", "2".to_owned())]].concat();
+    let app = TestApp::start_in(app.space, app.mysql_url, &settings).await;
+    let ann = app.person(1);
+    eventually("the join is removed", async || (ann.messages(group).await.len() == 1).then_some(())).await;
+    app.server.stop().await;
+
+    begin_epoch(&app).await;
+
+    let replica = app.replica().await;
+    let ann = app.person_at(&replica, 1);
+    ann.adds(group, &[6]).await.expect(200);
+    let announced = async || ann.messages(group).await.into_iter().skip(1).collect::<Vec<_>>();
+    eventually("the next change is announced", async || (!announced().await.is_empty()).then_some(())).await;
+    assert_eq!(pluck(&announced().await, "content"), ["person_1 added person_6"]);
+}
+
+#[tokio::test]
 async fn a_join_that_a_restored_store_lacks_and_no_record_announces_is_no_leave() {
     let app = TestApp::start().await;
     let ann = app.person(1);
