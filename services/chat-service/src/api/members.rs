@@ -22,6 +22,7 @@ use super::audit::Roster;
 use super::responses::{BudgetUsedUp, UnverifiedUsers};
 use super::rooms::{RoomBody, UserIds, allow_group, described, existing_users, writes_of};
 use crate::blocks::allow_invitation;
+use crate::domain::distinct;
 use crate::state::AppState;
 use crate::store::MembershipRecord;
 
@@ -67,7 +68,7 @@ async fn add(
     Valid(NewMembers { user_ids }): Valid<NewMembers>,
 ) -> Result<Json<RoomBody>> {
     let added = async {
-        app.budgets.rooms.spend_many(me.id, writes_of(user_ids.0.len())).await?;
+        app.budgets.rooms.spend_many(me.id, writes_of(distinct(&user_ids.0).len())).await?;
         add_all(&app, &me, token.token(), room, &user_ids.0).await
     };
     let added = added.await;

@@ -14,7 +14,7 @@ pub use message_limit::MessageLimit;
 pub use reaction::{Reaction, ReactionChange, UnlistedReactions, emoji};
 pub use read_marker::{MAX_RANGES, PositionRange, ReadMarker};
 pub use room::{
-    DirectPair, MAX_MEMBERS, Room, RoomKind, RosterChange, group_name, joined_message, left_message, others,
+    DirectPair, MAX_MEMBERS, Room, RoomKind, RosterChange, distinct, group_name, joined_message, left_message, others,
     refuse_leavers, refuse_strangers, refuse_too_many_of_creator, refuse_too_many_rooms,
 };
 pub use room_settings::{RoomSetting, RoomSettings};

@@ -232,7 +232,8 @@ pub fn refuse_strangers(reserved: &[UserId], friends: &HashSet<UserId>) -> Resul
     Err(Error::refused(StatusCode::FORBIDDEN, "FRIENDS_ONLY", message))
 }
 
-fn distinct(users: &[UserId]) -> Vec<UserId> {
+/// The users without repeats.
+pub fn distinct(users: &[UserId]) -> Vec<UserId> {
     let mut seen = HashSet::new();
     users.iter().copied().filter(|user| seen.insert(*user)).collect()
 }

@@ -91,6 +91,16 @@ async fn a_large_group_counts_as_several_rooms() {
 }
 
 #[tokio::test]
+async fn a_repeated_id_counts_once() {
+    let app = TestApp::start_with(&limits(0, 0, 4)).await;
+    let ann = app.person(1);
+    early_in_a_minute().await;
+    let group = ann.group_with(&[2, 3]).await;
+
+    assert_eq!(accepted(3, async || ann.adds(group, &[4; 120]).await).await, 3);
+}
+
+#[tokio::test]
 async fn rooms_beyond_the_budget_are_refused_and_existing_ones_are_found() {
     let app = TestApp::start_with(&limits(0, 0, 3)).await;
     let ann = app.person(1);
