@@ -92,7 +92,11 @@ async fn a_password_of_mongodb_is_rotated_without_a_refused_login() {
     assert!(works("chat:chat@").await && works("chat-2:chat-2@").await, "pods of both kinds run during the rollout");
     assert!(is_ready().await);
 
-    command("root:root@", doc! {"dropUser": "chat"}).await.unwrap();
-    assert!(works("chat-2:chat-2@").await && !works("chat:chat@").await);
+    command("root:root@", doc! {"updateUser": "chat", "pwd": "new"}).await.unwrap();
+    assert!(works("chat-2:chat-2@").await && works("chat:new@").await, "pods of both kinds run during the way back");
+    assert!(!works("chat:chat@").await);
+
+    command("root:root@", doc! {"dropUser": "chat-2"}).await.unwrap();
+    assert!(works("chat:new@").await && !works("chat-2:chat-2@").await);
     assert!(is_ready().await, "the probe needs no password");
 }

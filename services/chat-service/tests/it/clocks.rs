@@ -50,6 +50,11 @@ async fn a_replica_with_a_wrong_clock_takes_the_time_from_the_store() {
     let (first, second) = (ann.room_with(2).await, ann.room_with(3).await);
 
     let ahead = ann.sends(first, "ahead").await;
+    let date = ann.client.get("/health").await.headers["date"].to_str().unwrap().to_owned();
+    assert!(
+        !is_right(DateTime::parse_from_rfc2822(&date).unwrap().to_utc()),
+        "the clock of the process is wrong: {date}"
+    );
     let lease = eventually("the replica sweeps", || async {
         mongo.collection::<Document>("chat_leases").find_one(doc! {"_id": "room_log"}).await.unwrap()
     })
