@@ -48,14 +48,13 @@ async fn ten_thousand_deactivated_accounts_do_not_delay_a_deactivation() {
 async fn a_deactivation_ends_the_sessions_of_an_account_that_is_recorded_already() {
     let app = TestApp::start().await;
     let ann = app.person("ann").await;
-    let mut tx = app.pool.begin().await.unwrap();
-    for statement in [
-        "INSERT INTO user_deactivations (user_id) SELECT id FROM users WHERE username = 'ann'",
-        "UPDATE users SET is_active = FALSE WHERE username = 'ann'",
-    ] {
-        sqlx::query(statement).execute(&mut *tx).await.unwrap();
-    }
-    tx.commit().await.unwrap();
+    app.execute(
+        "START TRANSACTION;
+         INSERT INTO user_deactivations (user_id) SELECT id FROM users WHERE username = 'ann';
+         UPDATE users SET is_active = FALSE WHERE username = 'ann';
+         COMMIT",
+    )
+    .await;
     eventually("the deactivation is known", || async {
         (ann.client.get("/profile/me").await.status == 401).then_some(())
     })
