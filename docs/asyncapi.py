@@ -2,7 +2,8 @@
 """Writes docs/asyncapi.json: the live streams and the Kafka topics.
 
 The events of the streams are those of the API document, the events of the topics the golden files of crates/common, with the topics
-and keys of docs/events.md. Tests hold all three against the code. `.ci/check-documents` fails if the output differs.
+and keys of docs/events.md. Tests compare all three with the code. A golden value shows one type, so the fields that may be null are those
+that are an `Option` in the events of crates/common. `.ci/check-documents` fails if the output differs.
 """
 
 import json
@@ -12,6 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 API = json.loads((ROOT / "infrastructure/docker/web/openapi.json").read_text())
 GOLDEN = ROOT / "crates/common/tests/golden"
+EVENTS = ROOT / "crates/common/src/events"
+NULLABLE = {field for file in EVENTS.glob("*.rs") for field in re.findall(r"pub (\w+): Option<", file.read_text())}
 ALL_ROOMS_ONLY = ["chat_room_created", "chat_room_left", "chat_room_settings", "presence", "friend_request"]
 
 
@@ -30,6 +33,8 @@ def schema_of(value):
     """The schema of a golden value."""
     if isinstance(value, dict):
         properties = {name: schema_of(field) for name, field in value.items()}
+        for name in NULLABLE & properties.keys():
+            properties[name]["type"] = [properties[name]["type"], "null"]
         return {"type": "object", "required": list(value), "properties": properties}
     if isinstance(value, list):
         return {"type": "array", "items": schema_of(value[0])}
@@ -37,8 +42,9 @@ def schema_of(value):
         return {"type": "boolean"}
     if isinstance(value, int):
         return {"type": "integer"}
+    # Every field that is null in a golden file is a text.
     if value is None:
-        return {"type": ["string", "null"]}
+        return {"type": "string"}
     is_time = re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", value)
     return {"type": "string", **({"format": "date-time"} if is_time else {})}
 

@@ -712,7 +712,8 @@ export interface paths {
          * @description The stream contains the events of the streams of the single rooms, in order within each room. The ids are opaque and valid for 7
          *     days. If the caller joins a room, the events of the room begin with the join. If the caller leaves a room or is removed from it,
          *     the last event of the room is `chat_room_left`. A stream that resumes repeats `chat_room_left` for memberships that ended while
-         *     the client was disconnected, also if another one has begun, with `by` and `timestamp` null; a client may receive one twice. `chat_room_created`,
+         *     the client was disconnected, also if another one has begun (then what was missed of the ended one follows), with `by` and `timestamp`
+         *     null; a client may receive one twice. `chat_room_created`,
          *     `chat_room_left`, `friend_request`, and `presence` of users who share a direct room with the caller have no id.
          */
         get: operations["listenToAllRooms"];
@@ -1336,6 +1337,7 @@ export interface components {
             /**
              * @description The position with the epoch of the store: the `Last-Event-ID` with which a client opens the stream. If the store is restored
              *     from a backup before that, the stream begins with `resync`; `position` alone cannot show this.
+             * @example 17.5f3a9c01
              */
             last_event_id: string;
             messages: components["schemas"]["MessageBody"][];
@@ -1370,9 +1372,20 @@ export interface components {
             /** @description The reader. */
             user_id: components["schemas"]["UserId"];
         };
+        /**
+         * @example {
+         *       "content": "안녕하세요 👋"
+         *     }
+         */
         NewContent: {
             content: components["schemas"]["Text1To10000"];
         };
+        /**
+         * @example {
+         *       "message": "안녕하세요, 김민준입니다.",
+         *       "user_id_2": 2
+         *     }
+         */
         NewFriendRequest: {
             message?: components["schemas"]["Text0To500"] | null;
             /** @description The addressee. Older clients send `target_user_id` or `to_user_id`. */
@@ -1381,6 +1394,12 @@ export interface components {
         NewMembers: {
             user_ids: components["schemas"]["UserIdList0To1000"];
         };
+        /**
+         * @example {
+         *       "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
+         *       "content": "안녕하세요 👋"
+         *     }
+         */
         NewMessage: {
             client_message_id?: components["schemas"]["Text1To64"] | null;
             content: components["schemas"]["Text1To10000"];
@@ -1423,6 +1442,13 @@ export interface components {
             /** @example kim_minjun */
             username: string;
         };
+        /**
+         * @example {
+         *       "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
+         *       "content": "안녕하세요 👋",
+         *       "room_id": 1
+         *     }
+         */
         NewMessageInRoom: {
             client_message_id?: components["schemas"]["Text1To64"] | null;
             content: components["schemas"]["Text1To10000"];
@@ -1437,6 +1463,15 @@ export interface components {
         };
         /** @example Ta11-tulips! */
         NewPassword: string;
+        /**
+         * @example {
+         *       "name": "점심 모임",
+         *       "participant_ids": [
+         *         2,
+         *         3
+         *       ]
+         *     }
+         */
         NewRoom: {
             name?: components["schemas"]["Text0To100"] | null;
             /** @description The other members: one for a direct room, more for a group. Repeats and the caller's own id are dropped. */
@@ -1556,6 +1591,7 @@ export interface components {
             user_id: components["schemas"]["UserId"];
         };
         ReadAnswer: {
+            /** @example 1 messages marked as read */
             message: string;
             /** @description The number of messages that were unread before. */
             read_count: number;
@@ -1788,6 +1824,14 @@ export interface components {
             /** @example q3vXw0m1c5sT8yB2nK7dLzR4fJ6hG9aPeUoWiVxYtCs */
             ticket: string;
         };
+        /**
+         * @example {
+         *       "message_ids": [
+         *         "6565f0a1c2d3e4f5a6b7c8d9"
+         *       ],
+         *       "room_id": 1
+         *     }
+         */
         ToRead: {
             message_ids?: components["schemas"]["StringList0To1000"] | null;
             room_id: components["schemas"]["RoomId"];
@@ -3389,9 +3433,10 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "name": "text",
+                 *       "name": "점심 모임",
                  *       "participant_ids": [
-                 *         1
+                 *         2,
+                 *         3
                  *       ]
                  *     }
                  */
@@ -4460,7 +4505,7 @@ export interface operations {
                      *         "email": "",
                      *         "friends_since": "2026-11-24T13:09:10.500Z",
                      *         "is_online": false,
-                     *         "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *         "last_seen_at": null,
                      *         "user_id": 1,
                      *         "username": "park_jiho"
                      *       }
@@ -4775,7 +4820,7 @@ export interface operations {
                      *         "email": "",
                      *         "friends_since": "2026-11-24T13:09:10.500Z",
                      *         "is_online": false,
-                     *         "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *         "last_seen_at": null,
                      *         "user_id": 1,
                      *         "username": "park_jiho"
                      *       }
@@ -4826,8 +4871,8 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "message": "text",
-                 *       "user_id_2": 1
+                 *       "message": "안녕하세요, 김민준입니다.",
+                 *       "user_id_2": 2
                  *     }
                  */
                 "application/json": components["schemas"]["NewFriendRequest"];
@@ -4843,7 +4888,7 @@ export interface operations {
                     /**
                      * @example {
                      *       "created_at": "2026-11-24T13:09:10.500Z",
-                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": null,
                      *       "id": 1,
                      *       "request_id": 1,
                      *       "status": "accepted",
@@ -5200,7 +5245,7 @@ export interface operations {
                      *         "display_name": null,
                      *         "id": 1,
                      *         "is_online": false,
-                     *         "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *         "last_seen_at": null,
                      *         "profile_image_url": null,
                      *         "status_message": null,
                      *         "username": "park_jiho"
@@ -5271,7 +5316,7 @@ export interface operations {
                     /**
                      * @example {
                      *       "created_at": "2026-11-24T13:09:10.500Z",
-                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": null,
                      *       "id": 1,
                      *       "status": "accepted",
                      *       "updated_at": "2026-11-24T13:09:10.500Z",
@@ -5458,7 +5503,7 @@ export interface operations {
                     /**
                      * @example {
                      *       "created_at": "2026-11-24T13:09:10.500Z",
-                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": null,
                      *       "id": 1,
                      *       "status": "accepted",
                      *       "updated_at": "2026-11-24T13:09:10.500Z",
@@ -5629,14 +5674,14 @@ export interface operations {
                     /**
                      * @example {
                      *       "has_more": false,
-                     *       "last_event_id": "text",
+                     *       "last_event_id": "17.5f3a9c01",
                      *       "messages": [
                      *         {
                      *           "client_message_id": "c-1",
                      *           "content": "안녕하세요 👋",
                      *           "created_at": "2026-11-24T13:09:10.500Z",
-                     *           "deleted_at": "2026-11-24T13:09:10.500Z",
-                     *           "edited_at": "2026-11-24T13:09:10.500Z",
+                     *           "deleted_at": null,
+                     *           "edited_at": null,
                      *           "file_name": null,
                      *           "file_size": 1,
                      *           "file_type": null,
@@ -5735,10 +5780,8 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "client_message_id": "text",
-                 *       "content": "text",
-                 *       "message_type": "text",
-                 *       "reply_to": null,
+                 *       "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
+                 *       "content": "안녕하세요 👋",
                  *       "room_id": 1
                  *     }
                  */
@@ -5757,8 +5800,8 @@ export interface operations {
                      *       "client_message_id": "c-1",
                      *       "content": "안녕하세요 👋",
                      *       "created_at": "2026-11-24T13:09:10.500Z",
-                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
-                     *       "edited_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": null,
+                     *       "edited_at": null,
                      *       "file_name": null,
                      *       "file_size": 1,
                      *       "file_type": null,
@@ -5804,8 +5847,8 @@ export interface operations {
                      *       "client_message_id": "c-1",
                      *       "content": "안녕하세요 👋",
                      *       "created_at": "2026-11-24T13:09:10.500Z",
-                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
-                     *       "edited_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": null,
+                     *       "edited_at": null,
                      *       "file_name": null,
                      *       "file_size": 1,
                      *       "file_type": null,
@@ -5939,7 +5982,7 @@ export interface operations {
                 /**
                  * @example {
                  *       "message_ids": [
-                 *         "text"
+                 *         "6565f0a1c2d3e4f5a6b7c8d9"
                  *       ],
                  *       "room_id": 1
                  *     }
@@ -5956,7 +5999,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "message": "text",
+                     *       "message": "1 messages marked as read",
                      *       "read_count": 0,
                      *       "success": true
                      *     }
@@ -6158,8 +6201,8 @@ export interface operations {
                      *           "client_message_id": "c-1",
                      *           "content": "안녕하세요 👋",
                      *           "created_at": "2026-11-24T13:09:10.500Z",
-                     *           "deleted_at": "2026-11-24T13:09:10.500Z",
-                     *           "edited_at": "2026-11-24T13:09:10.500Z",
+                     *           "deleted_at": null,
+                     *           "edited_at": null,
                      *           "file_name": null,
                      *           "file_size": 1,
                      *           "file_type": null,
@@ -6507,14 +6550,14 @@ export interface operations {
                     /**
                      * @example {
                      *       "has_more": false,
-                     *       "last_event_id": "text",
+                     *       "last_event_id": "17.5f3a9c01",
                      *       "messages": [
                      *         {
                      *           "client_message_id": "c-1",
                      *           "content": "안녕하세요 👋",
                      *           "created_at": "2026-11-24T13:09:10.500Z",
-                     *           "deleted_at": "2026-11-24T13:09:10.500Z",
-                     *           "edited_at": "2026-11-24T13:09:10.500Z",
+                     *           "deleted_at": null,
+                     *           "edited_at": null,
                      *           "file_name": null,
                      *           "file_size": 1,
                      *           "file_type": null,
@@ -6627,7 +6670,7 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "content": "text"
+                 *       "content": "안녕하세요 👋"
                  *     }
                  */
                 "application/json": components["schemas"]["NewContent"];
@@ -6645,8 +6688,8 @@ export interface operations {
                      *       "client_message_id": "c-1",
                      *       "content": "안녕하세요 👋",
                      *       "created_at": "2026-11-24T13:09:10.500Z",
-                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
-                     *       "edited_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": null,
+                     *       "edited_at": null,
                      *       "file_name": null,
                      *       "file_size": 1,
                      *       "file_type": null,
@@ -6782,10 +6825,8 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "client_message_id": "text",
-                 *       "content": "text",
-                 *       "message_type": "text",
-                 *       "reply_to": null
+                 *       "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
+                 *       "content": "안녕하세요 👋"
                  *     }
                  */
                 "application/json": components["schemas"]["NewMessage"];
@@ -6803,8 +6844,8 @@ export interface operations {
                      *       "client_message_id": "c-1",
                      *       "content": "안녕하세요 👋",
                      *       "created_at": "2026-11-24T13:09:10.500Z",
-                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
-                     *       "edited_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": null,
+                     *       "edited_at": null,
                      *       "file_name": null,
                      *       "file_size": 1,
                      *       "file_type": null,
@@ -6850,8 +6891,8 @@ export interface operations {
                      *       "client_message_id": "c-1",
                      *       "content": "안녕하세요 👋",
                      *       "created_at": "2026-11-24T13:09:10.500Z",
-                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
-                     *       "edited_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": null,
+                     *       "edited_at": null,
                      *       "file_name": null,
                      *       "file_size": 1,
                      *       "file_type": null,
@@ -7084,8 +7125,8 @@ export interface operations {
                      *       "client_message_id": "c-1",
                      *       "content": "안녕하세요 👋",
                      *       "created_at": "2026-11-24T13:09:10.500Z",
-                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
-                     *       "edited_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": null,
+                     *       "edited_at": null,
                      *       "file_name": null,
                      *       "file_size": 1,
                      *       "file_type": null,
@@ -7214,8 +7255,8 @@ export interface operations {
                      *       "client_message_id": "c-1",
                      *       "content": "안녕하세요 👋",
                      *       "created_at": "2026-11-24T13:09:10.500Z",
-                     *       "deleted_at": "2026-11-24T13:09:10.500Z",
-                     *       "edited_at": "2026-11-24T13:09:10.500Z",
+                     *       "deleted_at": null,
+                     *       "edited_at": null,
                      *       "file_name": null,
                      *       "file_size": 1,
                      *       "file_type": null,
@@ -7419,7 +7460,7 @@ export interface operations {
                      *       "email": "minjun@example.com",
                      *       "id": 1,
                      *       "is_online": false,
-                     *       "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *       "last_seen_at": null,
                      *       "nickname": "김민준",
                      *       "profile_image_url": "https://example.com/me.png",
                      *       "refuse_stranger_groups": false,
@@ -7494,7 +7535,7 @@ export interface operations {
                      *       "email": "minjun@example.com",
                      *       "id": 1,
                      *       "is_online": false,
-                     *       "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *       "last_seen_at": null,
                      *       "nickname": "김민준",
                      *       "profile_image_url": "https://example.com/me.png",
                      *       "refuse_stranger_groups": false,
@@ -7616,7 +7657,7 @@ export interface operations {
                      *       "email": "minjun@example.com",
                      *       "id": 1,
                      *       "is_online": false,
-                     *       "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *       "last_seen_at": null,
                      *       "nickname": "김민준",
                      *       "profile_image_url": "https://example.com/me.png",
                      *       "refuse_stranger_groups": false,
@@ -7727,7 +7768,7 @@ export interface operations {
                      *       "display_name": "김민준",
                      *       "id": 1,
                      *       "is_online": false,
-                     *       "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *       "last_seen_at": null,
                      *       "profile_image_url": "https://example.com/me.png",
                      *       "status_message": "In a meeting",
                      *       "username": "kim_minjun"
@@ -7803,7 +7844,7 @@ export interface operations {
                      *         "display_name": "김민준",
                      *         "id": 1,
                      *         "is_online": false,
-                     *         "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *         "last_seen_at": null,
                      *         "profile_image_url": "https://example.com/me.png",
                      *         "status_message": "In a meeting",
                      *         "username": "kim_minjun"
@@ -7886,7 +7927,7 @@ export interface operations {
                      *           "display_name": "김민준",
                      *           "id": 1,
                      *           "is_online": false,
-                     *           "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *           "last_seen_at": null,
                      *           "profile_image_url": "https://example.com/me.png",
                      *           "status_message": "In a meeting",
                      *           "username": "kim_minjun"
@@ -7950,7 +7991,7 @@ export interface operations {
                      *       "display_name": "김민준",
                      *       "id": 1,
                      *       "is_online": false,
-                     *       "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *       "last_seen_at": null,
                      *       "profile_image_url": "https://example.com/me.png",
                      *       "status_message": "In a meeting",
                      *       "username": "kim_minjun"

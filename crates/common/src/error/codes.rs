@@ -88,11 +88,14 @@ mod tests {
 
     const BEGINNING: &str = "# Errors
 
-Every error answer has the same body, which the API document describes as `ErrorBody`: `error` is one of the codes below, `message` a text
+Every error answer of a service has the same body, which the API document describes as `ErrorBody`: `error` is one of the codes below, `message` a text
 for people, `status_code` the status, `request_id` the id by which an operator finds the request in the logs, and `detail` the error in
 the form that clients of the original read.
 A client decides by the status, and by the code if it can react to it: for example, it asks for a code of the second factor after
 `MFA_REQUIRED`, and marks the fields of `validation_errors`.
+
+The gateway answers some requests itself: 404 for an unknown path, 429 beyond a limit of requests, 413, and 502 to 504 if a service does not
+answer. These answers have a body of its own, such as `{\"message\": \"…\"}`, so a client decides by their status alone.
 
 A test of `crates/common` writes this file from the code with `INSTA_UPDATE=always`, and compares it otherwise.
 

@@ -67,8 +67,8 @@ fn example(schema: &Value, schemas: &Value, depth: usize) -> Value {
         Some("array") => json!([of(&schema["items"])]),
         Some("integer") => schema.get("minimum").cloned().unwrap_or(json!(1)),
         Some("boolean") => json!(false),
-        // A text without an example may be absent, if it can.
-        Some("string") if schema["type"].is_array() && schema["format"].is_null() => Value::Null,
+        // A text or a time without an example is absent, if it can be.
+        Some("string") if schema["type"].is_array() => Value::Null,
         Some("string") => match schema["format"].as_str() {
             Some("date-time") => json!(TIME),
             Some("uuid") => json!("01936f6e-5c5a-7c3e-9a0b-3f1d2e4c5b6a"),
@@ -93,6 +93,7 @@ mod tests {
                 "Room": {"type": "object", "properties": {
                     "id": {"type": "integer", "minimum": 1},
                     "name": {"type": ["string", "null"]},
+                    "deleted_at": {"type": ["string", "null"], "format": "date-time"},
                     "kind": {"type": "string", "enum": ["direct", "group"]},
                     "last": {"oneOf": [{"type": "null"}, {"$ref": "#/components/schemas/Time"}]},
                     "members": {"type": "array", "items": {"type": "string", "example": "minjun"}},
@@ -108,7 +109,7 @@ mod tests {
         let responses = &document["paths"]["/rooms"]["get"]["responses"];
         assert_eq!(
             responses["200"]["content"]["application/json"]["example"],
-            json!({"id": 1, "kind": "direct", "last": TIME, "members": ["minjun"], "name": null, "parent": null})
+            json!({"id": 1, "deleted_at": null, "kind": "direct", "last": TIME, "members": ["minjun"], "name": null, "parent": null})
         );
         assert!(responses["404"]["content"]["application/json"]["example"].is_null());
         assert!(document["components"]["schemas"]["Room"].is_object());

@@ -120,6 +120,7 @@ async fn unread(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Unr
 
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Invalid)]
+#[schema(example = json!({"room_id": 1, "message_ids": ["6565f0a1c2d3e4f5a6b7c8d9"]}))]
 struct ToRead {
     room_id: RoomId,
     /// The messages to mark; without this field, all messages of the room. Unknown ids are skipped.
@@ -135,6 +136,7 @@ struct ReadAnswer {
     success: bool,
     /// The number of messages that were unread before.
     read_count: usize,
+    #[schema(example = "1 messages marked as read")]
     message: String,
 }
 

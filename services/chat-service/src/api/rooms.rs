@@ -186,6 +186,7 @@ async fn direct_room(app: &AppState, me: &CurrentUser, other: UserId) -> Result<
 
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Invalid)]
+#[schema(example = json!({"name": "점심 모임", "participant_ids": [2, 3]}))]
 struct NewRoom {
     /// The name of a group. White space at its ends is removed; a name without a visible character counts as no name.
     #[deserr(default)]

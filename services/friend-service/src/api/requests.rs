@@ -30,7 +30,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Invalid)]
-#[schema(as = NewFriendRequest)]
+#[schema(as = NewFriendRequest, example = json!({"user_id_2": 2, "message": "안녕하세요, 김민준입니다."}))]
 struct NewRequest {
     /// The addressee. Older clients send `target_user_id` or `to_user_id`.
     user_id_2: UserId,

@@ -64,7 +64,7 @@ struct LoginForm {
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
 struct Refresh {
-    #[schema(inline)]
+    #[schema(inline, example = "3f1d2e4c5b6a7988a1b2c3d4e5f60718")]
     refresh_token: Text<1, 1024>,
 }
 

@@ -20,6 +20,7 @@ use crate::writer::Command;
 
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Invalid)]
+#[schema(example = json!({"content": "안녕하세요 👋"}))]
 pub struct NewContent {
     content: Content,
 }

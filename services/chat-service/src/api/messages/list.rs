@@ -74,6 +74,7 @@ pub struct MessagePage {
     position: i64,
     /// The position with the epoch of the store: the `Last-Event-ID` with which a client opens the stream. If the store is restored
     /// from a backup before that, the stream begins with `resync`; `position` alone cannot show this.
+    #[schema(example = "17.5f3a9c01")]
     last_event_id: String,
 }
 

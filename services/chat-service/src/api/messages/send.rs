@@ -21,14 +21,17 @@ use crate::state::AppState;
 use crate::wire::MessageBody;
 use crate::writer::{Command, Written};
 
-/// Declares the body of a new message: the given fields, and those of every message.
+/// Declares the body of a new message: the given fields with the example of their values, and those of every message.
 macro_rules! new_message {
-    ($name:ident { $($field:ident: $type:ty),* }) => {
+    ($name:ident { $($field:ident: $type:ty = $example:literal),* }) => {
         #[derive(Debug, Deserr, ToSchema)]
         #[deserr(error = Invalid)]
+        #[schema(example = json!({
+            $(stringify!($field): $example,)*
+            "content": "안녕하세요 👋", "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10"
+        }))]
         pub struct $name {
             $($field: $type,)*
-            #[schema(example = "안녕하세요 👋")]
             content: Content,
             /// Clients may send all types but `system`.
             #[deserr(default)]
@@ -58,7 +61,7 @@ macro_rules! new_message {
 }
 
 new_message!(NewMessage {});
-new_message!(NewMessageInRoom { room_id: RoomId });
+new_message!(NewMessageInRoom { room_id: RoomId = 1 });
 
 /// Send a message to a room.
 #[utoipa::path(
