@@ -7,10 +7,11 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use e2e::skip;
 
 /// The version of package.json's `engines`.
 const NODE_MAJOR: u32 = 20;
@@ -29,11 +30,6 @@ fn folder(client: &str) -> PathBuf {
 fn output_of(program: &str, args: &[&str]) -> Option<String> {
     let Output { status, stdout, .. } = Command::new(program).args(args).output().ok()?;
     status.success().then(|| String::from_utf8_lossy(&stdout).into_owned())
-}
-
-/// Not captured by the test harness, so that the summary of `cargo stack test` counts it.
-fn skip(reason: &str) {
-    std::io::stderr().write_all(format!("skipped: {reason}\n").as_bytes()).unwrap();
 }
 
 /// Runs a program in a folder, and panics with its output if it fails.

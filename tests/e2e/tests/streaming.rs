@@ -1,12 +1,11 @@
 //! The clients of docs/examples behind a proxy that cuts their connections.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
-#![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 use std::process::Stdio;
 use std::time::Duration;
 
-use e2e::Person;
+use e2e::{Person, skip};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::{TcpListener, TcpStream};
@@ -56,10 +55,11 @@ struct Example {
 }
 
 impl Example {
-    /// Starts an example; `None` without its interpreter.
-    fn start(interpreter: &str, file: &str, api: &str, token: &str, room: i64) -> Option<Self> {
+    /// Starts an example that follows a room, or all rooms; `None` without its interpreter.
+    fn start(interpreter: &str, file: &str, api: &str, token: &str, room: Option<i64>) -> Option<Self> {
         let mut command = Command::new(interpreter);
-        command.arg(format!("{FOLDER}/{file}")).arg(room.to_string()).env("API", api).env("TOKEN", token);
+        command.arg(format!("{FOLDER}/{file}")).env("API", api).env("TOKEN", token);
+        command.args(room.map(|room| room.to_string()));
         let mut process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().ok()?;
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         Some(Self { lines, _process: process })
@@ -83,10 +83,16 @@ impl Example {
 async fn resumes(interpreter: &str, file: &str) {
     let (ann, bob) = (Person::sign_up("ann").await, Person::sign_up("bob").await);
     let room = ann.room_with(&bob).await;
+    for followed in [Some(room), None] {
+        resumes_in(interpreter, file, &ann, &bob, room, followed).await;
+    }
+}
+
+/// `followed` is the room that the example follows, or none for all rooms.
+async fn resumes_in(interpreter: &str, file: &str, ann: &Person, bob: &Person, room: i64, followed: Option<i64>) {
     let proxy = Proxy::start().await;
-    let Some(mut example) = Example::start(interpreter, file, &proxy.url, bob.client.token(), room) else {
-        eprintln!("skipped: {interpreter} is not installed");
-        return;
+    let Some(mut example) = Example::start(interpreter, file, &proxy.url, bob.client.token(), followed) else {
+        return skip(&format!("no {interpreter} here"));
     };
     example.next("connected").await;
 

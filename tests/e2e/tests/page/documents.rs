@@ -1,7 +1,8 @@
-//! The Swagger page of the API, used to log in and to call an endpoint.
+//! The pages of the API documents: Swagger, used to log in and to call an endpoint, and ReDoc.
 
 use e2e::{PASSWORD, Person};
 
+use crate::gateway;
 use crate::window::Browser;
 
 #[tokio::test]
@@ -22,4 +23,14 @@ async fn authorize_logs_in_and_execute_calls_the_api_as_this_user() {
     page.press("#operations-profile-getOwnProfile .execute").await;
     page.wait_for_text(".live-responses-table .response-col_status", "200").await;
     page.wait_for_text(".live-responses-table .response-col_description", &ann.email).await;
+}
+
+#[tokio::test]
+async fn the_reference_of_the_api_is_shown_by_the_gateway_and_by_a_service() {
+    let Some(browser) = Browser::start().await else { return };
+    let service = std::env::var("CHAT_URL").expect("CHAT_URL is not set: run the tests with `cargo stack test`");
+    for page in [format!("{}/docs", gateway()), format!("{service}/redoc")] {
+        let window = browser.open(&page, "en").await;
+        window.wait_for_text("[role=menu]", "Send a message to a room").await;
+    }
 }

@@ -55,6 +55,9 @@ async fn a_new_tab_needs_no_login_and_a_logout_ends_all_tabs() {
     window.wait_for_text(".text", "for both tabs").await;
     window.turn_to_tab(0).await;
     window.wait_for_text(".text", "for both tabs").await;
+    // One tab holds the stream for both.
+    let locks = "const { held, pending } = await navigator.locks.query(); return [held.length, pending.length]";
+    assert_eq!(window.run(locks, json!(null)).await, json!([1, 1]));
 
     window.press("[data-act=logOut]").await;
     window.wait_for_text("form", "Log in").await;

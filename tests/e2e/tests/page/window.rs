@@ -1,7 +1,6 @@
 //! Browser windows: headless Chromium, or Firefox with `PAGE_BROWSER=firefox`, one window for each user, each controlled through a
 //! driver of its own.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -90,9 +89,7 @@ impl Browser {
         let kind = if firefox { Kind::Firefox } else { Kind::Chromium };
         let [driver, source] = kind.driver();
         if Command::new(driver).arg("--version").stdout(Stdio::null()).status().await.is_err() {
-            // The test harness does not capture direct writes to stderr, so the line is always visible.
-            let skipped = format!("skipped: no {driver} here ({source})\n");
-            std::io::stderr().write_all(skipped.as_bytes()).unwrap();
+            e2e::skip(&format!("no {driver} here ({source})"));
             return None;
         }
         Some(Self { kind, _running: running })
