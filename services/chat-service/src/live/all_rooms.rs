@@ -107,6 +107,10 @@ impl AllRoomsReader {
             loop {
                 let Notifications { left, joined, advanced, events } = self.subscription.take();
                 for (room, left) in left {
+                    // The stream has begun after the return already.
+                    if joined.get(&room).is_some_and(|join| self.has_joined(room, join)) {
+                        continue;
+                    }
                     self.rooms.remove(room);
                     // A leave since then is announced by the next `take`.
                     if !self.subscription.has_left(room) {
@@ -167,6 +171,11 @@ impl AllRoomsReader {
                 }
             }
         }
+    }
+
+    /// Whether the stream has the room of this join.
+    fn has_joined(&mut self, room: RoomId, join: &Join) -> bool {
+        self.rooms.get_mut(room).is_some_and(|own| own.joined == join.after + 1)
     }
 
     /// Adds a room. Returns the event that announces a new one.

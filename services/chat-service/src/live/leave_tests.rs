@@ -77,8 +77,8 @@ impl Live {
         self.subscribers.set_membership(ANN, ROOM, &MembershipChange::Left(Event::default().data("left")));
     }
 
-    fn come_back(&self) {
-        self.subscribers.set_membership(ANN, ROOM, &MembershipChange::Joined(Join { after: 3, created: None }));
+    fn come_back(&self, after: i64) {
+        self.subscribers.set_membership(ANN, ROOM, &MembershipChange::Joined(Join { after, created: None }));
     }
 }
 
@@ -121,9 +121,24 @@ async fn the_stream_of_all_rooms_tells_a_leave_that_a_return_follows_before_the_
     assert!(events.next().now_or_never().is_none(), "nothing has happened");
 
     live.leave();
-    live.come_back();
+    live.come_back(3);
 
     assert!(events.next().now_or_never().is_some(), "the end of the first membership");
+    assert!(events.next().now_or_never().is_none(), "the stream has the room again");
     live.send_events();
     assert!(events.next().now_or_never().is_some(), "an event of the second one");
+}
+
+#[tokio::test]
+async fn a_stream_that_opened_after_a_return_is_not_told_of_the_leave_before_it() {
+    let live = Live::start().await;
+    let mut events = pin!(live.all_rooms_reader().await);
+
+    live.leave();
+    // The join with which the stream has begun.
+    live.come_back(-1);
+
+    assert!(events.next().now_or_never().is_none());
+    live.send_events();
+    assert!(events.next().now_or_never().is_some(), "an event of the membership");
 }

@@ -77,7 +77,13 @@ impl Mailbox {
                     pending.joined.remove(&room);
                     pending.left.insert(room, event);
                 }
-                MembershipChange::Joined(join) => _ = pending.joined.insert(room, join),
+                MembershipChange::Joined(join) => {
+                    // Events since the leave are of others.
+                    if pending.left.contains_key(&room) {
+                        pending.events.retain(|(of, _)| *of != Some(room));
+                    }
+                    pending.joined.insert(room, join);
+                }
             }
             drop(pending);
             self.arrived.notify_one();
@@ -146,6 +152,22 @@ mod tests {
         let rooms: Vec<_> = mailbox.take().events.into_iter().map(|(room, _)| room).collect();
         assert_eq!(rooms, [None, Some(RoomId(8))]);
         assert!(!mailbox.has_left(RoomId(7)));
+    }
+
+    #[test]
+    fn a_return_removes_the_pending_events_of_the_absence() {
+        let mailbox = Mailbox::new(1, UserId(1), Scope::AllRooms);
+        let join = || MembershipChange::Joined(Join { after: 0, created: None });
+        mailbox.set_membership(RoomId(7), left());
+        mailbox.push(Some(RoomId(7)), Event::default());
+        mailbox.push(Some(RoomId(8)), Event::default());
+
+        mailbox.set_membership(RoomId(7), join());
+        mailbox.set_membership(RoomId(8), join());
+
+        let pending = mailbox.take();
+        assert_eq!((pending.left.len(), pending.joined.len()), (1, 2));
+        assert_eq!(pending.events.into_iter().map(|(room, _)| room).collect::<Vec<_>>(), [Some(RoomId(8))]);
     }
 
     #[test]

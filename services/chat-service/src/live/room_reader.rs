@@ -62,6 +62,9 @@ impl RoomReader {
                 let frames = match self.room.next().await? {
                     Step::Frames(frames) => frames,
                     Step::Gap => {
+                        if self.subscription.has_left(room) {
+                            break 'membership;
+                        }
                         yield frame::resync(Some(room)).id(self.id());
                         Vec::new()
                     }

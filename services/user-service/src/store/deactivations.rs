@@ -46,9 +46,10 @@ impl Deactivations {
         Ok(users.bind(limit as u64).fetch_all(&self.pool).await?)
     }
 
-    /// Recorded accounts that Redis and the search index do not know yet, at most `limit`.
+    /// Accounts whose sessions were ended, and that Redis and the search index do not know yet, at most `limit`. So a token that is
+    /// refused means that its session does not return.
     pub async fn pending(&self, limit: usize) -> Result<Vec<UserId>> {
-        let users = sqlx::query_scalar("SELECT user_id FROM user_deactivations WHERE copied = FALSE LIMIT ?");
+        let users = sqlx::query_scalar("SELECT user_id FROM user_deactivations WHERE copied = FALSE AND ended LIMIT ?");
         Ok(users.bind(limit as u64).fetch_all(&self.pool).await?)
     }
 
@@ -62,7 +63,7 @@ impl Deactivations {
 
     /// All recorded accounts.
     pub fn recorded(&self) -> impl Stream<Item = sqlx::Result<UserId>> + Send + '_ {
-        sqlx::query_scalar("SELECT user_id FROM user_deactivations").fetch(&self.pool)
+        sqlx::query_scalar("SELECT user_id FROM user_deactivations ORDER BY user_id").fetch(&self.pool)
     }
 
     /// Revokes all sessions of the deactivated accounts among `users`, so that a reactivation does not revive them, and records the
@@ -113,9 +114,10 @@ impl Deactivations {
         if active.is_empty() {
             return Ok(());
         }
-        undo(&active).await?;
         let delete = QueryBuilder::new("DELETE FROM user_deactivations WHERE user_id IN ");
         mysql::with_ids(delete, &active).build().persistent(false).execute(&mut *tx).await?;
+        // A replica that copies all records to Redis at the same time waits for the commit, and records the accounts once more.
+        undo(&active).await?;
         Ok(tx.commit().await?)
     }
 }

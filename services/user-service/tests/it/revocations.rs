@@ -55,8 +55,9 @@ async fn a_deactivation_ends_the_sessions_of_an_account_that_is_recorded_already
          COMMIT",
     )
     .await;
-    eventually("the deactivation is known", || async {
-        (ann.client.get("/profile/me").await.status == 401).then_some(())
+    eventually("the sessions are ended", || async {
+        let open = "SELECT COUNT(*) FROM user_sessions WHERE revoked_at IS NULL";
+        (sqlx::query_scalar::<_, i64>(open).fetch_one(&app.pool).await.unwrap() == 0).then_some(())
     })
     .await;
 
