@@ -17,7 +17,8 @@ pub struct Deactivations {
     pool: MySqlPool,
 }
 
-/// A session that opens after the sessions of the account were ended, and before that is forgotten, would survive the next deactivation.
+/// A session that opens after the sessions of the account were ended, and before that is forgotten, would survive the next
+/// deactivation.
 ///
 /// # Errors
 /// Returns a 403 error if the account is deactivated, and a 503 error if it is recorded.
