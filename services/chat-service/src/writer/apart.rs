@@ -1,4 +1,5 @@
-//! The rooms whose requests wait for each other apart from the queue, because one of them conflicts with other writers.
+//! The rooms whose requests wait for each other apart from the queue, because one of them conflicts with other
+//! writers or takes too long.
 
 use std::collections::HashMap;
 
@@ -74,5 +75,5 @@ impl Waiting {
 
 /// Answers 503.
 pub fn refuse(request: WriteRequest) {
-    request.respond(Err(Error::unavailable("mongodb", "too many requests conflict with other writers")));
+    request.respond(Err(Error::unavailable("mongodb", "too many requests wait apart from the queue")));
 }

@@ -7,9 +7,10 @@
 //!
 //! A failed batch is retried; only the requests not yet stored are written again. Ids are assigned when a request enters the
 //! queue, so the [`Reconciler`] finds the requests that are stored after a try with an unknown outcome. A batch that the server
-//! refuses, or that conflicts repeatedly, is halved until the request that causes it stands alone. A request that the server
-//! refuses alone is answered. One that conflicts alone is retried apart by a task of its room, and the queue goes on; later requests
-//! of the room wait for that task, so that the requests of a room are written in the order of the queue.
+//! refuses or does not write in time, or that conflicts repeatedly, is halved until the request that causes it stands alone. A
+//! request that the server refuses alone is answered. One that conflicts or takes too long alone is retried apart by a task of its
+//! room, and the queue goes on; later requests of the room wait for that task, so that the requests of a room are written in the
+//! order of the queue.
 //!
 //! The writer is one task that owns its state; it needs no lock. Requests and answers travel through channels. A request is
 //! answered after the commit, and after the hub has the entry.
@@ -63,6 +64,13 @@ const RETRY_MILLIS: std::ops::Range<u64> = 2..12;
 
 /// A batch that conflicts with other writers is halved after this many tries. A conflict between two replicas rarely needs more.
 const TRIES_TOGETHER: u32 = 3;
+
+/// Time limit of a try. The server aborts the abandoned transaction by itself.
+const TRY: Duration = Duration::from_secs(5);
+
+/// Time limit of a try of a part of a batch that was not written in time: a batch is halved seven times before its cause stands
+/// alone, and all of that is over before [`DEADLINE`].
+const TRY_OF_PART: Duration = Duration::from_millis(500);
 
 /// Additional pause while the server is unavailable.
 const UNAVAILABLE_PAUSE: Duration = Duration::from_millis(200);
@@ -147,10 +155,11 @@ enum Lane {
     Apart,
 }
 
-/// A part of a batch, and the number of its failed tries.
+/// A part of a batch, the number of its failed tries, and the time limit of the next one.
 struct Part {
     requests: Vec<WriteRequest>,
     failures: u32,
+    limit: Duration,
 }
 
 impl Task {
@@ -171,28 +180,30 @@ impl Task {
     async fn write(self: &Arc<Self>, batch: Vec<WriteRequest>, lane: Lane) {
         let (requests, mut repeats) = Repeats::split_off(batch);
         // The first part comes last, so that requests of a room stay in order.
-        let mut parts = vec![Part { requests, failures: 0 }];
-        while let Some(Part { requests, failures }) = parts.pop() {
+        let mut parts = vec![Part { requests, failures: 0, limit: TRY }];
+        while let Some(Part { requests, failures, limit }) = parts.pop() {
             if requests.is_empty() {
                 continue;
             }
-            let (mut left, error) = self.try_once(requests, &mut repeats).await;
+            let (mut left, error) = self.try_once(requests, limit, &mut repeats).await;
             let failures = if error.is_some() { failures + 1 } else { 0 };
+            let is_late = lane == Lane::Queue && error.as_ref().is_some_and(mongo::is_timeout);
             let is_conflict =
                 |e: &mongodb::error::Error| lane == Lane::Queue && failures >= TRIES_TOGETHER && !is_unreachable(e);
-            let halve = error.is_some_and(|e| is_refused(&e) || is_conflict(&e));
+            let halve = is_late || error.is_some_and(|e| is_refused(&e) || is_conflict(&e));
+            let limit = if is_late { TRY_OF_PART } else { limit };
             match left.len() {
                 1 if halve => self.leave_apart(left, &mut parts, &mut repeats),
                 2.. if halve => {
                     let second = left.split_off(left.len() / 2);
-                    parts.extend([second, left].map(|requests| Part { requests, failures: 0 }));
+                    parts.extend([second, left].map(|requests| Part { requests, failures: 0, limit }));
                 }
-                _ => parts.push(Part { requests: left, failures }),
+                _ => parts.push(Part { requests: left, failures, limit }),
             }
         }
     }
 
-    /// Leaves a request that conflicts alone, and the later ones of its room, to a task of the room.
+    /// Leaves a request that conflicts or takes too long alone, and the later ones of its room, to a task of the room.
     fn leave_apart(self: &Arc<Self>, alone: Vec<WriteRequest>, parts: &mut [Part], repeats: &mut Repeats) {
         if self.apart.is_full() {
             return alone.into_iter().for_each(apart::refuse);
@@ -222,9 +233,10 @@ impl Task {
     async fn try_once(
         &self,
         mut requests: Vec<WriteRequest>,
+        limit: Duration,
         repeats: &mut Repeats,
     ) -> (Vec<WriteRequest>, Option<mongodb::error::Error>) {
-        let e = match self.attempt(&requests).await {
+        let e = match self.attempt(&requests, limit).await {
             Ok(outcomes) => return (self.finish(requests, outcomes, repeats).await, None),
             Err(e) => e,
         };
@@ -247,10 +259,10 @@ impl Task {
     }
 
     /// Tries to write a batch once, in the traces of all its requests.
-    async fn attempt(&self, batch: &[WriteRequest]) -> mongodb::error::Result<Vec<Result<Outcome>>> {
+    async fn attempt(&self, batch: &[WriteRequest], limit: Duration) -> mongodb::error::Result<Vec<Result<Outcome>>> {
         let _spans: Vec<Span> = batch.iter().map(|request| span(&request.trace)).collect();
         let started = Instant::now();
-        let outcomes = self.transactions.attempt(batch).await;
+        let outcomes = self.transactions.attempt(batch, limit).await;
         self.queries.took("transaction", started.elapsed());
         outcomes
     }
@@ -346,10 +358,11 @@ fn refuse_expired(batch: Vec<WriteRequest>, reason: impl ToString) -> Vec<WriteR
     left
 }
 
-/// A conflict at a head is over in milliseconds. A server that is unavailable takes longer to return.
+/// A conflict at a head is over in milliseconds. A server that is unavailable takes longer to return; after a try that took too
+/// long, the time has passed already.
 fn pause_after(e: &mongodb::error::Error) -> Duration {
     let jitter = Duration::from_millis(rand::random_range(RETRY_MILLIS));
-    if is_unreachable(e) { UNAVAILABLE_PAUSE + jitter } else { jitter }
+    if is_unreachable(e) && !mongo::is_timeout(e) { UNAVAILABLE_PAUSE + jitter } else { jitter }
 }
 
 /// Whether no batch can be written, whatever its requests.

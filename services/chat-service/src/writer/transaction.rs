@@ -21,9 +21,6 @@ use crate::store::{
 
 type Mongo<T> = mongodb::error::Result<T>;
 
-/// Time limit of a try. The server aborts the abandoned transaction by itself.
-const TIMEOUT: Duration = Duration::from_secs(5);
-
 pub struct Transactions {
     database: Database,
     messages: Collection<Message>,
@@ -69,12 +66,12 @@ impl Transactions {
         }
     }
 
-    /// Writes a batch. The refusal of a rule is an outcome of its request.
+    /// Writes a batch within a time limit. The refusal of a rule is an outcome of its request.
     ///
     /// # Errors
     /// On an error nothing is stored, or, for a commit of unknown outcome, possibly the whole batch.
-    pub async fn attempt(&self, batch: &[WriteRequest]) -> Mongo<Vec<Result<Outcome>>> {
-        let attempt = tokio::time::timeout(TIMEOUT, self.transaction(batch)).await;
+    pub async fn attempt(&self, batch: &[WriteRequest], limit: Duration) -> Mongo<Vec<Result<Outcome>>> {
+        let attempt = tokio::time::timeout(limit, self.transaction(batch)).await;
         attempt.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
     }
 

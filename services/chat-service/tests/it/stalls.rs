@@ -1,4 +1,4 @@
-//! Reads of messages in a store that answers all but one of them.
+//! Sends and reads of messages in a store that answers all but one of them.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -35,6 +35,29 @@ async fn a_read_that_the_store_does_not_answer_stands_alone() {
     assert_eq!(of_held.status, 503, "{}", of_held.text);
     let others: Vec<u16> = first.iter().chain(&second).map(|answer| answer.status).collect();
     assert!(others.iter().all(|status| *status == 200), "{others:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_send_that_the_store_does_not_answer_stands_alone() {
+    const ROOMS: i64 = 30;
+    let (link, app) = start().await;
+    let ann = app.person(1);
+    let rooms: Vec<i64> = join_all((2..2 + ROOMS).map(|friend| ann.room_with(friend))).await;
+    let (held, others) = rooms.split_first().unwrap();
+    link.hold("nobody stores this");
+
+    let (first, second) = others.split_at(others.len() / 2);
+    let send_held = ann.client.post(&format!("/messages/{held}"), json!({"content": "nobody stores this"}));
+    let (first, of_held, second) = tokio::join!(send_all(&ann.client, first), send_held, send_all(&ann.client, second));
+
+    assert_eq!(of_held.status, 503, "{}", of_held.text);
+    let others: Vec<u16> = first.iter().chain(&second).map(|answer| answer.status).collect();
+    assert!(others.iter().all(|status| *status == 201), "{others:?}");
+}
+
+async fn send_all(client: &Client, rooms: &[i64]) -> Vec<Answer> {
+    let path = |room: &i64| format!("/messages/{room}");
+    join_all(rooms.iter().map(|room| async move { client.post(&path(room), json!({"content": "hello"})).await })).await
 }
 
 async fn read_all(clients: &[Client], room: i64) -> Vec<Answer> {
