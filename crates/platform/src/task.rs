@@ -1,6 +1,7 @@
 //! Tasks that run detached from their caller or repeat until the shutdown.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -34,18 +35,44 @@ pub async fn every<T, E: Display>(
     state: &mut T,
     step: impl AsyncFn(&mut T) -> Result<(), E>,
 ) {
-    let mut failing = false;
+    poll(pause..=pause, name, stopping, state, async |state| step(state).await.map(|()| Found::Work)).await;
+}
+
+/// What a step of a task has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// There may be more of it soon.
+    Work,
+    /// The next pause is longer.
+    Nothing,
+}
+
+/// Like [`every`], with the shortest of the pauses after work and after a failure. While the step finds nothing, the pause doubles, up
+/// to the longest.
+pub async fn poll<T, E: Display>(
+    pauses: RangeInclusive<Duration>,
+    name: &'static str,
+    stopping: &CancellationToken,
+    state: &mut T,
+    step: impl AsyncFn(&mut T) -> Result<Found, E>,
+) {
+    let (mut failing, mut pause) = (false, *pauses.start());
     loop {
         tokio::select! {
             () = stopping.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
-        match step(state).await {
-            Ok(()) if failing => {
+        let done = step(state).await;
+        pause = match done {
+            Ok(Found::Nothing) => (2 * pause).min(*pauses.end()),
+            _ => *pauses.start(),
+        };
+        match done {
+            Ok(_) if failing => {
                 failing = false;
                 tracing::info!(task = name, "task recovered");
             }
-            Ok(()) => {}
+            Ok(_) => {}
             Err(e) if failing => tracing::debug!(task = name, error = %e, "task fails again"),
             Err(e) => {
                 failing = true;
@@ -60,6 +87,32 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
     use tokio::sync::oneshot;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pause_grows_while_a_step_finds_nothing() {
+        const STEPS: [Result<Found, &str>; 7] = [
+            Ok(Found::Nothing),
+            Ok(Found::Nothing),
+            Ok(Found::Nothing),
+            Ok(Found::Work),
+            Ok(Found::Nothing),
+            Err("the store is away"),
+            Ok(Found::Work),
+        ];
+        let (stopping, started) = (CancellationToken::new(), tokio::time::Instant::now());
+        let mut seconds = Vec::new();
+        let pauses = Duration::from_secs(1)..=Duration::from_secs(5);
+        poll(pauses, "test", &stopping, &mut seconds, async |seconds: &mut Vec<u64>| {
+            seconds.push(started.elapsed().as_secs());
+            if seconds.len() == STEPS.len() {
+                stopping.cancel();
+            }
+            STEPS[seconds.len() - 1]
+        })
+        .await;
+
+        assert_eq!(seconds, [1, 3, 7, 12, 13, 15, 16]);
+    }
 
     #[tokio::test]
     async fn a_detached_future_completes_after_its_caller_was_dropped() {

@@ -5,6 +5,7 @@
 //! first (both seen on MariaDB).
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,8 +37,8 @@ const PARALLEL_SHARDS: usize = 4;
 /// before a commit here.
 const BUSY: Duration = Duration::from_millis(50);
 
-/// The interval at which events of crashed processes are found.
-const POLL: Duration = Duration::from_secs(1);
+/// The shortest and the longest interval at which events of crashed processes are looked for. It doubles while there are none.
+const POLLS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(4);
 
 /// The time for the events that are in flight when the process ends.
 const GRACE: Duration = Duration::from_secs(2);
@@ -90,7 +91,7 @@ impl<'a> Relay<'a> {
     }
 
     pub(super) async fn run(&self, shutdown: &CancellationToken) {
-        let mut pauses = None;
+        let (mut pauses, mut poll) = (None, *POLLS.start());
         loop {
             let swept = tokio::select! {
                 swept = self.sweep() => swept,
@@ -100,11 +101,15 @@ impl<'a> Relay<'a> {
                 pauses = None;
             }
             let pause = match &swept {
-                Ok(Swept::Clean) => POLL,
+                Ok(Swept::Clean) => poll,
                 Ok(Swept::Busy) => BUSY,
-                Ok(Swept::Published) => continue,
-                Err(_) => pauses.get_or_insert_with(backoff).next().unwrap_or(POLL),
+                Ok(Swept::Published) => {
+                    poll = *POLLS.start();
+                    continue;
+                }
+                Err(_) => pauses.get_or_insert_with(backoff).next().unwrap_or(poll),
             };
+            poll = (2 * poll).min(*POLLS.end());
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.outbox.committed.notified(), if swept.is_ok() => {}

@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 use futures_util::Stream;
-use sqlx::{MySqlExecutor, MySqlPool, QueryBuilder};
+use sqlx::{AssertSqlSafe, MySqlExecutor, MySqlPool, QueryBuilder};
 
 use common::error::Error;
 use common::id::UserId;
@@ -16,6 +16,12 @@ use super::Credentials;
 pub struct Deactivations {
     pool: MySqlPool,
 }
+
+const NOT_ENDED: &str = "SELECT u.id FROM users u LEFT JOIN user_deactivations d ON d.user_id = u.id
+    WHERE u.is_active = FALSE AND (d.user_id IS NULL OR d.ended = FALSE)";
+const PENDING: &str = "SELECT user_id FROM user_deactivations WHERE copied = FALSE AND ended";
+const REACTIVATED: &str =
+    "SELECT d.user_id FROM user_deactivations d JOIN users u ON u.id = d.user_id WHERE u.is_active";
 
 /// A session that opens after the sessions of the account were ended, and before that is forgotten, would survive the next
 /// deactivation.
@@ -38,27 +44,31 @@ impl Deactivations {
         Self { pool }
     }
 
+    /// Whether [`not_ended`](Self::not_ended), [`pending`](Self::pending) or [`reactivated`](Self::reactivated) has an account, in one
+    /// round trip.
+    pub async fn any_to_follow(&self) -> Result<bool> {
+        let any = format!("SELECT EXISTS ({NOT_ENDED}) OR EXISTS ({PENDING}) OR EXISTS ({REACTIVATED})");
+        Ok(sqlx::query_scalar(AssertSqlSafe(any)).fetch_one(&self.pool).await?)
+    }
+
     /// Deactivated accounts whose sessions were not ended, at most `limit`.
     pub async fn not_ended(&self, limit: usize) -> Result<Vec<UserId>> {
-        let users = sqlx::query_scalar(
-            "SELECT u.id FROM users u LEFT JOIN user_deactivations d ON d.user_id = u.id
-             WHERE u.is_active = FALSE AND (d.user_id IS NULL OR d.ended = FALSE) LIMIT ?",
-        );
-        Ok(users.bind(limit as u64).fetch_all(&self.pool).await?)
+        self.first(NOT_ENDED, limit).await
     }
 
     /// Accounts whose sessions were ended, and that Redis and the search index do not know yet, at most `limit`. So a token that is
     /// refused means that its session does not return.
     pub async fn pending(&self, limit: usize) -> Result<Vec<UserId>> {
-        let users = sqlx::query_scalar("SELECT user_id FROM user_deactivations WHERE copied = FALSE AND ended LIMIT ?");
-        Ok(users.bind(limit as u64).fetch_all(&self.pool).await?)
+        self.first(PENDING, limit).await
     }
 
     /// Recorded accounts that are active again, at most `limit`.
     pub async fn reactivated(&self, limit: usize) -> Result<Vec<UserId>> {
-        let users = sqlx::query_scalar(
-            "SELECT d.user_id FROM user_deactivations d JOIN users u ON u.id = d.user_id WHERE u.is_active LIMIT ?",
-        );
+        self.first(REACTIVATED, limit).await
+    }
+
+    async fn first(&self, query: &str, limit: usize) -> Result<Vec<UserId>> {
+        let users = sqlx::query_scalar(AssertSqlSafe(format!("{query} LIMIT ?")));
         Ok(users.bind(limit as u64).fetch_all(&self.pool).await?)
     }
 
