@@ -102,10 +102,11 @@ async def fill(first, number, tokens):
 
 
 class Stream:
-    """One open stream. Remembers the last id and counts the events."""
+    """One open stream. Remembers the last id and the seconds after which to come back, and counts the events."""
 
     def __init__(self, path, user):
         self.path, self.user, self.last_id, self.events, self.resyncs = path, user, None, 0, 0
+        self.retry = None
 
     async def open(self, tokens):
         reader, self.writer = await asyncio.open_connection(CHAT.hostname, CHAT.port, limit=16 * 1024)
@@ -123,6 +124,8 @@ class Stream:
             if line.startswith(b"event: "):
                 self.events += 1
                 self.resyncs += line.startswith(b"event: resync")
+            elif line.startswith(b"retry: "):
+                self.retry = int(line[7:]) / 1000
             elif line.startswith(b"id: "):
                 self.last_id = line[4:].strip().decode()
                 if not connected.done():
@@ -169,7 +172,7 @@ class Used:
 
 
 async def reconnect(streams, first, number, tokens):
-    """Cuts streams at once. They come back within BACK seconds, each at its own moment, while messages are sent."""
+    """Cuts streams at once. Each comes back after the `retry` of its stream, while messages are sent."""
     connection = await asyncio.open_connection(CHAT.hostname, CHAT.port)
     latencies, late, back = [], [], asyncio.Event()
 
@@ -182,8 +185,8 @@ async def reconnect(streams, first, number, tokens):
             latencies.append(time.monotonic() - started)
             await asyncio.sleep(max(0, 1 / SENDS_PER_SECOND - latencies[-1]))
 
-    async def come_back(stream, after):
-        await asyncio.sleep(after)
+    async def come_back(stream):
+        await asyncio.sleep(stream.retry)
         started = time.monotonic()
         await stream.open(tokens)
         late.append(time.monotonic() - started)
@@ -194,9 +197,7 @@ async def reconnect(streams, first, number, tokens):
     started, used = time.monotonic(), Used()
     for stream in cut:
         stream.cut()
-    # Clients wait for the `retry` of the stream. The spread is theirs.
-    spread = BACK * 0.8
-    await asyncio.gather(*(come_back(stream, 1 + spread * n / len(cut)) for n, stream in enumerate(cut)))
+    await asyncio.gather(*map(come_back, cut))
     took = time.monotonic() - started
     back.set()
     await sending
