@@ -60,8 +60,8 @@ async fn within(limit: Duration, holds: impl Fn() -> bool) {
 /// An interval of the whole loads that no test waits for.
 const NEVER: Duration = Duration::from_secs(3_600);
 
-/// Three times the interval of the requests for new blocks.
-const SOON: Duration = Duration::from_secs(3 * NEW_BLOCKS_INTERVAL.as_secs());
+/// Three times the 2 s in which a block counts without an event.
+const SOON: Duration = Duration::from_secs(6);
 
 #[tokio::test]
 async fn the_end_of_a_block_before_the_first_event_is_found() {

@@ -293,11 +293,13 @@ mod tests {
         blocks.apply((ANN, BOB), true, 1);
         assert!(blocks.between(BOB, ANN).unwrap(), "an event is enough");
         let eve = UserId(3);
-        assert_eq!(blocks.between(ANN, eve).unwrap_err().status().as_u16(), 503);
-        let Some(earlier) = blocks.started.checked_sub(FIRST_LOAD) else { return };
-        blocks.started = earlier;
-        assert!(!blocks.between(ANN, eve).unwrap());
+        let started = blocks.started;
+        let at_the_age_of = |blocks: &mut Blocks, secs| {
+            blocks.started = started.checked_sub(Duration::from_secs(secs)).expect("the machine runs for longer");
+            blocks.between(ANN, eve).map_err(|e| e.status().as_u16())
+        };
+        assert_eq!([0, 3, 5].map(|secs| at_the_age_of(&mut blocks, secs)), [Err(503), Err(503), Ok(false)]);
         let counted = ["refused", "allowed"].map(|outcome| blocks.unknown.with_label_values(&[outcome]).get());
-        assert_eq!(counted, [1, 1]);
+        assert_eq!(counted, [2, 1]);
     }
 }

@@ -232,6 +232,11 @@ async fn an_unreadable_id_means_resync() {
             assert_eq!(stream.next().await.name, "connected");
             assert_eq!(stream.next().await.name, "resync", "{path} {id:?}");
         }
+        for query in ["lastEventId=%FF%FE", "lastEventId=", "last_event_id=%EC%9C%84"] {
+            let mut stream = bob.client.stream(&format!("{path}?{query}"), None).await;
+            assert_eq!(stream.next().await.name, "connected");
+            assert_eq!(stream.next().await.name, "resync", "{path} {query}");
+        }
     }
 }
 
