@@ -35,7 +35,7 @@ pub async fn every<T, E: Display>(
     state: &mut T,
     step: impl AsyncFn(&mut T) -> Result<(), E>,
 ) {
-    poll(pause..=pause, name, stopping, state, async |state| step(state).await.map(|()| Found::Work)).await;
+    poll(pause..=pause, name, stopping, state, step).await;
 }
 
 /// What a step of a task has found.
@@ -47,14 +47,21 @@ pub enum Found {
     Nothing,
 }
 
+/// A step that does not say what it has found.
+impl From<()> for Found {
+    fn from((): ()) -> Self {
+        Self::Work
+    }
+}
+
 /// Like [`every`], with the shortest of the pauses after work and after a failure. While the step finds nothing, the pause doubles, up
 /// to the longest.
-pub async fn poll<T, E: Display>(
+pub async fn poll<T, F: Into<Found>, E: Display>(
     pauses: RangeInclusive<Duration>,
     name: &'static str,
     stopping: &CancellationToken,
     state: &mut T,
-    step: impl AsyncFn(&mut T) -> Result<Found, E>,
+    step: impl AsyncFn(&mut T) -> Result<F, E>,
 ) {
     let (mut failing, mut pause) = (false, *pauses.start());
     loop {
@@ -62,11 +69,8 @@ pub async fn poll<T, E: Display>(
             () = stopping.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
-        let done = step(state).await;
-        pause = match done {
-            Ok(Found::Nothing) => (2 * pause).min(*pauses.end()),
-            _ => *pauses.start(),
-        };
+        let done = step(state).await.map(F::into);
+        pause = next_pause(pause, &pauses, done.as_ref().ok());
         match done {
             Ok(_) if failing => {
                 failing = false;
@@ -82,36 +86,30 @@ pub async fn poll<T, E: Display>(
     }
 }
 
+/// The pause after a step. `found` is `None` for a failed one.
+fn next_pause(pause: Duration, pauses: &RangeInclusive<Duration>, found: Option<&Found>) -> Duration {
+    match found {
+        Some(Found::Nothing) => (2 * pause).min(*pauses.end()),
+        Some(Found::Work) | None => *pauses.start(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures_util::FutureExt;
     use tokio::sync::oneshot;
 
-    #[tokio::test(start_paused = true)]
-    async fn the_pause_grows_while_a_step_finds_nothing() {
-        const STEPS: [Result<Found, &str>; 7] = [
-            Ok(Found::Nothing),
-            Ok(Found::Nothing),
-            Ok(Found::Nothing),
-            Ok(Found::Work),
-            Ok(Found::Nothing),
-            Err("the store is away"),
-            Ok(Found::Work),
-        ];
-        let (stopping, started) = (CancellationToken::new(), tokio::time::Instant::now());
-        let mut seconds = Vec::new();
+    #[test]
+    fn the_pause_grows_while_a_step_finds_nothing() {
         let pauses = Duration::from_secs(1)..=Duration::from_secs(5);
-        poll(pauses, "test", &stopping, &mut seconds, async |seconds: &mut Vec<u64>| {
-            seconds.push(started.elapsed().as_secs());
-            if seconds.len() == STEPS.len() {
-                stopping.cancel();
-            }
-            STEPS[seconds.len() - 1]
-        })
-        .await;
-
-        assert_eq!(seconds, [1, 3, 7, 12, 13, 15, 16]);
+        let nothing = Some(Found::Nothing);
+        let steps = [nothing, nothing, nothing, nothing, Some(Found::Work), nothing, None, nothing];
+        let grown = steps.iter().scan(*pauses.start(), |pause, found| {
+            *pause = next_pause(*pause, &pauses, found.as_ref());
+            Some(pause.as_secs())
+        });
+        assert_eq!(grown.collect::<Vec<_>>(), [2, 4, 5, 5, 1, 2, 1, 2]);
     }
 
     #[tokio::test]

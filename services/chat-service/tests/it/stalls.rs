@@ -47,7 +47,8 @@ async fn a_send_that_the_store_does_not_answer_stands_alone() {
     link.hold("nobody stores this");
 
     let (first, second) = others.split_at(others.len() / 2);
-    let send_held = ann.client.post(&format!("/messages/{held}"), json!({"content": "nobody stores this"}));
+    let path = format!("/messages/{held}");
+    let send_held = ann.client.post(&path, json!({"content": "nobody stores this"}));
     let (first, of_held, second) = tokio::join!(send_all(&ann.client, first), send_held, send_all(&ann.client, second));
 
     assert_eq!(of_held.status, 503, "{}", of_held.text);
