@@ -1304,7 +1304,10 @@ export interface components {
             reactions: components["schemas"]["Reaction"][];
             /** @description The first 20 members who have read the message, by their ids. */
             read_by: components["schemas"]["UserId"][] | null;
-            /** @description The number of members who have read the message. */
+            /**
+             * @description The number of members who have read the message.
+             * @example 1
+             */
             read_by_count: number | null;
             reply_to: string | null;
             room_id: components["schemas"]["RoomId"];
@@ -1359,7 +1362,12 @@ export interface components {
         MessageType: "text" | "image" | "file" | "system";
         /** @description A member read messages. */
         MessagesReadEvent: {
-            /** @description The messages, at most 1,000. */
+            /**
+             * @description The messages, at most 1,000.
+             * @example [
+             *       "6565f0a1c2d3e4f5a6b7c8d9"
+             *     ]
+             */
             message_ids: string[];
             room_id: components["schemas"]["RoomId"];
             /** Format: date-time */
@@ -1367,6 +1375,7 @@ export interface components {
             /**
              * Format: int64
              * @description The position up to which the reader has read the room, if they read all of it.
+             * @example 17
              */
             up_to: number | null;
             /** @description The reader. */
@@ -1535,6 +1544,7 @@ export interface components {
         };
         /** @description A user who shares a direct room with the reader came online or went offline. */
         PresenceEvent: {
+            /** @example true */
             is_online: boolean;
             /**
              * Format: date-time
@@ -1579,7 +1589,10 @@ export interface components {
         };
         /** @description A user added or removed a reaction. */
         ReactionChangedEvent: {
-            /** @description False if the reaction was removed. */
+            /**
+             * @description False if the reaction was removed.
+             * @example true
+             */
             added: boolean;
             /** @example 👍 */
             emoji: string;
@@ -5683,7 +5696,7 @@ export interface operations {
                      *           "deleted_at": null,
                      *           "edited_at": null,
                      *           "file_name": null,
-                     *           "file_size": 1,
+                     *           "file_size": null,
                      *           "file_type": null,
                      *           "file_url": null,
                      *           "id": "6565f0a1c2d3e4f5a6b7c8d9",
@@ -5703,7 +5716,7 @@ export interface operations {
                      *           "read_by": [
                      *             1
                      *           ],
-                     *           "read_by_count": 0,
+                     *           "read_by_count": 1,
                      *           "reply_to": null,
                      *           "room_id": 1,
                      *           "room_type": "private",
@@ -5803,7 +5816,7 @@ export interface operations {
                      *       "deleted_at": null,
                      *       "edited_at": null,
                      *       "file_name": null,
-                     *       "file_size": 1,
+                     *       "file_size": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
@@ -5823,7 +5836,7 @@ export interface operations {
                      *       "read_by": [
                      *         1
                      *       ],
-                     *       "read_by_count": 0,
+                     *       "read_by_count": 1,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -5850,7 +5863,7 @@ export interface operations {
                      *       "deleted_at": null,
                      *       "edited_at": null,
                      *       "file_name": null,
-                     *       "file_size": 1,
+                     *       "file_size": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
@@ -5870,7 +5883,7 @@ export interface operations {
                      *       "read_by": [
                      *         1
                      *       ],
-                     *       "read_by_count": 0,
+                     *       "read_by_count": 1,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -6204,7 +6217,7 @@ export interface operations {
                      *           "deleted_at": null,
                      *           "edited_at": null,
                      *           "file_name": null,
-                     *           "file_size": 1,
+                     *           "file_size": null,
                      *           "file_type": null,
                      *           "file_url": null,
                      *           "id": "6565f0a1c2d3e4f5a6b7c8d9",
@@ -6224,7 +6237,7 @@ export interface operations {
                      *           "read_by": [
                      *             1
                      *           ],
-                     *           "read_by_count": 0,
+                     *           "read_by_count": 1,
                      *           "reply_to": null,
                      *           "room_id": 1,
                      *           "room_type": "private",
@@ -6559,7 +6572,7 @@ export interface operations {
                      *           "deleted_at": null,
                      *           "edited_at": null,
                      *           "file_name": null,
-                     *           "file_size": 1,
+                     *           "file_size": null,
                      *           "file_type": null,
                      *           "file_url": null,
                      *           "id": "6565f0a1c2d3e4f5a6b7c8d9",
@@ -6579,7 +6592,7 @@ export interface operations {
                      *           "read_by": [
                      *             1
                      *           ],
-                     *           "read_by_count": 0,
+                     *           "read_by_count": 1,
                      *           "reply_to": null,
                      *           "room_id": 1,
                      *           "room_type": "private",
@@ -6691,7 +6704,7 @@ export interface operations {
                      *       "deleted_at": null,
                      *       "edited_at": null,
                      *       "file_name": null,
-                     *       "file_size": 1,
+                     *       "file_size": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
@@ -6711,7 +6724,7 @@ export interface operations {
                      *       "read_by": [
                      *         1
                      *       ],
-                     *       "read_by_count": 0,
+                     *       "read_by_count": 1,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -6847,7 +6860,7 @@ export interface operations {
                      *       "deleted_at": null,
                      *       "edited_at": null,
                      *       "file_name": null,
-                     *       "file_size": 1,
+                     *       "file_size": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
@@ -6867,7 +6880,7 @@ export interface operations {
                      *       "read_by": [
                      *         1
                      *       ],
-                     *       "read_by_count": 0,
+                     *       "read_by_count": 1,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -6894,7 +6907,7 @@ export interface operations {
                      *       "deleted_at": null,
                      *       "edited_at": null,
                      *       "file_name": null,
-                     *       "file_size": 1,
+                     *       "file_size": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
@@ -6914,7 +6927,7 @@ export interface operations {
                      *       "read_by": [
                      *         1
                      *       ],
-                     *       "read_by_count": 0,
+                     *       "read_by_count": 1,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -7128,7 +7141,7 @@ export interface operations {
                      *       "deleted_at": null,
                      *       "edited_at": null,
                      *       "file_name": null,
-                     *       "file_size": 1,
+                     *       "file_size": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
@@ -7148,7 +7161,7 @@ export interface operations {
                      *       "read_by": [
                      *         1
                      *       ],
-                     *       "read_by_count": 0,
+                     *       "read_by_count": 1,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -7258,7 +7271,7 @@ export interface operations {
                      *       "deleted_at": null,
                      *       "edited_at": null,
                      *       "file_name": null,
-                     *       "file_size": 1,
+                     *       "file_size": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
@@ -7278,7 +7291,7 @@ export interface operations {
                      *       "read_by": [
                      *         1
                      *       ],
-                     *       "read_by_count": 0,
+                     *       "read_by_count": 1,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
