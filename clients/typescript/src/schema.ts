@@ -1304,10 +1304,7 @@ export interface components {
             reactions: components["schemas"]["Reaction"][];
             /** @description The first 20 members who have read the message, by their ids. */
             read_by: components["schemas"]["UserId"][] | null;
-            /**
-             * @description The number of members who have read the message.
-             * @example 1
-             */
+            /** @description The number of members who have read the message. */
             read_by_count: number | null;
             reply_to: string | null;
             room_id: components["schemas"]["RoomId"];
@@ -1559,7 +1556,10 @@ export interface components {
             display_name?: string | null;
             /** @example https://example.com/me.png */
             profile_image_url?: string | null;
-            /** @description Whether only friends can bring the user into a group. The user stays a member of existing groups. */
+            /**
+             * @description Whether only friends can bring the user into a group. The user stays a member of existing groups.
+             * @example true
+             */
             refuse_stranger_groups?: boolean | null;
             /** @example In a meeting */
             status_message?: string | null;
@@ -5702,7 +5702,7 @@ export interface operations {
                      *           "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *           "is_deleted": false,
                      *           "is_edited": false,
-                     *           "is_read": false,
+                     *           "is_read": null,
                      *           "message_type": "text",
                      *           "reactions": [
                      *             {
@@ -5713,10 +5713,8 @@ export interface operations {
                      *               ]
                      *             }
                      *           ],
-                     *           "read_by": [
-                     *             1
-                     *           ],
-                     *           "read_by_count": 1,
+                     *           "read_by": null,
+                     *           "read_by_count": null,
                      *           "reply_to": null,
                      *           "room_id": 1,
                      *           "room_type": "private",
@@ -5822,7 +5820,7 @@ export interface operations {
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *       "is_deleted": false,
                      *       "is_edited": false,
-                     *       "is_read": false,
+                     *       "is_read": null,
                      *       "message_type": "text",
                      *       "reactions": [
                      *         {
@@ -5833,10 +5831,8 @@ export interface operations {
                      *           ]
                      *         }
                      *       ],
-                     *       "read_by": [
-                     *         1
-                     *       ],
-                     *       "read_by_count": 1,
+                     *       "read_by": null,
+                     *       "read_by_count": null,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -5869,7 +5865,7 @@ export interface operations {
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *       "is_deleted": false,
                      *       "is_edited": false,
-                     *       "is_read": false,
+                     *       "is_read": null,
                      *       "message_type": "text",
                      *       "reactions": [
                      *         {
@@ -5880,10 +5876,8 @@ export interface operations {
                      *           ]
                      *         }
                      *       ],
-                     *       "read_by": [
-                     *         1
-                     *       ],
-                     *       "read_by_count": 1,
+                     *       "read_by": null,
+                     *       "read_by_count": null,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -6223,7 +6217,7 @@ export interface operations {
                      *           "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *           "is_deleted": false,
                      *           "is_edited": false,
-                     *           "is_read": false,
+                     *           "is_read": null,
                      *           "message_type": "text",
                      *           "reactions": [
                      *             {
@@ -6234,10 +6228,8 @@ export interface operations {
                      *               ]
                      *             }
                      *           ],
-                     *           "read_by": [
-                     *             1
-                     *           ],
-                     *           "read_by_count": 1,
+                     *           "read_by": null,
+                     *           "read_by_count": null,
                      *           "reply_to": null,
                      *           "room_id": 1,
                      *           "room_type": "private",
@@ -6578,7 +6570,7 @@ export interface operations {
                      *           "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *           "is_deleted": false,
                      *           "is_edited": false,
-                     *           "is_read": false,
+                     *           "is_read": null,
                      *           "message_type": "text",
                      *           "reactions": [
                      *             {
@@ -6589,10 +6581,8 @@ export interface operations {
                      *               ]
                      *             }
                      *           ],
-                     *           "read_by": [
-                     *             1
-                     *           ],
-                     *           "read_by_count": 1,
+                     *           "read_by": null,
+                     *           "read_by_count": null,
                      *           "reply_to": null,
                      *           "room_id": 1,
                      *           "room_type": "private",
@@ -6710,7 +6700,7 @@ export interface operations {
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *       "is_deleted": false,
                      *       "is_edited": false,
-                     *       "is_read": false,
+                     *       "is_read": null,
                      *       "message_type": "text",
                      *       "reactions": [
                      *         {
@@ -6721,10 +6711,8 @@ export interface operations {
                      *           ]
                      *         }
                      *       ],
-                     *       "read_by": [
-                     *         1
-                     *       ],
-                     *       "read_by_count": 1,
+                     *       "read_by": null,
+                     *       "read_by_count": null,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -6866,7 +6854,7 @@ export interface operations {
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *       "is_deleted": false,
                      *       "is_edited": false,
-                     *       "is_read": false,
+                     *       "is_read": null,
                      *       "message_type": "text",
                      *       "reactions": [
                      *         {
@@ -6877,10 +6865,8 @@ export interface operations {
                      *           ]
                      *         }
                      *       ],
-                     *       "read_by": [
-                     *         1
-                     *       ],
-                     *       "read_by_count": 1,
+                     *       "read_by": null,
+                     *       "read_by_count": null,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -6913,7 +6899,7 @@ export interface operations {
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *       "is_deleted": false,
                      *       "is_edited": false,
-                     *       "is_read": false,
+                     *       "is_read": null,
                      *       "message_type": "text",
                      *       "reactions": [
                      *         {
@@ -6924,10 +6910,8 @@ export interface operations {
                      *           ]
                      *         }
                      *       ],
-                     *       "read_by": [
-                     *         1
-                     *       ],
-                     *       "read_by_count": 1,
+                     *       "read_by": null,
+                     *       "read_by_count": null,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -7147,7 +7131,7 @@ export interface operations {
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *       "is_deleted": false,
                      *       "is_edited": false,
-                     *       "is_read": false,
+                     *       "is_read": null,
                      *       "message_type": "text",
                      *       "reactions": [
                      *         {
@@ -7158,10 +7142,8 @@ export interface operations {
                      *           ]
                      *         }
                      *       ],
-                     *       "read_by": [
-                     *         1
-                     *       ],
-                     *       "read_by_count": 1,
+                     *       "read_by": null,
+                     *       "read_by_count": null,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -7277,7 +7259,7 @@ export interface operations {
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *       "is_deleted": false,
                      *       "is_edited": false,
-                     *       "is_read": false,
+                     *       "is_read": null,
                      *       "message_type": "text",
                      *       "reactions": [
                      *         {
@@ -7288,10 +7270,8 @@ export interface operations {
                      *           ]
                      *         }
                      *       ],
-                     *       "read_by": [
-                     *         1
-                     *       ],
-                     *       "read_by_count": 1,
+                     *       "read_by": null,
+                     *       "read_by_count": null,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -7528,7 +7508,7 @@ export interface operations {
                  * @example {
                  *       "display_name": "김민준",
                  *       "profile_image_url": "https://example.com/me.png",
-                 *       "refuse_stranger_groups": false,
+                 *       "refuse_stranger_groups": true,
                  *       "status_message": "In a meeting"
                  *     }
                  */
@@ -7650,7 +7630,7 @@ export interface operations {
                  * @example {
                  *       "display_name": "김민준",
                  *       "profile_image_url": "https://example.com/me.png",
-                 *       "refuse_stranger_groups": false,
+                 *       "refuse_stranger_groups": true,
                  *       "status_message": "In a meeting"
                  *     }
                  */

@@ -72,18 +72,12 @@ fn example(schema: &Value, schemas: &Value, depth: usize) -> Value {
     if let Some(choices) = schema["oneOf"].as_array() {
         return choices.iter().find(|choice| choice["type"] != "null").map_or(Value::Null, of);
     }
-    let kind = schema["type"].as_str().or_else(|| {
-        // A value that may be null has two types.
-        schema["type"].as_array()?.iter().filter_map(Value::as_str).find(|kind| *kind != "null")
-    });
-    match kind {
+    match schema["type"].as_str() {
         Some("object") => {
             let fields = schema["properties"].as_object().into_iter().flatten();
             fields.map(|(name, field)| (name.clone(), of(field))).collect::<Map<_, _>>().into()
         }
         Some("array") => json!([of(&schema["items"])]),
-        // A number, a text or a time without an example is absent, if it can be.
-        Some("integer" | "string") if schema["type"].is_array() => Value::Null,
         Some("integer") => schema.get("minimum").cloned().unwrap_or(json!(1)),
         Some("boolean") => json!(false),
         Some("string") => match schema["format"].as_str() {
@@ -91,6 +85,7 @@ fn example(schema: &Value, schemas: &Value, depth: usize) -> Value {
             Some("uuid") => json!("01936f6e-5c5a-7c3e-9a0b-3f1d2e4c5b6a"),
             _ => json!("text"),
         },
+        // A value that may be null has two types. Without an example it is absent.
         _ => Value::Null,
     }
 }

@@ -45,7 +45,7 @@ pub struct MessageBody {
     #[schema(required)]
     read_by: Option<Vec<UserId>>,
     /// The number of members who have read the message.
-    #[schema(required, example = 1)]
+    #[schema(required)]
     read_by_count: Option<usize>,
     #[schema(required)]
     is_read: Option<bool>,
