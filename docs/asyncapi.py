@@ -51,6 +51,7 @@ def schema_of(value):
 
 def stream_messages(schemas):
     """A message for each event of the streams."""
+    stream = API["paths"]["/messages/stream"]["get"]["responses"]["200"]["content"]["text/event-stream"]
     messages = {}
     for variant in schemas["StreamEvent"]["oneOf"]:
         event = variant["properties"]["event"]["enum"][0]
@@ -62,6 +63,7 @@ def stream_messages(schemas):
             "summary": summary[0] if summary else "",
             "contentType": "application/json",
             "payload": data,
+            "examples": [{"payload": json.loads(stream["examples"][event]["value"]["data"])}],
         }
     return messages
 

@@ -1359,7 +1359,12 @@ export interface components {
         MessageType: "text" | "image" | "file" | "system";
         /** @description A member read messages. */
         MessagesReadEvent: {
-            /** @description The messages, at most 1,000. */
+            /**
+             * @description The messages, at most 1,000.
+             * @example [
+             *       "6565f0a1c2d3e4f5a6b7c8d9"
+             *     ]
+             */
             message_ids: string[];
             room_id: components["schemas"]["RoomId"];
             /** Format: date-time */
@@ -1367,6 +1372,7 @@ export interface components {
             /**
              * Format: int64
              * @description The position up to which the reader has read the room, if they read all of it.
+             * @example 17
              */
             up_to: number | null;
             /** @description The reader. */
@@ -1535,6 +1541,7 @@ export interface components {
         };
         /** @description A user who shares a direct room with the reader came online or went offline. */
         PresenceEvent: {
+            /** @example true */
             is_online: boolean;
             /**
              * Format: date-time
@@ -1549,7 +1556,10 @@ export interface components {
             display_name?: string | null;
             /** @example https://example.com/me.png */
             profile_image_url?: string | null;
-            /** @description Whether only friends can bring the user into a group. The user stays a member of existing groups. */
+            /**
+             * @description Whether only friends can bring the user into a group. The user stays a member of existing groups.
+             * @example true
+             */
             refuse_stranger_groups?: boolean | null;
             /** @example In a meeting */
             status_message?: string | null;
@@ -1579,7 +1589,10 @@ export interface components {
         };
         /** @description A user added or removed a reaction. */
         ReactionChangedEvent: {
-            /** @description False if the reaction was removed. */
+            /**
+             * @description False if the reaction was removed.
+             * @example true
+             */
             added: boolean;
             /** @example 👍 */
             emoji: string;
@@ -5683,13 +5696,13 @@ export interface operations {
                      *           "deleted_at": null,
                      *           "edited_at": null,
                      *           "file_name": null,
-                     *           "file_size": 1,
+                     *           "file_size": null,
                      *           "file_type": null,
                      *           "file_url": null,
                      *           "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *           "is_deleted": false,
                      *           "is_edited": false,
-                     *           "is_read": false,
+                     *           "is_read": null,
                      *           "message_type": "text",
                      *           "reactions": [
                      *             {
@@ -5700,10 +5713,8 @@ export interface operations {
                      *               ]
                      *             }
                      *           ],
-                     *           "read_by": [
-                     *             1
-                     *           ],
-                     *           "read_by_count": 0,
+                     *           "read_by": null,
+                     *           "read_by_count": null,
                      *           "reply_to": null,
                      *           "room_id": 1,
                      *           "room_type": "private",
@@ -5803,13 +5814,13 @@ export interface operations {
                      *       "deleted_at": null,
                      *       "edited_at": null,
                      *       "file_name": null,
-                     *       "file_size": 1,
+                     *       "file_size": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *       "is_deleted": false,
                      *       "is_edited": false,
-                     *       "is_read": false,
+                     *       "is_read": null,
                      *       "message_type": "text",
                      *       "reactions": [
                      *         {
@@ -5820,10 +5831,8 @@ export interface operations {
                      *           ]
                      *         }
                      *       ],
-                     *       "read_by": [
-                     *         1
-                     *       ],
-                     *       "read_by_count": 0,
+                     *       "read_by": null,
+                     *       "read_by_count": null,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -5850,13 +5859,13 @@ export interface operations {
                      *       "deleted_at": null,
                      *       "edited_at": null,
                      *       "file_name": null,
-                     *       "file_size": 1,
+                     *       "file_size": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *       "is_deleted": false,
                      *       "is_edited": false,
-                     *       "is_read": false,
+                     *       "is_read": null,
                      *       "message_type": "text",
                      *       "reactions": [
                      *         {
@@ -5867,10 +5876,8 @@ export interface operations {
                      *           ]
                      *         }
                      *       ],
-                     *       "read_by": [
-                     *         1
-                     *       ],
-                     *       "read_by_count": 0,
+                     *       "read_by": null,
+                     *       "read_by_count": null,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -6204,13 +6211,13 @@ export interface operations {
                      *           "deleted_at": null,
                      *           "edited_at": null,
                      *           "file_name": null,
-                     *           "file_size": 1,
+                     *           "file_size": null,
                      *           "file_type": null,
                      *           "file_url": null,
                      *           "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *           "is_deleted": false,
                      *           "is_edited": false,
-                     *           "is_read": false,
+                     *           "is_read": null,
                      *           "message_type": "text",
                      *           "reactions": [
                      *             {
@@ -6221,10 +6228,8 @@ export interface operations {
                      *               ]
                      *             }
                      *           ],
-                     *           "read_by": [
-                     *             1
-                     *           ],
-                     *           "read_by_count": 0,
+                     *           "read_by": null,
+                     *           "read_by_count": null,
                      *           "reply_to": null,
                      *           "room_id": 1,
                      *           "room_type": "private",
@@ -6559,13 +6564,13 @@ export interface operations {
                      *           "deleted_at": null,
                      *           "edited_at": null,
                      *           "file_name": null,
-                     *           "file_size": 1,
+                     *           "file_size": null,
                      *           "file_type": null,
                      *           "file_url": null,
                      *           "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *           "is_deleted": false,
                      *           "is_edited": false,
-                     *           "is_read": false,
+                     *           "is_read": null,
                      *           "message_type": "text",
                      *           "reactions": [
                      *             {
@@ -6576,10 +6581,8 @@ export interface operations {
                      *               ]
                      *             }
                      *           ],
-                     *           "read_by": [
-                     *             1
-                     *           ],
-                     *           "read_by_count": 0,
+                     *           "read_by": null,
+                     *           "read_by_count": null,
                      *           "reply_to": null,
                      *           "room_id": 1,
                      *           "room_type": "private",
@@ -6691,13 +6694,13 @@ export interface operations {
                      *       "deleted_at": null,
                      *       "edited_at": null,
                      *       "file_name": null,
-                     *       "file_size": 1,
+                     *       "file_size": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *       "is_deleted": false,
                      *       "is_edited": false,
-                     *       "is_read": false,
+                     *       "is_read": null,
                      *       "message_type": "text",
                      *       "reactions": [
                      *         {
@@ -6708,10 +6711,8 @@ export interface operations {
                      *           ]
                      *         }
                      *       ],
-                     *       "read_by": [
-                     *         1
-                     *       ],
-                     *       "read_by_count": 0,
+                     *       "read_by": null,
+                     *       "read_by_count": null,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -6847,13 +6848,13 @@ export interface operations {
                      *       "deleted_at": null,
                      *       "edited_at": null,
                      *       "file_name": null,
-                     *       "file_size": 1,
+                     *       "file_size": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *       "is_deleted": false,
                      *       "is_edited": false,
-                     *       "is_read": false,
+                     *       "is_read": null,
                      *       "message_type": "text",
                      *       "reactions": [
                      *         {
@@ -6864,10 +6865,8 @@ export interface operations {
                      *           ]
                      *         }
                      *       ],
-                     *       "read_by": [
-                     *         1
-                     *       ],
-                     *       "read_by_count": 0,
+                     *       "read_by": null,
+                     *       "read_by_count": null,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -6894,13 +6893,13 @@ export interface operations {
                      *       "deleted_at": null,
                      *       "edited_at": null,
                      *       "file_name": null,
-                     *       "file_size": 1,
+                     *       "file_size": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *       "is_deleted": false,
                      *       "is_edited": false,
-                     *       "is_read": false,
+                     *       "is_read": null,
                      *       "message_type": "text",
                      *       "reactions": [
                      *         {
@@ -6911,10 +6910,8 @@ export interface operations {
                      *           ]
                      *         }
                      *       ],
-                     *       "read_by": [
-                     *         1
-                     *       ],
-                     *       "read_by_count": 0,
+                     *       "read_by": null,
+                     *       "read_by_count": null,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -7128,13 +7125,13 @@ export interface operations {
                      *       "deleted_at": null,
                      *       "edited_at": null,
                      *       "file_name": null,
-                     *       "file_size": 1,
+                     *       "file_size": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *       "is_deleted": false,
                      *       "is_edited": false,
-                     *       "is_read": false,
+                     *       "is_read": null,
                      *       "message_type": "text",
                      *       "reactions": [
                      *         {
@@ -7145,10 +7142,8 @@ export interface operations {
                      *           ]
                      *         }
                      *       ],
-                     *       "read_by": [
-                     *         1
-                     *       ],
-                     *       "read_by_count": 0,
+                     *       "read_by": null,
+                     *       "read_by_count": null,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -7258,13 +7253,13 @@ export interface operations {
                      *       "deleted_at": null,
                      *       "edited_at": null,
                      *       "file_name": null,
-                     *       "file_size": 1,
+                     *       "file_size": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *       "is_deleted": false,
                      *       "is_edited": false,
-                     *       "is_read": false,
+                     *       "is_read": null,
                      *       "message_type": "text",
                      *       "reactions": [
                      *         {
@@ -7275,10 +7270,8 @@ export interface operations {
                      *           ]
                      *         }
                      *       ],
-                     *       "read_by": [
-                     *         1
-                     *       ],
-                     *       "read_by_count": 0,
+                     *       "read_by": null,
+                     *       "read_by_count": null,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
@@ -7515,7 +7508,7 @@ export interface operations {
                  * @example {
                  *       "display_name": "김민준",
                  *       "profile_image_url": "https://example.com/me.png",
-                 *       "refuse_stranger_groups": false,
+                 *       "refuse_stranger_groups": true,
                  *       "status_message": "In a meeting"
                  *     }
                  */
@@ -7637,7 +7630,7 @@ export interface operations {
                  * @example {
                  *       "display_name": "김민준",
                  *       "profile_image_url": "https://example.com/me.png",
-                 *       "refuse_stranger_groups": false,
+                 *       "refuse_stranger_groups": true,
                  *       "status_message": "In a meeting"
                  *     }
                  */

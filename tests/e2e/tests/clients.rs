@@ -1,7 +1,8 @@
 //! The tests of the SDKs in `clients/`, against the stack. They kill replicas of chat-service.
 //!
 //! Each needs its language only: node, and a python with httpx (`PYTHON` names another one than `python3`). The clients that
-//! `.ci/check-documents` generates are in the folder `GENERATED_CLIENTS`.
+//! `.ci/check-documents` generates are in the folder `GENERATED_CLIENTS`; where it is set, the documents of the single services are
+//! checked too.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
@@ -71,4 +72,15 @@ fn generated_clients_hold_a_conversation() {
 
     run(&generated, "node", &["story.js"]);
     run(&generated, generated.join("tools/python/bin/python"), &["story.py"]);
+}
+
+#[test]
+fn the_linter_and_the_generators_accept_the_document_of_each_service() {
+    if env::var_os("GENERATED_CLIENTS").is_none() {
+        return skip("the documents of the services are not checked: .ci/check-clients does it");
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let _alone = alone();
+
+    run(&root, root.join(".ci/check-documents"), &["--services"]);
 }

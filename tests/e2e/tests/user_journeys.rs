@@ -1,12 +1,15 @@
-//! User journeys through the gateway: registration, friendship, chat, block, and logout.
+//! User journeys through the gateway: registration, friendship, chat, block, and logout. The conversation of the README.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use e2e::{PASSWORD, Person, gateway};
+use e2e::{PASSWORD, Person, gateway, skip};
 use serde_json::{Value, json};
 use testkit::{SLACK, eventually};
+
+const README: &str = include_str!("../../../README.md");
 
 fn names(people: &Value, field: &str) -> Vec<String> {
     people.as_array().unwrap().iter().map(|person| person[field].as_str().unwrap().to_owned()).collect()
@@ -151,4 +154,24 @@ async fn internal_paths_are_not_routed() {
         assert_eq!(ann.client.get(&path).await.status, 404, "{path}");
     }
     assert_eq!(ann.client.post("/api/users/batch", json!({"user_ids": [ann.id]})).await.status, 404);
+}
+
+#[test]
+fn the_conversation_of_the_readme_can_be_repeated() {
+    let is_here = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    if !["bash", "curl", "python3"].into_iter().all(is_here) {
+        return skip("the conversation of the README needs bash, curl and python3");
+    }
+    let gateway = std::env::var("GATEWAY_URL").unwrap();
+    let section = README.split("## A first conversation\n").nth(1).unwrap();
+    let script = section.split("```bash\n").nth(1).unwrap().split("```").next().unwrap();
+    let script = script.replace("http://localhost:8000", &gateway);
+
+    for _ in 0..2 {
+        let ran = Command::new("bash").args(["-c", &script]).output().unwrap();
+        let output = String::from_utf8(ran.stdout).unwrap();
+        let answers = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let sent: Vec<_> = answers.filter(|answer| answer["seq"].is_number()).map(|it| it["content"].clone()).collect();
+        assert_eq!(sent, ["안녕하세요 👋", "거기 있어요?"], "{output}{}", String::from_utf8_lossy(&ran.stderr));
+    }
 }

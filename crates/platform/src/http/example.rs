@@ -1,4 +1,4 @@
-//! Examples in the API document: each body gets a whole one, put together from those of its fields.
+//! Examples in the API document: each body and each event of a stream gets a whole one, put together from those of its fields.
 
 use serde_json::{Map, Value, json};
 
@@ -28,11 +28,28 @@ pub(super) fn add_examples(document: &mut Value) {
 
 fn complete(content: Option<&mut Value>, schemas: &Value) {
     for (kind, body) in content.and_then(Value::as_object_mut).into_iter().flatten() {
-        // The format of an event stream is text, which the description of the operation shows.
-        if kind != "text/event-stream" && body.get("example").is_none() {
+        if kind == "text/event-stream" {
+            body["examples"] = events(&body["schema"], schemas);
+        } else if body.get("example").is_none() {
             body["example"] = example(&body["schema"], schemas, 0);
         }
     }
+}
+
+/// An example of each event of a stream, with the fields that every event has. Its data is a text that contains JSON.
+fn events(stream: &Value, schemas: &Value) -> Value {
+    let variants = referenced(stream, schemas).unwrap_or(stream)["oneOf"].as_array().into_iter().flatten();
+    let examples = variants.map(|variant| &variant["properties"]).filter_map(|fields| {
+        let name = fields["event"]["enum"][0].as_str()?;
+        let data = example(&fields["data"]["contentSchema"], schemas, 0).to_string();
+        Some((name.to_owned(), json!({"value": {"event": name, "data": data}})))
+    });
+    examples.collect::<Map<_, _>>().into()
+}
+
+/// The schema to which another one refers, if it does.
+fn referenced<'a>(schema: &Value, schemas: &'a Value) -> Option<&'a Value> {
+    Some(&schemas[schema["$ref"].as_str()?.rsplit('/').next()?])
 }
 
 /// An example that satisfies a schema.
@@ -45,8 +62,8 @@ fn example(schema: &Value, schemas: &Value, depth: usize) -> Value {
         return example.clone();
     }
     let of = |schema: &Value| example(schema, schemas, depth + 1);
-    if let Some(name) = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
-        return of(&schemas[name]);
+    if let Some(schema) = referenced(schema, schemas) {
+        return of(schema);
     }
     if let Some(parts) = schema["allOf"].as_array() {
         let parts = parts.iter().filter_map(|part| of(part).as_object().cloned());
@@ -55,11 +72,7 @@ fn example(schema: &Value, schemas: &Value, depth: usize) -> Value {
     if let Some(choices) = schema["oneOf"].as_array() {
         return choices.iter().find(|choice| choice["type"] != "null").map_or(Value::Null, of);
     }
-    let kind = schema["type"].as_str().or_else(|| {
-        // A value that may be null has two types.
-        schema["type"].as_array()?.iter().filter_map(Value::as_str).find(|kind| *kind != "null")
-    });
-    match kind {
+    match schema["type"].as_str() {
         Some("object") => {
             let fields = schema["properties"].as_object().into_iter().flatten();
             fields.map(|(name, field)| (name.clone(), of(field))).collect::<Map<_, _>>().into()
@@ -67,13 +80,12 @@ fn example(schema: &Value, schemas: &Value, depth: usize) -> Value {
         Some("array") => json!([of(&schema["items"])]),
         Some("integer") => schema.get("minimum").cloned().unwrap_or(json!(1)),
         Some("boolean") => json!(false),
-        // A text or a time without an example is absent, if it can be.
-        Some("string") if schema["type"].is_array() => Value::Null,
         Some("string") => match schema["format"].as_str() {
             Some("date-time") => json!(TIME),
             Some("uuid") => json!("01936f6e-5c5a-7c3e-9a0b-3f1d2e4c5b6a"),
             _ => json!("text"),
         },
+        // A value that may be null has two types. Without an example it is absent.
         _ => Value::Null,
     }
 }
@@ -93,6 +105,7 @@ mod tests {
                 "Room": {"type": "object", "properties": {
                     "id": {"type": "integer", "minimum": 1},
                     "name": {"type": ["string", "null"]},
+                    "size": {"type": ["integer", "null"]},
                     "deleted_at": {"type": ["string", "null"], "format": "date-time"},
                     "kind": {"type": "string", "enum": ["direct", "group"]},
                     "last": {"oneOf": [{"type": "null"}, {"$ref": "#/components/schemas/Time"}]},
@@ -109,9 +122,32 @@ mod tests {
         let responses = &document["paths"]["/rooms"]["get"]["responses"];
         assert_eq!(
             responses["200"]["content"]["application/json"]["example"],
-            json!({"id": 1, "deleted_at": null, "kind": "direct", "last": TIME, "members": ["minjun"], "name": null, "parent": null})
+            json!({"id": 1, "deleted_at": null, "kind": "direct", "last": TIME, "members": ["minjun"], "name": null, "parent": null, "size": null})
         );
         assert!(responses["404"]["content"]["application/json"]["example"].is_null());
         assert!(document["components"]["schemas"]["Room"].is_object());
+    }
+
+    #[test]
+    fn a_stream_gets_an_example_of_each_event() {
+        let event = |name: &str, field: &str| {
+            let data = json!({"type": "object", "properties": {field: {"type": "integer"}}});
+            json!({"properties": {"event": {"enum": [name]}, "data": {"type": "string", "contentSchema": data}}})
+        };
+        let stream = json!({"text/event-stream": {"schema": {"$ref": "#/components/schemas/Event"}}});
+        let mut document = json!({
+            "paths": {"/stream": {"get": {"responses": {"200": {"content": stream}}}}},
+            "components": {"schemas": {"Event": {"oneOf": [event("opened", "user"), event("moved", "to")]}}}
+        });
+
+        add_examples(&mut document);
+
+        assert_eq!(
+            document["paths"]["/stream"]["get"]["responses"]["200"]["content"]["text/event-stream"]["examples"],
+            json!({
+                "opened": {"value": {"event": "opened", "data": r#"{"user":1}"#}},
+                "moved": {"value": {"event": "moved", "data": r#"{"to":1}"#}}
+            })
+        );
     }
 }

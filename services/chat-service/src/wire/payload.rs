@@ -95,6 +95,7 @@ pub struct ReactionChanged<'a> {
     #[schema(example = "👍")]
     pub emoji: &'a str,
     /// False if the reaction was removed.
+    #[schema(example = true)]
     pub added: bool,
     /// All reactions of the message.
     pub reactions: &'a [Reaction],
@@ -108,9 +109,10 @@ pub struct ReadByOthers<'a> {
     /// The reader.
     pub user_id: UserId,
     /// The messages, at most 1,000.
+    #[schema(example = json!(["6565f0a1c2d3e4f5a6b7c8d9"]))]
     pub message_ids: &'a [String],
     /// The position up to which the reader has read the room, if they read all of it.
-    #[schema(required)]
+    #[schema(required, example = 17)]
     pub up_to: Option<i64>,
     pub timestamp: DateTime<Utc>,
 }
@@ -167,6 +169,7 @@ pub struct RoomSettingsBody {
 #[schema(as = PresenceEvent)]
 pub struct Presence {
     pub user_id: UserId,
+    #[schema(example = true)]
     pub is_online: bool,
     /// Null if the user is online.
     #[schema(required)]

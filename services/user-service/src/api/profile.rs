@@ -53,6 +53,7 @@ struct ProfileChange {
     profile_image_url: Option<Edit<ImageUrl>>,
     /// Whether only friends can bring the user into a group. The user stays a member of existing groups.
     #[deserr(default)]
+    #[schema(example = true)]
     refuse_stranger_groups: Option<bool>,
 }
 

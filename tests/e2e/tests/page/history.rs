@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testkit::eventually;
 
 use crate::window::{Browser, Window};
-use crate::{gateway, log_in};
+use crate::{gateway, log_in, two_friends};
 
 /// The top of the first visible message and its key.
 const FIRST_VISIBLE: &str = "
@@ -14,6 +14,11 @@ const FIRST_VISIBLE: &str = "
     const { top } = list.getBoundingClientRect();
     const row = [...list.querySelectorAll('li.message')].find((one) => one.getBoundingClientRect().top >= top);
     return { key: row.dataset.key, top: row.getBoundingClientRect().top };";
+
+/// Hides the tab or shows it, as far as the page knows: the windows of a driver are always visible.
+const SET_VISIBILITY: &str = "
+    Object.defineProperty(document, 'visibilityState', { value: argument, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange', { bubbles: true }));";
 
 /// Sends numbered messages, one after another.
 async fn send_numbered(person: &Person, room: i64, count: usize) {
@@ -116,6 +121,22 @@ async fn only_messages_that_were_on_the_screen_are_read() {
     window.wait_for_exact_texts(".floating.above", &[]).await;
     window.wait_for_exact_texts(".rows .badge", &[]).await;
     assert_eq!(unread(&bob, room).await, 0);
+}
+
+#[tokio::test]
+async fn a_hidden_tab_reads_nothing_until_it_is_shown() {
+    let Some(browser) = Browser::start().await else { return };
+    let [(_, ann), (_, bob)] = two_friends(&browser, &gateway()).await;
+    bob.run(SET_VISIBILITY, json!("hidden")).await;
+
+    ann.send_message("unseen").await;
+    bob.wait_for_text(".text", "unseen").await;
+    bob.wait_for_text(".tabs .badge", "1").await;
+    ann.wait_for_exact_texts(".read", &[]).await;
+
+    bob.run(SET_VISIBILITY, json!("visible")).await;
+    bob.wait_for_exact_texts(".tabs .badge", &[]).await;
+    ann.wait_for_text(".read", "Read").await;
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
-//! Forms say at each field what is wrong with it, and one login serves all tabs.
+//! Forms say at each field what is wrong with it, and one login and one stream serve all tabs.
 
 use e2e::{PASSWORD, Person};
 use serde_json::json;
+use testkit::Client;
 use uuid::Uuid;
 
 use crate::window::{Browser, Window};
@@ -68,4 +69,33 @@ async fn a_new_tab_needs_no_login_and_a_logout_ends_all_tabs() {
     log_in(&window, &ann).await;
     window.turn_to_tab(0).await;
     window.wait_for_text(".top", &ann.username).await;
+}
+
+/// The number of open streams of chat-service.
+async fn open_streams() -> u32 {
+    let service = std::env::var("CHAT_URL").expect("CHAT_URL is not set: run the tests with `cargo stack test`");
+    let metrics = Client::new(&service, "").get("/metrics").await.text;
+    let gauge = metrics.lines().find(|line| line.starts_with("active_sse_connections{")).unwrap();
+    gauge.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_seventh_tab_sends_and_receives_over_http_1() {
+    let Some(browser) = Browser::start().await else { return };
+    let before = open_streams().await;
+    let [(ann, window), (_, bob)] = two_friends(&browser, &gateway()).await;
+    // A browser opens six connections to a server: with a stream for each tab, the seventh one would load nothing.
+    for _ in 2..=7 {
+        window.open_tab(&gateway()).await;
+        window.wait_for_text(".top", &ann.username).await;
+    }
+
+    open_chat(&window, "테스트 유저").await;
+    window.send_message("from the seventh tab").await;
+    bob.wait_for_text(".text", "from the seventh tab").await;
+    bob.send_message("to the seventh tab").await;
+    window.wait_for_text(".text", "to the seventh tab").await;
+
+    // One for all tabs, and that of Bob. Streams of an earlier test may have ended since.
+    assert!(open_streams().await <= before + 2);
 }
