@@ -1,5 +1,7 @@
-/* The disk of a process under test: full while the file that DISK_FULL_FILE names exists. Writes that would make a regular
- * file longer then fail as on a full disk. The process's output (descriptors 1 and 2) is not affected. */
+/* The disk of a process under test: full while the file that DISK_FULL_FILE names exists. Every write to a regular file then
+ * fails as on a full disk, and DISK_FULL_FILE grows by a byte. Writes inside a file fail too, as on a disk that stores each write
+ * at a new place: engines reserve the space of their journals, so that they would notice nothing for minutes. The process's
+ * output (descriptors 1 and 2) is not affected. */
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -10,29 +12,22 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+/* Whether the disk is full, and notes that a write is refused. */
 static int is_full(void) {
     int before = errno;
     const char *path = getenv("DISK_FULL_FILE");
-    int full = path && access(path, F_OK) == 0;
+    int mark = path ? open(path, O_WRONLY | O_APPEND | O_CLOEXEC) : -1;
+    if (mark >= 0) {
+        syscall(SYS_write, mark, "x", 1);
+        close(mark);
+    }
     errno = before;
-    return full;
+    return mark >= 0;
 }
 
-/* Whether `length` bytes at `offset` do not fit. A negative offset stands for the position of the descriptor. */
-static int refuses(int file, off_t offset, size_t length) {
+static int refuses(int file) {
     struct stat status;
-    if (file <= 2 || !is_full() || fstat(file, &status) != 0 || !S_ISREG(status.st_mode))
-        return 0;
-    if (offset < 0)
-        offset = (fcntl(file, F_GETFL) & O_APPEND) ? status.st_size : lseek(file, 0, SEEK_CUR);
-    return offset + (off_t)length > status.st_size;
-}
-
-static size_t total(const struct iovec *parts, int count) {
-    size_t length = 0;
-    for (int i = 0; i < count; i++)
-        length += parts[i].iov_len;
-    return length;
+    return file > 2 && fstat(file, &status) == 0 && S_ISREG(status.st_mode) && is_full();
 }
 
 static long no_space(void) {
@@ -41,11 +36,11 @@ static long no_space(void) {
 }
 
 ssize_t write(int file, const void *data, size_t length) {
-    return refuses(file, -1, length) ? no_space() : syscall(SYS_write, file, data, length);
+    return refuses(file) ? no_space() : syscall(SYS_write, file, data, length);
 }
 
 ssize_t pwrite64(int file, const void *data, size_t length, off64_t offset) {
-    return refuses(file, offset, length) ? no_space() : syscall(SYS_pwrite64, file, data, length, offset);
+    return refuses(file) ? no_space() : syscall(SYS_pwrite64, file, data, length, offset);
 }
 
 ssize_t pwrite(int file, const void *data, size_t length, off_t offset) {
@@ -53,11 +48,11 @@ ssize_t pwrite(int file, const void *data, size_t length, off_t offset) {
 }
 
 ssize_t writev(int file, const struct iovec *parts, int count) {
-    return refuses(file, -1, total(parts, count)) ? no_space() : syscall(SYS_writev, file, parts, count);
+    return refuses(file) ? no_space() : syscall(SYS_writev, file, parts, count);
 }
 
 ssize_t pwritev64(int file, const struct iovec *parts, int count, off64_t offset) {
-    return refuses(file, offset, total(parts, count)) ? no_space() : syscall(SYS_pwritev, file, parts, count, offset, 0);
+    return refuses(file) ? no_space() : syscall(SYS_pwritev, file, parts, count, offset, 0);
 }
 
 ssize_t pwritev(int file, const struct iovec *parts, int count, off_t offset) {
@@ -65,7 +60,7 @@ ssize_t pwritev(int file, const struct iovec *parts, int count, off_t offset) {
 }
 
 int fallocate64(int file, int mode, off64_t offset, off64_t length) {
-    return refuses(file, offset, length) ? no_space() : syscall(SYS_fallocate, file, mode, offset, length);
+    return refuses(file) ? no_space() : syscall(SYS_fallocate, file, mode, offset, length);
 }
 
 int fallocate(int file, int mode, off_t offset, off_t length) {

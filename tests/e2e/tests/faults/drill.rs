@@ -33,7 +33,7 @@ enum Kind {
     Kill,
     /// The process stands still, and its connections stay open.
     Freeze,
-    /// Files cannot grow.
+    /// No file can be written.
     FullDisk,
     /// Each piece of traffic takes 75 ms.
     SlowNetwork,
@@ -136,7 +136,7 @@ async fn disturb(stack: &Stack, recorder: &Recorder, faults: &[Fault], rng: &mut
     }
     tokio::time::sleep(duration).await;
     for fault in faults {
-        fault.end(stack).await;
+        fault.end(stack, faults.len() == 1).await;
     }
     let recovery = until_all_succeed(recorder, &name).await;
     for fault in faults {
@@ -184,16 +184,22 @@ impl Fault {
         }
     }
 
-    async fn end(self, stack: &Stack) {
+    async fn end(self, stack: &Stack, is_alone: bool) {
         let Self { target, kind } = self;
         match kind {
             Kind::Restart => {}
             Kind::Kill => stack.start(target).await,
             Kind::Freeze => stack.signal(target, Signal::SIGCONT).await,
-            // An engine that has ended at a full disk starts again.
             Kind::FullDisk => {
-                stack.empty_disk(target);
-                stack.start(target).await;
+                let refused = stack.empty_disk(target);
+                println!("  {refused} writes of {target} were refused");
+                // The other fault of a pair can keep all requests away from the engine.
+                assert!(refused > 0 || !is_alone, "{target} did not notice its full disk");
+                // An engine that ended at its full disk, or that starts on it, starts anew.
+                if !stack.is_ready(target).await {
+                    stack.kill_and_stop(target).await;
+                    stack.start(target).await;
+                }
             }
             Kind::SlowNetwork => stack.signal(&link(target), Signal::SIGUSR2).await,
             Kind::Partition => stack.signal(&link(target), Signal::SIGCONT).await,

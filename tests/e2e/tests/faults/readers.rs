@@ -1,5 +1,6 @@
 //! Readers: one stream for each room on each replica, which reconnects whenever it breaks.
 
+use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
 
 use e2e::Person;
@@ -19,6 +20,9 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 
 /// The deadline for a reader to receive the remaining positions after the last write.
 const CATCH_UP_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The statuses with which a replica may answer a request for a stream during a fault.
+const OPENING_STATUSES: [u16; 2] = [200, 503];
 
 /// One position of a room's log, as a stream delivers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,13 +63,18 @@ impl Reader {
         both.map(|(room, url)| Self::start(room.id, &room.people[1], url)).collect()
     }
 
-    /// Waits for this position, and returns all deliveries in their order.
+    /// Waits for this position, and returns all deliveries in their order. Panics if the reader has.
     pub async fn read_to(mut self, position: i64) -> Vec<Delivery> {
         let last = |deliveries: &Vec<Delivery>| deliveries.last().map_or(0, |delivery| delivery.entry.position);
         let complete = self.deliveries.wait_for(|deliveries| last(deliveries) >= position).map_ok(drop);
         let in_time = matches!(tokio::time::timeout(CATCH_UP_DEADLINE, complete).await, Ok(Ok(())));
         let deliveries = self.deliveries.borrow().clone();
         self.task.abort();
+        if let Err(ended) = self.task.await
+            && ended.is_panic()
+        {
+            resume_unwind(ended.into_panic());
+        }
         let (room, url, last) = (self.room, &self.url, last(&deliveries));
         assert!(in_time, "room {room} at {url}: {last} of {position} in {CATCH_UP_DEADLINE:?}");
         deliveries
@@ -77,9 +86,10 @@ async fn read(client: Client, room: i64, sender: watch::Sender<Vec<Delivery>>) {
     loop {
         let last = sender.borrow().last().map_or(0, |delivery: &Delivery| delivery.entry.position);
         let request = client.request(Method::GET, &path).header("last-event-id", last.to_string());
-        if let Ok(response) = request.send().await
-            && response.status() == 200
-        {
+        if let Ok(response) = request.send().await {
+            let status = response.status().as_u16();
+            assert!(OPENING_STATUSES.contains(&status), "a stream of room {room} is answered {status}");
+            // The answer 503 contains no events.
             let mut events = response.bytes_stream().eventsource();
             while let Some(Ok(event)) = events.next().await {
                 if let Some(entry) = log_entry(&event) {

@@ -59,6 +59,10 @@ impl Stack {
         self.processes().await.iter().any(|process| process.name == name)
     }
 
+    pub async fn is_ready(&self, name: &str) -> bool {
+        self.processes().await.iter().any(|process| process.name == name && process.state == "ready")
+    }
+
     pub async fn replicas(&self, service: &str) -> Vec<String> {
         let names = self.processes().await.into_iter().map(|process| process.name);
         names.filter(|name| name.starts_with(service)).collect()
@@ -118,13 +122,16 @@ impl Stack {
         kill(Pid::from_raw(pid as i32), signal).unwrap();
     }
 
-    /// From now on, the files of an engine cannot grow.
+    /// From now on, every write of an engine to a file is refused.
     pub fn fill_disk(&self, engine: &str) {
         std::fs::write(disk(engine), "").unwrap();
     }
 
-    pub fn empty_disk(&self, engine: &str) {
+    /// Returns the number of writes that were refused.
+    pub fn empty_disk(&self, engine: &str) -> u64 {
+        let refused = std::fs::metadata(disk(engine)).unwrap().len();
         std::fs::remove_file(disk(engine)).unwrap();
+        refused
     }
 
     /// Starts the process and waits until it is ready.
@@ -143,7 +150,7 @@ fn program(name: &str) -> PathBuf {
     PathBuf::from(setting("STACK_PROGRAMS")).join(name)
 }
 
-/// The file whose existence fills the disk of an engine.
+/// The file whose existence fills the disk of an engine, and which has a byte for each refused write.
 fn disk(engine: &str) -> String {
     format!("{}/{engine}.full", setting("STACK_DISKS"))
 }
