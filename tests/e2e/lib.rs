@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
+pub mod story;
+
 use std::io::Write;
 
 use serde_json::{Value, json};

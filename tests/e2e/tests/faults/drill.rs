@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use e2e::story;
 use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -74,6 +75,7 @@ async fn nothing_is_lost_in_rolling_restarts_and_in_faults_alone_and_in_pairs() 
         for service in SERVICES {
             restart_in_turn(&stack, &load.recorder, service, release).await;
         }
+        story::two_users_become_friends_and_chat().await;
     }
     for fault in single_faults(&stack, &mut rng) {
         disturb(&stack, &load.recorder, &[fault], &mut rng).await;
