@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::engines::{mongodb, mysql, redis};
+use crate::engines::{KafkaCluster, mongodb, mysql, redis};
 use crate::options::{Component, Switch};
 use crate::plan::Plan;
 use crate::service::Service;
@@ -83,8 +83,9 @@ pub fn urls(plan: &Plan, service: Service) -> Vec<String> {
 }
 
 /// The variables that `cargo stack env` prints.
-pub fn client_variables(plan: &Plan, bootstrap: &str) -> Variables {
-    let mut variables = shared_variables(plan, bootstrap);
+pub fn client_variables(plan: &Plan, kafka: &KafkaCluster) -> Variables {
+    let mut variables = shared_variables(plan, &kafka.bootstrap);
+    variables.extend(kafka.libs.iter().map(|libs| ("KAFKA_LIBS".to_owned(), libs.display().to_string())));
     variables.insert("MYSQL_ADMIN_URL".into(), mysql::admin_url(plan));
     for service in Service::ALL {
         variables.insert(format!("{}_MYSQL_URL", service.env_prefix()), mysql::url(plan, service));
@@ -138,13 +139,19 @@ mod tests {
         Plan { dir: StackDir::of_workspace().unwrap(), options: line.options.into(), ports }
     }
 
+    fn kafka() -> KafkaCluster {
+        let (bootstrap, libs) = ("127.0.0.1:9".to_owned(), Some("/kafka/libs".into()));
+        KafkaCluster { bootstrap, needs_topics: true, exports_metrics: true, libs }
+    }
+
     #[test]
     fn clients_get_the_urls_of_every_replica_and_every_engine() {
-        let variables = client_variables(&plan("chat=2"), "127.0.0.1:9");
+        let variables = client_variables(&plan("chat=2"), &kafka());
         assert_eq!(variables["CHAT_URLS"], "http://127.0.0.1:31,http://127.0.0.1:32");
         assert_eq!(variables["CHAT_URL"], "http://127.0.0.1:31");
         assert_eq!(variables["GATEWAY_URL"], "http://127.0.0.1:8000");
         assert_eq!(variables["KAFKA_BOOTSTRAP_SERVERS"], "127.0.0.1:9");
+        assert_eq!(variables["KAFKA_LIBS"], "/kafka/libs");
         assert_eq!(variables["MYSQL_ADMIN_URL"], "mysql://root:rootpassword@127.0.0.1:1");
     }
 
@@ -158,7 +165,10 @@ mod tests {
         assert_eq!(variables["MYSQL_URL"], "mysql://bigtech_chat:chatpassword@127.0.0.1:30001/bigtech_chat");
         assert_eq!(variables["USER_SERVICE_URL"], "http://127.0.0.1:30002");
         assert_eq!(variables["FRIEND_SERVICE_URL"], "http://127.0.0.1:21");
-        assert!(client_variables(&plan, "")["CHAT_MYSQL_URL"].contains(":20001/"), "tests reach the engine itself");
+        assert!(
+            client_variables(&plan, &kafka())["CHAT_MYSQL_URL"].contains(":20001/"),
+            "tests reach the engine itself"
+        );
     }
 
     #[test]
@@ -167,7 +177,7 @@ mod tests {
         assert_eq!(mongodb::url(&plan), "mongodb://127.0.0.1:2/?replicaSet=rs0&directConnection=true");
         plan.ports.mongodb = vec![2, 3, 4];
         let url = "mongodb://127.0.0.1:2,127.0.0.1:3,127.0.0.1:4/?replicaSet=rs0";
-        assert_eq!(client_variables(&plan, "")["MONGO_URL"], url);
+        assert_eq!(client_variables(&plan, &kafka())["MONGO_URL"], url);
         assert_eq!(service_variables(&plan, "", Service::Chat)["MONGO_URL"], url);
     }
 

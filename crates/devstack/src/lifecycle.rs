@@ -17,12 +17,12 @@ pub async fn bring_up(stack: &Stack) -> Result<()> {
     let plan = &stack.plan;
     if plan.options.only == Some(Component::Engines) {
         let kafka = engines::start(stack).await?;
-        stack.set_env(environment::client_variables(plan, &kafka.bootstrap));
+        stack.set_env(environment::client_variables(plan, &kafka));
     } else {
         // Today's programs are built last, so that they are those in the target folder.
         let builds = async { Ok((previous::binaries(plan).await?, build::binaries(plan).await?)) };
         let (kafka, (previous, binaries)) = try_join(engines::start(stack), builds).await?;
-        stack.set_env(environment::client_variables(plan, &kafka.bootstrap));
+        stack.set_env(environment::client_variables(plan, &kafka));
         link::start(stack, &binaries).await?;
         replicas::start(stack, &binaries, previous.as_ref(), &kafka).await?;
         web::start(stack, &binaries).await?;

@@ -1,5 +1,7 @@
 //! Kafka: Apache Kafka if it is installed or can be fetched, or else a broker inside the supervisor.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use super::kafka_installation::KafkaInstallation;
@@ -15,16 +17,19 @@ pub struct KafkaCluster {
     pub needs_topics: bool,
     /// The embedded broker has no metrics.
     pub exports_metrics: bool,
+    /// The folder of Apache Kafka's archives, with which tests start a broker of their own.
+    pub libs: Option<PathBuf>,
 }
 
 pub async fn start(stack: &Stack) -> Result<KafkaCluster> {
     let installation = choose(stack).await?;
     let is_apache = installation.is_some();
-    let bootstrap = match installation {
-        Some(installation) => apache_kafka::start(stack, &installation).await?,
+    let bootstrap = match &installation {
+        Some(installation) => apache_kafka::start(stack, installation).await?,
         None => embedded_kafka::start(stack).await?,
     };
-    Ok(KafkaCluster { bootstrap, needs_topics: is_apache, exports_metrics: is_apache })
+    let libs = installation.map(|installation| installation.libs);
+    Ok(KafkaCluster { bootstrap, needs_topics: is_apache, exports_metrics: is_apache, libs })
 }
 
 /// The installation of Apache Kafka to run; none for the embedded broker. The choice and its reason are printed.

@@ -1,6 +1,7 @@
 //! Topics and schemas of a test's own, records, and polling with a deadline.
 
 use std::future::Future;
+use std::io::Write;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,11 @@ pub const SLACK: u32 = 3;
 
 pub fn setting(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: these tests run by `cargo stack test`"))
+}
+
+/// Says that a test is skipped. The test harness does not capture it, so that the summary of `cargo stack test` counts it.
+pub fn skip(reason: &str) {
+    std::io::stderr().write_all(format!("skipped: {reason}\n").as_bytes()).unwrap();
 }
 
 pub fn kafka_at(bootstrap: &str, topics: TopicNames) -> KafkaConfig {
