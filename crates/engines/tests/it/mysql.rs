@@ -1,11 +1,16 @@
-//! Transactions and unique keys of MySQL.
+//! Transactions and unique keys of MySQL, and the check whether it answers.
+
+use std::time::Duration;
 
 use engines::mysql;
 use engines::mysql::OnDuplicate;
 use futures_util::FutureExt;
+use platform::health::Health;
+use platform::shutdown::Shutdown;
 use sqlx::MySqlPool;
+use sqlx::migrate::Migrator;
 
-use crate::support::{Schema, execute, metrics};
+use crate::support::{SLACK, Schema, execute, metrics, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_after_a_dropped_begin_is_committed() {
@@ -36,6 +41,25 @@ async fn a_violation_of_another_key_is_an_error() {
     assert!(take(1, 1).await.unwrap().is_some());
     assert!(take(1, 2).await.unwrap().is_none(), "the key that is asked for");
     assert!(take(2, 1).await.is_err(), "another key");
+    schema.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_pool_does_not_delay_the_check_of_the_server() {
+    let schema = Schema::empty().await;
+    let pool = mysql::pool(&schema.url(), 2, &metrics()).unwrap();
+    let _slow_requests = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    let health = Health::new(Shutdown::new(), &metrics()).unwrap();
+    mysql::prepare(&pool, &health, "user", || Migrator::with_migrations(Vec::new()));
+    let report = || serde_json::to_value(health.report()).unwrap()["dependencies"][0].clone();
+    until("the tables are prepared", async || report()["status"] == "ready").await;
+    let prepared = report();
+
+    until("a check after the preparation", async || report()["latency_ms"] != prepared["latency_ms"]).await;
+
+    let checked = report();
+    let latency = Duration::from_secs_f64(checked["latency_ms"].as_f64().unwrap() / 1000.0);
+    assert!(checked["status"] == "ready" && latency < SLACK * Duration::from_millis(100), "{checked}");
     schema.end().await;
 }
 
