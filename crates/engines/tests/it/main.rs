@@ -7,6 +7,7 @@
 mod broker_outage;
 mod consumer;
 mod dead_letters;
+mod late_name;
 mod latency;
 mod migrations;
 mod mysql;

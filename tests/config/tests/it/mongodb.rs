@@ -72,7 +72,7 @@ impl Drop for Machine {
     }
 }
 
-/// A real mongod 6.0 that starts while its name does not resolve is REMOVED from its set and stays so.
+/// The tests of crates/engines start a real mongod, which is REMOVED from its set if its name does not resolve.
 #[test]
 fn mongod_starts_only_when_the_name_of_the_member_leads_to_this_machine() {
     let machine = Machine::new();
