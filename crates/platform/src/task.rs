@@ -54,8 +54,8 @@ impl From<()> for Found {
     }
 }
 
-/// Like [`every`], with the shortest of the pauses after work and after a failure. While the step finds nothing, the pause doubles, up
-/// to the longest.
+/// Like [`every`], with the shortest of the pauses after work and after a failure. While the step finds nothing, the
+/// pause doubles, up to the longest.
 pub async fn poll<T, F: Into<Found>, E: Display>(
     pauses: RangeInclusive<Duration>,
     name: &'static str,

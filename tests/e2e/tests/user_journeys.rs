@@ -123,16 +123,17 @@ fn the_conversation_of_the_readme_can_be_repeated() {
     if !["bash", "curl", "python3"].into_iter().all(is_here) {
         return skip("the conversation of the README needs bash, curl and python3");
     }
-    let gateway = std::env::var("GATEWAY_URL").unwrap();
+    let url = std::env::var("GATEWAY_URL").expect("GATEWAY_URL is not set: run the tests with `cargo stack test`");
     let section = README.split("## A first conversation\n").nth(1).unwrap();
     let script = section.split("```bash\n").nth(1).unwrap().split("```").next().unwrap();
-    let script = script.replace("http://localhost:8000", &gateway);
+    let script = script.replace("http://localhost:8000", &url);
 
     for _ in 0..2 {
         let ran = Command::new("bash").args(["-c", &script]).output().unwrap();
         let output = String::from_utf8(ran.stdout).unwrap();
-        let answers = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let sent: Vec<_> = answers.filter(|answer| answer["seq"].is_number()).map(|it| it["content"].clone()).collect();
-        assert_eq!(sent, ["안녕하세요 👋", "거기 있어요?"], "{output}{}", String::from_utf8_lossy(&ran.stderr));
+        // The first stream writes between the answers.
+        let events = output.lines().filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
+        let received: Vec<Value> = events.filter_map(|event| event.get("content").cloned()).collect();
+        assert_eq!(received, ["안녕하세요 👋", "거기 있어요?"], "{output}{}", String::from_utf8_lossy(&ran.stderr));
     }
 }

@@ -37,7 +37,8 @@ const PARALLEL_SHARDS: usize = 4;
 /// before a commit here.
 const BUSY: Duration = Duration::from_millis(50);
 
-/// The shortest and the longest interval at which events of crashed processes are looked for. It doubles while there are none.
+/// The shortest and the longest interval at which events of crashed processes are looked for. It doubles while there
+/// are none.
 const POLLS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(4);
 
 /// The time for the events that are in flight when the process ends.
@@ -101,7 +102,7 @@ impl<'a> Relay<'a> {
                 pauses = None;
             }
             let pause = match &swept {
-                Ok(Swept::Clean) => poll,
+                Ok(Swept::Clean) => std::mem::replace(&mut poll, (2 * poll).min(*POLLS.end())),
                 Ok(Swept::Busy) => BUSY,
                 Ok(Swept::Published) => {
                     poll = *POLLS.start();
@@ -109,7 +110,6 @@ impl<'a> Relay<'a> {
                 }
                 Err(_) => pauses.get_or_insert_with(backoff).next().unwrap_or(poll),
             };
-            poll = (2 * poll).min(*POLLS.end());
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.outbox.committed.notified(), if swept.is_ok() => {}

@@ -2,7 +2,7 @@
 //!
 //! A sign of life at any service sets the key `user:online:{id}` with a time to live and the user's entry in the sorted
 //! set `presence:due`, whose score is the time, in milliseconds since 1970, at which the key expires. User-service
-//! sweeps the set each second: an entry that is due and has no key is a user who went offline.
+//! sweeps the set every one or two seconds: an entry that is due and has no key is a user who went offline.
 //!
 //! The sorted set `presence:sessions:{id}` has the sessions of the user with a sign of life, with the same time by the clock
 //! of Redis. A logout sets the user offline only if no other session is left in it.

@@ -10,7 +10,7 @@ use platform::shutdown::Shutdown;
 use sqlx::MySqlPool;
 use sqlx::migrate::Migrator;
 
-use crate::support::{SLACK, Schema, execute, metrics, until};
+use crate::support::{Schema, execute, metrics, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_after_a_dropped_begin_is_committed() {
@@ -59,7 +59,10 @@ async fn a_full_pool_does_not_delay_the_check_of_the_server() {
 
     let checked = report();
     let latency = Duration::from_secs_f64(checked["latency_ms"].as_f64().unwrap() / 1000.0);
-    assert!(checked["status"] == "ready" && latency < SLACK * Duration::from_millis(100), "{checked}");
+    assert!(
+        checked["status"] == "ready" && latency < Duration::from_secs(2),
+        "it does not wait for the pool: {checked}"
+    );
     schema.end().await;
 }
 

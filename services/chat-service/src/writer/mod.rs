@@ -65,12 +65,13 @@ const RETRY_MILLIS: std::ops::Range<u64> = 2..12;
 /// A batch that conflicts with other writers is halved after this many tries. A conflict between two replicas rarely needs more.
 const TRIES_TOGETHER: u32 = 3;
 
-/// Time limit of a try. The server aborts the abandoned transaction by itself.
-const TRY: Duration = Duration::from_secs(5);
+/// Time limit of a try, and of the look-up after it. The driver aborts the abandoned transaction, or the server after its lifetime.
+const TRY: Duration = Duration::from_secs(2);
 
 /// Time limit of a try of a part of a batch that was not written in time: a batch is halved seven times before its cause stands
-/// alone, and all of that is over before [`DEADLINE`].
-const TRY_OF_PART: Duration = Duration::from_millis(500);
+/// alone, and for one cause all of that is over before [`DEADLINE`]. The five round trips of a transaction over a slow network
+/// take less.
+const TRY_OF_PART: Duration = Duration::from_secs(1);
 
 /// Additional pause while the server is unavailable.
 const UNAVAILABLE_PAUSE: Duration = Duration::from_millis(200);
@@ -313,7 +314,9 @@ impl Task {
 
     /// Answers the requests that are stored, and those whose deadline has passed. Returns the others.
     async fn reconcile(&self, batch: Vec<WriteRequest>, repeats: &mut Repeats) -> Vec<WriteRequest> {
-        let stored = match self.reconciler.look_up(&batch).await {
+        let looked_up = tokio::time::timeout(TRY, self.reconciler.look_up(&batch)).await;
+        let stored = match looked_up.unwrap_or_else(|_| Err(Error::unavailable("mongodb", "the look-up took too long")))
+        {
             Ok(stored) => stored,
             Err(e) => {
                 tracing::warn!(error = %e, "cannot look up the requests of a batch");

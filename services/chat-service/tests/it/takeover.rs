@@ -297,7 +297,8 @@ async fn fill(mongo: &Database, collection: &str, documents: i64, fields: Docume
     mongo.collection::<Document>("seed").drop().await.unwrap();
 }
 
-/// `cargo stack test -- -p chat-service --test it a_start_with_ten_million -- --ignored --nocapture`, which takes about ten minutes.
+/// `cargo stack test -- -p chat-service --test it a_start_with_ten_million -- --ignored --nocapture`, which takes about
+/// ten minutes.
 #[tokio::test]
 #[ignore = "a measurement"]
 #[allow(clippy::print_stdout, reason = "the measurement prints its result")]

@@ -17,6 +17,7 @@ pub struct Deactivations {
     pool: MySqlPool,
 }
 
+/// The queries of the lists of accounts, which one query asks together while nothing happens.
 const NOT_ENDED: &str = "SELECT u.id FROM users u LEFT JOIN user_deactivations d ON d.user_id = u.id
     WHERE u.is_active = FALSE AND (d.user_id IS NULL OR d.ended = FALSE)";
 const PENDING: &str = "SELECT user_id FROM user_deactivations WHERE copied = FALSE AND ended";
@@ -44,8 +45,8 @@ impl Deactivations {
         Self { pool }
     }
 
-    /// Whether [`not_ended`](Self::not_ended), [`pending`](Self::pending) or [`reactivated`](Self::reactivated) has an account, in one
-    /// round trip.
+    /// Whether [`not_ended`](Self::not_ended), [`pending`](Self::pending) or [`reactivated`](Self::reactivated) has an
+    /// account, in one round trip.
     pub async fn any_to_follow(&self) -> Result<bool> {
         let any = format!("SELECT EXISTS ({NOT_ENDED}) OR EXISTS ({PENDING}) OR EXISTS ({REACTIVATED})");
         Ok(sqlx::query_scalar(AssertSqlSafe(any)).fetch_one(&self.pool).await?)

@@ -1,4 +1,5 @@
-//! The presence sweep: each second, or every two while nobody comes or goes, it marks users online or offline in MySQL as their keys in Redis appear and expire.
+//! The presence sweep: each second, or every two while nobody comes or goes, it marks users online or offline in MySQL
+//! as their keys in Redis appear and expire.
 //!
 //! Every service sets `user:online:{id}` at a sign of life and records in the sorted set `presence:due` when the key
 //! expires. A user whose due time has passed and whose key is gone is marked offline. A user with a recent due time who

@@ -42,6 +42,28 @@ async fn ten_thousand_deactivated_accounts_do_not_delay_a_deactivation() {
     }
 }
 
+/// As after a crash between the two: the sessions are ended in MySQL, and Redis does not know it.
+#[tokio::test]
+async fn a_deactivation_reaches_redis_when_it_answers_again() {
+    let (link, through_link) = redis_link().await;
+    let [(name, url)] = &through_link;
+    let app = TestApp::start_with(&[(name, url)]).await;
+    app.person("ann").await;
+    let record = async |column: &str| {
+        let query = format!("SELECT COUNT(*) FROM user_deactivations WHERE {column}");
+        (sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(query)).fetch_one(&app.pool).await.unwrap() == 1)
+            .then_some(())
+    };
+
+    link.set_faulty(true);
+    app.execute("UPDATE users SET is_active = FALSE WHERE username = 'ann'").await;
+    eventually("the sessions are ended", || record("ended")).await;
+    assert_eq!(record("copied").await, None);
+    link.set_faulty(false);
+
+    eventually("Redis knows it", || record("copied")).await;
+}
+
 /// A replica that copies all records to Redis can write the record of an account again that another replica has just forgotten.
 /// A login in between opens a session, and here the account is deactivated before that record is forgotten too.
 #[tokio::test]

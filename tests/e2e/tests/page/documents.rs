@@ -1,5 +1,5 @@
-//! The pages of the API documents: Swagger, used to log in and to call an endpoint, and ReDoc. The client for browsers in the guide to
-//! streams.
+//! The pages of the API documents: Swagger, used to log in and to call an endpoint, and ReDoc. The client for browsers in
+//! the guide to streams.
 
 use e2e::{PASSWORD, Person};
 use serde_json::json;

@@ -132,7 +132,7 @@ async fn a_hidden_tab_reads_nothing_until_it_is_shown() {
     ann.send_message("unseen").await;
     bob.wait_for_text(".text", "unseen").await;
     bob.wait_for_text(".tabs .badge", "1").await;
-    ann.wait_for_exact_texts(".read", &[]).await;
+    ann.assert_texts_stay(".read", &[]).await;
 
     bob.run(SET_VISIBILITY, json!("visible")).await;
     bob.wait_for_exact_texts(".tabs .badge", &[]).await;

@@ -22,8 +22,8 @@ const SMALL_TARGETS: &str = "
         .filter(([, { width, height }]) => Math.min(width, height) < argument - 0.5)
         .map(([element, { width, height }]) => `${element.outerHTML.slice(0, 120)} has ${width} x ${height}`)";
 
-/// Text that is cut, and a page that is larger than the window. Only the sign-up form may be higher, in Firefox, which leaves less of
-/// the window to the page. Inline text has no box, its container cuts it.
+/// Text that is cut, and a page that is larger than the window. Only the sign-up form may be higher, in Firefox, which
+/// leaves less of the window to the page. Inline text has no box, its container cuts it.
 const OVERFLOW: &str = "
     const box = (one) => (getComputedStyle(one).display === 'inline' ? box(one.parentElement) : one);
     const { scrollWidth, scrollHeight } = document.documentElement;

@@ -1,8 +1,9 @@
 //! Forms say at each field what is wrong with it, and one login and one stream serve all tabs.
 
 use e2e::{PASSWORD, Person};
+use futures_util::future::join_all;
 use serde_json::json;
-use testkit::Client;
+use testkit::{Client, eventually};
 use uuid::Uuid;
 
 use crate::window::{Browser, Window};
@@ -71,18 +72,22 @@ async fn a_new_tab_needs_no_login_and_a_logout_ends_all_tabs() {
     window.wait_for_text(".top", &ann.username).await;
 }
 
-/// The number of open streams of chat-service.
+/// The number of open streams of all replicas of chat-service.
 async fn open_streams() -> u32 {
-    let service = std::env::var("CHAT_URL").expect("CHAT_URL is not set: run the tests with `cargo stack test`");
-    let metrics = Client::new(&service, "").get("/metrics").await.text;
-    let gauge = metrics.lines().find(|line| line.starts_with("active_sse_connections{")).unwrap();
-    gauge.rsplit(' ').next().unwrap().parse().unwrap()
+    let replicas = std::env::var("CHAT_URLS").expect("CHAT_URLS is not set: run the tests with `cargo stack test`");
+    let of_replica = async |url| {
+        let metrics = Client::new(url, "").get("/metrics").await.text;
+        let gauge = metrics.lines().find(|line| line.starts_with("active_sse_connections{")).unwrap();
+        gauge.rsplit(' ').next().unwrap().parse::<u32>().unwrap()
+    };
+    join_all(replicas.split(',').map(of_replica)).await.into_iter().sum()
 }
 
 #[tokio::test]
 async fn a_seventh_tab_sends_and_receives_over_http_1() {
     let Some(browser) = Browser::start().await else { return };
-    let before = open_streams().await;
+    // Those of an earlier test end first.
+    eventually("no stream is open", || async { (open_streams().await == 0).then_some(()) }).await;
     let [(ann, window), (_, bob)] = two_friends(&browser, &gateway()).await;
     // A browser opens six connections to a server: with a stream for each tab, the seventh one would load nothing.
     for _ in 2..=7 {
@@ -96,6 +101,5 @@ async fn a_seventh_tab_sends_and_receives_over_http_1() {
     bob.send_message("to the seventh tab").await;
     window.wait_for_text(".text", "to the seventh tab").await;
 
-    // One for all tabs, and that of Bob. Streams of an earlier test may have ended since.
-    assert!(open_streams().await <= before + 2);
+    assert_eq!(open_streams().await, 2, "one for all tabs, and that of Bob");
 }

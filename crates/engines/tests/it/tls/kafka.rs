@@ -91,4 +91,6 @@ async fn kafka_is_reached_by_tls_with_a_certificate_and_a_login() {
         assert!(DeadLetters::of(&config, "user.events").list().await.is_err(), "{what}");
     }))
     .await;
+    let config = config(port, "PLAIN", "password", known, Some(known));
+    assert!(DeadLetters::of(&config, "user.events").list().await.is_ok(), "the broker runs");
 }
