@@ -102,7 +102,11 @@ impl<'a> Relay<'a> {
                 pauses = None;
             }
             let pause = match &swept {
-                Ok(Swept::Clean) => std::mem::replace(&mut poll, (2 * poll).min(*POLLS.end())),
+                Ok(Swept::Clean) => {
+                    let pause = poll;
+                    poll = (2 * poll).min(*POLLS.end());
+                    pause
+                }
                 Ok(Swept::Busy) => BUSY,
                 Ok(Swept::Published) => {
                     poll = *POLLS.start();
