@@ -15,7 +15,21 @@ API = json.loads((ROOT / "infrastructure/docker/web/openapi.json").read_text())
 GOLDEN = ROOT / "crates/common/tests/golden"
 EVENTS = ROOT / "crates/common/src/events"
 NULLABLE = {field for file in EVENTS.glob("*.rs") for field in re.findall(r"pub (\w+): Option<", file.read_text())}
-ALL_ROOMS_ONLY = ["chat_room_created", "chat_room_left", "chat_room_settings", "presence", "friend_request"]
+HAS_ID = {
+    "connected": "Has a line `id:`, unless `resync` follows.",
+    "chat_room_left": "Has no id. A resuming stream sends it for each membership that ended meanwhile.",
+}
+STREAM = (
+    "Server-sent events. docs/streaming.md is its guide. A client that comes back sends the last id as the header `Last-Event-ID`, or as "
+    "`last_event_id` in the query, and receives what followed."
+)
+REQUEST = {
+    "http": {
+        "method": "GET",
+        "query": {"type": "object", "properties": {"last_event_id": {"type": "string"}, "ticket": {"type": "string"}}},
+        "bindingVersion": "0.3.0",
+    }
+}
 
 
 def schemas_of_streams():
@@ -49,21 +63,28 @@ def schema_of(value):
     return {"type": "string", **({"format": "date-time"} if is_time else {})}
 
 
-def stream_messages(schemas):
-    """A message for each event of the streams."""
-    stream = API["paths"]["/messages/stream"]["get"]["responses"]["200"]["content"]["text/event-stream"]
+def stream_examples(path):
+    """The examples of a stream by the names of their events."""
+    examples = API["paths"][path]["get"]["responses"]["200"]["content"]["text/event-stream"]["examples"]
+    return {name: example["value"] for name, example in examples.items()}
+
+
+def stream_messages(schemas, of_room, of_all):
+    """A message for each event of the streams. Its examples are those of the two streams where they differ."""
     messages = {}
     for variant in schemas["StreamEvent"]["oneOf"]:
         event = variant["properties"]["event"]["enum"][0]
         data = variant["properties"]["data"]["contentSchema"]
+        examples = dict.fromkeys(stream[event]["data"] for stream in [of_room, of_all] if event in stream)
         summary = schemas[data["$ref"].rsplit("/", 1)[1]].get("description", "").splitlines()
         messages[event] = {
             "name": event,
             "title": f"The event {event} of a stream",
             "summary": summary[0] if summary else "",
+            "description": HAS_ID.get(event, "Has a line `id:`." if "id" in of_all[event] else "Has no id, and is not repeated by a resuming stream."),
             "contentType": "application/json",
             "payload": data,
-            "examples": [{"payload": json.loads(stream["examples"][event]["value"]["data"])}],
+            "examples": [{"payload": json.loads(data)} for data in examples],
         }
     return messages
 
@@ -94,14 +115,14 @@ def references(names):
 
 def document():
     schemas, topics = schemas_of_streams(), topic_messages()
-    streams = stream_messages(schemas)
-    of_room = [name for name in streams if name not in ALL_ROOMS_ONLY]
+    of_room, of_all = stream_examples("/messages/stream/{room_id}"), stream_examples("/messages/stream")
+    streams = stream_messages(schemas, of_room, of_all)
     http = {"servers": [{"$ref": "#/servers/gateway"}]}
     channels = {
         "room": {
             "address": "/messages/stream/{room_id}",
             "title": "The stream of a room",
-            "description": "Server-sent events. docs/streaming.md is its guide.",
+            "description": STREAM,
             "parameters": {"room_id": {"description": "The room"}},
             "messages": references(of_room),
             **http,
@@ -109,14 +130,14 @@ def document():
         "allRooms": {
             "address": "/messages/stream",
             "title": "The stream of all rooms of a user",
-            "description": "Server-sent events. docs/streaming.md is its guide.",
+            "description": STREAM,
             "messages": references(streams),
             **http,
         },
     }
     operations = {
-        "listenToRoom": {"action": "send", "channel": {"$ref": "#/channels/room"}},
-        "listenToAllRooms": {"action": "send", "channel": {"$ref": "#/channels/allRooms"}},
+        "listenToRoom": {"action": "send", "channel": {"$ref": "#/channels/room"}, "bindings": REQUEST},
+        "listenToAllRooms": {"action": "send", "channel": {"$ref": "#/channels/allRooms"}, "bindings": REQUEST},
     }
     for topic, messages in topics.items():
         channels[topic] = {

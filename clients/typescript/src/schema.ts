@@ -713,8 +713,8 @@ export interface paths {
          *     days. If the caller joins a room, the events of the room begin with the join. If the caller leaves a room or is removed from it,
          *     the last event of the room is `chat_room_left`. A stream that resumes repeats `chat_room_left` for memberships that ended while
          *     the client was disconnected, also if another one has begun (then what was missed of the ended one follows), with `by` and `timestamp`
-         *     null; a client may receive one twice. `chat_room_created`,
-         *     `chat_room_left`, `friend_request`, and `presence` of users who share a direct room with the caller have no id.
+         *     null; a client may receive one twice. `chat_room_created`, `chat_room_left`, `chat_room_settings`, `friend_request`, and `presence` of users
+         *     who share a direct room with the caller have no id.
          */
         get: operations["listenToAllRooms"];
         put?: never;
@@ -936,11 +936,17 @@ export interface components {
     schemas: {
         /** @description The friendship after `accept`, a message after `reject`. */
         AnsweredFriendRequest: components["schemas"]["Friendship"] | components["schemas"]["Done"];
+        /**
+         * @example {
+         *       "blocked_at": "2026-11-24T13:09:10.500Z",
+         *       "user_id": 2,
+         *       "username": "park_jiho"
+         *     }
+         */
         BlockedUser: {
             /** Format: date-time */
             blocked_at: string;
             user_id: components["schemas"]["UserId"];
-            /** @example park_jiho */
             username: string;
         };
         /** @description A change of the second factor needs both factors. */
@@ -953,8 +959,13 @@ export interface components {
             /** @example Ta11-tulips! */
             current_password: string;
         };
+        /**
+         * @example {
+         *       "message": "Friend request cancelled successfully",
+         *       "target_user_id": 2
+         *     }
+         */
         CancelledFriendRequest: {
-            /** @example Friend request cancelled successfully */
             message: string;
             target_user_id: components["schemas"]["UserId"];
         };
@@ -963,10 +974,7 @@ export interface components {
             creator_id: components["schemas"]["UserId"];
             participant_ids: components["schemas"]["UserId"][];
             room_id: components["schemas"]["RoomId"];
-            /**
-             * @description `direct` or `group`.
-             * @example direct
-             */
+            /** @description `direct` or `group`. */
             room_type: string;
             /** Format: date-time */
             timestamp: string;
@@ -989,7 +997,6 @@ export interface components {
         };
         /** @description The stream is open. */
         Connected: {
-            /** @example Connected to room 1 */
             message: string;
             /** @description Absent on the stream of all rooms. */
             room_id?: components["schemas"]["RoomId"];
@@ -1004,7 +1011,6 @@ export interface components {
             message: string;
         };
         Done: {
-            /** @example Friend request rejected successfully */
             message: string;
         };
         /** @example minjun@example.com */
@@ -1057,7 +1063,7 @@ export interface components {
          *     - `rate_limit_exceeded`: Too many requests; `Retry-After` has the seconds to wait
          *     - `request_header_fields_too_large`: The header is too large
          *     - `internal_server_error`: A defect of the system; the answer contains no internal detail
-         *     - `service_unavailable`: A dependency is unavailable and nothing was changed; `Retry-After` has the seconds to wait
+         *     - `service_unavailable`: A dependency is unavailable; `Retry-After` has the seconds to wait. A change that a store did not confirm may have been made
          *     - `INVALID_INPUT`: The input breaks a rule of messages, rooms or reads; `message` says which
          *     - `MESSAGE_ALREADY_DELETED`: The message is already deleted
          *     - `CANNOT_CHAT_SELF`: A direct room needs another user
@@ -1094,7 +1100,18 @@ export interface components {
              */
             next_cursor: string | null;
         };
-        /** @description A profile as user-service returns it. The original's answers lack the image, and their times have no zone. */
+        /**
+         * @description A profile as user-service returns it. The original's answers lack the image, and their times have no zone.
+         * @example {
+         *       "display_name": "지호",
+         *       "id": 2,
+         *       "is_online": true,
+         *       "last_seen_at": "2026-11-24T13:09:10.500Z",
+         *       "profile_image_url": "https://example.com/jiho.png",
+         *       "status_message": "회의 중",
+         *       "username": "park_jiho"
+         *     }
+         */
         FoundUser: {
             /** @description The name to show. */
             display_name: string | null;
@@ -1111,25 +1128,32 @@ export interface components {
             profile_image_url: string | null;
             /** @description The status message. */
             status_message: string | null;
-            /**
-             * @description The unique name.
-             * @example park_jiho
-             */
+            /** @description The unique name. */
             username: string;
         };
         FoundUsers: {
-            /** @description The number of all matches, at most 1,000. */
+            /**
+             * @description The number of all matches, at most 1,000.
+             * @example 1
+             */
             total_count: number;
             users: components["schemas"]["UserProfile"][];
         };
-        /** @description A friend, with their current profile. */
+        /**
+         * @description A friend, with their current profile.
+         * @example {
+         *       "display_name": "지호",
+         *       "email": "",
+         *       "friends_since": "2026-11-20T09:30:00.250Z",
+         *       "is_online": true,
+         *       "last_seen_at": "2026-11-24T13:09:10.500Z",
+         *       "user_id": 2,
+         *       "username": "park_jiho"
+         *     }
+         */
         Friend: {
-            /** @example 지호 */
             display_name: string | null;
-            /**
-             * @description Always empty. The service does not reveal e-mail addresses.
-             * @example
-             */
+            /** @description Always empty. The service does not reveal e-mail addresses. */
             email: string;
             /** Format: date-time */
             friends_since: string;
@@ -1137,34 +1161,35 @@ export interface components {
             /** Format: date-time */
             last_seen_at: string | null;
             user_id: components["schemas"]["UserId"];
-            /**
-             * @description `Unknown` if user-service is unavailable and the name is not known.
-             * @example park_jiho
-             */
+            /** @description `Unknown` if user-service is unavailable and the name is not known. */
             username: string;
         };
-        /** @description A pending request. */
+        /**
+         * @description A pending request.
+         * @example {
+         *       "created_at": "2026-11-24T13:09:10.500Z",
+         *       "email": "",
+         *       "friendship_id": 1,
+         *       "message": "안녕하세요, 박지호입니다.",
+         *       "request_type": "received",
+         *       "status": "pending",
+         *       "user_id": 2,
+         *       "username": "park_jiho"
+         *     }
+         */
         FriendRequest: {
             /** Format: date-time */
             created_at: string;
-            /**
-             * @description Always empty. The service does not reveal e-mail addresses.
-             * @example
-             */
+            /** @description Always empty. The service does not reveal e-mail addresses. */
             email: string;
             /** Format: int64 */
             friendship_id: number;
             message: string | null;
-            /**
-             * @description `received` or `sent`.
-             * @example received
-             */
+            /** @description `received` or `sent`. */
             request_type: string;
-            /** @example pending */
             status: string;
             /** @description The other user. */
             user_id: components["schemas"]["UserId"];
-            /** @example park_jiho */
             username: string;
         };
         FriendRequestAnswer: {
@@ -1176,22 +1201,30 @@ export interface components {
         };
         /** @description A friend request to the reader. */
         FriendRequestEvent: {
-            /**
-             * Format: int64
-             * @example 1
-             */
+            /** Format: int64 */
             friendship_id: number;
             /** @description The requester. */
             user_id: components["schemas"]["UserId"];
-            /** @example kim_minjun */
             username: string;
         };
         /** @description The pending requests of the caller. */
         FriendRequests: {
             received_requests: components["schemas"]["FriendRequest"][];
+            /** @example [] */
             sent_requests: components["schemas"]["FriendRequest"][];
         };
-        /** @description A friendship or a request. `user_id_1` is the requester. */
+        /**
+         * @description A friendship or a request. `user_id_1` is the requester.
+         * @example {
+         *       "created_at": "2026-11-24T13:09:10.500Z",
+         *       "deleted_at": null,
+         *       "id": 1,
+         *       "status": "accepted",
+         *       "updated_at": "2026-11-24T13:09:10.500Z",
+         *       "user_id_1": 1,
+         *       "user_id_2": 2
+         *     }
+         */
         Friendship: {
             /** Format: date-time */
             created_at: string;
@@ -1199,10 +1232,7 @@ export interface components {
             deleted_at: string | null;
             /** Format: int64 */
             id: number;
-            /**
-             * @description `pending` or `accepted`.
-             * @example accepted
-             */
+            /** @description `pending` or `accepted`. */
             status: string;
             /** Format: date-time */
             updated_at: string;
@@ -1211,14 +1241,10 @@ export interface components {
         };
         /** @description The newest message that is not deleted. */
         LastMessage: {
-            /**
-             * @description The first 300 code points.
-             * @example 안녕하세요 👋
-             */
+            /** @description The first 300 code points. */
             content: string;
             /** Format: date-time */
             created_at: string;
-            /** @example 6565f0a1c2d3e4f5a6b7c8d9 */
             id: string;
             message_type: components["schemas"]["MessageType"];
             user_id: components["schemas"]["UserId"];
@@ -1245,44 +1271,68 @@ export interface components {
             message: string;
             user_id: components["schemas"]["UserId"];
         };
+        /**
+         * @example {
+         *       "email": "minjun@example.com",
+         *       "password": "Ta11-tulips!"
+         *     }
+         */
         Login: {
             email: components["schemas"]["Email"];
-            /**
-             * @description A code of the authenticator app, or a recovery code, of an account with a second factor.
-             * @example 123456
-             */
+            /** @description A code of the authenticator app, or a recovery code, of an account with a second factor. */
             mfa_code?: string | null;
-            /** @example Ta11-tulips! */
             password: string;
         };
-        /** @description The form of OAuth2's password flow. */
+        /**
+         * @description The form of OAuth2's password flow.
+         * @example {
+         *       "password": "Ta11-tulips!",
+         *       "username": "minjun@example.com"
+         *     }
+         */
         LoginForm: {
-            /**
-             * @description A code of the authenticator app, or a recovery code, of an account with a second factor.
-             * @example 123456
-             */
+            /** @description A code of the authenticator app, or a recovery code, of an account with a second factor. */
             mfa_code?: string | null;
-            /**
-             * Format: password
-             * @example Ta11-tulips!
-             */
+            /** Format: password */
             password: string;
-            /**
-             * @description The e-mail address.
-             * @example minjun@example.com
-             */
+            /** @description The e-mail address. */
             username: string;
         };
         /** @description A message for a caller who leaves, and the group for a creator who removes a member. */
         MemberRemoved: components["schemas"]["Left"] | components["schemas"]["RoomBody"];
-        /** @description A message as answers and frames show it. */
+        /**
+         * @description A message as answers and frames show it.
+         * @example {
+         *       "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
+         *       "content": "안녕하세요 👋",
+         *       "created_at": "2026-11-24T13:09:10.500Z",
+         *       "deleted_at": null,
+         *       "edited_at": null,
+         *       "file_name": null,
+         *       "file_size": null,
+         *       "file_type": null,
+         *       "file_url": null,
+         *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
+         *       "is_deleted": false,
+         *       "is_edited": false,
+         *       "is_read": null,
+         *       "message_type": "text",
+         *       "reactions": [],
+         *       "read_by": null,
+         *       "read_by_count": null,
+         *       "reply_to": null,
+         *       "room_id": 1,
+         *       "room_type": "private",
+         *       "seq": 17,
+         *       "updated_at": "2026-11-24T13:09:10.500Z",
+         *       "user_id": 1,
+         *       "username": "kim_minjun"
+         *     }
+         */
         MessageBody: {
-            /** @example c-1 */
+            /** @description The id that the author gave the message; null if they gave none. */
             client_message_id: string | null;
-            /**
-             * @description Empty if the message is deleted.
-             * @example 안녕하세요 👋
-             */
+            /** @description Empty if the message is deleted. */
             content: string;
             /** Format: date-time */
             created_at: string;
@@ -1295,37 +1345,39 @@ export interface components {
             file_size: number | null;
             file_type: string | null;
             file_url: string | null;
-            /** @example 6565f0a1c2d3e4f5a6b7c8d9 */
             id: string;
             is_deleted: boolean;
             is_edited: boolean;
+            /** @description Of an own message, whether another member has read it; of another one, whether the caller has. */
             is_read: boolean | null;
             message_type: components["schemas"]["MessageType"];
             reactions: components["schemas"]["Reaction"][];
-            /** @description The first 20 members who have read the message, by their ids. */
+            /**
+             * @description The first 20 members who have read the message, by their ids. Only pages have the three fields about readers: they are null in the
+             *     answers to changes, in search results, in `message_edited`, and for system messages.
+             */
             read_by: components["schemas"]["UserId"][] | null;
             /** @description The number of members who have read the message. */
             read_by_count: number | null;
+            /** @description The id of the message that this one replies to. */
             reply_to: string | null;
             room_id: components["schemas"]["RoomId"];
-            /** @example private */
+            /** @description `private` or `group`, as in the original: `private` is the `direct` of a room. */
             room_type: string;
             /**
              * Format: int64
-             * @description The position in the room's log at which the message was sent.
-             * @example 17
+             * @description The position in the room's log at which the message was sent. Null for a message of the original that has no position yet.
              */
             seq: number | null;
             /** Format: date-time */
             updated_at: string;
             user_id: components["schemas"]["UserId"];
-            /** @example kim_minjun */
+            /** @description The name of the author when they sent the message. Null for messages of the original. */
             username: string | null;
         };
         /** @description A message was deleted. */
         MessageDeletedEvent: {
             deleted_by: components["schemas"]["UserId"];
-            /** @example 6565f0a1c2d3e4f5a6b7c8d9 */
             message_id: string;
             room_id: components["schemas"]["RoomId"];
             /** Format: date-time */
@@ -1340,10 +1392,43 @@ export interface components {
              * @example 17.5f3a9c01
              */
             last_event_id: string;
+            /**
+             * @example [
+             *       {
+             *         "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
+             *         "content": "안녕하세요 👋",
+             *         "created_at": "2026-11-24T13:09:10.500Z",
+             *         "deleted_at": null,
+             *         "edited_at": null,
+             *         "file_name": null,
+             *         "file_size": null,
+             *         "file_type": null,
+             *         "file_url": null,
+             *         "id": "6565f0a1c2d3e4f5a6b7c8d9",
+             *         "is_deleted": false,
+             *         "is_edited": false,
+             *         "is_read": true,
+             *         "message_type": "text",
+             *         "reactions": [],
+             *         "read_by": [
+             *           2
+             *         ],
+             *         "read_by_count": 1,
+             *         "reply_to": null,
+             *         "room_id": 1,
+             *         "room_type": "private",
+             *         "seq": 17,
+             *         "updated_at": "2026-11-24T13:09:10.500Z",
+             *         "user_id": 1,
+             *         "username": "kim_minjun"
+             *       }
+             *     ]
+             */
             messages: components["schemas"]["MessageBody"][];
             /**
              * Format: int64
              * @description The newest position of the room when the page was read: a stream that starts after it contains all events after this page.
+             * @example 17
              */
             position: number;
             /**
@@ -1359,12 +1444,7 @@ export interface components {
         MessageType: "text" | "image" | "file" | "system";
         /** @description A member read messages. */
         MessagesReadEvent: {
-            /**
-             * @description The messages, at most 1,000.
-             * @example [
-             *       "6565f0a1c2d3e4f5a6b7c8d9"
-             *     ]
-             */
+            /** @description The messages, at most 1,000. */
             message_ids: string[];
             room_id: components["schemas"]["RoomId"];
             /** Format: date-time */
@@ -1372,7 +1452,6 @@ export interface components {
             /**
              * Format: int64
              * @description The position up to which the reader has read the room, if they read all of it.
-             * @example 17
              */
             up_to: number | null;
             /** @description The reader. */
@@ -1380,7 +1459,7 @@ export interface components {
         };
         /**
          * @example {
-         *       "content": "안녕하세요 👋"
+         *       "content": "안녕하세요, 지호 님 👋"
          *     }
          */
         NewContent: {
@@ -1397,6 +1476,13 @@ export interface components {
             /** @description The addressee. Older clients send `target_user_id` or `to_user_id`. */
             user_id_2: components["schemas"]["UserId"];
         };
+        /**
+         * @example {
+         *       "user_ids": [
+         *         3
+         *       ]
+         *     }
+         */
         NewMembers: {
             user_ids: components["schemas"]["UserIdList0To1000"];
         };
@@ -1419,33 +1505,25 @@ export interface components {
         };
         /** @description A new message. */
         NewMessageEvent: {
+            /** @description The id that the author gave the message; null if they gave none. */
             client_message_id: string | null;
-            /**
-             * @description Empty if the message has been deleted since.
-             * @example 안녕하세요 👋
-             */
+            /** @description Empty if the message has been deleted since. */
             content: string;
             /** Format: date-time */
             created_at: string;
-            /** @example 6565f0a1c2d3e4f5a6b7c8d9 */
             id: string;
             is_deleted: boolean;
-            /**
-             * @description `text`, `image`, `file` or `system`.
-             * @example text
-             */
-            message_type: string;
+            message_type: components["schemas"]["MessageType"];
             /** @description The id of the message that this one replies to. */
             reply_to: string | null;
             room_id: components["schemas"]["RoomId"];
             /**
              * Format: int64
              * @description The position in the room's log.
-             * @example 17
              */
             seq: number;
             user_id: components["schemas"]["UserId"];
-            /** @example kim_minjun */
+            /** @description The name of the author when they sent the message; `Unknown` for a message of the original. */
             username: string;
         };
         /**
@@ -1516,21 +1594,25 @@ export interface components {
              * @example 김민준
              */
             nickname: string;
-            /** @description Only friends can bring the user into a group. Off by default. */
+            /**
+             * @description Only friends can bring the user into a group. Off by default.
+             * @example true
+             */
             refuse_stranger_groups: boolean;
         };
         Participant: {
             id: components["schemas"]["UserId"];
-            /** @example kim_minjun */
             username: string;
         };
+        /**
+         * @example {
+         *       "current_password": "Ta11-tulips!",
+         *       "new_password": "Red-r0ses-in-May"
+         *     }
+         */
         PasswordChange: {
-            /**
-             * @description A code of the authenticator app, or a recovery code, of an account with a second factor.
-             * @example 123456
-             */
+            /** @description A code of the authenticator app, or a recovery code, of an account with a second factor. */
             code?: string | null;
-            /** @example Ta11-tulips! */
             current_password: string;
             /** @description Satisfies the rule for passwords of a registration. */
             new_password: components["schemas"]["NewPassword"];
@@ -1541,7 +1623,6 @@ export interface components {
         };
         /** @description A user who shares a direct room with the reader came online or went offline. */
         PresenceEvent: {
-            /** @example true */
             is_online: boolean;
             /**
              * Format: date-time
@@ -1564,14 +1645,15 @@ export interface components {
             /** @example In a meeting */
             status_message?: string | null;
         };
-        /** @description Proves that the caller is the owner of the account: a copy of an access token does not suffice. */
+        /**
+         * @description Proves that the caller is the owner of the account: a copy of an access token does not suffice.
+         * @example {
+         *       "current_password": "Ta11-tulips!"
+         *     }
+         */
         Proof: {
-            /**
-             * @description A code of the authenticator app, or a recovery code, of an account with a second factor.
-             * @example 123456
-             */
+            /** @description A code of the authenticator app, or a recovery code, of an account with a second factor. */
             code?: string | null;
-            /** @example Ta11-tulips! */
             current_password?: string | null;
         };
         /** @description The users who reacted with one emoji. */
@@ -1589,14 +1671,9 @@ export interface components {
         };
         /** @description A user added or removed a reaction. */
         ReactionChangedEvent: {
-            /**
-             * @description False if the reaction was removed.
-             * @example true
-             */
+            /** @description False if the reaction was removed. */
             added: boolean;
-            /** @example 👍 */
             emoji: string;
-            /** @example 6565f0a1c2d3e4f5a6b7c8d9 */
             message_id: string;
             /** @description All reactions of the message. */
             reactions: components["schemas"]["Reaction"][];
@@ -1606,7 +1683,10 @@ export interface components {
         ReadAnswer: {
             /** @example 1 messages marked as read */
             message: string;
-            /** @description The number of messages that were unread before. */
+            /**
+             * @description The number of messages that were unread before.
+             * @example 1
+             */
             read_count: number;
             /** @example true */
             success: boolean;
@@ -1620,6 +1700,11 @@ export interface components {
              */
             recovery_codes: string[];
         };
+        /**
+         * @example {
+         *       "refresh_token": "3f1d2e4c5b6a7988a1b2c3d4e5f60718"
+         *     }
+         */
         Refresh: {
             refresh_token: string;
         };
@@ -1628,14 +1713,46 @@ export interface components {
             /** @description The room to fetch; absent if it is all of them. */
             room_id?: components["schemas"]["RoomId"];
         };
-        /** @description A room as a member sees it. */
+        /**
+         * @description A room as a member sees it.
+         * @example {
+         *       "created_at": "2026-11-24T13:08:10.500Z",
+         *       "creator_id": null,
+         *       "id": 1,
+         *       "last_message": {
+         *         "content": "안녕하세요 👋",
+         *         "created_at": "2026-11-24T13:09:10.500Z",
+         *         "id": "6565f0a1c2d3e4f5a6b7c8d9",
+         *         "message_type": "text",
+         *         "user_id": 1
+         *       },
+         *       "member_count": 2,
+         *       "muted": false,
+         *       "name": null,
+         *       "participants": [
+         *         {
+         *           "id": 1,
+         *           "username": "kim_minjun"
+         *         },
+         *         {
+         *           "id": 2,
+         *           "username": "park_jiho"
+         *         }
+         *       ],
+         *       "pinned": false,
+         *       "room_type": "direct",
+         *       "unread_count": 0,
+         *       "updated_at": "2026-11-24T13:09:10.500Z",
+         *       "user_1_id": 1,
+         *       "user_2_id": 2
+         *     }
+         */
         RoomBody: {
             /** Format: date-time */
             created_at: string;
             creator_id: components["schemas"]["UserId"] | null;
             id: components["schemas"]["RoomId"];
             last_message: components["schemas"]["LastMessage"] | null;
-            /** @example 2 */
             member_count: number;
             /** @description The caller has muted the room: its unread messages are not part of the total of all rooms. */
             muted: boolean;
@@ -1645,10 +1762,7 @@ export interface components {
             participants: components["schemas"]["Participant"][];
             /** @description The caller has pinned the room. */
             pinned: boolean;
-            /**
-             * @description `direct` or `group`.
-             * @example direct
-             */
+            /** @description `direct` or `group`. */
             room_type: string;
             /**
              * Format: int64
@@ -1677,7 +1791,10 @@ export interface components {
             room_id: components["schemas"]["RoomId"];
         };
         SecondFactorStatus: {
-            /** @description Whether logins need a code. */
+            /**
+             * @description Whether logins need a code.
+             * @example true
+             */
             enabled: boolean;
             /**
              * Format: int64
@@ -1685,7 +1802,19 @@ export interface components {
              */
             recovery_codes_left: number;
         };
-        /** @description The request. `request_id` repeats the id for older clients. */
+        /**
+         * @description The request. `request_id` repeats the id for older clients.
+         * @example {
+         *       "created_at": "2026-11-24T13:09:10.500Z",
+         *       "deleted_at": null,
+         *       "id": 1,
+         *       "request_id": 1,
+         *       "status": "pending",
+         *       "updated_at": "2026-11-24T13:09:10.500Z",
+         *       "user_id_1": 1,
+         *       "user_id_2": 2
+         *     }
+         */
         SentFriendRequest: components["schemas"]["Friendship"] & {
             /** Format: int64 */
             request_id: number;
@@ -1693,7 +1822,10 @@ export interface components {
         Session: {
             /** Format: date-time */
             created_at: string;
-            /** @description Whether the request came from this session. */
+            /**
+             * @description Whether the request came from this session.
+             * @example true
+             */
             current: boolean;
             /** @example 203.0.113.7 */
             ip: string | null;
@@ -1713,14 +1845,13 @@ export interface components {
         };
         /** @description The stream ends because the server failed. The reader opens another one. */
         StreamError: {
-            /** @example Stream error occurred */
             message: string;
         };
         /**
          * @description An event of a stream, by the line `event:`. The line `data:` has the field `data` as JSON.
          *
-         *     `new_message`, `message_edited`, `message_deleted` and `reaction_changed` have a line `id:`, as do the first event of a stream
-         *     and `resync`. The other events have none. A line `retry:` says how many milliseconds a client waits before it opens the next
+         *     `new_message`, `message_edited`, `message_deleted`, `reaction_changed` and `resync` have a line `id:`, as does `connected` unless
+         *     `resync` follows it. The other events have none. A line `retry:` says how many milliseconds a client waits before it opens the next
          *     stream.
          */
         StreamEvent: {
@@ -1825,6 +1956,7 @@ export interface components {
         StringList0To1000: string[];
         Text0To100: string;
         Text0To500: string;
+        /** @description The code points are limited to `message_max_chars` of `GET /chat-rooms/limits` */
         Text1To10000: string;
         Text1To64: string;
         Ticket: {
@@ -1867,7 +1999,7 @@ export interface components {
             refresh_expires_in: number;
             /**
              * @description Valid for one exchange, which can be repeated for 30 s if its answer was lost.
-             * @example 3f1d2e4c5b6a7988a1b2c3d4e5f60718
+             * @example 9a0b3f1d2e4c5b6a7988a1b2c3d4e5f6
              */
             refresh_token: string;
             /** @example bearer */
@@ -1878,7 +2010,6 @@ export interface components {
         TypingEvent: {
             room_id: components["schemas"]["RoomId"];
             user_id: components["schemas"]["UserId"];
-            /** @example kim_minjun */
             username: string;
         };
         UnreadCount: {
@@ -1898,7 +2029,20 @@ export interface components {
              */
             unread_count: number;
         };
-        /** @description The unread messages of the caller in all rooms. */
+        /**
+         * @description The unread messages of the caller in all rooms.
+         * @example {
+         *       "complete": true,
+         *       "rooms": [
+         *         {
+         *           "muted": false,
+         *           "room_id": 1,
+         *           "unread_count": 1
+         *         }
+         *       ],
+         *       "total": 1
+         *     }
+         */
         UnreadRooms: {
             /**
              * @description False if the caller is a member of more than 1,000 rooms with messages. Then only the 1,000 rooms with the newest activity
@@ -1994,7 +2138,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -2019,14 +2163,12 @@ export interface operations {
                 /**
                  * @example {
                  *       "email": "minjun@example.com",
-                 *       "mfa_code": "123456",
                  *       "password": "Ta11-tulips!"
                  *     }
                  */
                 "application/json": components["schemas"]["Login"];
                 /**
                  * @example {
-                 *       "mfa_code": "123456",
                  *       "password": "Ta11-tulips!",
                  *       "username": "minjun@example.com"
                  *     }
@@ -2034,7 +2176,6 @@ export interface operations {
                 "application/x-www-form-urlencoded": components["schemas"]["LoginForm"];
                 /**
                  * @example {
-                 *       "mfa_code": "123456",
                  *       "password": "Ta11-tulips!",
                  *       "username": "minjun@example.com"
                  *     }
@@ -2054,7 +2195,7 @@ export interface operations {
                      *       "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
                      *       "expires_in": 7200,
                      *       "refresh_expires_in": 1209600,
-                     *       "refresh_token": "3f1d2e4c5b6a7988a1b2c3d4e5f60718",
+                     *       "refresh_token": "9a0b3f1d2e4c5b6a7988a1b2c3d4e5f6",
                      *       "token_type": "bearer",
                      *       "user_id": 1
                      *     }
@@ -2143,7 +2284,6 @@ export interface operations {
                 /**
                  * @example {
                  *       "email": "minjun@example.com",
-                 *       "mfa_code": "123456",
                  *       "password": "Ta11-tulips!"
                  *     }
                  */
@@ -2162,7 +2302,7 @@ export interface operations {
                      *       "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
                      *       "expires_in": 7200,
                      *       "refresh_expires_in": 1209600,
-                     *       "refresh_token": "3f1d2e4c5b6a7988a1b2c3d4e5f60718",
+                     *       "refresh_token": "9a0b3f1d2e4c5b6a7988a1b2c3d4e5f6",
                      *       "token_type": "bearer",
                      *       "user_id": 1
                      *     }
@@ -2281,7 +2421,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -2311,7 +2451,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "enabled": false,
+                     *       "enabled": true,
                      *       "recovery_codes_left": 10
                      *     }
                      */
@@ -2336,7 +2476,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -2595,7 +2735,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -2861,9 +3001,8 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "code": "123456",
                  *       "current_password": "Ta11-tulips!",
-                 *       "new_password": "Ta11-tulips!"
+                 *       "new_password": "Red-r0ses-in-May"
                  *     }
                  */
                 "application/json": components["schemas"]["PasswordChange"];
@@ -2982,7 +3121,7 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "refresh_token": "text"
+                 *       "refresh_token": "3f1d2e4c5b6a7988a1b2c3d4e5f60718"
                  *     }
                  */
                 "application/json": components["schemas"]["Refresh"];
@@ -3000,7 +3139,7 @@ export interface operations {
                      *       "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
                      *       "expires_in": 7200,
                      *       "refresh_expires_in": 1209600,
-                     *       "refresh_token": "3f1d2e4c5b6a7988a1b2c3d4e5f60718",
+                     *       "refresh_token": "9a0b3f1d2e4c5b6a7988a1b2c3d4e5f6",
                      *       "token_type": "bearer",
                      *       "user_id": 1
                      *     }
@@ -3055,7 +3194,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -3187,7 +3326,7 @@ export interface operations {
                      * @example [
                      *       {
                      *         "created_at": "2026-11-24T13:09:10.500Z",
-                     *         "current": false,
+                     *         "current": true,
                      *         "ip": "203.0.113.7",
                      *         "last_used_at": "2026-11-24T13:09:10.500Z",
                      *         "sid": "01936f6e-5c5a-7c3e-9a0b-3f1d2e4c5b6a",
@@ -3216,7 +3355,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -3243,7 +3382,6 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "code": "123456",
                  *       "current_password": "Ta11-tulips!"
                  *     }
                  */
@@ -3373,8 +3511,8 @@ export interface operations {
                     /**
                      * @example [
                      *       {
-                     *         "created_at": "2026-11-24T13:09:10.500Z",
-                     *         "creator_id": 1,
+                     *         "created_at": "2026-11-24T13:08:10.500Z",
+                     *         "creator_id": null,
                      *         "id": 1,
                      *         "last_message": {
                      *           "content": "안녕하세요 👋",
@@ -3390,14 +3528,18 @@ export interface operations {
                      *           {
                      *             "id": 1,
                      *             "username": "kim_minjun"
+                     *           },
+                     *           {
+                     *             "id": 2,
+                     *             "username": "park_jiho"
                      *           }
                      *         ],
                      *         "pinned": false,
                      *         "room_type": "direct",
-                     *         "unread_count": 1,
+                     *         "unread_count": 0,
                      *         "updated_at": "2026-11-24T13:09:10.500Z",
                      *         "user_1_id": 1,
-                     *         "user_2_id": 1
+                     *         "user_2_id": 2
                      *       }
                      *     ]
                      */
@@ -3422,7 +3564,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -3465,8 +3607,8 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "created_at": "2026-11-24T13:09:10.500Z",
-                     *       "creator_id": 1,
+                     *       "created_at": "2026-11-24T13:08:10.500Z",
+                     *       "creator_id": null,
                      *       "id": 1,
                      *       "last_message": {
                      *         "content": "안녕하세요 👋",
@@ -3482,14 +3624,18 @@ export interface operations {
                      *         {
                      *           "id": 1,
                      *           "username": "kim_minjun"
+                     *         },
+                     *         {
+                     *           "id": 2,
+                     *           "username": "park_jiho"
                      *         }
                      *       ],
                      *       "pinned": false,
                      *       "room_type": "direct",
-                     *       "unread_count": 1,
+                     *       "unread_count": 0,
                      *       "updated_at": "2026-11-24T13:09:10.500Z",
                      *       "user_1_id": 1,
-                     *       "user_2_id": 1
+                     *       "user_2_id": 2
                      *     }
                      */
                     "application/json": components["schemas"]["RoomBody"];
@@ -3503,31 +3649,33 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "created_at": "2026-11-24T13:08:10.500Z",
                      *       "creator_id": 1,
-                     *       "id": 1,
-                     *       "last_message": {
-                     *         "content": "안녕하세요 👋",
-                     *         "created_at": "2026-11-24T13:09:10.500Z",
-                     *         "id": "6565f0a1c2d3e4f5a6b7c8d9",
-                     *         "message_type": "text",
-                     *         "user_id": 1
-                     *       },
-                     *       "member_count": 2,
+                     *       "id": 2,
+                     *       "last_message": null,
+                     *       "member_count": 3,
                      *       "muted": false,
-                     *       "name": null,
+                     *       "name": "점심 모임",
                      *       "participants": [
                      *         {
                      *           "id": 1,
                      *           "username": "kim_minjun"
+                     *         },
+                     *         {
+                     *           "id": 2,
+                     *           "username": "park_jiho"
+                     *         },
+                     *         {
+                     *           "id": 3,
+                     *           "username": "lee_seoyeon"
                      *         }
                      *       ],
                      *       "pinned": false,
-                     *       "room_type": "direct",
-                     *       "unread_count": 1,
-                     *       "updated_at": "2026-11-24T13:09:10.500Z",
-                     *       "user_1_id": 1,
-                     *       "user_2_id": 1
+                     *       "room_type": "group",
+                     *       "unread_count": 0,
+                     *       "updated_at": "2026-11-24T13:08:10.500Z",
+                     *       "user_1_id": null,
+                     *       "user_2_id": null
                      *     }
                      */
                     "application/json": components["schemas"]["RoomBody"];
@@ -3631,8 +3779,8 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "created_at": "2026-11-24T13:09:10.500Z",
-                     *       "creator_id": 1,
+                     *       "created_at": "2026-11-24T13:08:10.500Z",
+                     *       "creator_id": null,
                      *       "id": 1,
                      *       "last_message": {
                      *         "content": "안녕하세요 👋",
@@ -3648,14 +3796,18 @@ export interface operations {
                      *         {
                      *           "id": 1,
                      *           "username": "kim_minjun"
+                     *         },
+                     *         {
+                     *           "id": 2,
+                     *           "username": "park_jiho"
                      *         }
                      *       ],
                      *       "pinned": false,
                      *       "room_type": "direct",
-                     *       "unread_count": 1,
+                     *       "unread_count": 0,
                      *       "updated_at": "2026-11-24T13:09:10.500Z",
                      *       "user_1_id": 1,
-                     *       "user_2_id": 1
+                     *       "user_2_id": 2
                      *     }
                      */
                     "application/json": components["schemas"]["RoomBody"];
@@ -3754,7 +3906,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -3784,7 +3936,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "complete": false,
+                     *       "complete": true,
                      *       "rooms": [
                      *         {
                      *           "muted": false,
@@ -3792,7 +3944,7 @@ export interface operations {
                      *           "unread_count": 1
                      *         }
                      *       ],
-                     *       "total": 0
+                     *       "total": 1
                      *     }
                      */
                     "application/json": components["schemas"]["UnreadRooms"];
@@ -3807,7 +3959,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -3839,8 +3991,8 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "created_at": "2026-11-24T13:09:10.500Z",
-                     *       "creator_id": 1,
+                     *       "created_at": "2026-11-24T13:08:10.500Z",
+                     *       "creator_id": null,
                      *       "id": 1,
                      *       "last_message": {
                      *         "content": "안녕하세요 👋",
@@ -3856,14 +4008,18 @@ export interface operations {
                      *         {
                      *           "id": 1,
                      *           "username": "kim_minjun"
+                     *         },
+                     *         {
+                     *           "id": 2,
+                     *           "username": "park_jiho"
                      *         }
                      *       ],
                      *       "pinned": false,
                      *       "room_type": "direct",
-                     *       "unread_count": 1,
+                     *       "unread_count": 0,
                      *       "updated_at": "2026-11-24T13:09:10.500Z",
                      *       "user_1_id": 1,
-                     *       "user_2_id": 1
+                     *       "user_2_id": 2
                      *     }
                      */
                     "application/json": components["schemas"]["RoomBody"];
@@ -3905,7 +4061,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -3932,7 +4088,7 @@ export interface operations {
                 /**
                  * @example {
                  *       "user_ids": [
-                 *         1
+                 *         3
                  *       ]
                  *     }
                  */
@@ -3948,31 +4104,33 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "created_at": "2026-11-24T13:08:10.500Z",
                      *       "creator_id": 1,
-                     *       "id": 1,
-                     *       "last_message": {
-                     *         "content": "안녕하세요 👋",
-                     *         "created_at": "2026-11-24T13:09:10.500Z",
-                     *         "id": "6565f0a1c2d3e4f5a6b7c8d9",
-                     *         "message_type": "text",
-                     *         "user_id": 1
-                     *       },
-                     *       "member_count": 2,
+                     *       "id": 2,
+                     *       "last_message": null,
+                     *       "member_count": 3,
                      *       "muted": false,
-                     *       "name": null,
+                     *       "name": "점심 모임",
                      *       "participants": [
                      *         {
                      *           "id": 1,
                      *           "username": "kim_minjun"
+                     *         },
+                     *         {
+                     *           "id": 2,
+                     *           "username": "park_jiho"
+                     *         },
+                     *         {
+                     *           "id": 3,
+                     *           "username": "lee_seoyeon"
                      *         }
                      *       ],
                      *       "pinned": false,
-                     *       "room_type": "direct",
-                     *       "unread_count": 1,
-                     *       "updated_at": "2026-11-24T13:09:10.500Z",
-                     *       "user_1_id": 1,
-                     *       "user_2_id": 1
+                     *       "room_type": "group",
+                     *       "unread_count": 0,
+                     *       "updated_at": "2026-11-24T13:08:10.500Z",
+                     *       "user_1_id": null,
+                     *       "user_2_id": null
                      *     }
                      */
                     "application/json": components["schemas"]["RoomBody"];
@@ -4130,7 +4288,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -4162,7 +4320,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "muted": false,
+                     *       "muted": true,
                      *       "pinned": false,
                      *       "room_id": 1
                      *     }
@@ -4217,7 +4375,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -4304,7 +4462,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -4337,7 +4495,7 @@ export interface operations {
                     /**
                      * @example {
                      *       "muted": false,
-                     *       "pinned": false,
+                     *       "pinned": true,
                      *       "room_id": 1
                      *     }
                      */
@@ -4391,7 +4549,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -4478,7 +4636,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -4516,10 +4674,10 @@ export interface operations {
                      *       {
                      *         "display_name": "지호",
                      *         "email": "",
-                     *         "friends_since": "2026-11-24T13:09:10.500Z",
-                     *         "is_online": false,
-                     *         "last_seen_at": null,
-                     *         "user_id": 1,
+                     *         "friends_since": "2026-11-20T09:30:00.250Z",
+                     *         "is_online": true,
+                     *         "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *         "user_id": 2,
                      *         "username": "park_jiho"
                      *       }
                      *     ]
@@ -4545,7 +4703,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -4578,7 +4736,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "message": "Friend request rejected successfully"
+                     *       "message": "User blocked successfully"
                      *     }
                      */
                     "application/json": components["schemas"]["Done"];
@@ -4673,7 +4831,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "message": "Friend request rejected successfully"
+                     *       "message": "User unblocked successfully"
                      *     }
                      */
                     "application/json": components["schemas"]["Done"];
@@ -4726,7 +4884,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -4765,7 +4923,7 @@ export interface operations {
                      * @example [
                      *       {
                      *         "blocked_at": "2026-11-24T13:09:10.500Z",
-                     *         "user_id": 1,
+                     *         "user_id": 2,
                      *         "username": "park_jiho"
                      *       }
                      *     ]
@@ -4791,7 +4949,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -4831,10 +4989,10 @@ export interface operations {
                      *       {
                      *         "display_name": "지호",
                      *         "email": "",
-                     *         "friends_since": "2026-11-24T13:09:10.500Z",
-                     *         "is_online": false,
-                     *         "last_seen_at": null,
-                     *         "user_id": 1,
+                     *         "friends_since": "2026-11-20T09:30:00.250Z",
+                     *         "is_online": true,
+                     *         "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *         "user_id": 2,
                      *         "username": "park_jiho"
                      *       }
                      *     ]
@@ -4860,7 +5018,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -4904,10 +5062,10 @@ export interface operations {
                      *       "deleted_at": null,
                      *       "id": 1,
                      *       "request_id": 1,
-                     *       "status": "accepted",
+                     *       "status": "pending",
                      *       "updated_at": "2026-11-24T13:09:10.500Z",
                      *       "user_id_1": 1,
-                     *       "user_id_2": 1
+                     *       "user_id_2": 2
                      *     }
                      */
                     "application/json": components["schemas"]["SentFriendRequest"];
@@ -5021,7 +5179,7 @@ export interface operations {
                     /**
                      * @example {
                      *       "message": "Friend request cancelled successfully",
-                     *       "target_user_id": 1
+                     *       "target_user_id": 2
                      *     }
                      */
                     "application/json": components["schemas"]["CancelledFriendRequest"];
@@ -5065,7 +5223,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -5107,25 +5265,14 @@ export interface operations {
                      *           "created_at": "2026-11-24T13:09:10.500Z",
                      *           "email": "",
                      *           "friendship_id": 1,
-                     *           "message": null,
+                     *           "message": "안녕하세요, 박지호입니다.",
                      *           "request_type": "received",
                      *           "status": "pending",
-                     *           "user_id": 1,
+                     *           "user_id": 2,
                      *           "username": "park_jiho"
                      *         }
                      *       ],
-                     *       "sent_requests": [
-                     *         {
-                     *           "created_at": "2026-11-24T13:09:10.500Z",
-                     *           "email": "",
-                     *           "friendship_id": 1,
-                     *           "message": null,
-                     *           "request_type": "received",
-                     *           "status": "pending",
-                     *           "user_id": 1,
-                     *           "username": "park_jiho"
-                     *         }
-                     *       ]
+                     *       "sent_requests": []
                      *     }
                      */
                     "application/json": components["schemas"]["FriendRequests"];
@@ -5149,7 +5296,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -5190,10 +5337,10 @@ export interface operations {
                      *         "created_at": "2026-11-24T13:09:10.500Z",
                      *         "email": "",
                      *         "friendship_id": 1,
-                     *         "message": null,
+                     *         "message": "안녕하세요, 박지호입니다.",
                      *         "request_type": "received",
                      *         "status": "pending",
-                     *         "user_id": 1,
+                     *         "user_id": 2,
                      *         "username": "park_jiho"
                      *       }
                      *     ]
@@ -5219,7 +5366,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -5255,12 +5402,12 @@ export interface operations {
                     /**
                      * @example [
                      *       {
-                     *         "display_name": null,
-                     *         "id": 1,
-                     *         "is_online": false,
-                     *         "last_seen_at": null,
-                     *         "profile_image_url": null,
-                     *         "status_message": null,
+                     *         "display_name": "지호",
+                     *         "id": 2,
+                     *         "is_online": true,
+                     *         "last_seen_at": "2026-11-24T13:09:10.500Z",
+                     *         "profile_image_url": "https://example.com/jiho.png",
+                     *         "status_message": "회의 중",
                      *         "username": "park_jiho"
                      *       }
                      *     ]
@@ -5334,7 +5481,7 @@ export interface operations {
                      *       "status": "accepted",
                      *       "updated_at": "2026-11-24T13:09:10.500Z",
                      *       "user_id_1": 1,
-                     *       "user_id_2": 1
+                     *       "user_id_2": 2
                      *     }
                      */
                     "application/json": components["schemas"]["AnsweredFriendRequest"];
@@ -5405,7 +5552,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -5438,7 +5585,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "message": "Friend request rejected successfully"
+                     *       "message": "Friend removed successfully"
                      *     }
                      */
                     "application/json": components["schemas"]["Done"];
@@ -5482,7 +5629,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -5521,7 +5668,7 @@ export interface operations {
                      *       "status": "accepted",
                      *       "updated_at": "2026-11-24T13:09:10.500Z",
                      *       "user_id_1": 1,
-                     *       "user_id_2": 1
+                     *       "user_id_2": 2
                      *     }
                      */
                     "application/json": components["schemas"]["Friendship"];
@@ -5574,7 +5721,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -5651,7 +5798,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -5690,7 +5837,7 @@ export interface operations {
                      *       "last_event_id": "17.5f3a9c01",
                      *       "messages": [
                      *         {
-                     *           "client_message_id": "c-1",
+                     *           "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
                      *           "content": "안녕하세요 👋",
                      *           "created_at": "2026-11-24T13:09:10.500Z",
                      *           "deleted_at": null,
@@ -5702,19 +5849,13 @@ export interface operations {
                      *           "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *           "is_deleted": false,
                      *           "is_edited": false,
-                     *           "is_read": null,
+                     *           "is_read": true,
                      *           "message_type": "text",
-                     *           "reactions": [
-                     *             {
-                     *               "count": 1,
-                     *               "emoji": "👍",
-                     *               "user_ids": [
-                     *                 1
-                     *               ]
-                     *             }
+                     *           "reactions": [],
+                     *           "read_by": [
+                     *             2
                      *           ],
-                     *           "read_by": null,
-                     *           "read_by_count": null,
+                     *           "read_by_count": 1,
                      *           "reply_to": null,
                      *           "room_id": 1,
                      *           "room_type": "private",
@@ -5724,7 +5865,7 @@ export interface operations {
                      *           "username": "kim_minjun"
                      *         }
                      *       ],
-                     *       "position": 1,
+                     *       "position": 17,
                      *       "total_count": 1
                      *     }
                      */
@@ -5767,7 +5908,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -5808,7 +5949,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "client_message_id": "c-1",
+                     *       "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
                      *       "content": "안녕하세요 👋",
                      *       "created_at": "2026-11-24T13:09:10.500Z",
                      *       "deleted_at": null,
@@ -5822,15 +5963,7 @@ export interface operations {
                      *       "is_edited": false,
                      *       "is_read": null,
                      *       "message_type": "text",
-                     *       "reactions": [
-                     *         {
-                     *           "count": 1,
-                     *           "emoji": "👍",
-                     *           "user_ids": [
-                     *             1
-                     *           ]
-                     *         }
-                     *       ],
+                     *       "reactions": [],
                      *       "read_by": null,
                      *       "read_by_count": null,
                      *       "reply_to": null,
@@ -5853,7 +5986,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "client_message_id": "c-1",
+                     *       "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
                      *       "content": "안녕하세요 👋",
                      *       "created_at": "2026-11-24T13:09:10.500Z",
                      *       "deleted_at": null,
@@ -5867,15 +6000,7 @@ export interface operations {
                      *       "is_edited": false,
                      *       "is_read": null,
                      *       "message_type": "text",
-                     *       "reactions": [
-                     *         {
-                     *           "count": 1,
-                     *           "emoji": "👍",
-                     *           "user_ids": [
-                     *             1
-                     *           ]
-                     *         }
-                     *       ],
+                     *       "reactions": [],
                      *       "read_by": null,
                      *       "read_by_count": null,
                      *       "reply_to": null,
@@ -6007,7 +6132,7 @@ export interface operations {
                     /**
                      * @example {
                      *       "message": "1 messages marked as read",
-                     *       "read_count": 0,
+                     *       "read_count": 1,
                      *       "success": true
                      *     }
                      */
@@ -6088,7 +6213,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -6162,7 +6287,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -6205,7 +6330,7 @@ export interface operations {
                      * @example {
                      *       "messages": [
                      *         {
-                     *           "client_message_id": "c-1",
+                     *           "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
                      *           "content": "안녕하세요 👋",
                      *           "created_at": "2026-11-24T13:09:10.500Z",
                      *           "deleted_at": null,
@@ -6219,15 +6344,7 @@ export interface operations {
                      *           "is_edited": false,
                      *           "is_read": null,
                      *           "message_type": "text",
-                     *           "reactions": [
-                     *             {
-                     *               "count": 1,
-                     *               "emoji": "👍",
-                     *               "user_ids": [
-                     *                 1
-                     *               ]
-                     *             }
-                     *           ],
+                     *           "reactions": [],
                      *           "read_by": null,
                      *           "read_by_count": null,
                      *           "reply_to": null,
@@ -6292,7 +6409,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -6315,10 +6432,7 @@ export interface operations {
                 last_event_id?: string;
             };
             header?: {
-                /**
-                 * @description The id of the last event that the client has. The stream begins after it.
-                 * @example 17.5f3a9c01
-                 */
+                /** @description The id of the last event that the client has. The stream begins after it. */
                 "Last-Event-ID"?: string;
             };
             path?: never;
@@ -6444,10 +6558,7 @@ export interface operations {
                 last_event_id?: string;
             };
             header?: {
-                /**
-                 * @description The id of the last event that the client has. The stream begins after it.
-                 * @example 17.5f3a9c01
-                 */
+                /** @description The id of the last event that the client has. The stream begins after it. */
                 "Last-Event-ID"?: string;
             };
             path: {
@@ -6513,7 +6624,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -6558,7 +6669,7 @@ export interface operations {
                      *       "last_event_id": "17.5f3a9c01",
                      *       "messages": [
                      *         {
-                     *           "client_message_id": "c-1",
+                     *           "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
                      *           "content": "안녕하세요 👋",
                      *           "created_at": "2026-11-24T13:09:10.500Z",
                      *           "deleted_at": null,
@@ -6570,19 +6681,13 @@ export interface operations {
                      *           "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *           "is_deleted": false,
                      *           "is_edited": false,
-                     *           "is_read": null,
+                     *           "is_read": true,
                      *           "message_type": "text",
-                     *           "reactions": [
-                     *             {
-                     *               "count": 1,
-                     *               "emoji": "👍",
-                     *               "user_ids": [
-                     *                 1
-                     *               ]
-                     *             }
+                     *           "reactions": [],
+                     *           "read_by": [
+                     *             2
                      *           ],
-                     *           "read_by": null,
-                     *           "read_by_count": null,
+                     *           "read_by_count": 1,
                      *           "reply_to": null,
                      *           "room_id": 1,
                      *           "room_type": "private",
@@ -6592,7 +6697,7 @@ export interface operations {
                      *           "username": "kim_minjun"
                      *         }
                      *       ],
-                     *       "position": 1,
+                     *       "position": 17,
                      *       "total_count": 1
                      *     }
                      */
@@ -6646,7 +6751,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -6673,7 +6778,7 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "content": "안녕하세요 👋"
+                 *       "content": "안녕하세요, 지호 님 👋"
                  *     }
                  */
                 "application/json": components["schemas"]["NewContent"];
@@ -6688,36 +6793,28 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "client_message_id": "c-1",
-                     *       "content": "안녕하세요 👋",
+                     *       "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
+                     *       "content": "안녕하세요, 지호 님 👋",
                      *       "created_at": "2026-11-24T13:09:10.500Z",
                      *       "deleted_at": null,
-                     *       "edited_at": null,
+                     *       "edited_at": "2026-11-24T13:09:30.500Z",
                      *       "file_name": null,
                      *       "file_size": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *       "is_deleted": false,
-                     *       "is_edited": false,
+                     *       "is_edited": true,
                      *       "is_read": null,
                      *       "message_type": "text",
-                     *       "reactions": [
-                     *         {
-                     *           "count": 1,
-                     *           "emoji": "👍",
-                     *           "user_ids": [
-                     *             1
-                     *           ]
-                     *         }
-                     *       ],
+                     *       "reactions": [],
                      *       "read_by": null,
                      *       "read_by_count": null,
                      *       "reply_to": null,
                      *       "room_id": 1,
                      *       "room_type": "private",
                      *       "seq": 17,
-                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "updated_at": "2026-11-24T13:09:30.500Z",
                      *       "user_id": 1,
                      *       "username": "kim_minjun"
                      *     }
@@ -6799,7 +6896,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -6842,7 +6939,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "client_message_id": "c-1",
+                     *       "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
                      *       "content": "안녕하세요 👋",
                      *       "created_at": "2026-11-24T13:09:10.500Z",
                      *       "deleted_at": null,
@@ -6856,15 +6953,7 @@ export interface operations {
                      *       "is_edited": false,
                      *       "is_read": null,
                      *       "message_type": "text",
-                     *       "reactions": [
-                     *         {
-                     *           "count": 1,
-                     *           "emoji": "👍",
-                     *           "user_ids": [
-                     *             1
-                     *           ]
-                     *         }
-                     *       ],
+                     *       "reactions": [],
                      *       "read_by": null,
                      *       "read_by_count": null,
                      *       "reply_to": null,
@@ -6887,7 +6976,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "client_message_id": "c-1",
+                     *       "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
                      *       "content": "안녕하세요 👋",
                      *       "created_at": "2026-11-24T13:09:10.500Z",
                      *       "deleted_at": null,
@@ -6901,15 +6990,7 @@ export interface operations {
                      *       "is_edited": false,
                      *       "is_read": null,
                      *       "message_type": "text",
-                     *       "reactions": [
-                     *         {
-                     *           "count": 1,
-                     *           "emoji": "👍",
-                     *           "user_ids": [
-                     *             1
-                     *           ]
-                     *         }
-                     *       ],
+                     *       "reactions": [],
                      *       "read_by": null,
                      *       "read_by_count": null,
                      *       "reply_to": null,
@@ -7084,7 +7165,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -7119,7 +7200,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "client_message_id": "c-1",
+                     *       "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
                      *       "content": "안녕하세요 👋",
                      *       "created_at": "2026-11-24T13:09:10.500Z",
                      *       "deleted_at": null,
@@ -7138,7 +7219,7 @@ export interface operations {
                      *           "count": 1,
                      *           "emoji": "👍",
                      *           "user_ids": [
-                     *             1
+                     *             2
                      *           ]
                      *         }
                      *       ],
@@ -7148,7 +7229,7 @@ export interface operations {
                      *       "room_id": 1,
                      *       "room_type": "private",
                      *       "seq": 17,
-                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "updated_at": "2026-11-24T13:09:20.500Z",
                      *       "user_id": 1,
                      *       "username": "kim_minjun"
                      *     }
@@ -7212,7 +7293,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -7247,7 +7328,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "client_message_id": "c-1",
+                     *       "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
                      *       "content": "안녕하세요 👋",
                      *       "created_at": "2026-11-24T13:09:10.500Z",
                      *       "deleted_at": null,
@@ -7261,15 +7342,7 @@ export interface operations {
                      *       "is_edited": false,
                      *       "is_read": null,
                      *       "message_type": "text",
-                     *       "reactions": [
-                     *         {
-                     *           "count": 1,
-                     *           "emoji": "👍",
-                     *           "user_ids": [
-                     *             1
-                     *           ]
-                     *         }
-                     *       ],
+                     *       "reactions": [],
                      *       "read_by": null,
                      *       "read_by_count": null,
                      *       "reply_to": null,
@@ -7340,7 +7413,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -7419,7 +7492,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -7456,7 +7529,7 @@ export interface operations {
                      *       "last_seen_at": null,
                      *       "nickname": "김민준",
                      *       "profile_image_url": "https://example.com/me.png",
-                     *       "refuse_stranger_groups": false,
+                     *       "refuse_stranger_groups": true,
                      *       "status_message": "In a meeting",
                      *       "username": "kim_minjun"
                      *     }
@@ -7482,7 +7555,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -7531,7 +7604,7 @@ export interface operations {
                      *       "last_seen_at": null,
                      *       "nickname": "김민준",
                      *       "profile_image_url": "https://example.com/me.png",
-                     *       "refuse_stranger_groups": false,
+                     *       "refuse_stranger_groups": true,
                      *       "status_message": "In a meeting",
                      *       "username": "kim_minjun"
                      *     }
@@ -7604,7 +7677,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -7653,7 +7726,7 @@ export interface operations {
                      *       "last_seen_at": null,
                      *       "nickname": "김민준",
                      *       "profile_image_url": "https://example.com/me.png",
-                     *       "refuse_stranger_groups": false,
+                     *       "refuse_stranger_groups": true,
                      *       "status_message": "In a meeting",
                      *       "username": "kim_minjun"
                      *     }
@@ -7726,7 +7799,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -7797,7 +7870,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -7874,7 +7947,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -7914,7 +7987,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "total_count": 0,
+                     *       "total_count": 1,
                      *       "users": [
                      *         {
                      *           "display_name": "김민준",
@@ -7949,7 +8022,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -8020,7 +8093,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait */
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
             503: {
                 headers: {
                     /** @description The seconds to wait */

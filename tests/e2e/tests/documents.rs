@@ -59,6 +59,8 @@ fn merged(documents: &[Value]) -> Value {
         merge(&mut schemas, &document["components"]["schemas"]);
         merge(&mut schemes, &document["components"]["securitySchemes"]);
     }
+    // The limit of a message is a setting of each deployment. This is its greatest value; a service's own document has the set one.
+    schemas["Text1To10000"]["maxLength"] = json!(10_000);
     if let Some(flow) = schemes.pointer_mut("/password/flows/password/tokenUrl") {
         *flow = json!("/api/auth/login");
     }

@@ -119,8 +119,8 @@ ErrorCode: TypeAlias = 'Literal["business_logic_error", "authentication_error", 
 - `rate_limit_exceeded`: Too many requests; `Retry-After` has the seconds to wait
 - `request_header_fields_too_large`: The header is too large
 - `internal_server_error`: A defect of the system; the answer contains no internal detail
-- `service_unavailable`: A dependency is unavailable and nothing was changed; `Retry-After` has the seconds
-  to wait
+- `service_unavailable`: A dependency is unavailable; `Retry-After` has the seconds to wait. A change that a
+  store did not confirm may have been made
 - `INVALID_INPUT`: The input breaks a rule of messages, rooms or reads; `message` says which
 - `MESSAGE_ALREADY_DELETED`: The message is already deleted
 - `CANNOT_CHAT_SELF`: A direct room needs another user
@@ -302,6 +302,7 @@ class MessageBody(TypedDict):
     """A message as answers and frames show it."""
 
     client_message_id: str | None
+    """The id that the author gave the message; null if they gave none."""
     content: str
     """Empty if the message is deleted."""
     created_at: str
@@ -315,20 +316,29 @@ class MessageBody(TypedDict):
     is_deleted: bool
     is_edited: bool
     is_read: bool | None
+    """Of an own message, whether another member has read it; of another one, whether the caller has."""
     message_type: MessageType
     reactions: list[Reaction]
     read_by: list[UserId] | None
-    """The first 20 members who have read the message, by their ids."""
+    """The first 20 members who have read the message, by their ids. Only pages have the three fields about
+    readers: they are null in the answers to changes, in search results, in `message_edited`, and for system
+    messages.
+    """
     read_by_count: int | None
     """The number of members who have read the message."""
     reply_to: str | None
+    """The id of the message that this one replies to."""
     room_id: RoomId
     room_type: str
+    """`private` or `group`, as in the original: `private` is the `direct` of a room."""
     seq: int | None
-    """The position in the room's log at which the message was sent."""
+    """The position in the room's log at which the message was sent. Null for a message of the original that has no
+    position yet.
+    """
     updated_at: str
     user_id: UserId
     username: str | None
+    """The name of the author when they sent the message. Null for messages of the original."""
 
 
 class MessageDeletedEvent(TypedDict):
@@ -402,13 +412,13 @@ class NewMessageEvent(TypedDict):
     """A new message."""
 
     client_message_id: str | None
+    """The id that the author gave the message; null if they gave none."""
     content: str
     """Empty if the message has been deleted since."""
     created_at: str
     id: str
     is_deleted: bool
-    message_type: str
-    """`text`, `image`, `file` or `system`."""
+    message_type: MessageType
     reply_to: str | None
     """The id of the message that this one replies to."""
     room_id: RoomId
@@ -416,6 +426,7 @@ class NewMessageEvent(TypedDict):
     """The position in the room's log."""
     user_id: UserId
     username: str
+    """The name of the author when they sent the message; `Unknown` for a message of the original."""
 
 
 class NewMessageInRoom(TypedDict):
@@ -642,9 +653,9 @@ class StreamError(TypedDict):
 StreamEvent: TypeAlias = "dict[str, Any]"
 """An event of a stream, by the line `event:`. The line `data:` has the field `data` as JSON.
 
-`new_message`, `message_edited`, `message_deleted` and `reaction_changed` have a line `id:`, as do the first
-event of a stream and `resync`. The other events have none. A line `retry:` says how many milliseconds a
-client waits before it opens the next stream.
+`new_message`, `message_edited`, `message_deleted`, `reaction_changed` and `resync` have a line `id:`, as
+does `connected` unless `resync` follows it. The other events have none. A line `retry:` says how many
+milliseconds a client waits before it opens the next stream.
 """
 
 
@@ -658,6 +669,7 @@ Text0To500: TypeAlias = "str"
 
 
 Text1To10000: TypeAlias = "str"
+"""The code points are limited to `message_max_chars` of `GET /chat-rooms/limits`"""
 
 
 Text1To64: TypeAlias = "str"

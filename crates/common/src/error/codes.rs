@@ -36,7 +36,7 @@ pub(super) const CODES: [Code; 29] = [
     Code(
         "service_unavailable",
         &[503],
-        "A dependency is unavailable and nothing was changed; `Retry-After` has the seconds to wait",
+        "A dependency is unavailable; `Retry-After` has the seconds to wait. A change that a store did not confirm may have been made",
     ),
     Code("INVALID_INPUT", &[400, 422], "The input breaks a rule of messages, rooms or reads; `message` says which"),
     Code("MESSAGE_ALREADY_DELETED", &[400], "The message is already deleted"),
@@ -96,6 +96,10 @@ A client decides by the status, and by the code if it can react to it: for examp
 
 The gateway answers some requests itself: 404 for an unknown path, 429 beyond a limit of requests, 413, and 502 to 504 if a service does not
 answer. These answers have a body of its own, such as `{\"message\": \"…\"}`, so a client decides by their status alone.
+
+After 500, 502, 503, 504 and a broken connection, the outcome of a change is unknown. It can be repeated: a message with its
+`client_message_id`; other changes are made once, however often they are sent. Only the creation of a group makes another group each time: list
+the rooms before.
 
 A test of `crates/common` writes this file from the code with `INSTA_UPDATE=always`, and compares it otherwise.
 

@@ -63,7 +63,7 @@ pub enum Error {
         retry_after: Duration,
     },
 
-    /// A dependency is unavailable and nothing was changed: 503 with `Retry-After`.
+    /// A dependency is unavailable: 503 with `Retry-After`.
     #[error("{dependency} is unavailable: {source}")]
     Unavailable {
         /// The name of the dependency, as metrics and logs show it.

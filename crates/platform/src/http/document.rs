@@ -69,7 +69,7 @@ fn add_common_responses(operation: &mut Operation) {
     let mut add = |status: &str, description: &str| {
         operation.responses.responses.entry(status.to_owned()).or_insert_with(|| error_response(description));
     };
-    add("503", "A dependency is unavailable; nothing was changed, and `Retry-After` has the seconds to wait");
+    add("503", "A dependency is unavailable; `Retry-After` has the seconds to wait");
     if operation.security.as_ref().is_some_and(|security| !security.is_empty()) {
         add("401", "No valid access token");
     }

@@ -1,4 +1,4 @@
-//! Examples in the API document: each body and each event of a stream gets a whole one, put together from those of its fields.
+//! Examples in the API document: each body gets a whole one, put together from those of its fields. A service gives those of its streams.
 
 use serde_json::{Map, Value, json};
 
@@ -27,29 +27,11 @@ pub(super) fn add_examples(document: &mut Value) {
 }
 
 fn complete(content: Option<&mut Value>, schemas: &Value) {
-    for (kind, body) in content.and_then(Value::as_object_mut).into_iter().flatten() {
-        if kind == "text/event-stream" {
-            body["examples"] = events(&body["schema"], schemas);
-        } else if body.get("example").is_none() {
+    for body in content.and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
+        if body.get("example").or_else(|| body.get("examples")).is_none() {
             body["example"] = example(&body["schema"], schemas, 0);
         }
     }
-}
-
-/// An example of each event of a stream, with the fields that every event has. Its data is a text that contains JSON.
-fn events(stream: &Value, schemas: &Value) -> Value {
-    let variants = referenced(stream, schemas).unwrap_or(stream)["oneOf"].as_array().into_iter().flatten();
-    let examples = variants.map(|variant| &variant["properties"]).filter_map(|fields| {
-        let name = fields["event"]["enum"][0].as_str()?;
-        let data = example(&fields["data"]["contentSchema"], schemas, 0).to_string();
-        Some((name.to_owned(), json!({"value": {"event": name, "data": data}})))
-    });
-    examples.collect::<Map<_, _>>().into()
-}
-
-/// The schema to which another one refers, if it does.
-fn referenced<'a>(schema: &Value, schemas: &'a Value) -> Option<&'a Value> {
-    Some(&schemas[schema["$ref"].as_str()?.rsplit('/').next()?])
 }
 
 /// An example that satisfies a schema.
@@ -62,8 +44,8 @@ fn example(schema: &Value, schemas: &Value, depth: usize) -> Value {
         return example.clone();
     }
     let of = |schema: &Value| example(schema, schemas, depth + 1);
-    if let Some(schema) = referenced(schema, schemas) {
-        return of(schema);
+    if let Some(reference) = schema["$ref"].as_str() {
+        return of(&schemas[reference.rsplit('/').next().unwrap_or_default()]);
     }
     if let Some(parts) = schema["allOf"].as_array() {
         let parts = parts.iter().filter_map(|part| of(part).as_object().cloned());
@@ -126,28 +108,5 @@ mod tests {
         );
         assert!(responses["404"]["content"]["application/json"]["example"].is_null());
         assert!(document["components"]["schemas"]["Room"].is_object());
-    }
-
-    #[test]
-    fn a_stream_gets_an_example_of_each_event() {
-        let event = |name: &str, field: &str| {
-            let data = json!({"type": "object", "properties": {field: {"type": "integer"}}});
-            json!({"properties": {"event": {"enum": [name]}, "data": {"type": "string", "contentSchema": data}}})
-        };
-        let stream = json!({"text/event-stream": {"schema": {"$ref": "#/components/schemas/Event"}}});
-        let mut document = json!({
-            "paths": {"/stream": {"get": {"responses": {"200": {"content": stream}}}}},
-            "components": {"schemas": {"Event": {"oneOf": [event("opened", "user"), event("moved", "to")]}}}
-        });
-
-        add_examples(&mut document);
-
-        assert_eq!(
-            document["paths"]["/stream"]["get"]["responses"]["200"]["content"]["text/event-stream"]["examples"],
-            json!({
-                "opened": {"value": {"event": "opened", "data": r#"{"user":1}"#}},
-                "moved": {"value": {"event": "moved", "data": r#"{"to":1}"#}}
-            })
-        );
     }
 }

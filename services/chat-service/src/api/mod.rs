@@ -15,8 +15,9 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::domain::MessageLimit;
 use crate::state::AppState;
+use crate::wire::examples;
 
-/// The routes, and their document with the limit of messages that holds here.
+/// The routes, and their document with the limit of messages that holds here and the examples of the streams.
 pub fn router(message_limit: MessageLimit) -> OpenApiRouter<AppState> {
     let mut router = OpenApiRouter::new()
         .merge(rooms::router())
@@ -28,5 +29,6 @@ pub fn router(message_limit: MessageLimit) -> OpenApiRouter<AppState> {
         .merge(typing::router())
         .merge(limits::router());
     limits::describe(router.get_openapi_mut(), message_limit);
+    examples::add_to_streams(router.get_openapi_mut());
     router
 }

@@ -17,10 +17,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::responses::{BudgetUsedUp, RoomErrors};
-use super::rooms::last_activity;
 use crate::domain::Message;
 use crate::state::AppState;
-use crate::store::OwnRoom;
+use crate::store::{Head, OwnRoom};
 
 /// The messages of one call that marks them as read: at most as many as an unread count counts.
 type MessageIds = List<String, 0, 1000>;
@@ -64,6 +63,7 @@ async fn unread_count(
 
 /// The unread messages of the caller in all rooms.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"total": 1, "rooms": [{"room_id": 1, "unread_count": 1, "muted": false}], "complete": true}))]
 struct UnreadRooms {
     /// The number of unread messages in the rooms that are not muted.
     #[schema(minimum = 0)]
@@ -101,7 +101,7 @@ async fn unread(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Unr
     let mut heads = app.heads(&ids).await?;
     // Rooms without messages have no unread ones.
     let mut own: Vec<OwnRoom> = own.into_iter().filter(|own| heads.of.contains_key(&own.room.id)).collect();
-    own.sort_by_cached_key(|own| Reverse((last_activity(&own.room, heads.of.get(&own.room.id)), own.room.id)));
+    own.sort_by_cached_key(|own| Reverse((Head::last_activity(&own.room, heads.of.get(&own.room.id)), own.room.id)));
     let complete = own.len() <= MAX_COUNTED_ROOMS;
     own.truncate(MAX_COUNTED_ROOMS);
     let mut rooms = Vec::new();
@@ -135,6 +135,7 @@ struct ReadAnswer {
     #[schema(example = true)]
     success: bool,
     /// The number of messages that were unread before.
+    #[schema(example = 1)]
     read_count: usize,
     #[schema(example = "1 messages marked as read")]
     message: String,

@@ -10,15 +10,13 @@ use axum::http::StatusCode;
 use axum_extra::TypedHeader;
 use axum_extra::headers::Authorization;
 use axum_extra::headers::authorization::Bearer;
-use chrono::{DateTime, Utc};
 use common::error::{Error, ErrorBody, Result};
 use common::id::{RoomId, UserId};
 use common::input::{Input, Int, Invalid, List, Text};
 use deserr::Deserr;
 use platform::http::{Path, Query, Valid};
-use serde::Serialize;
 use service::auth::CurrentUser;
-use service::clients::user::{UNKNOWN_USERNAME, UserProfile};
+use service::clients::user::UserProfile;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -26,11 +24,10 @@ use utoipa_axum::routes;
 use super::audit::Roster;
 use super::responses::{BudgetUsedUp, InvalidInput, UnverifiedUsers};
 use crate::blocks::allow_invitation;
-use crate::domain::{
-    DirectPair, MAX_MEMBERS, MessageType, Room, RoomKind, RoomSettings, group_name, others, refuse_strangers,
-};
+use crate::domain::{DirectPair, MAX_MEMBERS, Room, RoomSettings, group_name, others, refuse_strangers};
 use crate::state::AppState;
-use crate::store::{self, Head, Heads};
+use crate::store::{Head, Heads};
+use crate::wire::{RoomBody, examples};
 
 /// The users of a new room, or new members: at most a whole group, with room for repeats.
 pub(super) type UserIds = List<UserId, 0, { 2 * MAX_MEMBERS }>;
@@ -40,61 +37,6 @@ const PEOPLE_PER_WRITE: usize = 50;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list, open)).routes(routes!(check)).routes(routes!(detail))
-}
-
-/// A room as a member sees it.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct RoomBody {
-    id: RoomId,
-    /// Null in a group, as is `user_2_id`.
-    #[schema(required)]
-    user_1_id: Option<UserId>,
-    #[schema(required)]
-    user_2_id: Option<UserId>,
-    /// `direct` or `group`.
-    #[schema(example = "direct")]
-    room_type: &'static str,
-    /// The name of a group, if it has one.
-    #[schema(required)]
-    name: Option<String>,
-    /// The user who adds and removes members of a group, as long as they are a member.
-    #[schema(required)]
-    creator_id: Option<UserId>,
-    #[schema(example = 2)]
-    member_count: usize,
-    created_at: DateTime<Utc>,
-    /// The time of the last activity.
-    updated_at: DateTime<Utc>,
-    /// The members, the caller first.
-    participants: Vec<Participant>,
-    #[schema(required)]
-    last_message: Option<LastMessage>,
-    /// The number of messages of other members that the caller has not read, at most 1,000.
-    unread_count: i64,
-    /// The caller has pinned the room.
-    pinned: bool,
-    /// The caller has muted the room: its unread messages are not part of the total of all rooms.
-    muted: bool,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Participant {
-    id: UserId,
-    #[schema(example = "kim_minjun")]
-    username: String,
-}
-
-/// The newest message that is not deleted.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct LastMessage {
-    #[schema(example = "6565f0a1c2d3e4f5a6b7c8d9")]
-    id: String,
-    user_id: UserId,
-    /// The first 300 code points.
-    #[schema(example = "안녕하세요 👋")]
-    content: String,
-    message_type: MessageType,
-    created_at: DateTime<Utc>,
 }
 
 #[derive(Debug, Deserr, IntoParams)]
@@ -206,7 +148,7 @@ impl Input for NewRoom {}
     security(("bearer" = [])),
     request_body = NewRoom,
     responses(
-        (status = 201, description = "The new room", body = RoomBody),
+        (status = 201, description = "The new room", body = RoomBody, example = json!(examples::group())),
         (status = 200, description = "The existing direct room of the two users", body = RoomBody),
         (status = 403, description = "`BLOCKED`: one of the users has blocked the caller, or is blocked by them. `FRIENDS_ONLY`: only friends can bring one of the users into a group. `TOO_MANY_ROOMS`: the caller has created too many rooms, or one of the others is a member of too many", body = ErrorBody),
         (status = 404, description = "The user does not exist", body = ErrorBody),
@@ -330,15 +272,9 @@ fn not_an_id(error: Error) -> Error {
 
 fn newest_first(mut rooms: Vec<Room>, heads: &HashMap<RoomId, Head>, page: Page) -> Vec<Room> {
     // The id orders rooms with equal times, so that pages do not overlap.
-    rooms.sort_by_cached_key(|room| Reverse((last_activity(room, heads.get(&room.id)), room.id)));
+    rooms.sort_by_cached_key(|room| Reverse((Head::last_activity(room, heads.get(&room.id)), room.id)));
     let (skip, limit) = (usize::try_from(page.skip.0).unwrap_or(usize::MAX), page.limit.0 as usize);
     rooms.into_iter().skip(skip).take(limit).collect()
-}
-
-/// The time of the last message, or of the creation of a room without messages.
-pub(super) fn last_activity(room: &Room, head: Option<&Head>) -> DateTime<Utc> {
-    // MySQL's time is written for all rooms of a second together, so it orders only rooms without messages.
-    head.and_then(|head| head.updated_at).unwrap_or(room.updated_at)
 }
 
 /// The body of one room.
@@ -369,59 +305,4 @@ async fn describe(
         RoomBody::of(room, head, unread, settings, me, &profiles)
     };
     Ok(rooms.into_iter().map(body).collect())
-}
-
-impl RoomBody {
-    fn of(
-        room: Room,
-        head: Option<&Head>,
-        unread_count: i64,
-        RoomSettings { pinned, muted }: RoomSettings,
-        me: &CurrentUser,
-        profiles: &HashMap<UserId, Arc<UserProfile>>,
-    ) -> Self {
-        let mut members = room.members.clone();
-        members.sort_by_key(|member| *member != me.id);
-        let participants = members.into_iter().map(|id| Participant { id, username: name(id, me, profiles) }).collect();
-        let (user_1_id, user_2_id) = room.kind.pair().map(|pair| (pair.low, pair.high)).unzip();
-        let (room_type, updated_at) = (room.kind.as_str(), last_activity(&room, head));
-        let (name, creator_id) = match room.kind {
-            RoomKind::Group { name, creator } => (name, creator),
-            RoomKind::Direct(_) => (None, None),
-        };
-        Self {
-            id: room.id,
-            user_1_id,
-            user_2_id,
-            room_type,
-            name,
-            creator_id,
-            member_count: room.members.len(),
-            created_at: room.created_at,
-            updated_at,
-            participants,
-            last_message: head.and_then(|head| head.last.as_ref()).map(LastMessage::of),
-            unread_count,
-            pinned,
-            muted,
-        }
-    }
-}
-
-fn name(id: UserId, me: &CurrentUser, profiles: &HashMap<UserId, Arc<UserProfile>>) -> String {
-    let cached = profiles.get(&id).map(|profile| profile.username.as_str());
-    let own = me.username.as_deref().filter(|_| id == me.id);
-    cached.or(own).unwrap_or(UNKNOWN_USERNAME).to_owned()
-}
-
-impl LastMessage {
-    fn of(last: &store::LastMessage) -> Self {
-        Self {
-            id: last.id.to_hex(),
-            user_id: last.user_id,
-            content: last.content.clone(),
-            message_type: last.message_type,
-            created_at: last.created_at,
-        }
-    }
 }

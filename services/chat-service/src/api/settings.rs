@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use super::responses::{BudgetUsedUp, RoomErrors};
 use crate::domain::{RoomSetting, RoomSettings};
 use crate::state::AppState;
-use crate::wire::RoomSettingsBody;
+use crate::wire::{RoomSettingsBody, examples};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(pin, unpin)).routes(routes!(mute, unmute))
@@ -31,7 +31,11 @@ macro_rules! operation {
             tag = "rooms",
             security(("bearer" = [])),
             params(("room_id" = RoomId, Path)),
-            responses((status = 200, description = "The settings", body = RoomSettingsBody), BudgetUsedUp, RoomErrors),
+            responses(
+                (status = 200, description = "The settings", body = RoomSettingsBody, example = json!(examples::settings($setting, $on))),
+                BudgetUsedUp,
+                RoomErrors,
+            ),
         )]
         async fn $name(app: State<AppState>, me: CurrentUser, room: Path<RoomId>) -> Result<Json<RoomSettingsBody>> {
             set(app, me, room, $setting, $on).await

@@ -70,7 +70,7 @@ impl Input for StreamQuery {
 #[expect(dead_code, reason = "only described in the API document; the header is read as text")]
 struct StreamHeaders {
     /// The id of the last event that the client has. The stream begins after it.
-    #[param(rename = "Last-Event-ID", nullable = false, example = "17.5f3a9c01")]
+    #[param(rename = "Last-Event-ID", nullable = false)]
     last_event_id: Option<String>,
 }
 
@@ -146,8 +146,8 @@ async fn room(
 /// days. If the caller joins a room, the events of the room begin with the join. If the caller leaves a room or is removed from it,
 /// the last event of the room is `chat_room_left`. A stream that resumes repeats `chat_room_left` for memberships that ended while
 /// the client was disconnected, also if another one has begun (then what was missed of the ended one follows), with `by` and `timestamp`
-/// null; a client may receive one twice. `chat_room_created`,
-/// `chat_room_left`, `friend_request`, and `presence` of users who share a direct room with the caller have no id.
+/// null; a client may receive one twice. `chat_room_created`, `chat_room_left`, `chat_room_settings`, `friend_request`, and `presence` of users
+/// who share a direct room with the caller have no id.
 #[utoipa::path(
     get,
     operation_id = "listenToAllRooms",

@@ -20,7 +20,7 @@ use serde_with::serde_as;
 use super::head_changes::HeadChanges;
 use super::outbox_collection::OutboxEvent;
 use super::schema::{HEADS, LOG};
-use crate::domain::{EntryKind, Message, MessageType, ReactionChange};
+use crate::domain::{EntryKind, Message, MessageType, ReactionChange, Room};
 
 /// A position in the log of a room: the `_id` of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +92,12 @@ pub struct HeadState {
 }
 
 impl Head {
+    /// The time of the last message of a room, or of the creation of a room without messages.
+    pub fn last_activity(room: &Room, head: Option<&Self>) -> DateTime<Utc> {
+        // MySQL's time is written for all rooms of a second together, so it orders only rooms without messages.
+        head.and_then(|head| head.updated_at).unwrap_or(room.updated_at)
+    }
+
     /// The state of the room's messages.
     pub fn state(&self) -> HeadState {
         HeadState { position: self.position, messages: self.messages, deleted: self.deleted }

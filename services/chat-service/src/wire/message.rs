@@ -7,6 +7,7 @@ use common::id::{RoomId, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::examples;
 use crate::domain::{Message, MessageType, Reaction, ReadMarker};
 
 /// Limit on the readers that a message names.
@@ -14,51 +15,55 @@ const MAX_READ_BY: usize = 20;
 
 /// A message as answers and frames show it.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!(examples::sent()))]
 pub struct MessageBody {
-    #[schema(example = "6565f0a1c2d3e4f5a6b7c8d9")]
-    id: String,
-    user_id: UserId,
-    room_id: RoomId,
-    #[schema(example = "private")]
-    room_type: String,
+    pub(super) id: String,
+    pub(super) user_id: UserId,
+    pub(super) room_id: RoomId,
+    /// `private` or `group`, as in the original: `private` is the `direct` of a room.
+    pub(super) room_type: String,
     /// Empty if the message is deleted.
-    #[schema(example = "안녕하세요 👋")]
-    content: String,
-    message_type: MessageType,
+    pub(super) content: String,
+    pub(super) message_type: MessageType,
     #[schema(required)]
-    file_url: Option<String>,
+    pub(super) file_url: Option<String>,
     #[schema(required)]
-    file_name: Option<String>,
+    pub(super) file_name: Option<String>,
     #[schema(required)]
-    file_size: Option<i64>,
+    pub(super) file_size: Option<i64>,
     #[schema(required)]
-    file_type: Option<String>,
-    is_deleted: bool,
+    pub(super) file_type: Option<String>,
+    pub(super) is_deleted: bool,
     #[schema(required)]
-    deleted_at: Option<DateTime<Utc>>,
-    is_edited: bool,
+    pub(super) deleted_at: Option<DateTime<Utc>>,
+    pub(super) is_edited: bool,
     #[schema(required)]
-    edited_at: Option<DateTime<Utc>>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-    /// The first 20 members who have read the message, by their ids.
+    pub(super) edited_at: Option<DateTime<Utc>>,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) updated_at: DateTime<Utc>,
+    /// The first 20 members who have read the message, by their ids. Only pages have the three fields about readers: they are null in the
+    /// answers to changes, in search results, in `message_edited`, and for system messages.
     #[schema(required)]
-    read_by: Option<Vec<UserId>>,
+    pub(super) read_by: Option<Vec<UserId>>,
     /// The number of members who have read the message.
     #[schema(required)]
-    read_by_count: Option<usize>,
+    pub(super) read_by_count: Option<usize>,
+    /// Of an own message, whether another member has read it; of another one, whether the caller has.
     #[schema(required)]
-    is_read: Option<bool>,
-    /// The position in the room's log at which the message was sent.
-    #[schema(required, example = 17)]
-    seq: Option<i64>,
-    #[schema(required, example = "kim_minjun")]
-    username: Option<String>,
-    #[schema(required, example = "c-1")]
-    client_message_id: Option<String>,
+    pub(super) is_read: Option<bool>,
+    /// The position in the room's log at which the message was sent. Null for a message of the original that has no position yet.
     #[schema(required)]
-    reply_to: Option<String>,
-    reactions: Vec<Reaction>,
+    pub(super) seq: Option<i64>,
+    /// The name of the author when they sent the message. Null for messages of the original.
+    #[schema(required)]
+    pub(super) username: Option<String>,
+    /// The id that the author gave the message; null if they gave none.
+    #[schema(required)]
+    pub(super) client_message_id: Option<String>,
+    /// The id of the message that this one replies to.
+    #[schema(required)]
+    pub(super) reply_to: Option<String>,
+    pub(super) reactions: Vec<Reaction>,
 }
 
 impl MessageBody {

@@ -6,16 +6,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::message::MessageBody;
-use crate::domain::Reaction;
+use crate::domain::{MessageType, Reaction};
 
 /// An event of a stream, by the line `event:`. The line `data:` has the field `data` as JSON.
 ///
-/// `new_message`, `message_edited`, `message_deleted` and `reaction_changed` have a line `id:`, as do the first event of a stream
-/// and `resync`. The other events have none. A line `retry:` says how many milliseconds a client waits before it opens the next
+/// `new_message`, `message_edited`, `message_deleted`, `reaction_changed` and `resync` have a line `id:`, as does `connected` unless
+/// `resync` follows it. The other events have none. A line `retry:` says how many milliseconds a client waits before it opens the next
 /// stream.
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "event", content = "data", rename_all = "snake_case")]
-#[expect(dead_code, reason = "only described in the API document; the events are written as text")]
 pub enum StreamEvent<'a> {
     Connected(Connected),
     NewMessage(NewMessage<'a>),
@@ -33,10 +32,24 @@ pub enum StreamEvent<'a> {
     Error(StreamError),
 }
 
+impl StreamEvent<'_> {
+    /// Whether the event has a line `id:`, as `connected` has unless `resync` follows.
+    pub(super) fn has_id(&self) -> bool {
+        matches!(
+            self,
+            Self::Connected(_)
+                | Self::NewMessage(_)
+                | Self::MessageEdited(_)
+                | Self::MessageDeleted(_)
+                | Self::ReactionChanged(_)
+                | Self::Resync(_)
+        )
+    }
+}
+
 /// The stream is open.
 #[derive(Serialize, ToSchema)]
 pub struct Connected {
-    #[schema(example = "Connected to room 1")]
     pub message: String,
     /// Absent on the stream of all rooms.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,23 +62,20 @@ pub struct Connected {
 #[derive(Serialize, ToSchema)]
 #[schema(as = NewMessageEvent)]
 pub struct NewMessage<'a> {
-    #[schema(example = "6565f0a1c2d3e4f5a6b7c8d9")]
     pub id: &'a str,
     pub user_id: UserId,
-    #[schema(example = "kim_minjun")]
+    /// The name of the author when they sent the message; `Unknown` for a message of the original.
     pub username: &'a str,
     pub room_id: RoomId,
     /// Empty if the message has been deleted since.
-    #[schema(example = "안녕하세요 👋")]
     pub content: &'a str,
-    /// `text`, `image`, `file` or `system`.
-    #[schema(example = "text")]
+    #[schema(value_type = MessageType)]
     pub message_type: &'a str,
     pub created_at: DateTime<Utc>,
     pub is_deleted: bool,
     /// The position in the room's log.
-    #[schema(example = 17)]
     pub seq: i64,
+    /// The id that the author gave the message; null if they gave none.
     #[schema(required)]
     pub client_message_id: Option<&'a str>,
     /// The id of the message that this one replies to.
@@ -77,7 +87,6 @@ pub struct NewMessage<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = MessageDeletedEvent)]
 pub struct MessageDeleted<'a> {
-    #[schema(example = "6565f0a1c2d3e4f5a6b7c8d9")]
     pub message_id: &'a str,
     pub room_id: RoomId,
     pub deleted_by: UserId,
@@ -88,14 +97,11 @@ pub struct MessageDeleted<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = ReactionChangedEvent)]
 pub struct ReactionChanged<'a> {
-    #[schema(example = "6565f0a1c2d3e4f5a6b7c8d9")]
     pub message_id: &'a str,
     pub room_id: RoomId,
     pub user_id: UserId,
-    #[schema(example = "👍")]
     pub emoji: &'a str,
     /// False if the reaction was removed.
-    #[schema(example = true)]
     pub added: bool,
     /// All reactions of the message.
     pub reactions: &'a [Reaction],
@@ -109,10 +115,9 @@ pub struct ReadByOthers<'a> {
     /// The reader.
     pub user_id: UserId,
     /// The messages, at most 1,000.
-    #[schema(example = json!(["6565f0a1c2d3e4f5a6b7c8d9"]))]
     pub message_ids: &'a [String],
     /// The position up to which the reader has read the room, if they read all of it.
-    #[schema(required, example = 17)]
+    #[schema(required)]
     pub up_to: Option<i64>,
     pub timestamp: DateTime<Utc>,
 }
@@ -123,7 +128,6 @@ pub struct ReadByOthers<'a> {
 pub struct Typing<'a> {
     pub room_id: RoomId,
     pub user_id: UserId,
-    #[schema(example = "kim_minjun")]
     pub username: &'a str,
 }
 
@@ -133,7 +137,6 @@ pub struct Typing<'a> {
 pub struct RoomCreated<'a> {
     pub room_id: RoomId,
     /// `direct` or `group`.
-    #[schema(example = "direct")]
     pub room_type: &'a str,
     pub creator_id: UserId,
     pub participant_ids: &'a [UserId],
@@ -169,7 +172,6 @@ pub struct RoomSettingsBody {
 #[schema(as = PresenceEvent)]
 pub struct Presence {
     pub user_id: UserId,
-    #[schema(example = true)]
     pub is_online: bool,
     /// Null if the user is online.
     #[schema(required)]
@@ -180,11 +182,9 @@ pub struct Presence {
 #[derive(Serialize, ToSchema)]
 #[schema(as = FriendRequestEvent)]
 pub struct ReceivedFriendRequest<'a> {
-    #[schema(example = 1)]
     pub friendship_id: i64,
     /// The requester.
     pub user_id: UserId,
-    #[schema(example = "kim_minjun")]
     pub username: &'a str,
 }
 
@@ -200,6 +200,5 @@ pub struct Resync {
 /// The stream ends because the server failed. The reader opens another one.
 #[derive(Serialize, ToSchema)]
 pub struct StreamError {
-    #[schema(example = "Stream error occurred")]
     pub message: &'static str,
 }

@@ -36,7 +36,7 @@ pub fn router() -> OpenApiRouter<AppState> {
     security(("bearer" = [])),
     params(("user_id" = UserId, Path, description = "The user to block")),
     responses(
-        (status = 200, description = "The user is blocked", body = Message),
+        (status = 200, description = "The user is blocked", body = Message, example = json!({"message": "User blocked successfully"})),
         (status = 400, description = "The user is the caller", body = ErrorBody),
         (status = 403, description = "`TOO_MANY_BLOCKED`: the caller has reached the limit of blocked users", body = ErrorBody),
         BudgetUsedUp,
@@ -70,7 +70,7 @@ async fn block(State(app): State<AppState>, me: CurrentUser, Path(other): Path<U
     security(("bearer" = [])),
     params(("user_id" = UserId, Path, description = "The user to unblock")),
     responses(
-        (status = 200, description = "The user is no longer blocked", body = Message),
+        (status = 200, description = "The user is no longer blocked", body = Message, example = json!({"message": "User unblocked successfully"})),
         (status = 400, description = "The user is the caller", body = ErrorBody),
         (status = 404, description = "The user is not blocked", body = ErrorBody),
         BudgetUsedUp,
@@ -89,9 +89,9 @@ async fn unblock(State(app): State<AppState>, me: CurrentUser, Path(other): Path
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"user_id": 2, "username": "park_jiho", "blocked_at": "2026-11-24T13:09:10.500Z"}))]
 struct BlockedUser {
     user_id: UserId,
-    #[schema(example = "park_jiho")]
     username: String,
     blocked_at: DateTime<Utc>,
 }

@@ -27,15 +27,17 @@ pub fn router() -> OpenApiRouter<AppState> {
 
 /// A friend, with their current profile.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "user_id": 2, "username": "park_jiho", "display_name": "지호", "email": "", "is_online": true,
+    "last_seen_at": "2026-11-24T13:09:10.500Z", "friends_since": "2026-11-20T09:30:00.250Z"
+}))]
 struct Friend {
     user_id: UserId,
     /// `Unknown` if user-service is unavailable and the name is not known.
-    #[schema(example = "park_jiho")]
     username: String,
-    #[schema(required, example = "지호")]
+    #[schema(required)]
     display_name: Option<String>,
     /// Always empty. The service does not reveal e-mail addresses.
-    #[schema(example = "")]
     email: &'static str,
     is_online: bool,
     #[schema(required)]
@@ -106,7 +108,7 @@ impl Friend {
     security(("bearer" = [])),
     params(("id" = UserId, Path, description = "The friend")),
     responses(
-        (status = 200, description = "The friendship has ended", body = Message),
+        (status = 200, description = "The friendship has ended", body = Message, example = json!({"message": "Friend removed successfully"})),
         (status = 404, description = "The two users are not friends", body = ErrorBody),
         BudgetUsedUp,
     ),

@@ -74,7 +74,7 @@ async fn accept(State(app): State<AppState>, me: CurrentUser, Path(id): Path<Req
     security(("bearer" = [])),
     params(("id" = inline(RequestId), Path, description = "The id of the request")),
     responses(
-        (status = 200, description = "The request was rejected", body = Message),
+        (status = 200, description = "The request was rejected", body = Message, example = json!({"message": "Friend request rejected successfully"})),
         BudgetUsedUp,
         NothingPending,
     ),

@@ -46,12 +46,12 @@ impl Input for NewRequest {
 
 /// A friendship or a request. `user_id_1` is the requester.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!(example("accepted")))]
 pub(super) struct Friendship {
     id: i64,
     user_id_1: UserId,
     user_id_2: UserId,
     /// `pending` or `accepted`.
-    #[schema(example = "accepted")]
     status: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -59,9 +59,16 @@ pub(super) struct Friendship {
     deleted_at: Option<DateTime<Utc>>,
 }
 
+/// The request of `kim_minjun` (user 1) to `park_jiho` (user 2) with a status, for the API document.
+fn example(status: &str) -> Friendship {
+    let at = DateTime::from_timestamp_millis(1_795_525_750_500).unwrap_or_default();
+    let (user_id_1, user_id_2, status) = (UserId(1), UserId(2), status.to_owned());
+    Friendship { id: 1, user_id_1, user_id_2, status, created_at: at, updated_at: at, deleted_at: None }
+}
+
 /// The request. `request_id` repeats the id for older clients.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = SentFriendRequest)]
+#[schema(as = SentFriendRequest, example = json!(Sent { friendship: example("pending"), request_id: 1 }))]
 struct Sent {
     #[serde(flatten)]
     friendship: Friendship,
@@ -131,7 +138,6 @@ impl Input for Answer {}
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Done)]
 pub(super) struct Message {
-    #[schema(example = "Friend request rejected successfully")]
     pub(super) message: &'static str,
 }
 
@@ -203,9 +209,11 @@ pub(super) async fn reject(app: &AppState, me: &CurrentUser, requester: UserId) 
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = CancelledFriendRequest)]
+#[schema(
+    as = CancelledFriendRequest,
+    example = json!({"message": "Friend request cancelled successfully", "target_user_id": 2})
+)]
 struct Cancelled {
-    #[schema(example = "Friend request cancelled successfully")]
     message: &'static str,
     target_user_id: UserId,
 }
@@ -242,26 +250,26 @@ async fn cancel(State(app): State<AppState>, me: CurrentUser, Path(target): Path
 #[schema(as = FriendRequests)]
 struct Waiting {
     received_requests: Vec<Request>,
+    #[schema(example = json!([]))]
     sent_requests: Vec<Request>,
 }
 
 /// A pending request.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = FriendRequest)]
+#[schema(as = FriendRequest, example = json!({
+    "friendship_id": 1, "user_id": 2, "username": "park_jiho", "email": "", "status": "pending",
+    "created_at": "2026-11-24T13:09:10.500Z", "request_type": "received", "message": "안녕하세요, 박지호입니다."
+}))]
 pub(super) struct Request {
     friendship_id: i64,
     /// The other user.
     user_id: UserId,
-    #[schema(example = "park_jiho")]
     username: String,
     /// Always empty. The service does not reveal e-mail addresses.
-    #[schema(example = "")]
     email: &'static str,
-    #[schema(example = "pending")]
     status: &'static str,
     created_at: DateTime<Utc>,
     /// `received` or `sent`.
-    #[schema(example = "received")]
     request_type: &'static str,
     #[schema(required)]
     message: Option<String>,

@@ -32,13 +32,14 @@ pub fn router() -> OpenApiRouter<AppState> {
 
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
+#[schema(example = json!({"email": "minjun@example.com", "password": "Ta11-tulips!"}))]
 struct Login {
     email: Email,
-    #[schema(value_type = String, example = "Ta11-tulips!")]
+    #[schema(value_type = String)]
     password: GivenPassword,
     /// A code of the authenticator app, or a recovery code, of an account with a second factor.
     #[deserr(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 64, example = "123456")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 64)]
     mfa_code: Option<GivenCode>,
 }
 
@@ -49,22 +50,23 @@ impl Input for Login {
 
 /// The form of OAuth2's password flow.
 #[derive(ToSchema)]
+#[schema(example = json!({"username": "minjun@example.com", "password": "Ta11-tulips!"}))]
 #[expect(dead_code, reason = "only described in the API document; the form is read as `Login`")]
 struct LoginForm {
     /// The e-mail address.
-    #[schema(example = "minjun@example.com")]
     username: String,
-    #[schema(example = "Ta11-tulips!", format = "password")]
+    #[schema(format = "password")]
     password: String,
     /// A code of the authenticator app, or a recovery code, of an account with a second factor.
-    #[schema(min_length = 1, max_length = 64, example = "123456")]
+    #[schema(min_length = 1, max_length = 64)]
     mfa_code: Option<String>,
 }
 
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
+#[schema(example = json!({"refresh_token": "3f1d2e4c5b6a7988a1b2c3d4e5f60718"}))]
 struct Refresh {
-    #[schema(inline, example = "3f1d2e4c5b6a7988a1b2c3d4e5f60718")]
+    #[schema(inline)]
     refresh_token: Text<1, 1024>,
 }
 
@@ -82,7 +84,7 @@ struct Token {
     #[schema(example = 7200)]
     expires_in: u64,
     /// Valid for one exchange, which can be repeated for 30 s if its answer was lost.
-    #[schema(example = "3f1d2e4c5b6a7988a1b2c3d4e5f60718")]
+    #[schema(example = "9a0b3f1d2e4c5b6a7988a1b2c3d4e5f6")]
     refresh_token: String,
     /// The lifetime of the refresh token, seconds.
     #[schema(example = 1_209_600)]

@@ -26,14 +26,15 @@ pub fn router() -> OpenApiRouter<AppState> {
 
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Invalid)]
+#[schema(example = json!({"current_password": "Ta11-tulips!", "new_password": "Red-r0ses-in-May"}))]
 struct PasswordChange {
-    #[schema(value_type = String, min_length = 1, max_length = 1024, example = "Ta11-tulips!")]
+    #[schema(value_type = String, min_length = 1, max_length = 1024)]
     current_password: GivenPassword,
     /// Satisfies the rule for passwords of a registration.
     new_password: NewPassword,
     /// A code of the authenticator app, or a recovery code, of an account with a second factor.
     #[deserr(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 64, example = "123456")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 64)]
     code: Option<GivenCode>,
 }
 

@@ -35,6 +35,7 @@ struct OwnProfile {
     #[schema(example = "김민준")]
     nickname: String,
     /// Only friends can bring the user into a group. Off by default.
+    #[schema(example = true)]
     refuse_stranger_groups: bool,
 }
 

@@ -47,6 +47,7 @@ impl Input for Search {
 struct Found {
     users: Vec<UserProfile>,
     /// The number of all matches, at most 1,000.
+    #[schema(example = 1)]
     total_count: usize,
 }
 

@@ -62,6 +62,7 @@ impl Input for BothFactors {}
 #[derive(Serialize, ToSchema)]
 struct SecondFactorStatus {
     /// Whether logins need a code.
+    #[schema(example = true)]
     enabled: bool,
     #[schema(example = 10)]
     recovery_codes_left: i64,

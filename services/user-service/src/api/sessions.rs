@@ -38,6 +38,7 @@ struct Session {
     #[schema(required, example = "203.0.113.7")]
     ip: Option<String>,
     /// Whether the request came from this session.
+    #[schema(example = true)]
     current: bool,
 }
 
@@ -47,13 +48,14 @@ const RECENT_LOGIN: Duration = Duration::from_secs(10 * 60);
 /// Proves that the caller is the owner of the account: a copy of an access token does not suffice.
 #[derive(Default, Deserr, ToSchema)]
 #[deserr(error = Invalid)]
+#[schema(example = json!({"current_password": "Ta11-tulips!"}))]
 struct Proof {
     #[deserr(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 1024, example = "Ta11-tulips!")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 1024)]
     current_password: Option<GivenPassword>,
     /// A code of the authenticator app, or a recovery code, of an account with a second factor.
     #[deserr(default)]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 64, example = "123456")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 64)]
     code: Option<GivenCode>,
 }
 

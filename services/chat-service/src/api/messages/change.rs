@@ -15,12 +15,12 @@ use crate::api::responses::{BudgetUsedUp, InvalidInput, MessageErrors};
 use crate::blocks::allow_messages;
 use crate::domain::{Message, MessageChange, readable};
 use crate::state::AppState;
-use crate::wire::MessageBody;
+use crate::wire::{MessageBody, examples};
 use crate::writer::Command;
 
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Invalid)]
-#[schema(example = json!({"content": "안녕하세요 👋"}))]
+#[schema(example = json!({"content": "안녕하세요, 지호 님 👋"}))]
 pub struct NewContent {
     content: Content,
 }
@@ -37,7 +37,7 @@ impl Input for NewContent {}
     params(("id" = String, Path, description = "The message")),
     request_body = NewContent,
     responses(
-        (status = 200, description = "The edited message", body = MessageBody),
+        (status = 200, description = "The edited message", body = MessageBody, example = json!(examples::edited())),
         (status = 400, description = "`INVALID_INPUT` or `MESSAGE_ALREADY_DELETED`", body = ErrorBody),
         MessageErrors,
         BudgetUsedUp,

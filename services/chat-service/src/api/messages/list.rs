@@ -18,7 +18,7 @@ use crate::api::responses::RoomErrors;
 use crate::domain::Message;
 use crate::state::AppState;
 use crate::store::{Heads, ListCursor};
-use crate::wire::MessageBody;
+use crate::wire::{MessageBody, examples};
 
 /// Limit on the messages that a page skips: the server reads each of them, in about a microsecond. A cursor reads none.
 const MAX_SKIP: i64 = 10_000;
@@ -66,11 +66,13 @@ impl Input for RoomPage {}
 /// A page of messages, oldest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MessagePage {
+    #[schema(example = json!([examples::listed()]))]
     messages: Vec<MessageBody>,
     /// The number of messages of the room that are not deleted.
     total_count: i64,
     has_more: bool,
     /// The newest position of the room when the page was read: a stream that starts after it contains all events after this page.
+    #[schema(example = 17)]
     position: i64,
     /// The position with the epoch of the store: the `Last-Event-ID` with which a client opens the stream. If the store is restored
     /// from a backup before that, the stream begins with `resync`; `position` alone cannot show this.

@@ -13,7 +13,7 @@ use super::change::change;
 use crate::api::responses::{BudgetUsedUp, MessageErrors};
 use crate::domain::{MessageChange, ReactionChange, emoji};
 use crate::state::AppState;
-use crate::wire::MessageBody;
+use crate::wire::{MessageBody, examples};
 
 #[derive(Debug, Deserr)]
 #[deserr(error = Invalid)]
@@ -31,7 +31,7 @@ pub struct ReactionPath {
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The message"), ("emoji" = String, Path, example = "👍")),
     responses(
-        (status = 200, description = "The message with its reactions", body = MessageBody),
+        (status = 200, description = "The message with its reactions", body = MessageBody, example = json!(examples::reacted())),
         (status = 400, description = "`MESSAGE_ALREADY_DELETED`, or a 21st emoji", body = ErrorBody),
         MessageErrors,
         BudgetUsedUp,
