@@ -15,7 +15,7 @@ use std::time::Duration;
 use chrono::Utc;
 use common::id::UserId;
 use moka::future::Cache;
-use redis::{AsyncCommands, ExpireOption, Pipeline, Script};
+use redis::{AsyncCommands, Script};
 
 use crate::error::Result;
 use crate::redis::Redis;
@@ -28,20 +28,38 @@ const WRITE_INTERVAL: Duration = Duration::from_secs(15);
 /// Sessions whose last write is remembered. An entry takes about 150 bytes.
 const MAX_REMEMBERED: u64 = 100_000;
 
-/// The users or sessions of one command or pipeline: a command with many keys blocks Redis for all its clients.
+/// The users of one command: a command with many keys blocks Redis for all its clients.
 const CHUNK: usize = 1_000;
+
+/// The sessions that one script records, in about half a millisecond of Redis's time.
+const RECORDED_AT_ONCE: usize = 100;
 
 /// Removes the entry of a user unless a sign of life has moved it.
 const REMOVE_UNMOVED: &str =
     "if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('ZREM', KEYS[1], ARGV[1]) end";
 
-/// Records a session until the time to live of a key has passed, and drops those that have expired.
-const RECORD_SESSION: &str = "
+/// Sets users online for the time to live in ARGV[1]. `presence:due` is KEYS[1], and has the time in ARGV[2] for them. Each user has two
+/// more keys, that of the user and that of the sessions, and two more arguments, the user and a session that may be empty. A key's
+/// life is never shortened, because the original's keys live for an hour. A session is recorded until the time to live has
+/// passed, and those that have expired are dropped.
+const RECORD: &str = "
     local time = redis.call('TIME')
-    local now = time[1] * 1000 + math.floor(time[2] / 1000)
-    redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-    redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
-    redis.call('PEXPIRE', KEYS[1], ARGV[2])";
+    local now, ttl = time[1] * 1000 + math.floor(time[2] / 1000), tonumber(ARGV[1])
+    for i = 2, #KEYS, 2 do
+        local online, sessions, user, session = KEYS[i], KEYS[i + 1], ARGV[i + 1], ARGV[i + 2]
+        local left = redis.call('PTTL', online)
+        if left == -2 then
+            redis.call('SET', online, '1', 'PX', ttl)
+        elseif left >= 0 and left < ttl then
+            redis.call('PEXPIRE', online, ttl)
+        end
+        redis.call('ZADD', KEYS[1], 'GT', ARGV[2], user)
+        if session ~= '' then
+            redis.call('ZREMRANGEBYSCORE', sessions, '-inf', now)
+            redis.call('ZADD', sessions, now + ttl, session)
+            redis.call('PEXPIRE', sessions, ttl)
+        end
+    end";
 
 /// Drops a session. Removes the key and the entry of the user if no other session has shown a sign of life.
 const END_SESSION: &str = "
@@ -59,6 +77,7 @@ pub struct Presence {
     redis: Redis,
     ttl: Duration,
     written: Cache<Arc<str>, Arc<()>>,
+    record: Script,
     remove_unmoved: Script,
     end_session: Script,
 }
@@ -72,6 +91,7 @@ impl Presence {
             redis,
             ttl,
             written: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(interval).build(),
+            record: Script::new(RECORD),
             remove_unmoved: Script::new(REMOVE_UNMOVED),
             end_session: Script::new(END_SESSION),
         }
@@ -98,57 +118,44 @@ impl Presence {
         }
     }
 
-    /// Records signs of life of many sessions, each at most once in 15 s, in one round trip for a thousand.
+    /// The longest time between two signs of life of a session that holds a stream: half of the time to live, so that one that is late
+    /// does no harm.
+    pub fn renewal(&self) -> Duration {
+        self.ttl / 2
+    }
+
+    /// Records signs of life of many sessions, each at most once in 15 s, in one round trip for a hundred.
     ///
     /// # Errors
     /// Returns an unavailable error if Redis does not answer.
     pub async fn touch_all(&self, sessions: impl IntoIterator<Item = (UserId, Arc<str>)>) -> Result<()> {
-        let mut sessions = sessions.into_iter().filter(|(_, session)| !self.written.contains_key(session)).peekable();
-        while sessions.peek().is_some() {
-            let mut pipe = redis::pipe();
-            for (user, session) in sessions.by_ref().take(CHUNK) {
+        let unwritten = sessions.into_iter().filter(|(_, session)| !self.written.contains_key(session));
+        for sessions in unwritten.collect::<Vec<_>>().chunks(RECORDED_AT_ONCE) {
+            for (_, session) in sessions {
                 // Before the write is on its way, so that a logout that comes later is carried out later.
-                self.write_in(&mut pipe, user, Some(&session));
-                self.written.insert(session, Arc::default()).await;
+                self.written.insert(session.clone(), Arc::default()).await;
             }
-            pipe.query_async::<()>(&mut self.redis.connection()).await?;
+            self.record(sessions.iter().map(|(user, session)| (*user, Some(&**session)))).await?;
         }
         Ok(())
     }
 
-    /// Sets a user online now, by a sign of life of the session if there is one already. The key's life is never shortened,
-    /// because the original's keys live for an hour.
+    /// Sets a user online now, by a sign of life of the session if there is one already.
     ///
     /// # Errors
     /// Returns an unavailable error if Redis does not answer.
     pub async fn write(&self, user: UserId, session: Option<&str>) -> Result<()> {
-        let mut pipe = redis::pipe();
-        self.write_in(&mut pipe, user, session);
-        Ok(pipe.query_async(&mut self.redis.connection()).await?)
+        self.record([(user, session)]).await
     }
 
-    fn write_in(&self, pipe: &mut Pipeline, user: UserId, session: Option<&str>) {
-        let (key, ttl) = (self.key(user), self.ttl.as_secs() as i64);
-        pipe.cmd("SET")
-            .arg(&key)
-            .arg("1")
-            .arg("EX")
-            .arg(ttl)
-            .arg("NX")
-            .ignore()
-            .expire(&key, ttl)
-            .arg(ExpireOption::GT)
-            .ignore()
-            .cmd("ZADD")
-            .arg(self.due_key())
-            .arg("GT")
-            .arg(Utc::now().timestamp_millis() + self.ttl_ms())
-            .arg(user.0)
-            .ignore();
-        if let Some(session) = session {
-            let record = pipe.cmd("EVAL").arg(RECORD_SESSION).arg(1).arg(self.sessions_key(user));
-            record.arg(session).arg(self.ttl_ms()).ignore();
+    async fn record<'a>(&self, users: impl IntoIterator<Item = (UserId, Option<&'a str>)>) -> Result<()> {
+        let mut record = self.record.key(self.due_key());
+        record.arg(self.ttl_ms()).arg(Utc::now().timestamp_millis() + self.ttl_ms());
+        for (user, session) in users {
+            record.key(self.key(user)).key(self.sessions_key(user));
+            record.arg(user.0).arg(session.unwrap_or_default());
         }
+        Ok(record.invoke_async(&mut self.redis.connection()).await?)
     }
 
     /// Ends a session. Sets the user offline at once, and returns true, unless another session has shown a sign of life

@@ -28,7 +28,7 @@ use utoipa_axum::routes;
 use super::responses::{BudgetUsedUp, InvalidInput, RoomErrors};
 use crate::live::{AllRoomsReader, RoomReader, Scope};
 use crate::state::AppState;
-use crate::store::{Joined, OwnRoom, Snapshots};
+use crate::store::{Joined, JoinedRoom, Snapshots};
 use crate::tickets;
 use crate::wire::{StreamEvent, frame};
 
@@ -184,16 +184,16 @@ async fn all_rooms(
 
 /// The caller's rooms with the positions of the joins. All messages of the rooms have positions. A room whose log does not contain
 /// the join in time is left out: the stream is told of it as of a new room.
-async fn own_rooms(app: &AppState, me: &CurrentUser) -> Result<Vec<OwnRoom>> {
-    let mut own = app.rooms.of_user(me.id).await?;
+async fn own_rooms(app: &AppState, me: &CurrentUser) -> Result<Vec<JoinedRoom>> {
+    let mut own = app.rooms.joined(me.id).await?;
     let unannounced = own.iter().filter(|own| own.joined == Joined::Unannounced);
-    let announcements: Vec<_> = unannounced.map(|own| app.membership.announce(own.room.id)).collect();
+    let announcements: Vec<_> = unannounced.map(|own| app.membership.announce(own.id)).collect();
     if !announcements.is_empty() {
         let _ = tokio::time::timeout(ANNOUNCEMENTS, join_all(announcements)).await;
-        own = app.rooms.of_user(me.id).await?;
+        own = app.rooms.joined(me.id).await?;
         own.retain(|own| own.joined != Joined::Unannounced);
     }
-    let ids: Vec<RoomId> = own.iter().map(|own| own.room.id).collect();
+    let ids: Vec<RoomId> = own.iter().map(|own| own.id).collect();
     app.backfill.ensure(&ids).await?;
     Ok(own)
 }

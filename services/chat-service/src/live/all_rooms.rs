@@ -16,7 +16,7 @@ use super::hub::Hub;
 use super::mailbox::{Join, Notifications};
 use super::room_subscription::{RoomSubscription, RoomSubscriptions, Step};
 use super::subscribers::Subscription;
-use crate::store::{Epoch, Joined, OwnRoom, Positions, Snapshots};
+use crate::store::{Epoch, Joined, JoinedRoom, Positions, Snapshots};
 use crate::wire::{Frame, frame};
 
 pub struct AllRoomsReader {
@@ -40,19 +40,19 @@ impl AllRoomsReader {
         hub: &Hub,
         snapshots: &Snapshots,
         subscription: Subscription,
-        own: &[OwnRoom],
+        own: &[JoinedRoom],
         epoch: Epoch,
         last_event_id: Option<&str>,
     ) -> Result<Self> {
         let user = subscription.user;
-        subscription.watch(own.iter().filter_map(|own| own.room.kind.pair().map(|pair| pair.other(user))));
-        let ids: Vec<RoomId> = own.iter().map(|own| own.room.id).collect();
+        subscription.watch(own.iter().filter_map(|own| own.other));
+        let ids: Vec<RoomId> = own.iter().map(|own| own.id).collect();
         let mut rooms = RoomSubscriptions::start(hub, &subscription, &ids).await?;
         let stored = match last_event_id.and_then(|id| epoch.of_id(id)) {
             Some(id) => Cursor::read(snapshots, user, id).await?,
             None => None,
         };
-        let joined: HashMap<RoomId, Joined> = own.iter().map(|own| (own.room.id, own.joined)).collect();
+        let joined: HashMap<RoomId, Joined> = own.iter().map(|own| (own.id, own.joined)).collect();
         let resumed = match stored {
             Some(cursor) => resume(hub, cursor, &joined, &mut rooms).await?,
             None => None,

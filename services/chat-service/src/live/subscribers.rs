@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::response::sse::Event;
 use chrono::Utc;
@@ -52,6 +52,8 @@ struct Registry {
 struct Stream {
     mailbox: Arc<Mailbox>,
     session: Arc<str>,
+    /// The last sign of life of the session that this stream has shown.
+    seen: Option<Instant>,
     ended: CancellationToken,
     watched: Vec<UserId>,
     holder: Holder,
@@ -159,17 +161,11 @@ impl Subscribers {
 
     async fn check_sessions(&self, auth: &Auth, presence: &Presence) -> Result<()> {
         let open = self.registry.lock().sessions();
-        let sessions: Vec<(&str, UserId)> = open.iter().map(|(user, session, _)| (&**session, *user)).collect();
+        let sessions: Vec<(&str, UserId)> = open.iter().map(|(_, user, session)| (&**session, *user)).collect();
         let revoked = auth.revocations().fetch(&sessions).await?;
-        let mut alive = Vec::with_capacity(open.len());
-        for ((user, session, ended), revoked) in open.iter().zip(revoked) {
-            if revoked {
-                ended.cancel();
-            } else {
-                alive.push((*user, session.clone()));
-            }
-        }
-        if let Err(e) = presence.touch_all(alive).await {
+        let checked = open.iter().map(|(stream, ..)| *stream).zip(revoked);
+        let silent = self.registry.lock().end_revoked(checked, presence.renewal().saturating_sub(SESSION_INTERVAL));
+        if let Err(e) = presence.touch_all(silent).await {
             tracing::debug!(error = %e, "presence of streams is not written");
         }
         Ok(())
@@ -195,7 +191,8 @@ impl Registry {
     ) -> Arc<Mailbox> {
         self.last_id += 1;
         let mailbox = Arc::new(Mailbox::new(self.last_id, holder.user, scope));
-        let stream = Stream { mailbox: mailbox.clone(), session, ended, watched: Vec::new(), holder, used };
+        let watched = Vec::new();
+        let stream = Stream { mailbox: mailbox.clone(), session, seen: None, ended, watched, holder, used };
         self.streams.insert(self.last_id, stream);
         self.by_user.entry(holder.user).or_default().push(self.last_id);
         mailbox
@@ -237,9 +234,29 @@ impl Registry {
         streams.map(|stream| stream.mailbox.clone()).collect()
     }
 
-    fn sessions(&self) -> Vec<(UserId, Arc<str>, CancellationToken)> {
-        let session = |stream: &Stream| (stream.mailbox.user, stream.session.clone(), stream.ended.clone());
-        self.streams.values().map(session).collect()
+    /// The streams with their users and sessions.
+    fn sessions(&self) -> Vec<(u64, UserId, Arc<str>)> {
+        self.streams.iter().map(|(id, stream)| (*id, stream.mailbox.user, stream.session.clone())).collect()
+    }
+
+    /// Ends the streams whose sessions are revoked. Returns the users and sessions of the others that have shown no sign of life for a
+    /// time, and do so now.
+    fn end_revoked(
+        &mut self,
+        checked: impl Iterator<Item = (u64, bool)>,
+        silent_for: Duration,
+    ) -> Vec<(UserId, Arc<str>)> {
+        let mut silent = Vec::new();
+        for (id, revoked) in checked {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            if revoked {
+                stream.ended.cancel();
+            } else if stream.seen.is_none_or(|seen| seen.elapsed() >= silent_for) {
+                stream.seen = Some(Instant::now());
+                silent.push((stream.mailbox.user, stream.session.clone()));
+            }
+        }
+        silent
     }
 }
 

@@ -37,7 +37,7 @@ const CACHE_CAPACITY: u64 = 1_000_000;
 
 /// How long a room counts as complete. [`LegacyBackfill::look`] finds new documents of the original sooner; this is for messages
 /// whose ids are older than the takeover.
-const COMPLETE_TTL: Duration = Duration::from_secs(10);
+const COMPLETE_TTL: Duration = Duration::from_secs(30);
 
 /// The index of the messages that the original wrote after the takeover.
 const INDEX: &str = "unnumbered";

@@ -3,6 +3,7 @@
 mod clock;
 mod epoch;
 mod head_changes;
+mod joined_rooms;
 mod leavers;
 mod legacy;
 mod legacy_backfill;
@@ -28,6 +29,7 @@ mod unread_counts;
 pub use clock::StoreClock;
 pub use epoch::{Beat, Epoch, EpochStore};
 pub use head_changes::HeadChanges;
+pub use joined_rooms::{Joined, JoinedRoom};
 pub use leavers::LeavePeriod;
 pub use legacy_backfill::LegacyBackfill;
 pub use legacy_deletions::DELETION_LOGGED;
@@ -41,7 +43,7 @@ pub use read_markers::{Extent, NotAdvanced, Read, ReadMarkers, ReadRequest, Writ
 pub use retention::Retention;
 pub use room_limit::RoomLimit;
 pub use room_settings::MemberSettings;
-pub use rooms::{Joined, OwnRoom, Rooms};
+pub use rooms::{OwnRoom, Rooms};
 pub use schema::{HEADS, LOG, MESSAGES, REACTIONS, READS, kept_messages, prepare};
 pub use snapshots::{RENEWED_AFTER, SnapshotId, Snapshots};
 pub use unread_counts::UnreadCounts;

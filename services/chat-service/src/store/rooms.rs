@@ -34,7 +34,7 @@ const ROOM_WEIGHT: usize = 20;
 /// The tables `chat_rooms` and `room_members`.
 #[derive(Clone)]
 pub struct Rooms {
-    pool: MySqlPool,
+    pub(super) pool: MySqlPool,
     outbox: Outbox,
     cache: Cache<RoomId, Arc<Room>>,
     /// Loads of rooms that the cache does not hold.
@@ -63,13 +63,11 @@ struct MemberRow {
     member: Option<UserId>,
 }
 
-/// A room of a user, with the join and the settings of that user.
+/// A room of a user, with the settings of that user.
 #[derive(sqlx::FromRow)]
 struct OwnRow {
     #[sqlx(flatten)]
     room: Row,
-    joined_by: Option<u64>,
-    joined_position: Option<i64>,
     pinned: bool,
     muted: bool,
 }
@@ -77,18 +75,7 @@ struct OwnRow {
 /// A room of a user. The other members of a group are not loaded.
 pub struct OwnRoom {
     pub room: Room,
-    pub joined: Joined,
     pub settings: RoomSettings,
-}
-
-/// The position in a room's log at which a user joined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Joined {
-    /// The user is a member since the creation of the room.
-    AtCreation,
-    At(i64),
-    /// The log does not contain the join yet.
-    Unannounced,
 }
 
 impl From<Row> for Room {
@@ -105,13 +92,8 @@ impl From<Row> for Room {
 
 impl From<OwnRow> for OwnRoom {
     fn from(row: OwnRow) -> Self {
-        let joined = match (row.joined_by, row.joined_position) {
-            (None, _) => Joined::AtCreation,
-            (Some(_), Some(position)) => Joined::At(position),
-            (Some(_), None) => Joined::Unannounced,
-        };
         let settings = RoomSettings { pinned: row.pinned, muted: row.muted };
-        Self { room: row.room.into(), joined, settings }
+        Self { room: row.room.into(), settings }
     }
 }
 
@@ -326,20 +308,19 @@ impl Rooms {
         // Three index lookups. An OR over two columns would scan the table.
         let rows: Vec<OwnRow> = sqlx::query_as(
             "SELECT id, user_1_id, user_2_id, name, creator_id, members_version, created_at, updated_at,
-                    CAST(NULL AS UNSIGNED) AS joined_by, CAST(NULL AS SIGNED) AS joined_position,
                     pinned_at IS NOT NULL AS pinned, muted_at IS NOT NULL AS muted
              FROM chat_rooms
              LEFT JOIN chat_room_settings setting ON setting.user_id = user_1_id AND setting.room_id = id
              WHERE user_1_id = ?
              UNION ALL
              SELECT id, user_1_id, user_2_id, name, creator_id, members_version, created_at, updated_at,
-                    CAST(NULL AS UNSIGNED), CAST(NULL AS SIGNED), pinned_at IS NOT NULL, muted_at IS NOT NULL
+                    pinned_at IS NOT NULL, muted_at IS NOT NULL
              FROM chat_rooms
              LEFT JOIN chat_room_settings setting ON setting.user_id = user_2_id AND setting.room_id = id
              WHERE user_2_id = ? AND user_1_id <> user_2_id
              UNION ALL
              SELECT room.id, user_1_id, user_2_id, name, creator_id, members_version, room.created_at, room.updated_at,
-                    joined_by, joined_position, pinned_at IS NOT NULL, muted_at IS NOT NULL
+                    pinned_at IS NOT NULL, muted_at IS NOT NULL
              FROM room_members own JOIN chat_rooms room ON room.id = own.chat_room_id
              LEFT JOIN chat_room_settings setting ON setting.user_id = own.user_id AND setting.room_id = room.id
              WHERE own.user_id = ? AND room.user_1_id IS NULL",

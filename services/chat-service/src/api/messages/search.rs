@@ -73,7 +73,7 @@ pub async fn search(
 ) -> Result<Json<FoundPage>> {
     let rooms = match room_id {
         Some(room) => vec![app.rooms.for_member_uncached(room, me.id).await?.id],
-        None => app.rooms.of_user(me.id).await?.into_iter().map(|own| own.room.id).collect(),
+        None => app.rooms.joined(me.id).await?.into_iter().map(|own| own.id).collect(),
     };
     let from = match cursor {
         Some(cursor) => Some(app.search.decode(me.id, &cursor).await?.ok_or_else(invalid_cursor)?),
