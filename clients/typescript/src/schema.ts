@@ -1144,7 +1144,7 @@ export interface components {
          * @example {
          *       "display_name": "지호",
          *       "email": "",
-         *       "friends_since": "2026-11-20T09:30:00.250Z",
+         *       "friends_since": "2026-11-24T13:09:10.500Z",
          *       "is_online": true,
          *       "last_seen_at": "2026-11-24T13:09:10.500Z",
          *       "user_id": 2,
@@ -1169,12 +1169,12 @@ export interface components {
          * @example {
          *       "created_at": "2026-11-24T13:09:10.500Z",
          *       "email": "",
-         *       "friendship_id": 1,
-         *       "message": "안녕하세요, 박지호입니다.",
+         *       "friendship_id": 2,
+         *       "message": "안녕하세요, 이서연입니다.",
          *       "request_type": "received",
          *       "status": "pending",
-         *       "user_id": 2,
-         *       "username": "park_jiho"
+         *       "user_id": 3,
+         *       "username": "lee_seoyeon"
          *     }
          */
         FriendRequest: {
@@ -1354,7 +1354,7 @@ export interface components {
             reactions: components["schemas"]["Reaction"][];
             /**
              * @description The first 20 members who have read the message, by their ids. Only pages have the three fields about readers: they are null in the
-             *     answers to changes, in search results, in `message_edited`, and for system messages.
+             *     answers to changes, in search results, in `message_edited`, for system messages, and while `seq` is null.
              */
             read_by: components["schemas"]["UserId"][] | null;
             /** @description The number of members who have read the message. */
@@ -1956,7 +1956,7 @@ export interface components {
         StringList0To1000: string[];
         Text0To100: string;
         Text0To500: string;
-        /** @description The code points are limited to `message_max_chars` of `GET /chat-rooms/limits` */
+        /** @description At most `message_max_chars` code points; `GET /chat-rooms/limits` tells it. */
         Text1To10000: string;
         Text1To64: string;
         Ticket: {
@@ -4674,7 +4674,7 @@ export interface operations {
                      *       {
                      *         "display_name": "지호",
                      *         "email": "",
-                     *         "friends_since": "2026-11-20T09:30:00.250Z",
+                     *         "friends_since": "2026-11-24T13:09:10.500Z",
                      *         "is_online": true,
                      *         "last_seen_at": "2026-11-24T13:09:10.500Z",
                      *         "user_id": 2,
@@ -4989,7 +4989,7 @@ export interface operations {
                      *       {
                      *         "display_name": "지호",
                      *         "email": "",
-                     *         "friends_since": "2026-11-20T09:30:00.250Z",
+                     *         "friends_since": "2026-11-24T13:09:10.500Z",
                      *         "is_online": true,
                      *         "last_seen_at": "2026-11-24T13:09:10.500Z",
                      *         "user_id": 2,
@@ -5264,12 +5264,12 @@ export interface operations {
                      *         {
                      *           "created_at": "2026-11-24T13:09:10.500Z",
                      *           "email": "",
-                     *           "friendship_id": 1,
-                     *           "message": "안녕하세요, 박지호입니다.",
+                     *           "friendship_id": 2,
+                     *           "message": "안녕하세요, 이서연입니다.",
                      *           "request_type": "received",
                      *           "status": "pending",
-                     *           "user_id": 2,
-                     *           "username": "park_jiho"
+                     *           "user_id": 3,
+                     *           "username": "lee_seoyeon"
                      *         }
                      *       ],
                      *       "sent_requests": []
@@ -5336,12 +5336,12 @@ export interface operations {
                      *       {
                      *         "created_at": "2026-11-24T13:09:10.500Z",
                      *         "email": "",
-                     *         "friendship_id": 1,
-                     *         "message": "안녕하세요, 박지호입니다.",
+                     *         "friendship_id": 2,
+                     *         "message": "안녕하세요, 이서연입니다.",
                      *         "request_type": "received",
                      *         "status": "pending",
-                     *         "user_id": 2,
-                     *         "username": "park_jiho"
+                     *         "user_id": 3,
+                     *         "username": "lee_seoyeon"
                      *       }
                      *     ]
                      */
@@ -7201,17 +7201,17 @@ export interface operations {
                     /**
                      * @example {
                      *       "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
-                     *       "content": "안녕하세요 👋",
+                     *       "content": "안녕하세요, 지호 님 👋",
                      *       "created_at": "2026-11-24T13:09:10.500Z",
                      *       "deleted_at": null,
-                     *       "edited_at": null,
+                     *       "edited_at": "2026-11-24T13:09:30.500Z",
                      *       "file_name": null,
                      *       "file_size": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *       "is_deleted": false,
-                     *       "is_edited": false,
+                     *       "is_edited": true,
                      *       "is_read": null,
                      *       "message_type": "text",
                      *       "reactions": [
@@ -7229,7 +7229,7 @@ export interface operations {
                      *       "room_id": 1,
                      *       "room_type": "private",
                      *       "seq": 17,
-                     *       "updated_at": "2026-11-24T13:09:20.500Z",
+                     *       "updated_at": "2026-11-24T13:09:30.500Z",
                      *       "user_id": 1,
                      *       "username": "kim_minjun"
                      *     }
@@ -7329,17 +7329,17 @@ export interface operations {
                     /**
                      * @example {
                      *       "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
-                     *       "content": "안녕하세요 👋",
+                     *       "content": "안녕하세요, 지호 님 👋",
                      *       "created_at": "2026-11-24T13:09:10.500Z",
                      *       "deleted_at": null,
-                     *       "edited_at": null,
+                     *       "edited_at": "2026-11-24T13:09:30.500Z",
                      *       "file_name": null,
                      *       "file_size": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
                      *       "is_deleted": false,
-                     *       "is_edited": false,
+                     *       "is_edited": true,
                      *       "is_read": null,
                      *       "message_type": "text",
                      *       "reactions": [],
@@ -7349,7 +7349,7 @@ export interface operations {
                      *       "room_id": 1,
                      *       "room_type": "private",
                      *       "seq": 17,
-                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "updated_at": "2026-11-24T13:09:30.500Z",
                      *       "user_id": 1,
                      *       "username": "kim_minjun"
                      *     }

@@ -255,8 +255,10 @@ pub fn is_timeout(e: &mongodb::error::Error) -> bool {
 }
 
 /// Errors that pass: the drivers' specification calls them retryable for reads; 43 is a cursor that a restart has
-/// closed, and [`TIME_LIMIT`] ends what a busy server does not finish.
-const PASSING: [i32; 15] = [6, 7, 43, TIME_LIMIT, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
+/// closed, [`TIME_LIMIT`] ends what a busy server does not finish, 18 refuses the account while a password is changed, 64, 100 and 133
+/// lack members of the set, and 14031 room on the disk.
+const PASSING: [i32; 20] =
+    [6, 7, 18, 43, TIME_LIMIT, 64, 89, 91, 100, 133, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436, 14031];
 
 /// Labels of errors after which the operation can be repeated.
 const PASSING_LABELS: [&str; 3] =
@@ -285,7 +287,7 @@ pub fn describe(e: &mongodb::error::Error) -> String {
     })
 }
 
-/// Whether the server is unreachable, starting or stopping, or another writer came first.
+/// Whether the server is unreachable, starting or stopping, lacks room or members, or another writer came first.
 pub fn passes(e: &mongodb::error::Error) -> bool {
     let passing = match &*e.kind {
         ErrorKind::Io(_)
@@ -293,7 +295,10 @@ pub fn passes(e: &mongodb::error::Error) -> bool {
         | ErrorKind::ConnectionPoolCleared { .. }
         // The driver returns this while it knows no server at all.
         | ErrorKind::SessionsNotSupported => true,
+        ErrorKind::Authentication { .. } => true,
         ErrorKind::Command(refused) => PASSING.contains(&refused.code),
+        ErrorKind::Write(WriteFailure::WriteError(failed)) => PASSING.contains(&failed.code),
+        ErrorKind::Write(WriteFailure::WriteConcernError(failed)) => PASSING.contains(&failed.code),
         _ => false,
     };
     passing || PASSING_LABELS.into_iter().any(|label| e.contains_label(label))

@@ -321,8 +321,8 @@ class MessageBody(TypedDict):
     reactions: list[Reaction]
     read_by: list[UserId] | None
     """The first 20 members who have read the message, by their ids. Only pages have the three fields about
-    readers: they are null in the answers to changes, in search results, in `message_edited`, and for system
-    messages.
+    readers: they are null in the answers to changes, in search results, in `message_edited`, for system
+    messages, and while `seq` is null.
     """
     read_by_count: int | None
     """The number of members who have read the message."""
@@ -669,7 +669,7 @@ Text0To500: TypeAlias = "str"
 
 
 Text1To10000: TypeAlias = "str"
-"""The code points are limited to `message_max_chars` of `GET /chat-rooms/limits`"""
+"""At most `message_max_chars` code points; `GET /chat-rooms/limits` tells it."""
 
 
 Text1To64: TypeAlias = "str"

@@ -95,11 +95,12 @@ A client decides by the status, and by the code if it can react to it: for examp
 `MFA_REQUIRED`, and marks the fields of `validation_errors`.
 
 The gateway answers some requests itself: 404 for an unknown path, 429 beyond a limit of requests, 413, and 502 to 504 if a service does not
-answer. These answers have a body of its own, such as `{\"message\": \"…\"}`, so a client decides by their status alone.
+answer. These answers have a body of the gateway's own, such as `{\"message\": \"…\"}`, so a client decides by their status alone.
 
-After 500, 502, 503, 504 and a broken connection, the outcome of a change is unknown. It can be repeated: a message with its
-`client_message_id`; other changes are made once, however often they are sent. Only the creation of a group makes another group each time: list
-the rooms before.
+After 500, 502, 503, 504 and a broken connection, the outcome of a change is unknown. Repeat a message with its `client_message_id`, and a
+refresh with the same token within 30 s. A repeat of another change leaves the same state, but is refused (400, 401, 403, 404 or 409) if the
+change was made and cannot be made twice; an edit is announced twice. A login, a secret, recovery codes and a group are made anew each time:
+list the rooms before you repeat the creation of a group.
 
 A test of `crates/common` writes this file from the code with `INSTA_UPDATE=always`, and compares it otherwise.
 

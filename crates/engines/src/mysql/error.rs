@@ -12,8 +12,21 @@ pub(super) const NO_SUCH_TABLE: u16 = 1146;
 /// InnoDB rolled back the statement (lock wait timeout) or the transaction (deadlock). A repetition may succeed.
 pub(super) const LOST_LOCK: [u16; 2] = [1205, 1213];
 
-/// Too many connections, shutting down, interrupted, killed: these pass, and nothing was changed.
-const PASSING: [u16; 5] = [1040, 1053, 1079, 1317, 1927];
+/// The server cannot serve the statement now, and an operator or time mends it.
+const PASSING: [&[u16]; 6] = [
+    // Too many connections, of all or of this account.
+    &[1040, 1203, 1226],
+    // Starting, shutting down, interrupted, killed, or out of time.
+    &[1047, 1053, 1079, 1317, 1927, 1969, 3024],
+    // No room: on the disk, in a table because of the disk, in memory, for a thread. Reads and writes of files fail.
+    &[1021, 1114, 1024, 1026, 1030, 1037, 1041, 1135],
+    // Read-only, as a primary after a failover.
+    &[1290, 1792, 1836],
+    // A cluster refuses or rolls back the commit.
+    &[1180, 3100, 3101],
+    // The account is refused, as while a password is changed.
+    &[1045],
+];
 
 impl From<sqlx::Error> for Error {
     fn from(e: sqlx::Error) -> Self {
@@ -37,8 +50,11 @@ fn of_statement(text: &str) -> String {
 
 fn passes(e: &sqlx::Error) -> bool {
     // A certificate that is refused may be renewed.
-    matches!(e, Io(_) | PoolTimedOut | PoolClosed | Protocol(_) | Tls(_))
-        || number(e).is_some_and(|n| n == NO_SUCH_TABLE || LOST_LOCK.contains(&n) || PASSING.contains(&n))
+    matches!(e, Io(_) | PoolTimedOut | PoolClosed | Protocol(_) | Tls(_)) || number(e).is_some_and(is_passing)
+}
+
+fn is_passing(number: u16) -> bool {
+    number == NO_SUCH_TABLE || LOST_LOCK.contains(&number) || PASSING.iter().any(|group| group.contains(&number))
 }
 
 /// The number of an error that the server returned.
@@ -88,6 +104,12 @@ fn violates(e: &sqlx::Error, key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_read_only_server_pass_and_a_refused_value_does_not() {
+        assert!([1021, 1114, 1030, 1290, 1836, 1205, 1146].into_iter().all(is_passing));
+        assert!(![1048, 1054, 1062, 1064, 1366, 1406].into_iter().any(is_passing));
+    }
 
     #[test]
     fn the_text_of_an_error_has_no_value_of_the_statement() {

@@ -10,7 +10,7 @@
 mod due;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use common::id::UserId;
@@ -38,10 +38,10 @@ const RECORDED_AT_ONCE: usize = 100;
 const REMOVE_UNMOVED: &str =
     "if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('ZREM', KEYS[1], ARGV[1]) end";
 
-/// Sets users online for the time to live in ARGV[1]. `presence:due` is KEYS[1], and has the time in ARGV[2] for them. Each user has two
-/// more keys, that of the user and that of the sessions, and two more arguments, the user and a session that may be empty. A key's
-/// life is never shortened, because the original's keys live for an hour. A session is recorded until the time to live has
-/// passed, and those that have expired are dropped.
+/// Sets users online. KEYS[1] is `presence:due`; ARGV[1] is the time to live, and ARGV[2] the time of the entries in `presence:due`. Each
+/// user has two more keys, that of the user and that of the sessions, and two more arguments, the user and a session that may be
+/// empty. A key's life is never shortened, because the original's keys live for an hour. A session is recorded until the time to
+/// live has passed, and those that have expired are dropped.
 const RECORD: &str = "
     local time = redis.call('TIME')
     local now, ttl = time[1] * 1000 + math.floor(time[2] / 1000), tonumber(ARGV[1])
@@ -76,7 +76,10 @@ const END_SESSION: &str = "
 pub struct Presence {
     redis: Redis,
     ttl: Duration,
-    written: Cache<Arc<str>, Arc<()>>,
+    /// The times of the last writes.
+    written: Cache<Arc<str>, Arc<Instant>>,
+    /// The shortest time between two writes for a session.
+    interval: Duration,
     record: Script,
     remove_unmoved: Script,
     end_session: Script,
@@ -90,7 +93,8 @@ impl Presence {
         Self {
             redis,
             ttl,
-            written: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(interval).build(),
+            written: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(ttl).build(),
+            interval,
             record: Script::new(RECORD),
             remove_unmoved: Script::new(REMOVE_UNMOVED),
             end_session: Script::new(END_SESSION),
@@ -99,17 +103,19 @@ impl Presence {
 
     /// Records a sign of life of a session in the background, at most once in 15 s.
     pub async fn touch(&self, user: UserId, session: &Arc<str>) {
-        if self.written.get(session).await.is_some() {
+        if !self.is_due(session, self.interval).await {
             return;
         }
-        let entry = self.written.entry_by_ref(session).or_insert_with(async { Arc::new(()) }).await;
+        let is_old = |written: &Arc<Instant>| written.elapsed() >= self.interval;
+        let entry =
+            self.written.entry_by_ref(session).or_insert_with_if(async { Arc::new(Instant::now()) }, is_old).await;
         if entry.is_fresh() {
             tokio::spawn(self.clone().write_unless_ended(user, session.clone(), entry.into_value()));
         }
     }
 
     /// A logout may come between a request and its write. Then nothing is written.
-    async fn write_unless_ended(self, user: UserId, session: Arc<str>, mark: Arc<()>) {
+    async fn write_unless_ended(self, user: UserId, session: Arc<str>, mark: Arc<Instant>) {
         if !self.written.get(&session).await.is_some_and(|now| Arc::ptr_eq(&now, &mark)) {
             return;
         }
@@ -118,26 +124,45 @@ impl Presence {
         }
     }
 
-    /// The longest time between two signs of life of a session that holds a stream: half of the time to live, so that one that is late
-    /// does no harm.
-    pub fn renewal(&self) -> Duration {
-        self.ttl / 2
-    }
-
-    /// Records signs of life of many sessions, each at most once in 15 s, in one round trip for a hundred.
+    /// Records signs of life of many sessions, in one round trip for a hundred. A session is passed over if it can wait for the next
+    /// call, after `next`: its last write is then not older than half of the time to live. It is also passed over within 15 s.
     ///
     /// # Errors
-    /// Returns an unavailable error if Redis does not answer.
-    pub async fn touch_all(&self, sessions: impl IntoIterator<Item = (UserId, Arc<str>)>) -> Result<()> {
-        let unwritten = sessions.into_iter().filter(|(_, session)| !self.written.contains_key(session));
-        for sessions in unwritten.collect::<Vec<_>>().chunks(RECORDED_AT_ONCE) {
-            for (_, session) in sessions {
-                // Before the write is on its way, so that a logout that comes later is carried out later.
-                self.written.insert(session.clone(), Arc::default()).await;
+    /// Returns an unavailable error if Redis does not answer. The sessions that were not written are due at the next call.
+    pub async fn touch_all(
+        &self,
+        sessions: impl IntoIterator<Item = (UserId, Arc<str>)>,
+        next: Duration,
+    ) -> Result<()> {
+        let due_after = self.interval.max((self.ttl / 2).saturating_sub(next));
+        let mut sessions = sessions.into_iter();
+        loop {
+            let mut due = Vec::new();
+            for (user, session) in sessions.by_ref() {
+                if self.is_due(&session, due_after).await {
+                    // Before the write is on its way, so that a logout that comes later is carried out later.
+                    self.written.insert(session.clone(), Arc::new(Instant::now())).await;
+                    due.push((user, session));
+                }
+                if due.len() == RECORDED_AT_ONCE {
+                    break;
+                }
             }
-            self.record(sessions.iter().map(|(user, session)| (*user, Some(&**session)))).await?;
+            if due.is_empty() {
+                return Ok(());
+            }
+            if let Err(e) = self.record(due.iter().map(|(user, session)| (*user, Some(&**session)))).await {
+                for (_, session) in &due {
+                    self.written.invalidate(session).await;
+                }
+                return Err(e);
+            }
         }
-        Ok(())
+    }
+
+    /// Whether the last write for a session is so old, or forgotten.
+    async fn is_due(&self, session: &Arc<str>, age: Duration) -> bool {
+        self.written.get(session).await.is_none_or(|written| written.elapsed() >= age)
     }
 
     /// Sets a user online now, by a sign of life of the session if there is one already.

@@ -1,18 +1,23 @@
 //! The keys of presence and the set of their expiries.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::id::UserId;
 use engines::presence::Presence;
 use engines::redis::Redis;
 use platform::config::TlsFiles;
+use redis::AsyncCommands;
 use uuid::Uuid;
 
 use crate::support::{metrics, setting, until};
 
 fn presence(ttl: Duration) -> Presence {
+    Presence::new(redis(), ttl)
+}
+
+fn redis() -> Redis {
     let prefix = format!("{}:", Uuid::now_v7().simple());
-    Presence::new(Redis::new(&setting("REDIS_URL").into(), &TlsFiles::default(), &prefix, &metrics()).unwrap(), ttl)
+    Redis::new(&setting("REDIS_URL").into(), &TlsFiles::default(), &prefix, &metrics()).unwrap()
 }
 
 #[tokio::test]
@@ -89,4 +94,28 @@ async fn each_session_of_a_user_is_recorded_within_the_interval_of_another() {
 
     assert!(!presence.end_session(ann, &phone).await.unwrap());
     assert!(presence.end_session(ann, &laptop).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_session_that_holds_streams_is_written_again_before_half_of_the_life_of_its_presence_has_passed() {
+    let (ann, phone, redis) = (UserId(1), "phone".into(), redis());
+    let long = Presence::new(redis.clone(), Duration::from_secs(60));
+    let streams = [(ann, phone), (ann, "phone".into())];
+    long.touch_all(streams.clone(), Duration::from_secs(5)).await.unwrap();
+    assert_eq!(long.try_online(&[ann]).await.unwrap(), [true]);
+    let forget = || async { redis.connection().del::<_, ()>(long.key(ann)).await.unwrap() };
+    forget().await;
+    long.touch_all(streams.clone(), Duration::from_secs(5)).await.unwrap();
+    assert_eq!(long.try_online(&[ann]).await.unwrap(), [false], "the session can wait for the next call");
+
+    let short = Presence::new(redis.clone(), Duration::from_secs(4));
+    short.touch_all(streams.clone(), Duration::from_secs(1)).await.unwrap();
+    let written = Instant::now();
+    forget().await;
+    until("another sign of life", || async {
+        short.touch_all(streams.clone(), Duration::from_secs(1)).await.unwrap();
+        short.try_online(&[ann]).await.unwrap() == [true]
+    })
+    .await;
+    assert!(written.elapsed() >= Duration::from_millis(1_900), "written again after {:?}", written.elapsed());
 }

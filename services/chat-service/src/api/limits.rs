@@ -52,7 +52,7 @@ pub(super) fn describe(document: &mut OpenApi, limit: MessageLimit) {
     let RefOr::T(Schema::Object(mut content)) = Content::schema() else { return };
     content.max_length = Some(limit.0);
     content.description =
-        Some("The code points are limited to `message_max_chars` of `GET /chat-rooms/limits`".to_owned());
+        Some("At most `message_max_chars` code points; `GET /chat-rooms/limits` tells it.".to_owned());
     if let Some(components) = &mut document.components {
         components.schemas.insert(name.into_owned(), Schema::Object(content).into());
     }

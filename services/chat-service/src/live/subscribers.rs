@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::response::sse::Event;
 use chrono::Utc;
@@ -52,8 +52,6 @@ struct Registry {
 struct Stream {
     mailbox: Arc<Mailbox>,
     session: Arc<str>,
-    /// The last sign of life of the session that this stream has shown.
-    seen: Option<Instant>,
     ended: CancellationToken,
     watched: Vec<UserId>,
     holder: Holder,
@@ -148,8 +146,8 @@ impl Subscribers {
         }
     }
 
-    /// Ends the streams of ended sessions and renews the presence of their users, until the shutdown. A check takes two round trips
-    /// for a thousand streams.
+    /// Ends the streams of ended sessions and renews the presence of their users, until the shutdown. A check takes a round trip
+    /// for a thousand streams, and one for a hundred sessions that have been silent for long.
     pub async fn watch_sessions(self, auth: Auth, presence: Presence) {
         let shutdown = self.shutdown.clone();
         let mut state = (self, auth, presence);
@@ -163,9 +161,10 @@ impl Subscribers {
         let open = self.registry.lock().sessions();
         let sessions: Vec<(&str, UserId)> = open.iter().map(|(_, user, session)| (&**session, *user)).collect();
         let revoked = auth.revocations().fetch(&sessions).await?;
-        let checked = open.iter().map(|(stream, ..)| *stream).zip(revoked);
-        let silent = self.registry.lock().end_revoked(checked, presence.renewal().saturating_sub(SESSION_INTERVAL));
-        if let Err(e) = presence.touch_all(silent).await {
+        let (ended, alive): (Vec<_>, Vec<_>) = open.into_iter().zip(revoked).partition(|(_, revoked)| *revoked);
+        self.registry.lock().end(ended.into_iter().map(|((stream, ..), _)| stream));
+        let alive = alive.into_iter().map(|((_, user, session), _)| (user, session));
+        if let Err(e) = presence.touch_all(alive, SESSION_INTERVAL).await {
             tracing::debug!(error = %e, "presence of streams is not written");
         }
         Ok(())
@@ -191,8 +190,7 @@ impl Registry {
     ) -> Arc<Mailbox> {
         self.last_id += 1;
         let mailbox = Arc::new(Mailbox::new(self.last_id, holder.user, scope));
-        let watched = Vec::new();
-        let stream = Stream { mailbox: mailbox.clone(), session, seen: None, ended, watched, holder, used };
+        let stream = Stream { mailbox: mailbox.clone(), session, ended, watched: Vec::new(), holder, used };
         self.streams.insert(self.last_id, stream);
         self.by_user.entry(holder.user).or_default().push(self.last_id);
         mailbox
@@ -239,24 +237,8 @@ impl Registry {
         self.streams.iter().map(|(id, stream)| (*id, stream.mailbox.user, stream.session.clone())).collect()
     }
 
-    /// Ends the streams whose sessions are revoked. Returns the users and sessions of the others that have shown no sign of life for a
-    /// time, and do so now.
-    fn end_revoked(
-        &mut self,
-        checked: impl Iterator<Item = (u64, bool)>,
-        silent_for: Duration,
-    ) -> Vec<(UserId, Arc<str>)> {
-        let mut silent = Vec::new();
-        for (id, revoked) in checked {
-            let Some(stream) = self.streams.get_mut(&id) else { continue };
-            if revoked {
-                stream.ended.cancel();
-            } else if stream.seen.is_none_or(|seen| seen.elapsed() >= silent_for) {
-                stream.seen = Some(Instant::now());
-                silent.push((stream.mailbox.user, stream.session.clone()));
-            }
-        }
-        silent
+    fn end(&self, streams: impl Iterator<Item = u64>) {
+        streams.filter_map(|id| self.streams.get(&id)).for_each(|stream| stream.ended.cancel());
     }
 }
 

@@ -43,8 +43,8 @@ impl From<JoinedRow> for JoinedRoom {
 }
 
 impl Rooms {
-    /// The rooms of a user, in one round trip. For 200 groups it costs MySQL half of [`Rooms::of_user`], which streams would feel when
-    /// thousands of them come back at once.
+    /// The rooms of a user, in one round trip. It costs MySQL less than [`Rooms::of_user`], which matters when thousands of streams come
+    /// back at once.
     pub async fn joined(&self, user: UserId) -> Result<Vec<JoinedRoom>> {
         let rows: Vec<JoinedRow> = sqlx::query_as(
             "SELECT id AS room, user_2_id AS other, CAST(NULL AS UNSIGNED) AS joined_by, CAST(NULL AS SIGNED) AS joined_position

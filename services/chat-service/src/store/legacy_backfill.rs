@@ -36,7 +36,7 @@ use crate::flights::Flights;
 const CACHE_CAPACITY: u64 = 1_000_000;
 
 /// How long a room counts as complete. [`LegacyBackfill::look`] finds new documents of the original sooner; this is for messages
-/// whose ids are older than the takeover.
+/// whose ids are older than the takeover, and for reads that a stopped replica still owes.
 const COMPLETE_TTL: Duration = Duration::from_secs(30);
 
 /// The index of the messages that the original wrote after the takeover.

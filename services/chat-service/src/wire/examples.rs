@@ -1,5 +1,5 @@
-//! The examples of the API document that one body or field alone cannot give: one conversation, in which `kim_minjun` (user 1)
-//! writes to `park_jiho` (user 2), who holds the streams.
+//! Examples of messages, rooms and events in the API document. They are one conversation: `kim_minjun` (user 1) writes to `park_jiho`
+//! (user 2), who holds the streams.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
 }
 
 /// The message as the answer to its send.
-pub fn sent() -> MessageBody {
+pub(super) fn sent() -> MessageBody {
     MessageBody {
         id: MESSAGE.to_owned(),
         user_id: MINJUN,
@@ -73,9 +73,9 @@ pub fn edited() -> MessageBody {
     MessageBody { content, is_edited: true, edited_at: Some(at(20)), updated_at: at(20), ..sent() }
 }
 
-/// The message after a reaction.
+/// The edited message after a reaction.
 pub fn reacted() -> MessageBody {
-    MessageBody { reactions: vec![reaction()], updated_at: at(10), ..sent() }
+    MessageBody { reactions: vec![reaction()], ..edited() }
 }
 
 fn reaction() -> Reaction {
@@ -83,7 +83,7 @@ fn reaction() -> Reaction {
 }
 
 /// The room of the two, as the author of the message sees it.
-pub fn direct_room() -> RoomBody {
+pub(super) fn direct_room() -> RoomBody {
     RoomBody {
         id: DIRECT,
         user_1_id: Some(MINJUN),
@@ -156,7 +156,7 @@ fn stream_content<'a>(document: &'a mut OpenApi, path: &str) -> Option<&'a mut C
     Some(content)
 }
 
-/// The examples of a stream of one room, or of all rooms, by the names of the events.
+/// The examples of a stream of one room, or of all rooms, by the names of the events. Those with a position in the log have an id.
 fn events(room: Option<RoomId>) -> BTreeMap<String, RefOr<Example>> {
     let reactions = [reaction()];
     let (message_ids, participants) = ([MESSAGE.to_owned()], [MINJUN, JIHO]);
@@ -164,74 +164,99 @@ fn events(room: Option<RoomId>) -> BTreeMap<String, RefOr<Example>> {
     let connected =
         room.map_or_else(|| "Connected to all rooms".to_owned(), |room| format!("Connected to room {room}"));
     let of_room = vec![
-        StreamEvent::Connected(Connected { message: connected, room_id: room, user_id: JIHO }),
-        StreamEvent::NewMessage(NewMessage {
-            id: MESSAGE,
-            user_id: MINJUN,
-            username: "kim_minjun",
-            room_id,
-            content: GREETING,
-            message_type: "text",
-            created_at: at(0),
-            is_deleted: false,
-            seq: SEQ,
-            client_message_id: Some(CLIENT_MESSAGE),
-            reply_to: None,
-        }),
-        StreamEvent::MessageEdited(Box::new(edited())),
-        StreamEvent::MessageDeleted(MessageDeleted { message_id: MESSAGE, room_id, deleted_by: MINJUN, timestamp }),
-        StreamEvent::ReactionChanged(ReactionChanged {
-            message_id: MESSAGE,
-            room_id,
-            user_id: JIHO,
-            emoji: "👍",
-            added: true,
-            reactions: &reactions,
-        }),
-        StreamEvent::MessagesRead(ReadByOthers {
-            room_id,
-            user_id: JIHO,
-            message_ids: &message_ids,
-            up_to: Some(SEQ),
-            timestamp,
-        }),
-        StreamEvent::Typing(Typing { room_id, user_id: MINJUN, username: "kim_minjun" }),
-        StreamEvent::Resync(Resync { room_id: room }),
-        StreamEvent::Error(StreamError { message: "Stream error occurred" }),
+        (Some(SEQ - 1), StreamEvent::Connected(Connected { message: connected, room_id: room, user_id: JIHO })),
+        (
+            Some(SEQ),
+            StreamEvent::NewMessage(NewMessage {
+                id: MESSAGE,
+                user_id: MINJUN,
+                username: "kim_minjun",
+                room_id,
+                content: GREETING,
+                message_type: "text",
+                created_at: at(0),
+                is_deleted: false,
+                seq: SEQ,
+                client_message_id: Some(CLIENT_MESSAGE),
+                reply_to: None,
+            }),
+        ),
+        (Some(SEQ + 1), StreamEvent::MessageEdited(Box::new(edited()))),
+        (
+            Some(SEQ + 3),
+            StreamEvent::MessageDeleted(MessageDeleted { message_id: MESSAGE, room_id, deleted_by: MINJUN, timestamp }),
+        ),
+        (
+            Some(SEQ + 2),
+            StreamEvent::ReactionChanged(ReactionChanged {
+                message_id: MESSAGE,
+                room_id,
+                user_id: JIHO,
+                emoji: "👍",
+                added: true,
+                reactions: &reactions,
+            }),
+        ),
+        (
+            None,
+            StreamEvent::MessagesRead(ReadByOthers {
+                room_id,
+                user_id: JIHO,
+                message_ids: &message_ids,
+                up_to: Some(SEQ),
+                timestamp,
+            }),
+        ),
+        (None, StreamEvent::Typing(Typing { room_id, user_id: MINJUN, username: "kim_minjun" })),
+        (Some(SEQ + 3), StreamEvent::Resync(Resync { room_id: room })),
+        (None, StreamEvent::Error(StreamError { message: "Stream error occurred" })),
     ];
     let of_user = vec![
-        StreamEvent::ChatRoomCreated(RoomCreated {
-            room_id,
-            room_type: "direct",
-            creator_id: MINJUN,
-            participant_ids: &participants,
-            timestamp,
-        }),
-        StreamEvent::ChatRoomLeft(RoomLeft {
-            room_id: GROUP,
-            user_id: JIHO,
-            by: Some(MINJUN),
-            timestamp: Some(timestamp),
-        }),
-        StreamEvent::ChatRoomSettings(RoomSettingsBody { room_id, pinned: true, muted: false }),
-        StreamEvent::Presence(Presence { user_id: MINJUN, is_online: false, last_seen_at: Some(timestamp) }),
-        StreamEvent::FriendRequest(ReceivedFriendRequest {
-            friendship_id: 1,
-            user_id: SEOYEON,
-            username: "lee_seoyeon",
-        }),
+        (
+            None,
+            StreamEvent::ChatRoomCreated(RoomCreated {
+                room_id,
+                room_type: "direct",
+                creator_id: MINJUN,
+                participant_ids: &participants,
+                timestamp: at(-60),
+            }),
+        ),
+        (
+            None,
+            StreamEvent::ChatRoomLeft(RoomLeft {
+                room_id: GROUP,
+                user_id: JIHO,
+                by: Some(MINJUN),
+                timestamp: Some(timestamp),
+            }),
+        ),
+        (None, StreamEvent::ChatRoomSettings(RoomSettingsBody { room_id, pinned: true, muted: false })),
+        (None, StreamEvent::Presence(Presence { user_id: MINJUN, is_online: false, last_seen_at: Some(timestamp) })),
+        (
+            None,
+            StreamEvent::FriendRequest(ReceivedFriendRequest {
+                friendship_id: 3,
+                user_id: SEOYEON,
+                username: "lee_seoyeon",
+            }),
+        ),
     ];
-    let id = if room.is_some() { "17.5f3a9c01" } else { "AZNePHpAfDyaCz8dLkxbagER" };
+    let id = |position| match room {
+        Some(_) => format!("{position}.5f3a9c01"),
+        None => format!("AZNePHpAfDyaCz8dLkxbag{position}.5f3a9c01"),
+    };
     let of_user = of_user.into_iter().filter(|_| room.is_none());
-    of_room.into_iter().chain(of_user).map(|event| example(&event, id)).collect()
+    let events = of_room.into_iter().chain(of_user);
+    events.map(|(position, event)| example(&event, position.map(id))).collect()
 }
 
 /// The name of an event, and its example. The data of an event is a text that contains JSON.
-fn example(event: &StreamEvent<'_>, id: &str) -> (String, RefOr<Example>) {
+fn example(event: &StreamEvent<'_>, id: Option<String>) -> (String, RefOr<Example>) {
     let mut fields = json!(event);
     let name = fields["event"].as_str().unwrap_or_default().to_owned();
     fields["data"] = json!(fields["data"].to_string());
-    if event.has_id() {
+    if let Some(id) = id {
         fields["id"] = json!(id);
     }
     (name, ExampleBuilder::new().value(Some(fields)).build().into())

@@ -42,7 +42,7 @@ pub struct MessageBody {
     pub(super) created_at: DateTime<Utc>,
     pub(super) updated_at: DateTime<Utc>,
     /// The first 20 members who have read the message, by their ids. Only pages have the three fields about readers: they are null in the
-    /// answers to changes, in search results, in `message_edited`, and for system messages.
+    /// answers to changes, in search results, in `message_edited`, for system messages, and while `seq` is null.
     #[schema(required)]
     pub(super) read_by: Option<Vec<UserId>>,
     /// The number of members who have read the message.

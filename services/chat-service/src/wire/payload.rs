@@ -32,21 +32,6 @@ pub enum StreamEvent<'a> {
     Error(StreamError),
 }
 
-impl StreamEvent<'_> {
-    /// Whether the event has a line `id:`, as `connected` has unless `resync` follows.
-    pub(super) fn has_id(&self) -> bool {
-        matches!(
-            self,
-            Self::Connected(_)
-                | Self::NewMessage(_)
-                | Self::MessageEdited(_)
-                | Self::MessageDeleted(_)
-                | Self::ReactionChanged(_)
-                | Self::Resync(_)
-        )
-    }
-}
-
 /// The stream is open.
 #[derive(Serialize, ToSchema)]
 pub struct Connected {

@@ -257,8 +257,8 @@ struct Waiting {
 /// A pending request.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = FriendRequest, example = json!({
-    "friendship_id": 1, "user_id": 2, "username": "park_jiho", "email": "", "status": "pending",
-    "created_at": "2026-11-24T13:09:10.500Z", "request_type": "received", "message": "안녕하세요, 박지호입니다."
+    "friendship_id": 2, "user_id": 3, "username": "lee_seoyeon", "email": "", "status": "pending",
+    "created_at": "2026-11-24T13:09:10.500Z", "request_type": "received", "message": "안녕하세요, 이서연입니다."
 }))]
 pub(super) struct Request {
     friendship_id: i64,

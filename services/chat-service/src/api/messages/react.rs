@@ -55,7 +55,7 @@ pub async fn add(
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The message"), ("emoji" = String, Path, example = "👍")),
     responses(
-        (status = 200, description = "The message with its reactions", body = MessageBody),
+        (status = 200, description = "The message with its reactions", body = MessageBody, example = json!(examples::edited())),
         (status = 400, description = "`MESSAGE_ALREADY_DELETED`", body = ErrorBody),
         MessageErrors,
         BudgetUsedUp,
