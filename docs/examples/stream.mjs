@@ -13,7 +13,7 @@ const MAX_WAIT_MS = 30_000;
 const STABLE_AFTER_MS = 10_000;
 
 let lastEventId = process.env.LAST_EVENT_ID ?? '';
-let retryMs = 1_000;
+let retryMs = 2_000;
 
 /** What an application does with an event. After `resync` it fetches the named room, or all of them, anew. */
 function handle(name, data) {

@@ -26,7 +26,7 @@ STABLE_AFTER_SECONDS = 10
 
 class Stream:
     def __init__(self, token, last_event_id=""):
-        self.token, self.last_event_id, self.retry_seconds = token, last_event_id, 1.0
+        self.token, self.last_event_id, self.retry_seconds = token, last_event_id, 2.0
 
     def follow(self):
         """Yields the events of one connection as pairs of name and data, until its end."""

@@ -939,8 +939,8 @@ export interface components {
         /**
          * @example {
          *       "blocked_at": "2026-11-24T13:09:10.500Z",
-         *       "user_id": 2,
-         *       "username": "park_jiho"
+         *       "user_id": 4,
+         *       "username": "choi_yuna"
          *     }
          */
         BlockedUser: {
@@ -1076,7 +1076,7 @@ export interface components {
          *     - `TOO_MANY_BLOCKED`: The caller has reached the limit of blocked users
          *     - `MFA_REQUIRED`: The account has a second factor, and its code is missing
          *     - `MFA_INVALID`: The code of the second factor is wrong or was used before
-         *     - `MFA_UNAVAILABLE`: The system has no key for second factors; a recovery code still works
+         *     - `MFA_UNAVAILABLE`: The system has no key for second factors; where a recovery code is accepted, it still works
          *     - `REAUTHENTICATION_REQUIRED`: The login is too long ago for this operation, and the current password is missing
          * @enum {string}
          */
@@ -1103,13 +1103,13 @@ export interface components {
         /**
          * @description A profile as user-service returns it. The original's answers lack the image, and their times have no zone.
          * @example {
-         *       "display_name": "지호",
-         *       "id": 2,
+         *       "display_name": "유나",
+         *       "id": 4,
          *       "is_online": true,
          *       "last_seen_at": "2026-11-24T13:09:10.500Z",
-         *       "profile_image_url": "https://example.com/jiho.png",
+         *       "profile_image_url": "https://example.com/yuna.png",
          *       "status_message": "회의 중",
-         *       "username": "park_jiho"
+         *       "username": "choi_yuna"
          *     }
          */
         FoundUser: {
@@ -1144,7 +1144,7 @@ export interface components {
          * @example {
          *       "display_name": "지호",
          *       "email": "",
-         *       "friends_since": "2026-11-24T13:09:10.500Z",
+         *       "friends_since": "2026-11-24T13:07:40.500Z",
          *       "is_online": true,
          *       "last_seen_at": "2026-11-24T13:09:10.500Z",
          *       "user_id": 2,
@@ -1155,7 +1155,10 @@ export interface components {
             display_name: string | null;
             /** @description Always empty. The service does not reveal e-mail addresses. */
             email: string;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When the request was accepted.
+             */
             friends_since: string;
             is_online: boolean;
             /** Format: date-time */
@@ -1216,11 +1219,11 @@ export interface components {
         /**
          * @description A friendship or a request. `user_id_1` is the requester.
          * @example {
-         *       "created_at": "2026-11-24T13:09:10.500Z",
+         *       "created_at": "2026-11-24T13:07:20.500Z",
          *       "deleted_at": null,
          *       "id": 1,
          *       "status": "accepted",
-         *       "updated_at": "2026-11-24T13:09:10.500Z",
+         *       "updated_at": "2026-11-24T13:07:40.500Z",
          *       "user_id_1": 1,
          *       "user_id_2": 2
          *     }
@@ -1301,7 +1304,7 @@ export interface components {
         /** @description A message for a caller who leaves, and the group for a creator who removes a member. */
         MemberRemoved: components["schemas"]["Left"] | components["schemas"]["RoomBody"];
         /**
-         * @description A message as answers and frames show it.
+         * @description A message, as in answers and in `message_edited`.
          * @example {
          *       "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
          *       "content": "안녕하세요 👋",
@@ -1344,6 +1347,7 @@ export interface components {
             /** Format: int64 */
             file_size: number | null;
             file_type: string | null;
+            /** @description Null: files are not part of the API yet. Messages of the original may have the four fields. */
             file_url: string | null;
             id: string;
             is_deleted: boolean;
@@ -1385,6 +1389,10 @@ export interface components {
         };
         /** @description A page of messages, oldest first. */
         MessagePage: {
+            /**
+             * @description Whether more messages follow in the direction of the page: newer ones with `after`, older ones otherwise.
+             * @example true
+             */
             has_more: boolean;
             /**
              * @description The position with the epoch of the store: the `Last-Event-ID` with which a client opens the stream. If the store is restored
@@ -1434,6 +1442,7 @@ export interface components {
             /**
              * Format: int64
              * @description The number of messages of the room that are not deleted.
+             * @example 12
              */
             total_count: number;
         };
@@ -1479,7 +1488,7 @@ export interface components {
         /**
          * @example {
          *       "user_ids": [
-         *         3
+         *         4
          *       ]
          *     }
          */
@@ -1564,7 +1573,7 @@ export interface components {
         NewSecret: {
             /**
              * @description The same as a link, which an app opens or reads as a QR code.
-             * @example otpauth://totp/BigTech%20Chat:minjun?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=BigTech%20Chat
+             * @example otpauth://totp/BigTech%20Chat:kim_minjun?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=BigTech%20Chat
              */
             otpauth_url: string;
             /**
@@ -1798,19 +1807,19 @@ export interface components {
             enabled: boolean;
             /**
              * Format: int64
-             * @example 10
+             * @example 1
              */
             recovery_codes_left: number;
         };
         /**
          * @description The request. `request_id` repeats the id for older clients.
          * @example {
-         *       "created_at": "2026-11-24T13:09:10.500Z",
+         *       "created_at": "2026-11-24T13:07:20.500Z",
          *       "deleted_at": null,
          *       "id": 1,
          *       "request_id": 1,
          *       "status": "pending",
-         *       "updated_at": "2026-11-24T13:09:10.500Z",
+         *       "updated_at": "2026-11-24T13:07:20.500Z",
          *       "user_id_1": 1,
          *       "user_id_2": 2
          *     }
@@ -1999,7 +2008,7 @@ export interface components {
             refresh_expires_in: number;
             /**
              * @description Valid for one exchange, which can be repeated for 30 s if its answer was lost.
-             * @example 9a0b3f1d2e4c5b6a7988a1b2c3d4e5f6
+             * @example 3f1d2e4c5b6a7988a1b2c3d4e5f60718
              */
             refresh_token: string;
             /** @example bearer */
@@ -2069,8 +2078,12 @@ export interface components {
             /** @example 김민준 */
             display_name: string | null;
             id: components["schemas"]["UserId"];
+            /** @example true */
             is_online: boolean;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @example 2026-11-24T13:09:10.500Z
+             */
             last_seen_at: string | null;
             /** @example https://example.com/me.png */
             profile_image_url: string | null;
@@ -2081,14 +2094,20 @@ export interface components {
         };
         /** @description An account as its owner sees it. */
         UserResponse: {
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @example 2026-11-24T13:07:10.500Z
+             */
             created_at: string;
             /** @example 김민준 */
             display_name: string | null;
             /** @example minjun@example.com */
             email: string;
             id: components["schemas"]["UserId"];
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @example 2026-11-24T13:07:10.500Z
+             */
             updated_at: string;
             /** @example kim_minjun */
             username: string;
@@ -2195,7 +2214,7 @@ export interface operations {
                      *       "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
                      *       "expires_in": 7200,
                      *       "refresh_expires_in": 1209600,
-                     *       "refresh_token": "9a0b3f1d2e4c5b6a7988a1b2c3d4e5f6",
+                     *       "refresh_token": "3f1d2e4c5b6a7988a1b2c3d4e5f60718",
                      *       "token_type": "bearer",
                      *       "user_id": 1
                      *     }
@@ -2302,7 +2321,7 @@ export interface operations {
                      *       "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
                      *       "expires_in": 7200,
                      *       "refresh_expires_in": 1209600,
-                     *       "refresh_token": "9a0b3f1d2e4c5b6a7988a1b2c3d4e5f6",
+                     *       "refresh_token": "3f1d2e4c5b6a7988a1b2c3d4e5f60718",
                      *       "token_type": "bearer",
                      *       "user_id": 1
                      *     }
@@ -2452,7 +2471,7 @@ export interface operations {
                     /**
                      * @example {
                      *       "enabled": true,
-                     *       "recovery_codes_left": 10
+                     *       "recovery_codes_left": 1
                      *     }
                      */
                     "application/json": components["schemas"]["SecondFactorStatus"];
@@ -2515,7 +2534,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "otpauth_url": "otpauth://totp/BigTech%20Chat:minjun?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=BigTech%20Chat",
+                     *       "otpauth_url": "otpauth://totp/BigTech%20Chat:kim_minjun?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=BigTech%20Chat",
                      *       "secret": "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
                      *     }
                      */
@@ -3136,7 +3155,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+                     *       "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJlMg",
                      *       "expires_in": 7200,
                      *       "refresh_expires_in": 1209600,
                      *       "refresh_token": "9a0b3f1d2e4c5b6a7988a1b2c3d4e5f6",
@@ -3236,11 +3255,11 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "created_at": "2026-11-24T13:07:10.500Z",
                      *       "display_name": "김민준",
                      *       "email": "minjun@example.com",
                      *       "id": 1,
-                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "updated_at": "2026-11-24T13:07:10.500Z",
                      *       "username": "kim_minjun"
                      *     }
                      */
@@ -3430,7 +3449,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller's account does not exist */
+            /** @description The caller has no such live session, or no account any more */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3493,7 +3512,9 @@ export interface operations {
     listRooms: {
         parameters: {
             query?: {
+                /** @description The number of rooms that the page leaves out. */
                 skip?: number;
+                /** @description The greatest number of rooms on the page. A page with fewer is the last one. */
                 limit?: number;
             };
             header?: never;
@@ -4088,7 +4109,7 @@ export interface operations {
                 /**
                  * @example {
                  *       "user_ids": [
-                 *         3
+                 *         4
                  *       ]
                  *     }
                  */
@@ -4107,8 +4128,14 @@ export interface operations {
                      *       "created_at": "2026-11-24T13:08:10.500Z",
                      *       "creator_id": 1,
                      *       "id": 2,
-                     *       "last_message": null,
-                     *       "member_count": 3,
+                     *       "last_message": {
+                     *         "content": "kim_minjun added choi_yuna",
+                     *         "created_at": "2026-11-24T13:10:10.500Z",
+                     *         "id": "6565f0c8c2d3e4f5a6b7c8da",
+                     *         "message_type": "system",
+                     *         "user_id": 1
+                     *       },
+                     *       "member_count": 4,
                      *       "muted": false,
                      *       "name": "점심 모임",
                      *       "participants": [
@@ -4123,12 +4150,16 @@ export interface operations {
                      *         {
                      *           "id": 3,
                      *           "username": "lee_seoyeon"
+                     *         },
+                     *         {
+                     *           "id": 4,
+                     *           "username": "choi_yuna"
                      *         }
                      *       ],
                      *       "pinned": false,
                      *       "room_type": "group",
                      *       "unread_count": 0,
-                     *       "updated_at": "2026-11-24T13:08:10.500Z",
+                     *       "updated_at": "2026-11-24T13:10:10.500Z",
                      *       "user_1_id": null,
                      *       "user_2_id": null
                      *     }
@@ -4674,7 +4705,7 @@ export interface operations {
                      *       {
                      *         "display_name": "지호",
                      *         "email": "",
-                     *         "friends_since": "2026-11-24T13:09:10.500Z",
+                     *         "friends_since": "2026-11-24T13:07:40.500Z",
                      *         "is_online": true,
                      *         "last_seen_at": "2026-11-24T13:09:10.500Z",
                      *         "user_id": 2,
@@ -4923,8 +4954,8 @@ export interface operations {
                      * @example [
                      *       {
                      *         "blocked_at": "2026-11-24T13:09:10.500Z",
-                     *         "user_id": 2,
-                     *         "username": "park_jiho"
+                     *         "user_id": 4,
+                     *         "username": "choi_yuna"
                      *       }
                      *     ]
                      */
@@ -4989,7 +5020,7 @@ export interface operations {
                      *       {
                      *         "display_name": "지호",
                      *         "email": "",
-                     *         "friends_since": "2026-11-24T13:09:10.500Z",
+                     *         "friends_since": "2026-11-24T13:07:40.500Z",
                      *         "is_online": true,
                      *         "last_seen_at": "2026-11-24T13:09:10.500Z",
                      *         "user_id": 2,
@@ -5058,12 +5089,12 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "created_at": "2026-11-24T13:07:20.500Z",
                      *       "deleted_at": null,
                      *       "id": 1,
                      *       "request_id": 1,
                      *       "status": "pending",
-                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "updated_at": "2026-11-24T13:07:20.500Z",
                      *       "user_id_1": 1,
                      *       "user_id_2": 2
                      *     }
@@ -5071,7 +5102,7 @@ export interface operations {
                     "application/json": components["schemas"]["SentFriendRequest"];
                 };
             };
-            /** @description The addressee is the caller, or the two users are related */
+            /** @description The addressee is the caller, or the two users are friends or have a pending request */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5402,13 +5433,13 @@ export interface operations {
                     /**
                      * @example [
                      *       {
-                     *         "display_name": "지호",
-                     *         "id": 2,
+                     *         "display_name": "유나",
+                     *         "id": 4,
                      *         "is_online": true,
                      *         "last_seen_at": "2026-11-24T13:09:10.500Z",
-                     *         "profile_image_url": "https://example.com/jiho.png",
+                     *         "profile_image_url": "https://example.com/yuna.png",
                      *         "status_message": "회의 중",
-                     *         "username": "park_jiho"
+                     *         "username": "choi_yuna"
                      *       }
                      *     ]
                      */
@@ -5475,11 +5506,11 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "created_at": "2026-11-24T13:07:20.500Z",
                      *       "deleted_at": null,
                      *       "id": 1,
                      *       "status": "accepted",
-                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "updated_at": "2026-11-24T13:07:40.500Z",
                      *       "user_id_1": 1,
                      *       "user_id_2": 2
                      *     }
@@ -5662,11 +5693,11 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "created_at": "2026-11-24T13:09:10.500Z",
+                     *       "created_at": "2026-11-24T13:07:20.500Z",
                      *       "deleted_at": null,
                      *       "id": 1,
                      *       "status": "accepted",
-                     *       "updated_at": "2026-11-24T13:09:10.500Z",
+                     *       "updated_at": "2026-11-24T13:07:40.500Z",
                      *       "user_id_1": 1,
                      *       "user_id_2": 2
                      *     }
@@ -5833,7 +5864,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "has_more": false,
+                     *       "has_more": true,
                      *       "last_event_id": "17.5f3a9c01",
                      *       "messages": [
                      *         {
@@ -5866,7 +5897,7 @@ export interface operations {
                      *         }
                      *       ],
                      *       "position": 17,
-                     *       "total_count": 1
+                     *       "total_count": 12
                      *     }
                      */
                     "application/json": components["schemas"]["MessagePage"];
@@ -6398,7 +6429,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The caller's budget of such writes in a minute is used up; nothing was changed */
+            /** @description The caller's budget of searches in a minute is used up */
             429: {
                 headers: {
                     /** @description The seconds to wait */
@@ -6432,7 +6463,7 @@ export interface operations {
                 last_event_id?: string;
             };
             header?: {
-                /** @description The id of the last event that the client has. The stream begins after it. */
+                /** @description The id of the last event that the client has. The stream begins after it, and without it, with the events from now on. */
                 "Last-Event-ID"?: string;
             };
             path?: never;
@@ -6558,7 +6589,7 @@ export interface operations {
                 last_event_id?: string;
             };
             header?: {
-                /** @description The id of the last event that the client has. The stream begins after it. */
+                /** @description The id of the last event that the client has. The stream begins after it, and without it, with the events from now on. */
                 "Last-Event-ID"?: string;
             };
             path: {
@@ -6665,7 +6696,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "has_more": false,
+                     *       "has_more": true,
                      *       "last_event_id": "17.5f3a9c01",
                      *       "messages": [
                      *         {
@@ -6698,7 +6729,7 @@ export interface operations {
                      *         }
                      *       ],
                      *       "position": 17,
-                     *       "total_count": 1
+                     *       "total_count": 12
                      *     }
                      */
                     "application/json": components["schemas"]["MessagePage"];
@@ -7237,7 +7268,7 @@ export interface operations {
                     "application/json": components["schemas"]["MessageBody"];
                 };
             };
-            /** @description `MESSAGE_ALREADY_DELETED`, or a 21st emoji */
+            /** @description `MESSAGE_ALREADY_DELETED`, or the message has 20 different emoji already */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7525,8 +7556,8 @@ export interface operations {
                      *       "display_name": "김민준",
                      *       "email": "minjun@example.com",
                      *       "id": 1,
-                     *       "is_online": false,
-                     *       "last_seen_at": null,
+                     *       "is_online": true,
+                     *       "last_seen_at": "2026-11-24T13:09:10.500Z",
                      *       "nickname": "김민준",
                      *       "profile_image_url": "https://example.com/me.png",
                      *       "refuse_stranger_groups": true,
@@ -7600,8 +7631,8 @@ export interface operations {
                      *       "display_name": "김민준",
                      *       "email": "minjun@example.com",
                      *       "id": 1,
-                     *       "is_online": false,
-                     *       "last_seen_at": null,
+                     *       "is_online": true,
+                     *       "last_seen_at": "2026-11-24T13:09:10.500Z",
                      *       "nickname": "김민준",
                      *       "profile_image_url": "https://example.com/me.png",
                      *       "refuse_stranger_groups": true,
@@ -7722,8 +7753,8 @@ export interface operations {
                      *       "display_name": "김민준",
                      *       "email": "minjun@example.com",
                      *       "id": 1,
-                     *       "is_online": false,
-                     *       "last_seen_at": null,
+                     *       "is_online": true,
+                     *       "last_seen_at": "2026-11-24T13:09:10.500Z",
                      *       "nickname": "김민준",
                      *       "profile_image_url": "https://example.com/me.png",
                      *       "refuse_stranger_groups": true,
@@ -7833,8 +7864,8 @@ export interface operations {
                      * @example {
                      *       "display_name": "김민준",
                      *       "id": 1,
-                     *       "is_online": false,
-                     *       "last_seen_at": null,
+                     *       "is_online": true,
+                     *       "last_seen_at": "2026-11-24T13:09:10.500Z",
                      *       "profile_image_url": "https://example.com/me.png",
                      *       "status_message": "In a meeting",
                      *       "username": "kim_minjun"
@@ -7888,7 +7919,7 @@ export interface operations {
             query: {
                 /**
                  * @description 1 to 100 ids, separated by commas. `ids` is accepted as another name.
-                 * @example 1,2,3
+                 * @example 1
                  */
                 user_ids: string;
             };
@@ -7909,8 +7940,8 @@ export interface operations {
                      *       {
                      *         "display_name": "김민준",
                      *         "id": 1,
-                     *         "is_online": false,
-                     *         "last_seen_at": null,
+                     *         "is_online": true,
+                     *         "last_seen_at": "2026-11-24T13:09:10.500Z",
                      *         "profile_image_url": "https://example.com/me.png",
                      *         "status_message": "In a meeting",
                      *         "username": "kim_minjun"
@@ -7992,8 +8023,8 @@ export interface operations {
                      *         {
                      *           "display_name": "김민준",
                      *           "id": 1,
-                     *           "is_online": false,
-                     *           "last_seen_at": null,
+                     *           "is_online": true,
+                     *           "last_seen_at": "2026-11-24T13:09:10.500Z",
                      *           "profile_image_url": "https://example.com/me.png",
                      *           "status_message": "In a meeting",
                      *           "username": "kim_minjun"
@@ -8056,8 +8087,8 @@ export interface operations {
                      * @example {
                      *       "display_name": "김민준",
                      *       "id": 1,
-                     *       "is_online": false,
-                     *       "last_seen_at": null,
+                     *       "is_online": true,
+                     *       "last_seen_at": "2026-11-24T13:09:10.500Z",
                      *       "profile_image_url": "https://example.com/me.png",
                      *       "status_message": "In a meeting",
                      *       "username": "kim_minjun"

@@ -41,7 +41,8 @@ fn merged(documents: &[Value]) -> Value {
         "title": "BigTech Chat",
         "version": env!("CARGO_PKG_VERSION"),
         "license": documents[0]["info"]["license"],
-        "description": "The API of all services, as the gateway routes it.",
+        "description": "The API of all services, as the gateway routes it. Any operation can also answer 404, 405, 408, 414, 429, 431, 500, 502, 503 or \
+            504, some of them by the gateway with another body: docs/errors.md explains them.",
     });
     let mut paths = json!({});
     let (mut schemas, mut schemes) = (json!({}), json!({}));

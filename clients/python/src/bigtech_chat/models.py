@@ -133,7 +133,8 @@ ErrorCode: TypeAlias = 'Literal["business_logic_error", "authentication_error", 
 - `TOO_MANY_BLOCKED`: The caller has reached the limit of blocked users
 - `MFA_REQUIRED`: The account has a second factor, and its code is missing
 - `MFA_INVALID`: The code of the second factor is wrong or was used before
-- `MFA_UNAVAILABLE`: The system has no key for second factors; a recovery code still works
+- `MFA_UNAVAILABLE`: The system has no key for second factors; where a recovery code is accepted, it still
+  works
 - `REAUTHENTICATION_REQUIRED`: The login is too long ago for this operation, and the current password is
   missing
 """
@@ -191,6 +192,7 @@ class Friend(TypedDict):
     email: str
     """Always empty. The service does not reveal e-mail addresses."""
     friends_since: str
+    """When the request was accepted."""
     is_online: bool
     last_seen_at: str | None
     user_id: UserId
@@ -299,7 +301,7 @@ MemberRemoved: TypeAlias = "Left | RoomBody"
 
 
 class MessageBody(TypedDict):
-    """A message as answers and frames show it."""
+    """A message, as in answers and in `message_edited`."""
 
     client_message_id: str | None
     """The id that the author gave the message; null if they gave none."""
@@ -312,6 +314,7 @@ class MessageBody(TypedDict):
     file_size: int | None
     file_type: str | None
     file_url: str | None
+    """Null: files are not part of the API yet. Messages of the original may have the four fields."""
     id: str
     is_deleted: bool
     is_edited: bool
@@ -354,6 +357,7 @@ class MessagePage(TypedDict):
     """A page of messages, oldest first."""
 
     has_more: bool
+    """Whether more messages follow in the direction of the page: newer ones with `after`, older ones otherwise."""
     last_event_id: str
     """The position with the epoch of the store: the `Last-Event-ID` with which a client opens the stream. If the
     store is restored from a backup before that, the stream begins with `resync`; `position` alone cannot show

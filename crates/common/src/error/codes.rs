@@ -50,7 +50,11 @@ pub(super) const CODES: [Code; 29] = [
     Code("TOO_MANY_BLOCKED", &[403], "The caller has reached the limit of blocked users"),
     Code("MFA_REQUIRED", &[401, 403], "The account has a second factor, and its code is missing"),
     Code("MFA_INVALID", &[400, 401], "The code of the second factor is wrong or was used before"),
-    Code("MFA_UNAVAILABLE", &[403], "The system has no key for second factors; a recovery code still works"),
+    Code(
+        "MFA_UNAVAILABLE",
+        &[403],
+        "The system has no key for second factors; where a recovery code is accepted, it still works",
+    ),
     Code(
         "REAUTHENTICATION_REQUIRED",
         &[403],
@@ -95,11 +99,12 @@ A client decides by the status, and by the code if it can react to it: for examp
 `MFA_REQUIRED`, and marks the fields of `validation_errors`.
 
 The gateway answers some requests itself: 404 for an unknown path, 429 beyond a limit of requests, 413, and 502 to 504 if a service does not
-answer. These answers have a body of the gateway's own, such as `{\"message\": \"…\"}`, so a client decides by their status alone.
+answer. These answers have a body of the gateway's own, such as `{\"message\": \"…\"}`, so a client decides by their status alone. The gateway
+allows a token 100 requests in a minute and 1,000 in an hour, unless the operator sets other limits; its 429 has `Retry-After`.
 
 After 500, 502, 503, 504 and a broken connection, the outcome of a change is unknown. Repeat a message with its `client_message_id`, and a
-refresh with the same token within 30 s. A repeat of another change leaves the same state, but is refused (400, 401, 403, 404 or 409) if the
-change was made and cannot be made twice; an edit is announced twice. A login, a secret, recovery codes and a group are made anew each time:
+refresh with the same token within 30 s ([how](streaming.md#sending)). A repeat of another change leaves the same state, but is refused (400, 403,
+404 or 409, and 401 after a logout) if the change was made and cannot be made twice; an edit is announced twice. A login, a secret, recovery codes and a group are made anew each time:
 list the rooms before you repeat the creation of a group.
 
 A test of `crates/common` writes this file from the code with `INSTA_UPDATE=always`, and compares it otherwise.

@@ -6,6 +6,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, MySqlPool};
 
 use crate::error::{Error, Result};
+use crate::mysql::durability::shows_durable_commits_only;
 use crate::mysql::error::{NO_SUCH_TABLE, number};
 use crate::mysql::probe::Probe;
 
@@ -37,6 +38,11 @@ pub fn prepare(pool: &MySqlPool, health: &Health, service: &'static str, migrati
 pub async fn migrate(pool: &MySqlPool, service: &'static str, mut migrations: Migrator) -> Result<()> {
     // A connection of its own: the lock belongs to the session and ends with it, whatever happens here.
     let mut connection = pool.connect_options().connect().await?;
+    if !shows_durable_commits_only(&mut connection).await? {
+        tracing::warn!(
+            "a crash of MySQL can take back changes whose events were published: it needs log_bin, sync_binlog = 1 and innodb_flush_log_at_trx_commit = 1"
+        );
+    }
     lock(&mut connection, service).await?;
     if !finish_interrupted(&mut connection, service, &migrations).await? {
         tracing::warn!("a newer release was interrupted in a migration, it is left to that release");

@@ -1,5 +1,6 @@
 //! MySQL: the pool, transactions and migrations.
 
+mod durability;
 mod error;
 mod ids;
 mod migrate;
@@ -7,6 +8,7 @@ mod pool;
 mod probe;
 mod transaction;
 
+pub use durability::shows_durable_commits_only;
 pub use error::OnDuplicate;
 pub use ids::with_ids;
 pub use migrate::{migrate, prepare};

@@ -28,6 +28,13 @@ async fn a_write_after_a_dropped_begin_is_committed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_engine_shows_no_commit_before_it_is_on_disk() {
+    let schema = Schema::new().await;
+    assert!(mysql::shows_durable_commits_only(&mut schema.pool.acquire().await.unwrap()).await.unwrap());
+    schema.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_violation_of_another_key_is_an_error() {
     let schema = Schema::new().await;
     execute(&schema.pool, "CREATE TABLE seats (number BIGINT, person BIGINT)").await;

@@ -33,7 +33,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Invalid)]
-#[schema(example = json!({"user_ids": [3]}))]
+#[schema(example = json!({"user_ids": [4]}))]
 struct NewMembers {
     user_ids: UserIds,
 }
@@ -50,7 +50,7 @@ impl Input for NewMembers {}
     params(("room_id" = RoomId, Path)),
     request_body = NewMembers,
     responses(
-        (status = 200, description = "The group. Users who are members remain so", body = RoomBody, example = json!(examples::group())),
+        (status = 200, description = "The group. Users who are members remain so", body = RoomBody, example = json!(examples::grown_group())),
         (
             status = 403,
             description = "The caller is not the creator, or no longer a member. `BLOCKED`: one of the users has blocked the caller, or is blocked by them. `FRIENDS_ONLY`: only friends can bring one of the users into a group. `LEFT_GROUP`: one of the users left the group by themselves less than 30 days ago. `TOO_MANY_ROOMS`: one of the users is a member of too many rooms",

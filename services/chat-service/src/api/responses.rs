@@ -39,6 +39,11 @@ pub struct InvalidInput(ErrorBody);
 )]
 pub struct BudgetUsedUp(ErrorBody);
 
+/// The caller searches too much.
+#[derive(IntoResponses)]
+#[response(status = 429, description = "The caller's budget of searches in a minute is used up")]
+pub struct SearchesUsedUp(ErrorBody);
+
 #[derive(IntoResponses)]
 #[response(
     status = 503,

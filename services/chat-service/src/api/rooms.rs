@@ -43,9 +43,11 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[deserr(error = Invalid)]
 #[into_params(parameter_in = Query)]
 struct Page {
+    /// The number of rooms that the page leaves out.
     #[deserr(default = Int(0))]
     #[param(value_type = i64, required = false, minimum = 0, default = 0)]
     skip: Int<0, { i64::MAX }>,
+    /// The greatest number of rooms on the page. A page with fewer is the last one.
     #[deserr(default = Int(10))]
     #[param(value_type = i64, required = false, minimum = 1, maximum = 100, default = 10)]
     limit: Int<1, 100>,

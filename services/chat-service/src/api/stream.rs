@@ -69,7 +69,7 @@ impl Input for StreamQuery {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only described in the API document; the header is read as text")]
 struct StreamHeaders {
-    /// The id of the last event that the client has. The stream begins after it.
+    /// The id of the last event that the client has. The stream begins after it, and without it, with the events from now on.
     #[param(rename = "Last-Event-ID", nullable = false)]
     last_event_id: Option<String>,
 }

@@ -20,6 +20,7 @@ use crate::domain::{MessageType, Reaction, RoomSetting};
 const MINJUN: UserId = UserId(1);
 const JIHO: UserId = UserId(2);
 const SEOYEON: UserId = UserId(3);
+const YUNA: UserId = UserId(4);
 const DIRECT: RoomId = RoomId(1);
 const GROUP: RoomId = RoomId(2);
 const MESSAGE: &str = "6565f0a1c2d3e4f5a6b7c8d9";
@@ -108,7 +109,7 @@ pub(super) fn direct_room() -> RoomBody {
     }
 }
 
-/// A group, as its creator sees it.
+/// A new group, as its creator sees it.
 pub fn group() -> RoomBody {
     RoomBody {
         id: GROUP,
@@ -125,6 +126,20 @@ pub fn group() -> RoomBody {
         last_message: None,
         ..direct_room()
     }
+}
+
+/// The group after the addition of another member.
+pub fn grown_group() -> RoomBody {
+    let mut group = group();
+    group.participants.push(participant(YUNA, "choi_yuna"));
+    let last = LastMessage {
+        id: "6565f0c8c2d3e4f5a6b7c8da".to_owned(),
+        user_id: MINJUN,
+        content: "kim_minjun added choi_yuna".to_owned(),
+        message_type: MessageType::System,
+        created_at: at(60),
+    };
+    RoomBody { member_count: 4, updated_at: at(60), last_message: Some(last), ..group }
 }
 
 /// The settings of the room after one of them was turned on or off.
@@ -204,7 +219,7 @@ fn events(room: Option<RoomId>) -> BTreeMap<String, RefOr<Example>> {
                 user_id: JIHO,
                 message_ids: &message_ids,
                 up_to: Some(SEQ),
-                timestamp,
+                timestamp: at(10),
             }),
         ),
         (None, StreamEvent::Typing(Typing { room_id, user_id: MINJUN, username: "kim_minjun" })),

@@ -13,7 +13,7 @@ use crate::domain::{Message, MessageType, Reaction, ReadMarker};
 /// Limit on the readers that a message names.
 const MAX_READ_BY: usize = 20;
 
-/// A message as answers and frames show it.
+/// A message, as in answers and in `message_edited`.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!(examples::sent()))]
 pub struct MessageBody {
@@ -25,6 +25,7 @@ pub struct MessageBody {
     /// Empty if the message is deleted.
     pub(super) content: String,
     pub(super) message_type: MessageType,
+    /// Null: files are not part of the API yet. Messages of the original may have the four fields.
     #[schema(required)]
     pub(super) file_url: Option<String>,
     #[schema(required)]

@@ -89,7 +89,7 @@ async fn unblock(State(app): State<AppState>, me: CurrentUser, Path(other): Path
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"user_id": 2, "username": "park_jiho", "blocked_at": "2026-11-24T13:09:10.500Z"}))]
+#[schema(example = json!({"user_id": 4, "username": "choi_yuna", "blocked_at": "2026-11-24T13:09:10.500Z"}))]
 struct BlockedUser {
     user_id: UserId,
     username: String,

@@ -29,7 +29,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
     "user_id": 2, "username": "park_jiho", "display_name": "지호", "email": "", "is_online": true,
-    "last_seen_at": "2026-11-24T13:09:10.500Z", "friends_since": "2026-11-24T13:09:10.500Z"
+    "last_seen_at": "2026-11-24T13:09:10.500Z", "friends_since": "2026-11-24T13:07:40.500Z"
 }))]
 struct Friend {
     user_id: UserId,
@@ -42,6 +42,7 @@ struct Friend {
     is_online: bool,
     #[schema(required)]
     last_seen_at: Option<DateTime<Utc>>,
+    /// When the request was accepted.
     friends_since: DateTime<Utc>,
 }
 

@@ -59,11 +59,13 @@ pub(super) struct Friendship {
     deleted_at: Option<DateTime<Utc>>,
 }
 
-/// The request of `kim_minjun` (user 1) to `park_jiho` (user 2) with a status, for the API document.
+/// The request of `kim_minjun` (user 1) to `park_jiho` (user 2) in the API document, and the friendship that followed 20 s later.
 fn example(status: &str) -> Friendship {
-    let at = DateTime::from_timestamp_millis(1_795_525_750_500).unwrap_or_default();
+    let at = |millis| DateTime::from_timestamp_millis(millis).unwrap_or_default();
+    let created_at = at(1_795_525_640_500);
+    let updated_at = if status == "pending" { created_at } else { at(1_795_525_660_500) };
     let (user_id_1, user_id_2, status) = (UserId(1), UserId(2), status.to_owned());
-    Friendship { id: 1, user_id_1, user_id_2, status, created_at: at, updated_at: at, deleted_at: None }
+    Friendship { id: 1, user_id_1, user_id_2, status, created_at, updated_at, deleted_at: None }
 }
 
 /// The request. `request_id` repeats the id for older clients.
@@ -85,7 +87,7 @@ struct Sent {
     request_body = NewRequest,
     responses(
         (status = 201, description = "The request was sent", body = Sent),
-        (status = 400, description = "The addressee is the caller, or the two users are related", body = ErrorBody),
+        (status = 400, description = "The addressee is the caller, or the two users are friends or have a pending request", body = ErrorBody),
         (
             status = 403,
             description = "`BLOCKED`: one of the two users has blocked the other. `TOO_MANY_PENDING`: the caller has reached the limit of unanswered requests. `TOO_MANY_FRIENDS`: the caller has reached the limit of friends",

@@ -51,7 +51,9 @@ struct UserResponse {
     username: String,
     #[schema(required, example = "김민준")]
     display_name: Option<String>,
+    #[schema(example = "2026-11-24T13:07:10.500Z")]
     created_at: DateTime<Utc>,
+    #[schema(example = "2026-11-24T13:07:10.500Z")]
     updated_at: DateTime<Utc>,
 }
 

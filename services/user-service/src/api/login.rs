@@ -84,7 +84,7 @@ struct Token {
     #[schema(example = 7200)]
     expires_in: u64,
     /// Valid for one exchange, which can be repeated for 30 s if its answer was lost.
-    #[schema(example = "9a0b3f1d2e4c5b6a7988a1b2c3d4e5f6")]
+    #[schema(example = "3f1d2e4c5b6a7988a1b2c3d4e5f60718")]
     refresh_token: String,
     /// The lifetime of the refresh token, seconds.
     #[schema(example = 1_209_600)]
@@ -160,7 +160,10 @@ async fn login_json(
     tag = "auth",
     request_body = Refresh,
     responses(
-        (status = 200, description = "New tokens; the presented refresh token is used", body = Token),
+        (status = 200, description = "New tokens; the presented refresh token is used", body = Token, example = json!({
+            "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJlMg", "token_type": "bearer", "user_id": 1,
+            "expires_in": 7200, "refresh_token": "9a0b3f1d2e4c5b6a7988a1b2c3d4e5f6", "refresh_expires_in": 1_209_600
+        })),
         (
             status = 401,
             description = "The refresh token is unknown, used, expired or revoked, or the account is deactivated",

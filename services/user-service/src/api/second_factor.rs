@@ -64,7 +64,7 @@ struct SecondFactorStatus {
     /// Whether logins need a code.
     #[schema(example = true)]
     enabled: bool,
-    #[schema(example = 10)]
+    #[schema(example = 1)]
     recovery_codes_left: i64,
 }
 
@@ -75,7 +75,7 @@ struct NewSecret {
     secret: String,
     /// The same as a link, which an app opens or reads as a QR code.
     #[schema(
-        example = "otpauth://totp/BigTech%20Chat:minjun?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=BigTech%20Chat"
+        example = "otpauth://totp/BigTech%20Chat:kim_minjun?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=BigTech%20Chat"
     )]
     otpauth_url: String,
 }

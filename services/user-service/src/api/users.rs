@@ -43,8 +43,9 @@ pub struct UserProfile {
     status_message: Option<String>,
     #[schema(required, example = "https://example.com/me.png")]
     profile_image_url: Option<String>,
+    #[schema(example = true)]
     is_online: bool,
-    #[schema(required)]
+    #[schema(required, example = "2026-11-24T13:09:10.500Z")]
     last_seen_at: Option<DateTime<Utc>>,
 }
 
@@ -64,7 +65,7 @@ struct BatchProfile {
 #[into_params(parameter_in = Query)]
 struct UserIds {
     /// 1 to 100 ids, separated by commas. `ids` is accepted as another name.
-    #[param(example = "1,2,3")]
+    #[param(example = "1")]
     user_ids: String,
 }
 

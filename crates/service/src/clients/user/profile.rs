@@ -12,8 +12,8 @@ pub const UNKNOWN_USERNAME: &str = "Unknown";
 /// A profile as user-service returns it. The original's answers lack the image, and their times have no zone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = FoundUser, example = json!({
-    "id": 2, "username": "park_jiho", "display_name": "지호", "status_message": "회의 중",
-    "profile_image_url": "https://example.com/jiho.png", "is_online": true, "last_seen_at": "2026-11-24T13:09:10.500Z"
+    "id": 4, "username": "choi_yuna", "display_name": "유나", "status_message": "회의 중",
+    "profile_image_url": "https://example.com/yuna.png", "is_online": true, "last_seen_at": "2026-11-24T13:09:10.500Z"
 }))]
 pub struct UserProfile {
     /// The user.

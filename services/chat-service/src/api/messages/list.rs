@@ -69,7 +69,10 @@ pub struct MessagePage {
     #[schema(example = json!([examples::listed()]))]
     messages: Vec<MessageBody>,
     /// The number of messages of the room that are not deleted.
+    #[schema(example = 12)]
     total_count: i64,
+    /// Whether more messages follow in the direction of the page: newer ones with `after`, older ones otherwise.
+    #[schema(example = true)]
     has_more: bool,
     /// The newest position of the room when the page was read: a stream that starts after it contains all events after this page.
     #[schema(example = 17)]

@@ -32,7 +32,7 @@ pub struct ReactionPath {
     params(("id" = String, Path, description = "The message"), ("emoji" = String, Path, example = "👍")),
     responses(
         (status = 200, description = "The message with its reactions", body = MessageBody, example = json!(examples::reacted())),
-        (status = 400, description = "`MESSAGE_ALREADY_DELETED`, or a 21st emoji", body = ErrorBody),
+        (status = 400, description = "`MESSAGE_ALREADY_DELETED`, or the message has 20 different emoji already", body = ErrorBody),
         MessageErrors,
         BudgetUsedUp,
         (status = 422, description = "The reaction is not exactly one emoji", body = ErrorBody),

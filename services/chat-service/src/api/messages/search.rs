@@ -12,7 +12,7 @@ use serde::Serialize;
 use service::auth::CurrentUser;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::api::responses::BudgetUsedUp;
+use crate::api::responses::SearchesUsedUp;
 use crate::state::AppState;
 use crate::wire::MessageBody;
 
@@ -59,7 +59,7 @@ pub struct FoundPage {
     security(("bearer" = [])),
     params(SearchQuery),
     responses(
-        BudgetUsedUp,
+        SearchesUsedUp,
         (status = 200, description = "A page of results", body = FoundPage),
         (status = 403, description = "The caller is not a member of the room", body = ErrorBody),
         (status = 404, description = "The room does not exist", body = ErrorBody),
