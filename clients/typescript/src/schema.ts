@@ -1092,7 +1092,37 @@ export interface components {
         };
         /** @description A page of results, newest messages first. */
         FoundPage: {
-            /** @description May be fewer than `limit`, or none, even if more follow: a request scans a bounded number of messages. */
+            /**
+             * @description May be fewer than `limit`, or none, even if more follow: a request scans a bounded number of messages.
+             * @example [
+             *       {
+             *         "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
+             *         "content": "안녕하세요 👋",
+             *         "created_at": "2026-11-24T13:09:10.500Z",
+             *         "deleted_at": null,
+             *         "edited_at": null,
+             *         "file_name": null,
+             *         "file_size": null,
+             *         "file_type": null,
+             *         "file_url": null,
+             *         "id": "6565f0a1c2d3e4f5a6b7c8d9",
+             *         "is_deleted": false,
+             *         "is_edited": false,
+             *         "is_read": null,
+             *         "message_type": "text",
+             *         "reactions": [],
+             *         "read_by": null,
+             *         "read_by_count": null,
+             *         "reply_to": null,
+             *         "room_id": 1,
+             *         "room_type": "private",
+             *         "seq": 17,
+             *         "updated_at": "2026-11-24T13:09:10.500Z",
+             *         "user_id": 1,
+             *         "username": "kim_minjun"
+             *       }
+             *     ]
+             */
             messages: components["schemas"]["MessageBody"][];
             /**
              * @description Null on the last page.
@@ -1303,35 +1333,7 @@ export interface components {
         };
         /** @description A message for a caller who leaves, and the group for a creator who removes a member. */
         MemberRemoved: components["schemas"]["Left"] | components["schemas"]["RoomBody"];
-        /**
-         * @description A message, as in answers and in `message_edited`.
-         * @example {
-         *       "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10",
-         *       "content": "안녕하세요 👋",
-         *       "created_at": "2026-11-24T13:09:10.500Z",
-         *       "deleted_at": null,
-         *       "edited_at": null,
-         *       "file_name": null,
-         *       "file_size": null,
-         *       "file_type": null,
-         *       "file_url": null,
-         *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
-         *       "is_deleted": false,
-         *       "is_edited": false,
-         *       "is_read": null,
-         *       "message_type": "text",
-         *       "reactions": [],
-         *       "read_by": null,
-         *       "read_by_count": null,
-         *       "reply_to": null,
-         *       "room_id": 1,
-         *       "room_type": "private",
-         *       "seq": 17,
-         *       "updated_at": "2026-11-24T13:09:10.500Z",
-         *       "user_id": 1,
-         *       "username": "kim_minjun"
-         *     }
-         */
+        /** @description A message, as in answers and in `message_edited`. */
         MessageBody: {
             /** @description The id that the author gave the message; null if they gave none. */
             client_message_id: string | null;
@@ -1722,40 +1724,7 @@ export interface components {
             /** @description The room to fetch; absent if it is all of them. */
             room_id?: components["schemas"]["RoomId"];
         };
-        /**
-         * @description A room as a member sees it.
-         * @example {
-         *       "created_at": "2026-11-24T13:08:10.500Z",
-         *       "creator_id": null,
-         *       "id": 1,
-         *       "last_message": {
-         *         "content": "안녕하세요 👋",
-         *         "created_at": "2026-11-24T13:09:10.500Z",
-         *         "id": "6565f0a1c2d3e4f5a6b7c8d9",
-         *         "message_type": "text",
-         *         "user_id": 1
-         *       },
-         *       "member_count": 2,
-         *       "muted": false,
-         *       "name": null,
-         *       "participants": [
-         *         {
-         *           "id": 1,
-         *           "username": "kim_minjun"
-         *         },
-         *         {
-         *           "id": 2,
-         *           "username": "park_jiho"
-         *         }
-         *       ],
-         *       "pinned": false,
-         *       "room_type": "direct",
-         *       "unread_count": 0,
-         *       "updated_at": "2026-11-24T13:09:10.500Z",
-         *       "user_1_id": 1,
-         *       "user_2_id": 2
-         *     }
-         */
+        /** @description A room as a member sees it. */
         RoomBody: {
             /** Format: date-time */
             created_at: string;

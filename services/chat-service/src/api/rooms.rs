@@ -63,7 +63,7 @@ impl Input for Page {}
     tag = "rooms",
     security(("bearer" = [])),
     params(Page),
-    responses((status = 200, description = "A page of the rooms", body = [RoomBody]), InvalidInput),
+    responses((status = 200, description = "A page of the rooms", body = [RoomBody], example = json!([examples::direct_room()])), InvalidInput),
 )]
 async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<Page>) -> Result<Json<Vec<RoomBody>>> {
     let own = app.rooms.of_user(me.id).await?;
@@ -84,7 +84,7 @@ async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<P
     security(("bearer" = [])),
     params(("participant_id" = UserId, Path, description = "The other user")),
     responses(
-        (status = 200, description = "The direct room of the two users", body = RoomBody),
+        (status = 200, description = "The direct room of the two users", body = RoomBody, example = json!(examples::direct_room())),
         (status = 403, description = "`BLOCKED`: the room does not exist, and one of the two users has blocked the other. `TOO_MANY_ROOMS`: the room does not exist, and the caller has created too many rooms", body = ErrorBody),
         (status = 404, description = "The user does not exist", body = ErrorBody),
         (status = 422, description = "`CANNOT_CHAT_SELF`, or an invalid id", body = ErrorBody),
@@ -151,7 +151,7 @@ impl Input for NewRoom {}
     request_body = NewRoom,
     responses(
         (status = 201, description = "The new room", body = RoomBody, example = json!(examples::group())),
-        (status = 200, description = "The existing direct room of the two users", body = RoomBody),
+        (status = 200, description = "The existing direct room of the two users", body = RoomBody, example = json!(examples::direct_room())),
         (status = 403, description = "`BLOCKED`: one of the users has blocked the caller, or is blocked by them. `FRIENDS_ONLY`: only friends can bring one of the users into a group. `TOO_MANY_ROOMS`: the caller has created too many rooms, or one of the others is a member of too many", body = ErrorBody),
         (status = 404, description = "The user does not exist", body = ErrorBody),
         (status = 422, description = "No other user, more than 500 members, or a name that changes the direction of the text", body = ErrorBody),
@@ -250,7 +250,7 @@ fn created(app: &AppState, room: &Room) {
     security(("bearer" = [])),
     params(("room_id" = RoomId, Path)),
     responses(
-        (status = 200, description = "The room", body = RoomBody),
+        (status = 200, description = "The room", body = RoomBody, example = json!(examples::direct_room())),
         (status = 403, description = "The caller is not a member of the room", body = ErrorBody),
         (status = 404, description = "The room does not exist, or the id is no integer", body = ErrorBody),
         InvalidInput,

@@ -34,7 +34,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
 }
 
 /// The message as the answer to its send.
-pub(super) fn sent() -> MessageBody {
+pub fn sent() -> MessageBody {
     MessageBody {
         id: MESSAGE.to_owned(),
         user_id: MINJUN,
@@ -84,7 +84,7 @@ fn reaction() -> Reaction {
 }
 
 /// The room of the two, as the author of the message sees it.
-pub(super) fn direct_room() -> RoomBody {
+pub fn direct_room() -> RoomBody {
     RoomBody {
         id: DIRECT,
         user_1_id: Some(MINJUN),

@@ -7,7 +7,6 @@ use common::id::{RoomId, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::examples;
 use crate::domain::{Message, MessageType, Reaction, ReadMarker};
 
 /// Limit on the readers that a message names.
@@ -15,7 +14,6 @@ const MAX_READ_BY: usize = 20;
 
 /// A message, as in answers and in `message_edited`.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!(examples::sent()))]
 pub struct MessageBody {
     pub(super) id: String,
     pub(super) user_id: UserId,

@@ -10,13 +10,11 @@ use service::auth::CurrentUser;
 use service::clients::user::{UNKNOWN_USERNAME, UserProfile};
 use utoipa::ToSchema;
 
-use super::examples;
 use crate::domain::{MessageType, Room, RoomKind, RoomSettings};
 use crate::store::{self, Head};
 
 /// A room as a member sees it.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!(examples::direct_room()))]
 pub struct RoomBody {
     pub(super) id: RoomId,
     /// Null in a group, as is `user_2_id`.

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::api::responses::SearchesUsedUp;
 use crate::state::AppState;
-use crate::wire::MessageBody;
+use crate::wire::{MessageBody, examples};
 
 #[derive(Debug, Deserr, IntoParams)]
 #[deserr(error = Invalid)]
@@ -42,6 +42,7 @@ impl Input for SearchQuery {}
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FoundPage {
     /// May be fewer than `limit`, or none, even if more follow: a request scans a bounded number of messages.
+    #[schema(example = json!([examples::sent()]))]
     messages: Vec<MessageBody>,
     /// Null on the last page.
     #[schema(required, example = "AZNePHpAAQAB")]

@@ -18,7 +18,7 @@ use crate::api::responses::{BudgetUsedUp, InvalidInput};
 use crate::blocks::allow_messages;
 use crate::domain::{Draft, Message, MessageType, Room, readable};
 use crate::state::AppState;
-use crate::wire::MessageBody;
+use crate::wire::{MessageBody, examples};
 use crate::writer::{Command, Written};
 
 /// Declares the body of a new message: the given fields with the example of their values, and those of every message.
@@ -73,8 +73,8 @@ new_message!(NewMessageInRoom { room_id: RoomId = 1 });
     params(("id" = RoomId, Path, description = "The room")),
     request_body = NewMessage,
     responses(
-        (status = 201, description = "The message is stored durably, and streams receive it", body = MessageBody),
-        (status = 200, description = "A repeat: the first message with this `client_message_id`", body = MessageBody),
+        (status = 201, description = "The message is stored durably, and streams receive it", body = MessageBody, example = json!(examples::sent())),
+        (status = 200, description = "A repeat: the first message with this `client_message_id`", body = MessageBody, example = json!(examples::sent())),
         (status = 400, description = "`INVALID_INPUT`: content without a visible character, the type `system`, or an unknown `reply_to`", body = ErrorBody),
         (status = 403, description = "The caller is not a member of the room, or `BLOCKED`", body = ErrorBody),
         (status = 404, description = "The room does not exist", body = ErrorBody),
@@ -101,8 +101,8 @@ pub async fn send(
     security(("bearer" = [])),
     request_body = NewMessageInRoom,
     responses(
-        (status = 201, description = "The message is stored durably, and streams receive it", body = MessageBody),
-        (status = 200, description = "A repeat: the first message with this `client_message_id`", body = MessageBody),
+        (status = 201, description = "The message is stored durably, and streams receive it", body = MessageBody, example = json!(examples::sent())),
+        (status = 200, description = "A repeat: the first message with this `client_message_id`", body = MessageBody, example = json!(examples::sent())),
         (status = 400, description = "`INVALID_INPUT`: content without a visible character, the type `system`, or an unknown `reply_to`", body = ErrorBody),
         (status = 403, description = "The caller is not a member of the room, or `BLOCKED`", body = ErrorBody),
         (status = 404, description = "The room does not exist", body = ErrorBody),
