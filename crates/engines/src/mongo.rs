@@ -255,10 +255,12 @@ pub fn is_timeout(e: &mongodb::error::Error) -> bool {
 }
 
 /// Errors that pass: the drivers' specification calls them retryable for reads; 43 is a cursor that a restart has
-/// closed, [`TIME_LIMIT`] ends what a busy server does not finish, 18 refuses the account while a password is changed, 64, 100 and 133
-/// lack members of the set, and 14031 room on the disk.
-const PASSING: [i32; 20] =
-    [6, 7, 18, 43, TIME_LIMIT, 64, 89, 91, 100, 133, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436, 14031];
+/// closed, and [`TIME_LIMIT`] ends what a busy server does not finish.
+const PASSING: [i32; 15] = [6, 7, 43, TIME_LIMIT, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
+
+/// Errors that pass when an operator mends the server: 18 refuses the account, as while a password is changed, 64, 100 and 133 lack
+/// members of the set, and 14031 lacks room on the disk.
+const OF_SERVER: [i32; 5] = [18, 64, 100, 133, 14_031];
 
 /// Labels of errors after which the operation can be repeated.
 const PASSING_LABELS: [&str; 3] =
@@ -289,19 +291,37 @@ pub fn describe(e: &mongodb::error::Error) -> String {
 
 /// Whether the server is unreachable, starting or stopping, lacks room or members, or another writer came first.
 pub fn passes(e: &mongodb::error::Error) -> bool {
-    let passing = match &*e.kind {
+    // The driver returns the second while it knows no server at all.
+    is_unavailable(e)
+        || matches!(&*e.kind, ErrorKind::SessionsNotSupported)
+        || codes(e).iter().any(|code| PASSING.contains(code))
+        || PASSING_LABELS.into_iter().any(|label| e.contains_label(label))
+}
+
+/// Whether the server can carry out no operation of its kind, whatever it contains.
+pub fn is_unavailable(e: &mongodb::error::Error) -> bool {
+    let is_unreachable = matches!(
+        &*e.kind,
         ErrorKind::Io(_)
-        | ErrorKind::ServerSelection { .. }
-        | ErrorKind::ConnectionPoolCleared { .. }
-        // The driver returns this while it knows no server at all.
-        | ErrorKind::SessionsNotSupported => true,
-        ErrorKind::Authentication { .. } => true,
-        ErrorKind::Command(refused) => PASSING.contains(&refused.code),
-        ErrorKind::Write(WriteFailure::WriteError(failed)) => PASSING.contains(&failed.code),
-        ErrorKind::Write(WriteFailure::WriteConcernError(failed)) => PASSING.contains(&failed.code),
-        _ => false,
-    };
-    passing || PASSING_LABELS.into_iter().any(|label| e.contains_label(label))
+            | ErrorKind::ServerSelection { .. }
+            | ErrorKind::ConnectionPoolCleared { .. }
+            | ErrorKind::Authentication { .. }
+    );
+    is_unreachable || codes(e).iter().any(|code| OF_SERVER.contains(code))
+}
+
+/// The codes that the server returned.
+fn codes(e: &mongodb::error::Error) -> Vec<i32> {
+    match &*e.kind {
+        ErrorKind::Command(refused) => vec![refused.code],
+        ErrorKind::Write(WriteFailure::WriteError(failed)) => vec![failed.code],
+        ErrorKind::Write(WriteFailure::WriteConcernError(failed)) => vec![failed.code],
+        ErrorKind::InsertMany(failed) => {
+            let concern = failed.write_concern_error.iter().map(|error| error.code);
+            failed.write_errors.iter().flatten().map(|error| error.code).chain(concern).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -350,6 +370,7 @@ mod tests {
         assert!(matches!(command_error(43), CommonError::Unavailable { .. }), "a cursor from before the restart");
         assert!(matches!(command_error(134), CommonError::Unavailable { .. }), "majority reads after the restart");
         assert!(matches!(command_error(50), CommonError::Unavailable { .. }), "ended after its time limit");
+        assert!(matches!(command_error(14_031), CommonError::Unavailable { .. }), "no room on the disk");
         assert!(matches!(command_error(9), CommonError::Internal(_)), "FailedToParse");
     }
 }

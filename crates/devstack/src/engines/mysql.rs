@@ -24,13 +24,15 @@ const INSTALLER: Dependency =
     Dependency { names: &["mariadb-install-db", "mysql_install_db"], package: "mariadb-server" };
 
 /// As in production, a commit is on disk before anybody sees it: InnoDB without a binary log shows it earlier.
-const SETTINGS: [&str; 15] = [
+const SETTINGS: [&str; 16] = [
     "--bind-address=127.0.0.1",
     "--skip-name-resolve",
     "--log-bin=binlog",
     "--binlog-format=ROW",
     "--sync-binlog=1",
     "--binlog-expire-logs-seconds=3600",
+    // A file is removed at the change to the next one.
+    "--max-binlog-size=64M",
     "--character-set-server=utf8mb4",
     "--innodb-flush-log-at-trx-commit=1",
     "--innodb-buffer-pool-size=256M",

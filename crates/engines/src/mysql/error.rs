@@ -14,18 +14,19 @@ pub(super) const LOST_LOCK: [u16; 2] = [1205, 1213];
 
 /// The server cannot serve the statement now, and an operator or time mends it.
 const PASSING: [&[u16]; 6] = [
-    // Too many connections, of all or of this account.
-    &[1040, 1203, 1226],
-    // Starting, shutting down, interrupted, killed, or out of time.
-    &[1047, 1053, 1079, 1317, 1927, 1969, 3024],
-    // No room: on the disk, in a table because of the disk, in memory, for a thread. Reads and writes of files fail.
-    &[1021, 1114, 1024, 1026, 1030, 1037, 1041, 1135],
+    // Too many connections, of all or of this account, or too many prepared statements.
+    &[1040, 1203, 1226, 1461],
+    // Starting, offline, shutting down, interrupted, killed, or out of time; of Galera, not in the cluster.
+    &[1047, 1053, 1079, 1317, 1927, 1969, 3024, 3032, 3168, 3169, 4031],
+    // No room: on the disk, for a temporary file, in a table because of the disk, in memory, for a thread. Files cannot be read or
+    // written.
+    &[1, 3, 20, 1021, 1024, 1026, 1030, 1037, 1041, 1114, 1135],
     // Read-only, as a primary after a failover.
-    &[1290, 1792, 1836],
+    &[1290, 1836],
     // A cluster refuses or rolls back the commit.
     &[1180, 3100, 3101],
-    // The account is refused, as while a password is changed.
-    &[1045],
+    // The account is refused or locked, as while a password is changed.
+    &[1045, 1698, 3118, 4151],
 ];
 
 impl From<sqlx::Error> for Error {
@@ -107,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_and_a_read_only_server_pass_and_a_refused_value_does_not() {
-        assert!([1021, 1114, 1030, 1290, 1836, 1205, 1146].into_iter().all(is_passing));
+        assert!([1021, 1114, 1030, 1290, 1836, 3032, 1205, 1146].into_iter().all(is_passing));
         assert!(![1048, 1054, 1062, 1064, 1366, 1406].into_iter().any(is_passing));
     }
 

@@ -17,6 +17,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// a round trip.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
+/// A connection to a server that is no longer the primary, and does not close it, is replaced after this time.
+const MAX_LIFETIME: Duration = Duration::from_secs(300);
+
 /// The ways in which a URL names the mode of TLS, and the authorities that sign the server's certificate.
 const MODE: [&str; 2] = ["ssl-mode", "sslmode"];
 const CA: [&str; 2] = ["ssl-ca", "sslca"];
@@ -35,6 +38,7 @@ pub fn pool(url: &SecretString, size: u32, metrics: &Metrics) -> Result<MySqlPoo
     let pool = MySqlPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        .max_lifetime(MAX_LIFETIME)
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
             Box::pin(async move {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use common::id::UserId;
 use moka::future::Cache;
+use moka::policy::EvictionPolicy;
 use redis::{AsyncCommands, Script};
 
 use crate::error::Result;
@@ -93,7 +94,11 @@ impl Presence {
         Self {
             redis,
             ttl,
-            written: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(ttl).build(),
+            written: Cache::builder()
+                .max_capacity(MAX_REMEMBERED)
+                .time_to_live(interval.max(ttl / 2))
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
             interval,
             record: Script::new(RECORD),
             remove_unmoved: Script::new(REMOVE_UNMOVED),
@@ -121,11 +126,12 @@ impl Presence {
         }
         if let Err(e) = self.write(user, Some(&session)).await {
             tracing::debug!(error = %e, "presence not written");
+            self.written.invalidate(&session).await;
         }
     }
 
-    /// Records signs of life of many sessions, in one round trip for a hundred. A session is passed over if it can wait for the next
-    /// call, after `next`: its last write is then not older than half of the time to live. It is also passed over within 15 s.
+    /// Records signs of life of many sessions, in one round trip for a hundred. A session is passed over within 15 s of its last
+    /// write, and if it can wait for the next call, after `next`: its last write is then not older than half of the time to live.
     ///
     /// # Errors
     /// Returns an unavailable error if Redis does not answer. The sessions that were not written are due at the next call.

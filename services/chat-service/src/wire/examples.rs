@@ -137,9 +137,9 @@ pub fn grown_group() -> RoomBody {
         user_id: MINJUN,
         content: "kim_minjun added choi_yuna".to_owned(),
         message_type: MessageType::System,
-        created_at: at(60),
+        created_at: at(15),
     };
-    RoomBody { member_count: 4, updated_at: at(60), last_message: Some(last), ..group }
+    RoomBody { member_count: 4, updated_at: at(15), last_message: Some(last), ..group }
 }
 
 /// The settings of the room after one of them was turned on or off.

@@ -189,8 +189,9 @@ impl Task {
             let (mut left, error) = self.try_once(requests, limit, &mut repeats).await;
             let failures = if error.is_some() { failures + 1 } else { 0 };
             let is_late = lane == Lane::Queue && error.as_ref().is_some_and(mongo::is_timeout);
-            let is_conflict =
-                |e: &mongodb::error::Error| lane == Lane::Queue && failures >= TRIES_TOGETHER && !is_unreachable(e);
+            let is_conflict = |e: &mongodb::error::Error| {
+                lane == Lane::Queue && failures >= TRIES_TOGETHER && !mongo::is_unavailable(e)
+            };
             let halve = is_late || error.is_some_and(|e| is_refused(&e) || is_conflict(&e));
             let limit = if is_late { TRY_OF_PART } else { limit };
             match left.len() {
@@ -365,13 +366,7 @@ fn refuse_expired(batch: Vec<WriteRequest>, reason: impl ToString) -> Vec<WriteR
 /// long, the time has passed already.
 fn pause_after(e: &mongodb::error::Error) -> Duration {
     let jitter = Duration::from_millis(rand::random_range(RETRY_MILLIS));
-    if is_unreachable(e) && !mongo::is_timeout(e) { UNAVAILABLE_PAUSE + jitter } else { jitter }
-}
-
-/// Whether no batch can be written, whatever its requests.
-fn is_unreachable(e: &mongodb::error::Error) -> bool {
-    use mongodb::error::ErrorKind::{ConnectionPoolCleared, Io, ServerSelection};
-    matches!(&*e.kind, Io(_) | ServerSelection { .. } | ConnectionPoolCleared { .. })
+    if mongo::is_unavailable(e) && !mongo::is_timeout(e) { UNAVAILABLE_PAUSE + jitter } else { jitter }
 }
 
 /// Whether the server refuses the batch, and will refuse it again. A duplicate key is the repeat of a send that was stored
