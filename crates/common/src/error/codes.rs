@@ -104,8 +104,8 @@ allows a token 100 requests in a minute and 1,000 in an hour, unless the operato
 
 After 500, 502, 503, 504 and a broken connection, the outcome of a change is unknown. Repeat a message with its `client_message_id`, and a
 refresh with the same token within 30 s ([how](streaming.md#sending)). A repeat of another change leaves the same state, but is refused (400, 403,
-404 or 409, and 401 after a logout) if the change was made and cannot be made twice; an edit is announced twice. A login, a secret, recovery codes and a group are made anew each time:
-list the rooms before you repeat the creation of a group.
+404 or 409, and 401 after a logout) if the change was made and cannot be made twice; an edit is announced twice.
+A login, a secret, recovery codes and a group are made anew each time: list the rooms before you repeat the creation of a group.
 
 A test of `crates/common` writes this file from the code with `INSTA_UPDATE=always`, and compares it otherwise.
 

@@ -46,7 +46,8 @@ fn origin() -> Origin {
 }
 
 fn samples() -> Vec<Sample> {
-    let (ann, bob, room) = (UserId(3095), UserId(3097), RoomId(765));
+    let (ann, bob) = (UserId(3095), UserId(3097));
+    let (room, group) = (RoomId(765), RoomId(766));
     let message = || "6b058c78d9bee20fd65e81af".to_owned();
     let (ann_name, bob_name) = (|| "kim_minjun".to_owned(), || "park_jiho".to_owned());
     vec![
@@ -90,7 +91,7 @@ fn samples() -> Vec<Sample> {
             reply_to: None,
         }),
         sample(MessagesRead { room_id: room, user_id: bob, message_ids: vec![message()], up_to: Some(7) }),
-        sample(MessageDeleted { message_id: message(), room_id: room, deleted_by: ann, position: 9 }),
+        sample(MessageDeleted { message_id: message(), room_id: room, deleted_by: ann, position: 10 }),
         sample(MessageEdited {
             message_id: message(),
             room_id: room,
@@ -106,7 +107,7 @@ fn samples() -> Vec<Sample> {
             emoji: "👍".to_owned(),
             added: true,
             reactions: vec![Reaction { emoji: "👍".to_owned(), count: 1, user_ids: vec![bob] }],
-            position: 8,
+            position: 9,
         }),
         sample(ChatRoomCreated {
             room_id: room,
@@ -114,8 +115,8 @@ fn samples() -> Vec<Sample> {
             creator_id: ann,
             participant_ids: vec![ann, bob],
         }),
-        sample(MemberAdded { room_id: room, user_id: UserId(3099), by: ann }),
-        sample(MemberLeft { room_id: room, user_id: UserId(3099), by: UserId(3099) }),
+        sample(MemberAdded { room_id: group, user_id: UserId(3099), by: ann }),
+        sample(MemberLeft { room_id: group, user_id: UserId(3099), by: UserId(3099) }),
         sample(LoginFromNewNetwork { user_id: ann, origin: origin() }),
         sample(PasswordChanged { user_id: ann, origin: origin(), ended_sessions: 2 }),
         sample(RefreshTokenReused { user_id: ann, origin: origin() }),

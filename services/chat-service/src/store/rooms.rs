@@ -15,7 +15,8 @@ use engines::outbox::Outbox;
 use moka::future::Cache;
 use moka::ops::compute::Op;
 use service::clients::user::UNKNOWN_USERNAME;
-use sqlx::{MySqlConnection, MySqlExecutor, MySqlPool, QueryBuilder};
+use sqlx::mysql::MySqlRow;
+use sqlx::{FromRow, MySqlConnection, MySqlExecutor, MySqlPool, QueryBuilder};
 
 use super::leavers::{self, LeavePeriod};
 use super::membership_log::{self, MembershipRecord, NewRecord};
@@ -43,7 +44,7 @@ pub struct Rooms {
     limit: RoomLimit,
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(FromRow)]
 struct Row {
     id: RoomId,
     user_1_id: Option<UserId>,
@@ -56,7 +57,7 @@ struct Row {
 }
 
 /// A room and one of its members; `None` for a room without rows of members.
-#[derive(sqlx::FromRow)]
+#[derive(FromRow)]
 struct MemberRow {
     #[sqlx(flatten)]
     room: Row,
@@ -64,7 +65,7 @@ struct MemberRow {
 }
 
 /// A room of a user, with the settings of that user.
-#[derive(sqlx::FromRow)]
+#[derive(FromRow)]
 struct OwnRow {
     #[sqlx(flatten)]
     room: Row,
@@ -306,7 +307,7 @@ impl Rooms {
     /// All rooms of a user, in one round trip.
     pub async fn of_user(&self, user: UserId) -> Result<Vec<OwnRoom>> {
         // Three index lookups. An OR over two columns would scan the table.
-        let rows: Vec<OwnRow> = sqlx::query_as(
+        const ROOMS: &str =
             "SELECT id, user_1_id, user_2_id, name, creator_id, members_version, created_at, updated_at,
                     pinned_at IS NOT NULL AS pinned, muted_at IS NOT NULL AS muted
              FROM chat_rooms
@@ -323,14 +324,16 @@ impl Rooms {
                     pinned_at IS NOT NULL, muted_at IS NOT NULL
              FROM room_members own JOIN chat_rooms room ON room.id = own.chat_room_id
              LEFT JOIN chat_room_settings setting ON setting.user_id = own.user_id AND setting.room_id = room.id
-             WHERE own.user_id = ? AND room.user_1_id IS NULL",
-        )
-        .bind(user)
-        .bind(user)
-        .bind(user)
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(rows.into_iter().map(OwnRoom::from).collect())
+             WHERE own.user_id = ? AND room.user_1_id IS NULL";
+        Ok(self.rows_of_user::<OwnRow>(ROOMS, user).await?.into_iter().map(OwnRoom::from).collect())
+    }
+
+    /// The rows of a statement with three parameters, each of which is the user.
+    pub(super) async fn rows_of_user<R>(&self, statement: &'static str, user: UserId) -> Result<Vec<R>>
+    where
+        R: for<'r> FromRow<'r, MySqlRow> + Send + Unpin,
+    {
+        Ok(sqlx::query_as(statement).bind(user).bind(user).bind(user).fetch_all(&self.pool).await?)
     }
 
     /// Loads the members of all groups among the rooms, in one round trip; without groups, in none.

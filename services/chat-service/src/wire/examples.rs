@@ -176,10 +176,8 @@ fn events(room: Option<RoomId>) -> BTreeMap<String, RefOr<Example>> {
     let reactions = [reaction()];
     let (message_ids, participants) = ([MESSAGE.to_owned()], [MINJUN, JIHO]);
     let (room_id, timestamp) = (DIRECT, at(30));
-    let connected =
-        room.map_or_else(|| "Connected to all rooms".to_owned(), |room| format!("Connected to room {room}"));
     let of_room = vec![
-        (Some(SEQ - 1), StreamEvent::Connected(Connected { message: connected, room_id: room, user_id: JIHO })),
+        (Some(SEQ - 1), StreamEvent::Connected(Connected::new(room, JIHO))),
         (
             Some(SEQ),
             StreamEvent::NewMessage(NewMessage {

@@ -111,8 +111,7 @@ impl Frame {
 
 /// The first event of the stream of one room, or of all rooms.
 pub fn connected(room: Option<RoomId>, user: UserId) -> Event {
-    let to = room.map_or_else(|| "all rooms".to_owned(), |room| format!("room {room}"));
-    json("connected", &Connected { message: format!("Connected to {to}"), room_id: room, user_id: user })
+    json("connected", &Connected::new(room, user))
 }
 
 /// The last event of a stream that fails.

@@ -43,6 +43,14 @@ pub struct Connected {
     pub user_id: UserId,
 }
 
+impl Connected {
+    /// For the stream of one room, or of all rooms.
+    pub fn new(room: Option<RoomId>, user: UserId) -> Self {
+        let to = room.map_or_else(|| "all rooms".to_owned(), |room| format!("room {room}"));
+        Self { message: format!("Connected to {to}"), room_id: room, user_id: user }
+    }
+}
+
 /// A new message.
 #[derive(Serialize, ToSchema)]
 #[schema(as = NewMessageEvent)]
