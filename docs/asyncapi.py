@@ -3,7 +3,7 @@
 
 The events of the streams are those of the API document, the events of the topics the golden files of crates/common, with the topics
 and keys of docs/events.md. Tests compare all three with the code. A golden value shows one type, so the fields that may be null are those
-that are an `Option` in the events of crates/common. `.ci/check-documents` fails if the output differs.
+that are an `Option` in the event's type in crates/common, and its `Origin`. `.ci/check-documents` fails if the output differs.
 """
 
 import json
@@ -14,10 +14,14 @@ ROOT = Path(__file__).parent.parent
 API = json.loads((ROOT / "infrastructure/docker/web/openapi.json").read_text())
 GOLDEN = ROOT / "crates/common/tests/golden"
 EVENTS = ROOT / "crates/common/src/events"
-NULLABLE = {field for file in EVENTS.glob("*.rs") for field in re.findall(r"pub (\w+): Option<", file.read_text())}
+TYPES = dict(re.findall(r"pub struct (\w+) \{(.*?)\n\}", "".join(file.read_text() for file in EVENTS.glob("*.rs")), re.DOTALL))
 HAS_ID = {
     "connected": "Has a line `id:`, unless `resync` follows.",
     "chat_room_left": "Has no id. A resuming stream sends it for each membership that ended meanwhile.",
+}
+SUMMARY = {
+    "message_edited": "A message was edited. The data are the whole message.",
+    "chat_room_settings": "The caller changed their settings for a room, at this or another client.",
 }
 STREAM = (
     "Server-sent events. docs/streaming.md is its guide. A client that comes back sends the last id as the header `Last-Event-ID`, or as "
@@ -43,12 +47,24 @@ def schemas_of_streams():
     return found
 
 
+def nullable_fields(event):
+    """The fields of an event that may be null. One with an encoding of its own has no null."""
+    fields = TYPES[event] + (TYPES["Origin"] if "origin: Origin" in TYPES[event] else "")
+    return re.findall(r"(?<!\)\]\n)    pub (\w+): Option<", fields)
+
+
+def event_schema(event, golden):
+    """The schema of an event by its golden value."""
+    schema = schema_of(golden)
+    for name in nullable_fields(event):
+        schema["properties"][name]["type"] = [schema["properties"][name]["type"], "null"]
+    return schema
+
+
 def schema_of(value):
     """The schema of a golden value."""
     if isinstance(value, dict):
         properties = {name: schema_of(field) for name, field in value.items()}
-        for name in NULLABLE & properties.keys():
-            properties[name]["type"] = [properties[name]["type"], "null"]
         return {"type": "object", "required": list(value), "properties": properties}
     if isinstance(value, list):
         return {"type": "array", "items": schema_of(value[0])}
@@ -80,7 +96,7 @@ def stream_messages(schemas, of_room, of_all):
         messages[event] = {
             "name": event,
             "title": f"The event {event} of a stream",
-            "summary": summary[0] if summary else "",
+            "summary": SUMMARY.get(event, summary[0] if summary else ""),
             "description": HAS_ID.get(event, "Has a line `id:`." if "id" in of_all[event] else "Has no id, and is not repeated by a resuming stream."),
             "contentType": "application/json",
             "payload": data,
@@ -102,7 +118,7 @@ def topic_messages():
             "title": f"The event {name}",
             "summary": " ".join(text.strip().split("\n\n")[0].split()),
             "contentType": "application/json",
-            "payload": schema_of(golden),
+            "payload": event_schema(name, golden),
             "bindings": {"kafka": {"key": {"type": "string", "description": " ".join(key[1].split()), "examples": [key[2]]}}},
             "examples": [{"name": "golden", "payload": golden}],
         }
@@ -164,7 +180,7 @@ def document():
                 "protocol": "http",
                 "security": [{"$ref": "#/components/securitySchemes/bearer"}, {"$ref": "#/components/securitySchemes/ticket"}],
             },
-            "kafka": {"host": "localhost:9092", "protocol": "kafka"},
+            "kafka": {"host": "localhost:19092", "protocol": "kafka"},
         },
         "channels": channels,
         "operations": operations,

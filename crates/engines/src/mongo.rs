@@ -254,13 +254,15 @@ pub fn is_timeout(e: &mongodb::error::Error) -> bool {
     }
 }
 
-/// Errors that pass: the drivers' specification calls them retryable for reads; 43 is a cursor that a restart has
-/// closed, and [`TIME_LIMIT`] ends what a busy server does not finish.
-const PASSING: [i32; 15] = [6, 7, 43, TIME_LIMIT, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436];
+/// Errors of one operation that pass: 43 is a cursor that a restart has closed, [`TIME_LIMIT`] and 262 end what a busy server does
+/// not finish.
+const PASSING: [i32; 3] = [43, TIME_LIMIT, 262];
 
-/// Errors that pass when an operator mends the server: 18 refuses the account, as while a password is changed, 64, 100 and 133 lack
-/// members of the set, and 14031 lacks room on the disk.
-const OF_SERVER: [i32; 5] = [18, 64, 100, 133, 14_031];
+/// Errors of every operation. The drivers' specification calls these retryable: the server starts, stops, is no primary or cannot
+/// be reached. An operator mends the others: 18 refuses the account, as while a password is changed, 64 and 100 lack members of the
+/// set, and 14031 lacks room on the disk.
+const OF_SERVER: [i32; 17] =
+    [6, 7, 89, 91, 133, 134, 189, 9001, 10_107, 11_600, 11_602, 13_435, 13_436, 18, 64, 100, 14_031];
 
 /// Labels of errors after which the operation can be repeated.
 const PASSING_LABELS: [&str; 3] =
@@ -291,21 +293,21 @@ pub fn describe(e: &mongodb::error::Error) -> String {
 
 /// Whether the server is unreachable, starting or stopping, lacks room or members, or another writer came first.
 pub fn passes(e: &mongodb::error::Error) -> bool {
-    // The driver returns the second while it knows no server at all.
     is_unavailable(e)
-        || matches!(&*e.kind, ErrorKind::SessionsNotSupported)
         || codes(e).iter().any(|code| PASSING.contains(code))
         || PASSING_LABELS.into_iter().any(|label| e.contains_label(label))
 }
 
 /// Whether the server can carry out no operation of its kind, whatever it contains.
 pub fn is_unavailable(e: &mongodb::error::Error) -> bool {
+    // The driver returns the last while it knows no server at all.
     let is_unreachable = matches!(
         &*e.kind,
         ErrorKind::Io(_)
             | ErrorKind::ServerSelection { .. }
             | ErrorKind::ConnectionPoolCleared { .. }
             | ErrorKind::Authentication { .. }
+            | ErrorKind::SessionsNotSupported
     );
     is_unreachable || codes(e).iter().any(|code| OF_SERVER.contains(code))
 }
@@ -330,9 +332,20 @@ mod tests {
 
     use super::*;
 
-    fn command_error(code: i32) -> CommonError {
+    fn refused(code: i32) -> mongodb::error::Error {
         let refused = from_value(json!({"code": code, "topologyVersion": null})).unwrap();
-        Error::from(mongodb::error::Error::from(ErrorKind::Command(refused))).into()
+        ErrorKind::Command(refused).into()
+    }
+
+    fn command_error(code: i32) -> CommonError {
+        Error::from(refused(code)).into()
+    }
+
+    #[test]
+    fn a_conflict_and_a_time_limit_say_nothing_about_other_operations() {
+        const WRITE_CONFLICT: i32 = 112;
+        assert!([189, 10_107, 13_435, 14_031].map(refused).iter().all(is_unavailable));
+        assert!(![WRITE_CONFLICT, 43, TIME_LIMIT].map(refused).iter().any(is_unavailable));
     }
 
     #[test]

@@ -100,7 +100,8 @@ A client decides by the status, and by the code if it can react to it: for examp
 
 The gateway answers some requests itself: 404 for an unknown path, 429 beyond a limit of requests, 413, and 502 to 504 if a service does not
 answer. These answers have a body of the gateway's own, such as `{\"message\": \"…\"}`, so a client decides by their status alone. The gateway
-allows a token 100 requests in a minute and 1,000 in an hour, unless the operator sets other limits; its 429 has `Retry-After`.
+allows a token 100 requests in a minute and 1,000 in an hour, unless the operator sets other limits; its 429 has `Retry-After`. Requests
+without a token count for their network, and streams and tickets are counted apart.
 
 After 500, 502, 503, 504 and a broken connection, the outcome of a change is unknown. Repeat a message with its `client_message_id`, and a
 refresh with the same token within 30 s ([how](streaming.md#sending)). A repeat of another change leaves the same state, but is refused (400, 403,

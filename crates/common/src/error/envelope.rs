@@ -29,7 +29,7 @@ pub enum Detail {
     Object,
 }
 
-/// The body of every error answer.
+/// The body of every error answer of a service.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ErrorBody {
     /// The machine-readable code.

@@ -183,6 +183,7 @@ impl Task {
         // The first part comes last, so that requests of a room stay in order.
         let mut parts = vec![Part { requests, failures: 0, limit: TRY }];
         while let Some(Part { requests, failures, limit }) = parts.pop() {
+            let requests = refuse_expired(requests, "the deadline has passed");
             if requests.is_empty() {
                 continue;
             }
@@ -217,6 +218,7 @@ impl Task {
             let repeated = repeats.of(&request);
             std::iter::once(request).chain(repeated)
         });
+        tracing::info!(%room, "the changes of a room are written apart");
         self.apart.begin(room, waiting.collect());
         tokio::spawn(self.clone().write_apart(room));
     }

@@ -1,8 +1,10 @@
 //! Sends and reads of messages in a store that answers all but one of them.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
 use serde_json::json;
-use testkit::{Answer, Client, FaultyLink};
+use testkit::{Answer, Client, FaultyLink, SLACK};
 
 use crate::app::{TestApp, mongodb_at, mongodb_primary};
 
@@ -54,6 +56,30 @@ async fn a_send_that_the_store_does_not_answer_stands_alone() {
     assert_eq!(of_held.status, 503, "{}", of_held.text);
     let others: Vec<u16> = first.iter().chain(&second).map(|answer| answer.status).collect();
     assert!(others.iter().all(|status| *status == 201), "{others:?}");
+}
+
+/// A thousand sends are ten batches. Each of them is tried only as long as somebody waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_sends_that_wait_for_a_store_without_answers_are_refused_together() {
+    const SENDS: usize = 1_000;
+    let (link, app) = start().await;
+    let ann = app.person(1);
+    let room = ann.room_with(2).await;
+    link.hold("nobody stores this");
+
+    let path = format!("/messages/{room}");
+    let answers = join_all((0..SENDS).map(|_| async {
+        let answer = ann.client.post(&path, json!({"content": "nobody stores this"})).await;
+        (answer.status, Instant::now())
+    }))
+    .await;
+
+    assert!(answers.iter().all(|(status, _)| *status == 503), "{answers:?}");
+    let times = answers.iter().map(|(_, at)| at);
+    let (first, last) = (times.clone().min().unwrap(), times.max().unwrap());
+    let between = last.duration_since(*first);
+    // Nine batches that are tried after their deadline would take 2 s each.
+    assert!(between < SLACK * Duration::from_secs(3), "{between:?}");
 }
 
 async fn send_all(client: &Client, rooms: &[i64]) -> Vec<Answer> {

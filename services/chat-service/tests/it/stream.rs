@@ -1,5 +1,6 @@
 //! The stream of a room: every event once and in order, across reconnections and replicas.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -80,19 +81,29 @@ async fn messages_of_another_replica_arrive_with_and_without_kafka() {
     let app = TestApp::start().await;
     let (ann, bob, room) = app.direct_room().await;
     let replica = app.replica().await;
+    let mut own = bob.subscribes(room, None).await;
     let mut stream = app.person_at(&replica, bob.id).subscribes(room, None).await;
 
     // The topics do not exist, so the replica finds the messages by the positions of the rooms.
     for n in 1..=5 {
         ann.sends(room, &n.to_string()).await;
     }
-    assert_eq!(positions(&mut stream, 5).await, [1, 2, 3, 4, 5]);
+    assert_same_events(&mut own, &mut stream, 1..=5).await;
 
     app.space.create_topics().await;
     for n in 6..=30 {
         ann.sends(room, &n.to_string()).await;
     }
-    assert_eq!(positions(&mut stream, 25).await, (6..=30).collect::<Vec<_>>());
+    assert_same_events(&mut own, &mut stream, 6..=30).await;
+}
+
+/// The streams of two replicas have the same ids and data.
+async fn assert_same_events(own: &mut Sse, other: &mut Sse, positions: RangeInclusive<i64>) {
+    for position in positions {
+        let (own, other) = (own.next().await, other.next().await);
+        assert_eq!((own.position(), &own.data), (position, &other.data));
+        assert_eq!(own.id, other.id);
+    }
 }
 
 #[tokio::test]

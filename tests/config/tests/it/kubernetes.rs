@@ -112,6 +112,14 @@ fn assert_follows_the_rules(name: &str, pod: &Value) {
         for resources in ["requests", "limits"] {
             assert_eq!(names(&container["resources"][resources]), ["cpu", "memory"], "{name}");
         }
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            let command = serde_yaml_ng::to_string(&container[probe]["exec"]).unwrap();
+            let logs_in = ["PASSWORD", "--password", "auth("].iter().any(|login| command.contains(login));
+            assert!(
+                !logs_in,
+                "{name}: after a rotation, {probe} would log in with the password of the container's start: {command}"
+            );
+        }
     }
 }
 

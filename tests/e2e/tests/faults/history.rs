@@ -1,6 +1,6 @@
 //! The history of a load: every acknowledged change, and every attempt that failed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -74,8 +74,12 @@ pub struct History {
     pub messages: BTreeMap<String, SentMessage>,
     /// The number of changes for two users, who repeat a request, its acceptance, and the end of the friendship.
     pub friendships: BTreeMap<(i64, i64), usize>,
+    /// The ids of edited messages, each of which was edited once, and whether the request was repeated.
+    pub edits: BTreeMap<String, bool>,
     /// The number of profile changes by user id.
     pub profiles: BTreeMap<i64, usize>,
+    /// The changes of profiles whose request was repeated, by user id and number.
+    pub repeated_profiles: BTreeSet<(i64, usize)>,
     pub newcomers: Vec<Newcomer>,
     pub failed_attempts: Vec<FailedAttempt>,
     pub completed: Vec<(Operation, Instant)>,

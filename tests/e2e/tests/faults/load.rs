@@ -122,7 +122,7 @@ async fn read(recorder: Recorder, me: Client, room: i64, stop: CancellationToken
     }
 }
 
-/// An edit may be executed twice. Then it takes two positions.
+/// An edit whose request is repeated may be executed twice. Then it takes two positions.
 async fn edit(recorder: &Recorder, me: &Client, id: &str, n: usize) {
     if recorder.history().messages[id].deleted {
         return;
@@ -131,7 +131,9 @@ async fn edit(recorder: &Recorder, me: &Client, id: &str, n: usize) {
     let (path, new) = (format!("/api/messages/{id}"), json!({"content": content}));
     let reply = recorder.retry(Operation::WriteMessage, || me.request(Method::PUT, &path).json(&new)).await;
     assert_eq!(reply.status, 200, "edit: {}", reply.body);
-    recorder.history().messages.get_mut(id).unwrap().content = content;
+    let mut history = recorder.history();
+    history.messages.get_mut(id).unwrap().content = content;
+    assert!(history.edits.insert(id.to_owned(), reply.retried).is_none(), "{id} is edited once");
 }
 
 async fn delete(recorder: &Recorder, me: &Client, id: &str) {
@@ -179,7 +181,11 @@ async fn change_profile(recorder: Recorder, me: Client, id: i64, stop: Cancellat
         let reply = recorder.retry(Operation::ChangeProfile, change).await;
         assert_eq!(reply.status, 200, "profile: {}", reply.body);
         recorder.completed(Operation::ChangeProfile);
-        recorder.history().profiles.insert(id, n);
+        let mut history = recorder.history();
+        history.profiles.insert(id, n);
+        if reply.retried {
+            history.repeated_profiles.insert((id, n));
+        }
     }
 }
 

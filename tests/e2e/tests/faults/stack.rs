@@ -21,7 +21,7 @@ pub struct Stack {
     _running: MutexGuard<'static, ()>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Release {
     This,
     Previous,

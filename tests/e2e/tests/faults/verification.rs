@@ -108,6 +108,10 @@ fn assert_acknowledged_is_stored(history: &History, stored: &StoredRoom) {
     let sent: Vec<&String> = own().map(|(id, _)| id).collect();
     assert_eq!(sorted(logged("new_message")), sent, "every message is new once");
     assert_eq!(sorted(logged("message_deleted")), deleted, "every deleted message is deleted once");
+    let edited: Vec<&String> = own().map(|(id, _)| id).filter(|id| history.edits.contains_key(*id)).collect();
+    let mut logged_edits = sorted(logged("message_edited"));
+    logged_edits.dedup_by(|again, id| again == id && history.edits.get(*id) == Some(&true));
+    assert_eq!(logged_edits, edited, "every edited message is edited once, or its request was repeated");
 }
 
 fn sorted<T: Ord>(mut all: Vec<T>) -> Vec<T> {

@@ -82,3 +82,19 @@ async fn drafts_stay_in_their_chats_and_the_limit_is_told_before_it_is_reached()
     window.wait_for_exact_texts(".counter", &["1 character too long"]).await;
     window.wait_until("document.querySelector('.composer button.primary').disabled").await;
 }
+
+#[tokio::test]
+async fn the_longest_message_is_the_one_that_the_deployment_sets() {
+    let Some(browser) = Browser::start().await else { return };
+    let (ann, bob) = (Person::sign_up("ann").await, Person::sign_up("bob").await);
+    let room = ann.room_with(&bob).await;
+    let window = browser.open(&gateway(), "en").await;
+    let answer = "const send = fetch;
+        window.fetch = (url, request) =>
+            `${url}`.endsWith('/chat-rooms/limits') ? Response.json({ message_max_chars: 30 }) : send(url, request);";
+    window.run(answer, json!(null)).await;
+    log_in(&window, &ann).await;
+    window.go(&format!("#room/{room}")).await;
+    window.fill("content", &"x".repeat(25)).await;
+    window.wait_for_exact_texts(".counter", &["5 left"]).await;
+}

@@ -74,7 +74,8 @@ async fn a_new_tab_needs_no_login_and_a_logout_ends_all_tabs() {
 
 /// The number of open streams of all replicas of chat-service.
 async fn open_streams() -> u32 {
-    let replicas = std::env::var("CHAT_URLS").expect("CHAT_URLS is not set: run the tests with `cargo stack test`");
+    let replicas = std::env::var("CHAT_URLS").or_else(|_| std::env::var("CHAT_URL"));
+    let replicas = replicas.expect("CHAT_URLS is not set: run the tests with `cargo stack test`");
     let of_replica = async |url| {
         let metrics = Client::new(url, "").get("/metrics").await.text;
         let gauge = metrics.lines().find(|line| line.starts_with("active_sse_connections{")).unwrap();
