@@ -89,6 +89,8 @@ fn covers_central(mirror_of: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
 
     fn repository(options: &str, settings: &str) -> (String, u16) {
@@ -121,5 +123,15 @@ mod tests {
         assert_eq!(repository("", &proxy.replace("true", "false")).0, "repo.maven.apache.org");
         let options = "-Xmx1g -Dhttps.proxyHost=proxy.example -Dhttps.proxyPort=3128";
         assert_eq!(repository(options, ""), ("proxy.example".into(), 3128));
+    }
+
+    #[tokio::test]
+    async fn a_port_that_nobody_listens_on_is_told_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let repository = Repository { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
+        repository.ensure_reachable().await.unwrap();
+        drop(listener);
+        let refused = repository.ensure_reachable().await.unwrap_err().to_string();
+        assert!(refused.contains(&format!("127.0.0.1:{} cannot be reached", repository.port)), "{refused}");
     }
 }

@@ -44,8 +44,9 @@ pub(super) async fn refuse_username(tx: &mut MySqlConnection, user: UserId, user
 
 /// The usernames of other accounts that look like a name with these forms.
 async fn look_alikes(tx: &mut MySqlConnection, user: UserId, forms: &Skeletons) -> Result<Vec<String>> {
-    let [spelling, other_spelling] = forms.spellings();
-    // The column of usernames is ASCII, and its list takes no text of another character set.
+    // The column of usernames is ASCII, and its list takes no text of another character set. MySQL refuses a parameter that it
+    // cannot convert; such a spelling is no username.
+    let [spelling, other_spelling] = forms.spellings().map(|spelling| spelling.is_ascii().then_some(spelling));
     let mut usernames: Vec<String> = sqlx::query_scalar(
         "SELECT username FROM users WHERE username_skeleton IN (?, ?) AND id <> ?
          UNION SELECT username FROM users WHERE username IN (CONVERT(? USING ascii), CONVERT(? USING ascii)) AND id <> ?",

@@ -70,6 +70,12 @@ fn documents_name_no_other_version_of_an_image() {
 }
 
 #[test]
+fn the_servers_of_the_mysql_operator_have_the_listed_version() {
+    let version = first("k8s/examples/operators/stores/mysql.yaml", r"(?m)^  version: (\S+)$");
+    assert!(listed("images").iter().any(|image| image.starts_with(&format!("mysql:{version}@"))), "{version}");
+}
+
+#[test]
 fn scripts_install_the_listed_tools() {
     assert_eq!(named(&PYTHON_TOOLS), listed("python_tools"));
 
