@@ -50,7 +50,7 @@ def schemas_of_streams():
 def nullable_fields(event):
     """The fields of an event that may be null. One with an encoding of its own has no null."""
     fields = TYPES[event] + (TYPES["Origin"] if "origin: Origin" in TYPES[event] else "")
-    return re.findall(r"(?<!\)\]\n)    pub (\w+): Option<", fields)
+    return re.findall(r"(?<!with = \"known\"\)\]\n)    pub (\w+): Option<", fields)
 
 
 def event_schema(event, golden):

@@ -1019,7 +1019,7 @@ export interface components {
             /** @example Ta11-tulips! */
             current_password: string;
         };
-        /** @description The body of every error answer. */
+        /** @description The body of every error answer of a service. */
         ErrorBody: {
             /** @description The error as FastAPI's clients read it: a text, an object, or a list with one entry per broken field. */
             detail: unknown;
@@ -4099,7 +4099,7 @@ export interface operations {
                      *       "id": 2,
                      *       "last_message": {
                      *         "content": "kim_minjun added choi_yuna",
-                     *         "created_at": "2026-11-24T13:10:10.500Z",
+                     *         "created_at": "2026-11-24T13:09:25.500Z",
                      *         "id": "6565f0c8c2d3e4f5a6b7c8da",
                      *         "message_type": "system",
                      *         "user_id": 1
@@ -4128,7 +4128,7 @@ export interface operations {
                      *       "pinned": false,
                      *       "room_type": "group",
                      *       "unread_count": 0,
-                     *       "updated_at": "2026-11-24T13:10:10.500Z",
+                     *       "updated_at": "2026-11-24T13:09:25.500Z",
                      *       "user_1_id": null,
                      *       "user_2_id": null
                      *     }

@@ -31,9 +31,12 @@ authenticate() {
 cd "$backups"
 # Such a backup would be the newest one, from which the next restore is made.
 [[ ! -e .restoring ]] || refuse "the restore of $(cat .restoring) was interrupted: repeat it"
-if compgen -G '20*Z' >/dev/null; then
-    accounts=$(mysql "${server[@]}" --batch --skip-column-names --execute='SELECT COUNT(*) FROM (SELECT 1 FROM bigtech_user.users LIMIT 1) a')
+previous=$(find . -mindepth 1 -maxdepth 1 -type d -name '20*Z' -printf '%f\n' | sort | tail -1)
+if [[ -n $previous ]]; then
+    accounts=$(mysql "${server[@]}" --batch --skip-column-names --execute='SELECT COUNT(*) FROM (SELECT 1 FROM bigtech_user.users LIMIT 1) a') ||
+        refuse "the accounts cannot be counted"
     [[ $accounts == 1 ]] || refuse "the stores are empty, and there are earlier backups: restore one"
+    [[ ! -e $work/no-messages || -e $previous/no-messages ]] || refuse "MongoDB has no message, and the backup $previous has some: restore it"
 fi
 # What interrupted runs left. The CronJob runs one at a time.
 rm -rf .*.partial
@@ -43,6 +46,7 @@ mysqldump "${server[@]}" --default-character-set=utf8mb4 --single-transaction --
     --set-gtid-purged=OFF --add-drop-database --databases bigtech_user bigtech_friend bigtech_chat |
     gzip | encrypt mysql.sql.gz.enc
 encrypt mongodb.archive.gz.enc <"$work/mongodb.archive.gz"
+[[ ! -e $work/no-messages ]] || touch no-messages
 sha256sum mongodb.archive.gz.enc mysql.sql.gz.enc >SHA256SUMS
 salt=$(openssl rand -hex 8)
 echo "$salt $(authenticate "$salt")" >SHA256SUMS.hmac

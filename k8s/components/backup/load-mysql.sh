@@ -45,12 +45,13 @@ connections=$(client --execute="SELECT COUNT(*) FROM information_schema.processl
 
 decrypt mongodb.archive.gz.enc >"$work/mongodb.archive.gz"
 gzip --test "$work/mongodb.archive.gz"
-# No backup is made of stores that are replaced in part. load-mongodb.sh removes the mark.
+# No backup is made of stores that are replaced in part. The last container of the Job removes the mark.
 echo "$backup" >"$backups/.restoring"
 sync "$backups/.restoring"
 decrypt mysql.sql.gz.enc | gunzip | client
 # The ids that were assigned after the backup are left out: they are in tokens, in clients and on Kafka.
-client --execute="SELECT CONCAT('ALTER TABLE ', TABLE_SCHEMA, '.', TABLE_NAME, ' AUTO_INCREMENT = ',
+client --execute="SET SESSION information_schema_stats_expiry = 0;
+    SELECT CONCAT('ALTER TABLE ', TABLE_SCHEMA, '.', TABLE_NAME, ' AUTO_INCREMENT = ',
         COALESCE(AUTO_INCREMENT, 1) + 1000000, ';')
     FROM information_schema.TABLES JOIN information_schema.COLUMNS USING (TABLE_SCHEMA, TABLE_NAME)
     WHERE TABLE_SCHEMA IN ('bigtech_user', 'bigtech_friend', 'bigtech_chat') AND EXTRA LIKE '%auto_increment%'" | client

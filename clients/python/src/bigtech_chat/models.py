@@ -83,7 +83,7 @@ class Enrollment(TypedDict):
 
 
 class ErrorBody(TypedDict):
-    """The body of every error answer."""
+    """The body of every error answer of a service."""
 
     detail: Any
     """The error as FastAPI's clients read it: a text, an object, or a list with one entry per broken field."""

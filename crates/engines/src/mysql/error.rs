@@ -20,13 +20,13 @@ const PASSING: [&[u16]; 6] = [
     &[1047, 1053, 1079, 1317, 1927, 1969, 3024, 3032, 3168, 3169, 4031],
     // No room: on the disk, for a temporary file, in a table because of the disk, in memory, for a thread. Files cannot be read or
     // written.
-    &[1, 3, 20, 1021, 1024, 1026, 1030, 1037, 1041, 1114, 1135],
+    &[1, 2, 3, 5, 20, 1021, 1024, 1026, 1030, 1037, 1041, 1114, 1135],
     // Read-only, as a primary after a failover.
     &[1290, 1836],
     // A cluster refuses or rolls back the commit.
     &[1180, 3100, 3101],
-    // The account is refused or locked, as while a password is changed.
-    &[1045, 1698, 3118, 4151],
+    // The account is refused or locked, as while a password is changed, or its password has expired.
+    &[1045, 1698, 1820, 1862, 3118, 4151],
 ];
 
 impl From<sqlx::Error> for Error {

@@ -96,7 +96,7 @@ impl Presence {
             ttl,
             written: Cache::builder()
                 .max_capacity(MAX_REMEMBERED)
-                .time_to_live(interval.max(ttl / 2))
+                .time_to_live(ttl / 2)
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
             interval,
@@ -123,7 +123,6 @@ impl Presence {
         }
         if let Err(e) = self.write(user, Some(&session)).await {
             tracing::debug!(error = %e, "presence not written");
-            self.written.invalidate(&session).await;
         }
     }
 

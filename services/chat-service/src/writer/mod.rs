@@ -133,7 +133,7 @@ impl Writer {
             answer,
         };
         self.queue.try_send(request).map_err(|_| Error::unavailable("message writer", "the queue is full"))?;
-        written.await.map_err(|_| Error::unavailable("message writer", "the writer has stopped"))?
+        written.await.map_err(|_| Error::unavailable("message writer", "no answer"))?
     }
 }
 
@@ -179,7 +179,7 @@ impl Task {
 
     /// Writes a batch in as many tries and parts as it takes, and answers all its requests but those that are left apart.
     async fn write(self: &Arc<Self>, batch: Vec<WriteRequest>, lane: Lane) {
-        let (requests, mut repeats) = Repeats::split_off(batch);
+        let (requests, mut repeats) = Repeats::split_off(refuse_expired(batch, "the deadline has passed"));
         // The first part comes last, so that requests of a room stay in order.
         let mut parts = vec![Part { requests, failures: 0, limit: TRY }];
         while let Some(Part { requests, failures, limit }) = parts.pop() {

@@ -241,6 +241,22 @@ async fn a_failure_between_the_positions_and_the_reads_loses_no_read() {
     }
 }
 
+/// mongorestore restores a unique index without its empty filter.
+#[tokio::test]
+async fn a_start_accepts_the_indexes_that_mongorestore_makes() {
+    let space = Space::new();
+    let mysql_url = space.schema("chat").await;
+    let mongo = mongo_database(&space).await;
+    Process::start(&space, &mysql_url, &[]).ready().await.kill().await;
+    let reads = mongo.collection::<Document>("message_read_status");
+    reads.drop_index("message_reader").await.unwrap();
+    let unique = IndexOptions::builder().name("message_reader".to_owned()).unique(true).build();
+    let restored = IndexModel::builder().keys(doc! {"message_id": 1, "user_id": 1}).options(unique).build();
+    reads.create_index(restored).await.unwrap();
+
+    Process::start(&space, &mysql_url, &[]).ready().await;
+}
+
 #[tokio::test]
 async fn a_later_start_does_not_read_the_whole_history_of_reads() {
     /// The messages and the reads of the history, each by so many documents.

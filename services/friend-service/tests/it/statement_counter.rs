@@ -20,6 +20,8 @@ impl StatementCounter {
     pub async fn start(url: &str) -> Self {
         let (engine, listener) = (address(url), TcpListener::bind("127.0.0.1:0").await.unwrap());
         let url = url.replace(&engine, &listener.local_addr().unwrap().to_string());
+        // The proxy reads the packets.
+        let url = format!("{url}?ssl-mode=DISABLED");
         let statements = Arc::new(AtomicU64::new(0));
         let count = statements.clone();
         tokio::spawn(async move {

@@ -17,6 +17,11 @@ case "$*" in
 esac
 "#;
 
+const MONGODUMP: &str = r#"echo archive | gzip >"${!#/*--archive=/}""#;
+
+/// The exit status by which dump-mongodb.sh learns that there is no message.
+const NO_MESSAGE: &str = "exit 3";
+
 struct Volume {
     home: PathBuf,
 }
@@ -29,11 +34,10 @@ impl Volume {
             fs::create_dir_all(volume.home.join(folder)).unwrap();
         }
         fs::write(volume.home.join("accounts"), "1\n").unwrap();
-        for (client, script) in [("mysql", MYSQL), ("mysqldump", "echo dump"), ("mongosh", ""), ("mongorestore", "")] {
+        let clients = [("mysql", MYSQL), ("mysqldump", "echo dump"), ("mongosh", ""), ("mongorestore", "")];
+        for (client, script) in clients.into_iter().chain([("mongodump", MONGODUMP)]) {
             volume.client(client, script);
         }
-        let archive = format!("echo archive | gzip >{}", volume.home.join("work/mongodb.archive.gz").display());
-        assert!(Command::new("bash").args(["-c", &archive]).status().unwrap().success());
         volume
     }
 
@@ -41,6 +45,12 @@ impl Volume {
         let path = self.home.join("bin").join(name);
         fs::write(&path, format!("#!/usr/bin/env bash\n{script}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Makes a backup. Returns whether it succeeded, and its messages.
+    fn back_up(&self) -> (bool, String) {
+        let (dumped, message) = self.run("dump-mongodb.sh");
+        if dumped { self.run("dump-mysql.sh") } else { (false, message) }
     }
 
     /// Runs a script. Returns whether it succeeded, and its messages.
@@ -80,29 +90,49 @@ fn is_backup(path: &Path) -> bool {
 #[test]
 fn no_backup_is_made_while_the_stores_are_replaced_in_part() {
     let volume = Volume::new("in-part");
-    assert!(volume.run("dump-mysql.sh").0);
+    assert!(volume.back_up().0);
     fs::write(volume.home.join("fails"), "").unwrap();
     assert!(!volume.run("load-mysql.sh").0);
 
-    let (made, message) = volume.run("dump-mysql.sh");
+    let (made, message) = volume.back_up();
     assert!(!made && message.contains("was interrupted: repeat it"), "{message}");
     assert_eq!(volume.backups(), 1);
 
     fs::remove_file(volume.home.join("fails")).unwrap();
-    for script in ["load-mysql.sh", "load-mongodb.sh", "dump-mysql.sh"] {
+    for script in ["load-mysql.sh", "load-mongodb.sh"] {
         let (done, message) = volume.run(script);
         assert!(done, "{script}: {message}");
     }
+    assert!(!volume.back_up().0, "the new epoch has not begun");
+    fs::remove_file(volume.home.join("backups/.restoring")).unwrap();
+    let (done, message) = volume.back_up();
+    assert!(done, "{message}");
 }
 
 #[test]
 fn empty_stores_do_not_become_the_newest_backup() {
     let volume = Volume::new("empty");
     fs::write(volume.home.join("accounts"), "0\n").unwrap();
-    assert!(volume.run("dump-mysql.sh").0, "the first backup of a new system");
+    assert!(volume.back_up().0, "the first backup of a new system");
 
-    let (made, message) = volume.run("dump-mysql.sh");
+    let (made, message) = volume.back_up();
 
     assert!(!made && message.contains("the stores are empty"), "{message}");
     assert_eq!(volume.backups(), 1);
+}
+
+#[test]
+fn a_backup_without_messages_does_not_follow_one_with_messages() {
+    let unused = Volume::new("unused");
+    unused.client("mongosh", NO_MESSAGE);
+    assert!(unused.back_up().0, "a system that nobody has used yet");
+    let volume = Volume::new("no-messages");
+    assert!(volume.back_up().0);
+
+    volume.client("mongosh", NO_MESSAGE);
+    let (made, message) = volume.back_up();
+
+    assert!(!made && message.contains("MongoDB has no message"), "{message}");
+    volume.client("mongosh", "exit 1");
+    assert!(!volume.back_up().0, "MongoDB does not answer");
 }
