@@ -36,7 +36,7 @@ if [[ -n $previous ]]; then
     accounts=$(mysql "${server[@]}" --batch --skip-column-names --execute='SELECT COUNT(*) FROM (SELECT 1 FROM bigtech_user.users LIMIT 1) a') ||
         refuse "the accounts cannot be counted"
     [[ $accounts == 1 ]] || refuse "the stores are empty, and there are earlier backups: restore one"
-    [[ ! -e $work/no-messages || -e $previous/no-messages ]] || refuse "MongoDB has no message, and the backup $previous has some: restore it"
+    [[ ! -e $work/no-messages || -e $previous/no-messages ]] || refuse "MongoDB has no message, and the backup $previous has some: restore it, or create $previous/no-messages if that is right"
 fi
 # What interrupted runs left. The CronJob runs one at a time.
 rm -rf .*.partial

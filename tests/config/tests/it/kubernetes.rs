@@ -145,7 +145,11 @@ fn backups_are_made_with_the_images_of_the_stores_and_restored_only_on_demand() 
             let step_name = step["name"].as_str().unwrap();
             assert_eq!(step["securityContext"]["readOnlyRootFilesystem"], true, "{name}: {step_name}");
             assert_eq!(step["securityContext"]["allowPrivilegeEscalation"], false, "{name}: {step_name}");
-            let store = if step_name == "epoch" { "chat-service" } else { step_name };
+            let store = match step_name {
+                "epoch" => "chat-service",
+                "unmark" => "mysql",
+                store => store,
+            };
             assert_eq!(
                 step["image"],
                 containers(kubernetes.pod(store)).next().unwrap()["image"],
