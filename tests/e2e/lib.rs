@@ -4,8 +4,6 @@
 
 pub mod story;
 
-use std::io::Write;
-
 use serde_json::{Value, json};
 use testkit::Client;
 use uuid::Uuid;
@@ -19,12 +17,6 @@ pub struct Person {
     pub username: String,
     pub email: String,
     pub client: Client,
-}
-
-/// Says that a test, or a part of it, is skipped. The test harness does not capture it, so that the summary of `cargo stack test`
-/// counts it.
-pub fn skip(reason: &str) {
-    std::io::stderr().write_all(format!("skipped: {reason}\n").as_bytes()).unwrap();
 }
 
 /// A client of the running system without a token.

@@ -38,6 +38,7 @@ pub use space::{SECRET_KEY, Space};
 pub use sse::{Event, Sse};
 pub use supervisor::{control, supervisor};
 
+use std::io::Write;
 use std::time::Duration;
 
 /// How long a test waits for an expected effect. Only a fault takes longer.
@@ -45,6 +46,12 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The multiple of a deadline of the contract that a test allows, because a shared machine may be slow.
 pub const SLACK: u32 = 3;
+
+/// Says that a test, or a part of it, is skipped. The test harness does not capture it, so that the summary of `cargo stack test`
+/// counts it.
+pub fn skip(reason: &str) {
+    std::io::stderr().write_all(format!("skipped: {reason}\n").as_bytes()).unwrap();
+}
 
 /// Polls `ask` until it returns a value.
 ///

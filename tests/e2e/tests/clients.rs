@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use e2e::skip;
+use testkit::skip;
 
 /// The version of package.json's `engines`.
 const NODE_MAJOR: u32 = 20;

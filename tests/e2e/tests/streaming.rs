@@ -5,8 +5,9 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use e2e::{Person, skip};
+use e2e::Person;
 use serde_json::Value;
+use testkit::skip;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStdout, Command};

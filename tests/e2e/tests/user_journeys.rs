@@ -5,9 +5,9 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use e2e::{PASSWORD, Person, gateway, skip, story};
+use e2e::{PASSWORD, Person, gateway, story};
 use serde_json::{Value, json};
-use testkit::{SLACK, eventually};
+use testkit::{SLACK, eventually, skip};
 
 const README: &str = include_str!("../../../README.md");
 

@@ -158,16 +158,31 @@ pub async fn rooms_with_a_message(app: &TestApp, user: i64, rooms: i64, distance
     ids
 }
 
-/// The address of MongoDB's primary. Of a replica set of several members, a link leads to this one alone.
+/// The address of MongoDB's primary: that of the URL, if it names one server. The server itself may have a name of another network.
 pub async fn mongodb_primary() -> SocketAddr {
-    let client = mongodb::Client::with_uri_str(Space::new().mongo_url()).await.unwrap();
+    let url = Space::new().mongo_url();
+    let (_, hosts, _) = parts(&url);
+    if let Ok(only) = hosts.parse() {
+        return only;
+    }
+    let client = mongodb::Client::with_uri_str(&url).await.unwrap();
     let hello = client.database("admin").run_command(doc! {"hello": 1}).await.unwrap();
     hello.get_str("primary").unwrap().parse().unwrap()
 }
 
-/// The URL of a MongoDB at this address, whatever other members its replica set has.
+/// The URL of a MongoDB at this address with the login and options of the tests, whatever other members its replica set has.
 pub fn mongodb_at(address: SocketAddr) -> String {
-    format!("mongodb://{address}/?replicaSet=rs0&directConnection=true")
+    let url = Space::new().mongo_url();
+    let (login, _, options) = parts(&url);
+    let options = options.replace("&directConnection=true", "");
+    format!("mongodb://{login}{address}/?{options}&directConnection=true")
+}
+
+/// The login of a URL of MongoDB with its `@`, its hosts, and its options.
+fn parts(url: &str) -> (&str, &str, &str) {
+    let (authority, options) = url.strip_prefix("mongodb://").unwrap().split_once("/?").unwrap();
+    let (login, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+    (login, hosts, options)
 }
 
 async fn start_replica(space: &Space, settings: &[(&'static str, String)]) -> Server {

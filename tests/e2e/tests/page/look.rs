@@ -61,7 +61,7 @@ fn axe() -> Option<String> {
     if !file.exists() {
         let installed = Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder).status();
         let Ok(installed) = installed else {
-            e2e::skip("no npm here, which installs axe-core");
+            testkit::skip("no npm here, which installs axe-core");
             return None;
         };
         assert!(installed.success(), "npm ci fails in {}", folder.display());

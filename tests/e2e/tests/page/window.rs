@@ -89,7 +89,7 @@ impl Browser {
         let kind = if firefox { Kind::Firefox } else { Kind::Chromium };
         let [driver, source] = kind.driver();
         if Command::new(driver).arg("--version").stdout(Stdio::null()).status().await.is_err() {
-            e2e::skip(&format!("no {driver} here ({source})"));
+            testkit::skip(&format!("no {driver} here ({source})"));
             return None;
         }
         Some(Self { kind, _running: running })
