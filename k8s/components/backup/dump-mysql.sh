@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Writes MySQL's schemas as of one moment, encrypts both dumps into the folder of the backups, and deletes the oldest backups.
 #
-# A folder has its name only when it is complete. SHA256SUMS.hmac shows that nobody without the passphrase has changed it.
+# A folder has its name only when it is complete. SHA256SUMS.hmac shows that nobody without the passphrase has changed the
+# dumps.
 set -euo pipefail
 umask 077
 

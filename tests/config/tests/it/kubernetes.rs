@@ -139,6 +139,10 @@ fn backups_are_made_with_the_images_of_the_stores_and_restored_only_on_demand() 
             .iter()
             .chain(pod["containers"].as_sequence().unwrap())
             .collect();
+        if name == "restore" {
+            let last = steps.last().unwrap();
+            assert_eq!(strings(&last["command"]), ["rm", "-f", "/backups/.restoring"], "load-mysql.sh writes the mark");
+        }
         let stores: Vec<_> = steps.iter().map(|step| step["name"].as_str().unwrap()).take(2).collect();
         assert_eq!(stores, order, "{name}: no room of MongoDB is missing in MySQL");
         for step in steps {
