@@ -34,10 +34,11 @@ impl Volume {
             fs::create_dir_all(volume.home.join(folder)).unwrap();
         }
         fs::write(volume.home.join("accounts"), "1\n").unwrap();
-        let clients = [("mysql", MYSQL), ("mysqldump", "echo dump"), ("mongosh", ""), ("mongorestore", "")];
-        for (client, script) in clients.into_iter().chain([("mongodump", MONGODUMP)]) {
-            volume.client(client, script);
-        }
+        volume.client("mysql", MYSQL);
+        volume.client("mysqldump", "echo dump");
+        volume.client("mongosh", "");
+        volume.client("mongodump", MONGODUMP);
+        volume.client("mongorestore", "");
         volume
     }
 
