@@ -8,6 +8,7 @@ mod metrics;
 pub mod producer;
 pub mod received;
 pub mod record;
+mod reporting;
 pub mod tail;
 pub mod topics;
 

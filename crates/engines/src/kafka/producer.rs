@@ -12,13 +12,15 @@ use platform::telemetry::trace;
 use prometheus::Registry;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::producer::{BaseRecord, Producer as _};
+use tokio::sync::oneshot;
 use tracing::Span;
 
 use crate::error::{Error, Result};
-use crate::kafka::client::{self, Log, misconfigured};
+use crate::kafka::client;
 use crate::kafka::metrics::Metrics;
 use crate::kafka::record::Record;
+use crate::kafka::reporting::Reporting;
 
 /// A record that is not acknowledged within this time has failed. Its sender has it in a store and sends it again.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,7 +43,7 @@ pub struct Producer {
 
 struct Shared {
     config: ClientConfig,
-    current: RwLock<FutureProducer<Log>>,
+    current: RwLock<Arc<Reporting>>,
     metrics: Metrics,
 }
 
@@ -54,7 +56,7 @@ impl Producer {
     pub fn new(config: &KafkaConfig, registry: &Registry) -> Result<Self> {
         let metrics = Metrics::register(registry).map_err(CommonError::internal)?;
         let config = settings(config);
-        let current = RwLock::new(connect(&config)?);
+        let current = RwLock::new(Arc::new(Reporting::start(&config)?));
         Ok(Self { shared: Arc::new(Shared { config, current, metrics }) })
     }
 
@@ -67,16 +69,16 @@ impl Producer {
         let shared = self.shared.clone();
         let span = trace::follow(span(&record.topic), record.header(trace::TRACEPARENT));
         let headers = record.owned_headers(trace::traceparent(&span).as_deref());
-        let queued = shared.current().send_result(
-            FutureRecord::to(&record.topic).key(&record.key).payload(&record.payload[..]).headers(headers),
-        );
-        let report = queued.map_err(|(error, _)| shared.failed(error))?;
+        let (to_sender, report) = oneshot::channel();
+        let queued = BaseRecord::with_opaque_to(&record.topic, Box::new(to_sender)).key(&record.key);
+        let queued = queued.payload(&record.payload[..]).headers(headers);
+        shared.current().send(queued).map_err(|(error, _)| shared.failed(error))?;
         Ok(async move {
             // The span ends with the report.
             let _span = span;
             match report.await {
-                Ok(Ok(_)) => shared.metrics.published.with_label_values(&[&record.topic]).inc(),
-                Ok(Err((error, _))) => return Err(shared.failed(error)),
+                Ok(Ok(())) => shared.metrics.published.with_label_values(&[&record.topic]).inc(),
+                Ok(Err(error)) => return Err(shared.failed(error)),
                 Err(_) => return Err(shared.failed(KafkaError::Canceled)),
             }
             Ok(())
@@ -139,7 +141,7 @@ impl Producer {
 }
 
 impl Shared {
-    fn current(&self) -> FutureProducer<Log> {
+    fn current(&self) -> Arc<Reporting> {
         self.current.read().clone()
     }
 
@@ -157,9 +159,9 @@ impl Shared {
         // Many records fail at once. The first failure replaces the producer.
         let Some((code, reason)) = current.client().fatal_error() else { return };
         tracing::warn!(%code, reason, "the producer failed fatally and is replaced");
-        match connect(&self.config) {
+        match Reporting::start(&self.config) {
             Ok(fresh) => {
-                let failed = std::mem::replace(&mut *current, fresh);
+                let failed = std::mem::replace(&mut *current, Arc::new(fresh));
                 drop(current);
                 // The drop waits for a thread, so it comes after the lock is released.
                 drop(failed);
@@ -199,8 +201,4 @@ fn settings(config: &KafkaConfig) -> ClientConfig {
         .set("queue.buffering.max.messages", QUEUE_RECORDS.to_string())
         .set("queue.buffering.max.kbytes", QUEUE_KIB.to_string());
     client
-}
-
-fn connect(config: &ClientConfig) -> Result<FutureProducer<Log>> {
-    config.create_with_context(Log).map_err(misconfigured)
 }
