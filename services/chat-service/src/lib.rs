@@ -97,18 +97,21 @@ const AUDITED: [&str; 4] = ["room_create", "member_add", "member_remove", "membe
 /// # Errors
 /// Returns an error if the arguments are not understood or a store is unavailable.
 pub async fn execute_epoch(env: &Env, args: &[String]) -> Result<(), BoxError> {
+    let begins = match args {
+        [] => false,
+        [new] if new == "--new" => true,
+        _ => return Err("epoch shows the epoch of the store, epoch --new begins another".into()),
+    };
     let metrics = telemetry::Metrics::new(SERVICE.name, "")?;
     let (url, name) = platform::config::mongo(env)?;
     let database = mongo::database(&url, &name, "mongodb", &metrics).await?;
     let store = EpochStore::new(&database);
-    let epoch = match args {
-        [] => store.current().await?,
-        [new] if new == "--new" => {
-            let pool = mysql::pool(&platform::config::mysql_url(env)?, 1, &metrics)?;
-            MembershipLog::new(pool).forget_lost_positions(&Messages::new(&database), &Log::new(&database)).await?;
-            Some(store.begin().await?)
-        }
-        _ => return Err("epoch shows the epoch of the store, epoch --new begins another".into()),
+    let epoch = if begins {
+        let pool = mysql::pool(&platform::config::mysql_url(env)?, 1, &metrics)?;
+        MembershipLog::new(pool).forget_lost_positions(&Messages::new(&database), &Log::new(&database)).await?;
+        Some(store.begin().await?)
+    } else {
+        store.current().await?
     };
     let shown = epoch.map_or_else(|| "none".to_owned(), |epoch| epoch.to_string());
     Ok(writeln!(std::io::stdout(), "{shown}")?)

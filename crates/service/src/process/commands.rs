@@ -38,6 +38,9 @@ pub(super) async fn execute(
     command: &str,
     args: &[String],
 ) -> Result<(), BoxError> {
+    if let ("topics" | "healthcheck", [unknown, ..]) = (command, args) {
+        return Err(format!("no argument {unknown:?}; {command} takes none").into());
+    }
     match command {
         "topics" => create_topics(service, env).await,
         "dlq" => dead_letters::execute(&KafkaConfig::read(env, service.name)?, args).await,

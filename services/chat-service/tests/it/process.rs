@@ -303,6 +303,21 @@ async fn all_commands_are_named_by_help_and_by_the_error_for_an_unknown_one() {
 }
 
 #[tokio::test]
+async fn unknown_arguments_are_refused_before_a_command_connects() {
+    let cases = [
+        ("topics", "--dry-run", "no argument \"--dry-run\"; topics takes none"),
+        ("healthcheck", "now", "no argument \"now\"; healthcheck takes none"),
+        ("epoch", "--old", "epoch shows the epoch of the store, epoch --new begins another"),
+    ];
+    for (command, argument, reason) in cases {
+        // Without a setting: a command that connects would ask for one.
+        let refused = Command::new(BINARY).args([command, argument]).env_clear().output().await.unwrap();
+        assert!(!refused.status.success(), "{command}");
+        assert_eq!(String::from_utf8(refused.stderr).unwrap(), format!("chat-service: {reason}\n"));
+    }
+}
+
+#[tokio::test]
 async fn the_commands_for_topics_and_dead_letters_need_kafka_only() {
     let space = Space::new();
     let env = space.env("").into_iter().filter(|(name, _)| name.starts_with("KAFKA_")).collect::<Vec<_>>();
