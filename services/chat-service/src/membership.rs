@@ -43,7 +43,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// that was opened before: streams live for at most 36 minutes.
 const OPEN_FOR: Duration = Duration::from_secs(3_600);
 
-/// Limit on the ids that are looked for.
+/// Limit on the ids that are looked for. Beyond it, streams that might not be told of a change end, and their clients resume from the
+/// memberships in MySQL.
 const MAX_OPEN: usize = 1_000;
 
 /// Number of reads between two prunings of the log, the first of which is at the start. Each removes all that is due.
@@ -164,11 +165,16 @@ impl Membership {
     }
 
     async fn apply_all(&self, records: &[MembershipRecord], progress: &mut Progress, waiting: &mut HashSet<RoomId>) {
+        let mut forgotten = false;
         for record in records {
-            progress.reach(record.id);
+            forgotten |= progress.reach(record.id);
             if self.apply(record, waiting).await {
                 progress.open.remove(&record.id);
             }
+        }
+        if forgotten {
+            tracing::warn!("too many membership changes wait or are missing, so all streams end and begin anew");
+            self.shared.subscribers.end_all();
         }
     }
 
@@ -180,7 +186,8 @@ impl Membership {
             let newest = progress.newest;
             let (records, more) = self.read(move |log| async move { log.after(newest).await }).await?;
             for record in records {
-                progress.reach(record.id);
+                // No stream is open yet that could miss what is forgotten.
+                let _ = progress.reach(record.id);
                 progress.open.remove(&record.id);
             }
             if !more {
@@ -289,14 +296,15 @@ impl Membership {
 
 impl Progress {
     /// Reads on to a record. It is open until it is applied, and so are the ids that were passed over.
-    fn reach(&mut self, record: u64) {
-        let now = Instant::now();
-        let passed = (self.newest + 1).max(record.saturating_sub(MAX_OPEN as u64));
+    /// Returns whether it forgot the first of more than [`MAX_OPEN`] ids: open streams will not be told of their changes.
+    fn reach(&mut self, record: u64) -> bool {
+        let (now, first) = (Instant::now(), self.newest + 1);
+        let passed = first.max(record.saturating_sub(MAX_OPEN as u64));
         self.open.extend((passed..=record).map(|id| (id, now)));
         self.newest = self.newest.max(record);
-        while self.open.len() > MAX_OPEN {
-            self.open.pop_first();
-        }
+        let surplus = self.open.len().saturating_sub(MAX_OPEN);
+        (0..surplus).for_each(|_| drop(self.open.pop_first()));
+        passed > first || surplus > 0
     }
 
     /// The ids to look for.
@@ -320,14 +328,17 @@ mod tests {
     #[test]
     fn the_ids_that_were_passed_over_stay_open() {
         let mut progress = Progress { newest: 5, open: BTreeMap::new() };
-        [6, 9].into_iter().for_each(|record| progress.reach(record));
+        assert!([6, 9].into_iter().all(|record| !progress.reach(record)));
         progress.open.remove(&6);
         progress.open.remove(&9);
         assert_eq!((progress.newest, progress.open()), (9, vec![7, 8]));
-        progress.reach(8);
+        assert!(!progress.reach(8));
         assert_eq!((progress.newest, progress.open()), (9, vec![7, 8]));
-        progress.reach(1_000_000);
+        assert!(progress.reach(1_000_000), "ids are forgotten");
         assert_eq!(progress.open().len(), MAX_OPEN, "however many ids a store passes over");
         assert_eq!(progress.open().last(), Some(&1_000_000));
+        assert!(progress.reach(1_000_001), "one more forgets the first");
+        progress.open.clear();
+        assert!(!progress.reach(1_000_002));
     }
 }

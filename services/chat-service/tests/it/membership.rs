@@ -122,6 +122,27 @@ async fn a_change_that_commits_long_after_a_later_one_is_told() {
 }
 
 #[tokio::test]
+async fn streams_end_and_resume_if_more_changes_are_missing_than_a_replica_looks_for() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person(1), app.person(2));
+    let group = ann.group_with(&[2, 3, 4]).await;
+    let (mut of_bob, cursor) = subscribe(&bob, None).await;
+    let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+    // Each of the ids between may belong to a transaction that commits later.
+    let mut transaction = mysql.begin().await.unwrap();
+    insert_leaves(&mut transaction, group, 9, 1).await;
+    let moved = sqlx::query("UPDATE chat_room_changes SET id = id + 5000 WHERE id = LAST_INSERT_ID()");
+    assert_eq!(moved.execute(&mut *transaction).await.unwrap().rows_affected(), 1);
+    transaction.commit().await.unwrap();
+
+    while of_bob.try_next().await.is_some() {}
+
+    let (mut resumed, _) = subscribe(&bob, Some(&cursor)).await;
+    ann.removes(group, bob.id).await.expect(200);
+    assert_eq!(resumed.next_named("chat_room_left").await.data["room_id"], group);
+}
+
+#[tokio::test]
 async fn a_late_announcement_does_not_move_the_room_down() {
     let app = TestApp::start().await;
     let ann = app.person(1);
