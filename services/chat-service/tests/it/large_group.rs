@@ -119,6 +119,12 @@ async fn the_markers_of_a_page_are_small_when_five_hundred_members_read_ten_thou
     assert_eq!(of_page.len(), 1, "one read of all markers: {of_page:?}");
     assert!(bytes < PAGE_BYTES, "{bytes} bytes");
     assert!(page.unwrap()["messages"].as_array().unwrap().iter().all(|message| message["is_read"] == true));
+    // Of an older page, each of the others has read ten of twenty positions.
+    let older = ann.client.get(&format!("/messages/{group}?limit=50&skip=8500")).await.expect(200);
+    let counts = older["messages"].as_array().unwrap().iter().map(|message| message["read_by_count"].clone());
+    let last = READ + 1 - 8_500;
+    let expected = (last - 49..=last).map(|position| json!(if position % 20 < 10 { MEMBERS - 1 } else { 1 }));
+    assert_eq!(counts.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
     let of_count = profiled(&mongo, "messages", async { assert_eq!(bob.unread(group).await, 1) }).await;
     let examined: i64 = of_count.iter().map(|entry| i64::from(entry.get_i32("keysExamined").unwrap_or(0))).sum();
     assert!(examined < 100, "the count passes over what is read: {examined} keys");
