@@ -303,7 +303,9 @@ impl Progress {
         self.open.extend((passed..=record).map(|id| (id, now)));
         self.newest = self.newest.max(record);
         let surplus = self.open.len().saturating_sub(MAX_OPEN);
-        (0..surplus).for_each(|_| drop(self.open.pop_first()));
+        for _ in 0..surplus {
+            self.open.pop_first();
+        }
         passed > first || surplus > 0
     }
 
