@@ -179,7 +179,7 @@ pub fn mongodb_at(address: SocketAddr) -> String {
 }
 
 /// The login of a URL of MongoDB with its `@`, its hosts, and its options.
-fn parts(url: &str) -> (&str, &str, &str) {
+pub fn parts(url: &str) -> (&str, &str, &str) {
     let (authority, options) = url.strip_prefix("mongodb://").unwrap().split_once("/?").unwrap();
     let (login, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
     (login, hosts, options)

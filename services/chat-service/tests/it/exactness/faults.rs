@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use testkit::eventually;
 
 use super::{Replicas, seed};
+use crate::app::parts;
 use crate::process::Process;
 
 /// How often each fault happens in a test.
@@ -109,7 +110,7 @@ impl Replicas {
 /// The addresses of the members in MONGO_URL.
 fn members() -> Vec<String> {
     let url = std::env::var("MONGO_URL").unwrap();
-    let addresses = url.trim_start_matches("mongodb://").split('/').next().unwrap_or_default();
+    let (_, addresses, _) = parts(&url);
     addresses.split(',').map(str::to_owned).collect()
 }
 
