@@ -43,9 +43,12 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// that was opened before: streams live for at most 36 minutes.
 const OPEN_FOR: Duration = Duration::from_secs(3_600);
 
-/// Limit on the ids that are looked for. Beyond it, streams that might not be told of a change end, and their clients resume from the
-/// memberships in MySQL.
-const MAX_OPEN: usize = 1_000;
+/// Limit on the ids without a record that are looked for: no more transactions are open at once.
+const MAX_MISSING: usize = 1_000;
+
+/// Limit on the records that wait for a system message. Beyond it, all streams end, because they will not be told of the first ones,
+/// and their clients resume from the memberships in MySQL.
+const MAX_WAITING: usize = 1_000;
 
 /// Number of reads between two prunings of the log, the first of which is at the start. Each removes all that is due.
 const PRUNE_EVERY: u32 = 300;
@@ -73,9 +76,10 @@ struct Shared {
 struct Progress {
     /// The newest record that was read.
     newest: u64,
-    /// The ids up to it that are not applied, with the time at which they were missed first: records that wait for their system
-    /// message, and ids without a record, whose transaction may commit yet.
-    open: BTreeMap<u64, Instant>,
+    /// The ids up to it without a record, whose transaction may commit yet, with the time at which they were missed first.
+    missing: BTreeMap<u64, Instant>,
+    /// The records that wait for a system message, with the time at which they were read first.
+    waiting: BTreeMap<u64, Instant>,
 }
 
 impl Membership {
@@ -167,13 +171,15 @@ impl Membership {
     async fn apply_all(&self, records: &[MembershipRecord], progress: &mut Progress, waiting: &mut HashSet<RoomId>) {
         let mut forgotten = false;
         for record in records {
-            forgotten |= progress.reach(record.id);
+            progress.reach(record.id);
             if self.apply(record, waiting).await {
-                progress.open.remove(&record.id);
+                progress.close(record.id);
+            } else {
+                forgotten |= progress.wait(record.id);
             }
         }
         if forgotten {
-            tracing::warn!("too many membership changes wait or are missing, so all streams end and begin anew");
+            tracing::warn!("too many membership changes wait for their system messages, so all streams end");
             self.shared.subscribers.end_all();
         }
     }
@@ -181,14 +187,13 @@ impl Membership {
     /// Skips the existing records: they concern no stream of this replica.
     async fn start(&self) -> Result<Progress> {
         let newest = self.read(|log| async move { log.newest_before(OPEN_FOR).await }).await?;
-        let mut progress = Progress { newest, open: BTreeMap::new() };
+        let mut progress = Progress::from(newest);
         loop {
             let newest = progress.newest;
             let (records, more) = self.read(move |log| async move { log.after(newest).await }).await?;
             for record in records {
-                // No stream is open yet that could miss what is forgotten.
-                let _ = progress.reach(record.id);
-                progress.open.remove(&record.id);
+                progress.reach(record.id);
+                progress.close(record.id);
             }
             if !more {
                 return Ok(progress);
@@ -295,24 +300,44 @@ impl Membership {
 }
 
 impl Progress {
-    /// Reads on to a record. It is open until it is applied, and so are the ids that were passed over.
-    /// Returns whether it forgot the first of more than [`MAX_OPEN`] ids: open streams will not be told of their changes.
-    fn reach(&mut self, record: u64) -> bool {
-        let (now, first) = (Instant::now(), self.newest + 1);
-        let passed = first.max(record.saturating_sub(MAX_OPEN as u64));
-        self.open.extend((passed..=record).map(|id| (id, now)));
+    fn from(newest: u64) -> Self {
+        Self { newest, missing: BTreeMap::new(), waiting: BTreeMap::new() }
+    }
+
+    /// Reads on to a record. The ids that it passes over are looked for.
+    fn reach(&mut self, record: u64) {
+        let now = Instant::now();
+        let passed = (self.newest + 1).max(record.saturating_sub(MAX_MISSING as u64));
+        self.missing.extend((passed..record).map(|id| (id, now)));
         self.newest = self.newest.max(record);
-        let surplus = self.open.len().saturating_sub(MAX_OPEN);
-        for _ in 0..surplus {
-            self.open.pop_first();
+        while self.missing.len() > MAX_MISSING {
+            self.missing.pop_first();
         }
-        passed > first || surplus > 0
+    }
+
+    /// Remembers a record that cannot be applied yet. Returns whether the first of too many such records is forgotten.
+    fn wait(&mut self, record: u64) -> bool {
+        self.missing.remove(&record);
+        self.waiting.entry(record).or_insert_with(Instant::now);
+        let forgets = self.waiting.len() > MAX_WAITING;
+        if forgets {
+            self.waiting.pop_first();
+        }
+        forgets
+    }
+
+    /// Forgets a record that is applied.
+    fn close(&mut self, record: u64) {
+        self.missing.remove(&record);
+        self.waiting.remove(&record);
     }
 
     /// The ids to look for.
     fn open(&mut self) -> Vec<u64> {
-        self.open.retain(|_, missed| missed.elapsed() < OPEN_FOR);
-        self.open.keys().copied().collect()
+        for ids in [&mut self.missing, &mut self.waiting] {
+            ids.retain(|_, since| since.elapsed() < OPEN_FOR);
+        }
+        self.waiting.keys().chain(self.missing.keys()).copied().collect()
     }
 }
 
@@ -329,18 +354,28 @@ mod tests {
 
     #[test]
     fn the_ids_that_were_passed_over_stay_open() {
-        let mut progress = Progress { newest: 5, open: BTreeMap::new() };
-        assert!([6, 9].into_iter().all(|record| !progress.reach(record)));
-        progress.open.remove(&6);
-        progress.open.remove(&9);
+        let mut progress = Progress::from(5);
+        for record in [6, 9] {
+            progress.reach(record);
+            progress.close(record);
+        }
         assert_eq!((progress.newest, progress.open()), (9, vec![7, 8]));
-        assert!(!progress.reach(8));
-        assert_eq!((progress.newest, progress.open()), (9, vec![7, 8]));
-        assert!(progress.reach(1_000_000), "ids are forgotten");
-        assert_eq!(progress.open().len(), MAX_OPEN, "however many ids a store passes over");
-        assert_eq!(progress.open().last(), Some(&1_000_000));
-        assert!(progress.reach(1_000_001), "one more forgets the first");
-        progress.open.clear();
-        assert!(!progress.reach(1_000_002));
+        progress.reach(8);
+        assert!(!progress.wait(8), "its system message may be late");
+        assert_eq!((progress.newest, progress.open()), (9, vec![8, 7]));
+        progress.reach(1_000_000);
+        progress.close(1_000_000);
+        assert_eq!(progress.missing.len(), MAX_MISSING, "however many ids a store passes over");
+        assert_eq!(progress.open()[..2], [8, 999_000]);
+    }
+
+    #[test]
+    fn too_many_waiting_records_are_reported() {
+        let mut progress = Progress::from(0);
+        let first = 50_000..50_000 + MAX_WAITING as u64;
+        assert!(first.clone().chain(first).all(|record| !progress.wait(record)), "also when they are read again");
+        assert!(progress.wait(60_000));
+        progress.close(60_000);
+        assert!(!progress.wait(60_001));
     }
 }
