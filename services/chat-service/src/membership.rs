@@ -4,7 +4,7 @@
 //! and at once after an event or a change of its own. The id of a record's system message is part of the record, so the message
 //! is written once, whether by the replica that made the change or, after a crash, by another.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,9 +46,8 @@ const OPEN_FOR: Duration = Duration::from_secs(3_600);
 /// Limit on the ids without a record that are looked for: no more transactions are open at once.
 const MAX_MISSING: usize = 1_000;
 
-/// Limit on the records that wait for a system message. Beyond it, all streams end, because they will not be told of the first ones,
-/// and their clients resume from the memberships in MySQL.
-const MAX_WAITING: usize = 1_000;
+/// The ids that one statement looks for.
+const LOOK_UP: usize = 1_000;
 
 /// Number of reads between two prunings of the log, the first of which is at the start. Each removes all that is due.
 const PRUNE_EVERY: u32 = 300;
@@ -78,8 +77,8 @@ struct Progress {
     newest: u64,
     /// The ids up to it without a record, whose transaction may commit yet, with the time at which they were missed first.
     missing: BTreeMap<u64, Instant>,
-    /// The records that wait for a system message, with the time at which they were read first.
-    waiting: BTreeMap<u64, Instant>,
+    /// The records that wait for a system message. None is forgotten: a stream that was opened without the room is told of it later.
+    waiting: BTreeSet<u64>,
 }
 
 impl Membership {
@@ -145,8 +144,10 @@ impl Membership {
         let Some(progress) = progress.as_mut() else { return Ok(false) };
         let mut waiting = HashSet::new();
         let open = progress.open();
-        let earlier = self.read(move |log| async move { log.by_ids(&open).await }).await?;
-        self.apply_all(&earlier, progress, &mut waiting).await;
+        for ids in open.chunks(LOOK_UP).map(<[u64]>::to_vec) {
+            let earlier = self.read(move |log| async move { log.by_ids(&ids).await }).await?;
+            self.apply_all(&earlier, progress, &mut waiting).await;
+        }
         loop {
             let newest = progress.newest;
             let (records, more) = self.read(move |log| async move { log.after(newest).await }).await?;
@@ -169,18 +170,13 @@ impl Membership {
     }
 
     async fn apply_all(&self, records: &[MembershipRecord], progress: &mut Progress, waiting: &mut HashSet<RoomId>) {
-        let mut forgotten = false;
         for record in records {
             progress.reach(record.id);
             if self.apply(record, waiting).await {
                 progress.close(record.id);
             } else {
-                forgotten |= progress.wait(record.id);
+                progress.wait(record.id);
             }
-        }
-        if forgotten {
-            tracing::warn!("too many membership changes wait for their system messages, so all streams end");
-            self.shared.subscribers.end_all();
         }
     }
 
@@ -301,7 +297,7 @@ impl Membership {
 
 impl Progress {
     fn from(newest: u64) -> Self {
-        Self { newest, missing: BTreeMap::new(), waiting: BTreeMap::new() }
+        Self { newest, missing: BTreeMap::new(), waiting: BTreeSet::new() }
     }
 
     /// Reads on to a record. The ids that it passes over are looked for.
@@ -315,15 +311,10 @@ impl Progress {
         }
     }
 
-    /// Remembers a record that cannot be applied yet. Returns whether the first of too many such records is forgotten.
-    fn wait(&mut self, record: u64) -> bool {
+    /// Remembers a record that cannot be applied yet.
+    fn wait(&mut self, record: u64) {
         self.missing.remove(&record);
-        self.waiting.entry(record).or_insert_with(Instant::now);
-        let forgets = self.waiting.len() > MAX_WAITING;
-        if forgets {
-            self.waiting.pop_first();
-        }
-        forgets
+        self.waiting.insert(record);
     }
 
     /// Forgets a record that is applied.
@@ -332,12 +323,12 @@ impl Progress {
         self.waiting.remove(&record);
     }
 
-    /// The ids to look for.
+    /// The ids to look for, in ascending order.
     fn open(&mut self) -> Vec<u64> {
-        for ids in [&mut self.missing, &mut self.waiting] {
-            ids.retain(|_, since| since.elapsed() < OPEN_FOR);
-        }
-        self.waiting.keys().chain(self.missing.keys()).copied().collect()
+        self.missing.retain(|_, since| since.elapsed() < OPEN_FOR);
+        let mut open: Vec<u64> = self.waiting.iter().chain(self.missing.keys()).copied().collect();
+        open.sort_unstable();
+        open
     }
 }
 
@@ -361,21 +352,11 @@ mod tests {
         }
         assert_eq!((progress.newest, progress.open()), (9, vec![7, 8]));
         progress.reach(8);
-        assert!(!progress.wait(8), "its system message may be late");
-        assert_eq!((progress.newest, progress.open()), (9, vec![8, 7]));
+        progress.wait(8);
+        assert_eq!((progress.newest, progress.open()), (9, vec![7, 8]));
         progress.reach(1_000_000);
         progress.close(1_000_000);
         assert_eq!(progress.missing.len(), MAX_MISSING, "however many ids a store passes over");
-        assert_eq!(progress.open()[..2], [8, 999_000]);
-    }
-
-    #[test]
-    fn too_many_waiting_records_are_reported() {
-        let mut progress = Progress::from(0);
-        let first = 50_000..50_000 + MAX_WAITING as u64;
-        assert!(first.clone().chain(first).all(|record| !progress.wait(record)), "also when they are read again");
-        assert!(progress.wait(60_000));
-        progress.close(60_000);
-        assert!(!progress.wait(60_001));
+        assert_eq!(progress.open()[..2], [8, 999_000], "a record that waits is not among them");
     }
 }
