@@ -43,7 +43,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// that was opened before: streams live for at most 36 minutes.
 const OPEN_FOR: Duration = Duration::from_secs(3_600);
 
-/// Limit on the ids without a record that are looked for: no more transactions are open at once.
+/// Limit on the ids without a record that are looked for. Beyond it the first are given up: most are of transactions that were rolled
+/// back.
 const MAX_MISSING: usize = 1_000;
 
 /// The ids that one statement looks for.
@@ -77,7 +78,7 @@ struct Progress {
     newest: u64,
     /// The ids up to it without a record, whose transaction may commit yet, with the time at which they were missed first.
     missing: BTreeMap<u64, Instant>,
-    /// The records that wait for a system message. None is forgotten: a stream that was opened without the room is told of it later.
+    /// The records since the start of this replica that wait for a system message.
     waiting: BTreeSet<u64>,
 }
 
@@ -183,7 +184,7 @@ impl Membership {
     /// Skips the existing records: they concern no stream of this replica.
     async fn start(&self) -> Result<Progress> {
         let newest = self.read(|log| async move { log.newest_before(OPEN_FOR).await }).await?;
-        let mut progress = Progress::from(newest);
+        let mut progress = Progress::after(newest);
         loop {
             let newest = progress.newest;
             let (records, more) = self.read(move |log| async move { log.after(newest).await }).await?;
@@ -296,7 +297,8 @@ impl Membership {
 }
 
 impl Progress {
-    fn from(newest: u64) -> Self {
+    /// The progress of a replica that looks for no id up to a record.
+    fn after(newest: u64) -> Self {
         Self { newest, missing: BTreeMap::new(), waiting: BTreeSet::new() }
     }
 
@@ -345,7 +347,7 @@ mod tests {
 
     #[test]
     fn the_ids_that_were_passed_over_stay_open() {
-        let mut progress = Progress::from(5);
+        let mut progress = Progress::after(5);
         for record in [6, 9] {
             progress.reach(record);
             progress.close(record);

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use common::error::Error as CommonError;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, DeliveryResult, ProducerContext};
@@ -17,12 +18,12 @@ use tokio::sync::oneshot;
 use crate::error::Result;
 use crate::kafka::client::{Log, misconfigured};
 
-/// The longest wait for a report, after which the thread looks whether it should stop. What goes beyond a whole millisecond is more
-/// than the thread needs before the wait, so that nothing of it is left after the wait.
+/// The longest wait for a report, after which the thread looks whether it should stop. What goes beyond a whole millisecond is about
+/// what the thread and its timer need, so that hardly anything of it is left after a wait without a report.
 const WAIT: Duration = Duration::from_micros(100_100);
 
 /// The end of a record's way: acknowledged, or the reason why it is not.
-pub(super) type Report = Result<(), KafkaError>;
+type Report = Result<(), KafkaError>;
 
 /// The client. Its drop waits for the thread.
 pub(super) struct Reporting {
@@ -33,18 +34,18 @@ pub(super) struct Reporting {
 
 impl Reporting {
     /// # Errors
-    /// Returns an internal error if librdkafka rejects the configuration.
+    /// Returns an internal error if librdkafka rejects the configuration or the thread cannot be started.
     pub(super) fn start(config: &ClientConfig) -> Result<Self> {
         let client: Arc<BaseProducer<Log>> = Arc::new(config.create_with_context(Log).map_err(misconfigured)?);
         let stopping = Arc::<AtomicBool>::default();
-        let thread = thread::spawn({
-            let (client, stopping) = (client.clone(), stopping.clone());
-            move || {
-                while !stopping.load(Ordering::Relaxed) {
-                    client.poll(WAIT);
-                }
+        let (polled, stop) = (client.clone(), stopping.clone());
+        let poll = move || {
+            while !stop.load(Ordering::Relaxed) {
+                polled.poll(WAIT);
             }
-        });
+        };
+        let thread =
+            thread::Builder::new().name("kafka reports".to_owned()).spawn(poll).map_err(CommonError::internal)?;
         Ok(Self { client, stopping, thread: Some(thread) })
     }
 }

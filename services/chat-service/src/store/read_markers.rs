@@ -258,7 +258,7 @@ impl ReadMarkers {
         let suffice = doc! {"$lte": [{"$first": "$$newest.from"}, first]};
         let either = doc! {"$cond": [suffice, filter("$$newest", &overlaps), filter("$ranges", &overlaps)]};
         let ranges = doc! {"$let": {"vars": newest, "in": either}};
-        let part = |field: &str, part: Document| doc! {"$cond": [{"$isArray": field}, part, "$$REMOVE"]};
+        let of_array = |field: &str, part: Document| doc! {"$cond": [{"$isArray": field}, part, "$$REMOVE"]};
         let concerned = [
             doc! {"_id": user.0},
             doc! {"up_to": {"$gte": first}},
@@ -269,7 +269,7 @@ impl ReadMarkers {
             doc! {"$match": {"_id": readers_of(room)}},
             doc! {"$project": {
                 "_id": "$_id.user", "up_to": 1, "joined": 1,
-                "ranges": part("$ranges", ranges), "read": part("$read", filter("$read", &single)),
+                "ranges": of_array("$ranges", ranges), "read": of_array("$read", filter("$read", &single)),
             }},
             doc! {"$match": {"$or": &concerned[..]}},
         ];

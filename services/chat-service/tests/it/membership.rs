@@ -53,6 +53,16 @@ async fn a_leave_after_a_join_that_waits_for_its_message_ends_the_membership() {
 
 #[tokio::test]
 async fn a_join_that_waits_for_its_message_is_not_passed_over_by_a_later_page_of_changes() {
+    a_join_is_told_after_other_changes(false).await;
+}
+
+#[tokio::test]
+async fn a_join_is_told_however_many_changes_wait_behind_it() {
+    a_join_is_told_after_other_changes(true).await;
+}
+
+/// More than a page of 1,000 changes follow a join that waits for its message. In its room they wait behind it.
+async fn a_join_is_told_after_other_changes(in_its_room: bool) {
     let app = TestApp::start().await;
     let (ann, bob, eve) = (app.person(1), app.person(2), app.person(3));
     let (group, other) = (ann.group_with(&[4, 5]).await, ann.group_with(&[3, 4]).await);
@@ -62,9 +72,8 @@ async fn a_join_that_waits_for_its_message_is_not_passed_over_by_a_later_page_of
 
     refuse_system_messages(&mongo, true).await;
     ann.adds(group, &[2]).await.expect(200);
-    // More than a page of 1,000.
     let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
-    insert_leaves(&mut mysql, other, 9, 1_500).await;
+    insert_leaves(&mut mysql, if in_its_room { group } else { other }, 9, 1_500).await;
     insert_leaves(&mut mysql, other, eve.id, 1).await;
     assert_eq!(of_eve.next().await.name, "chat_room_left", "the replica has read all pages");
     refuse_system_messages(&mongo, false).await;
@@ -119,26 +128,6 @@ async fn a_change_that_commits_long_after_a_later_one_is_told() {
     frozen.commit().await.unwrap();
 
     assert_eq!(of_bob.next_named("chat_room_left").await.data["room_id"], group);
-}
-
-#[tokio::test]
-async fn a_join_is_told_however_many_changes_wait_behind_it() {
-    let app = TestApp::start().await;
-    let (ann, bob) = (app.person(1), app.person(2));
-    let group = ann.group_with(&[4, 5]).await;
-    let (mut of_bob, _) = subscribe(&bob, None).await;
-    let mongo = mongo_database(&app.space).await;
-
-    refuse_system_messages(&mongo, true).await;
-    ann.adds(group, &[bob.id]).await.expect(200);
-    // They wait behind the join.
-    let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
-    insert_leaves(&mut mysql, group, 9, 1_500).await;
-    // The replica has read all of them.
-    assert!(of_bob.quiet_for(Duration::from_millis(2_500)).await);
-    refuse_system_messages(&mongo, false).await;
-
-    assert_eq!(new_messages(&mut of_bob, 1).await.0, [(group, "person_1 added person_2".to_owned())]);
 }
 
 #[tokio::test]
