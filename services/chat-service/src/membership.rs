@@ -4,7 +4,7 @@
 //! and at once after an event or a change of its own. The id of a record's system message is part of the record, so the message
 //! is written once, whether by the replica that made the change or, after a crash, by another.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,14 @@ use common::id::{RoomId, UserId};
 use futures_util::{StreamExt, stream};
 use platform::task::run_detached;
 use platform::telemetry::Trace;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, OnceCell};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Message, RosterChange};
 use crate::flights::Flights;
 use crate::live::{Join, MembershipChange, Subscribers};
-use crate::store::{MembershipEvent, MembershipLog, MembershipRecord, ReadMarkers, Rooms};
+use crate::store::{Joined, JoinedRoom, MembershipEvent, MembershipLog, MembershipRecord, ReadMarkers, Rooms};
 use crate::wire::frame;
 use crate::writer::{Command, Writer};
 
@@ -43,11 +43,11 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// that was opened before: streams live for at most 36 minutes.
 const OPEN_FOR: Duration = Duration::from_secs(3_600);
 
-/// Limit on the ids without a record that are looked for. Beyond it the first are given up: most are of transactions that were rolled
-/// back.
+/// Limit on the ids without a record that are looked for, in one statement. Beyond it the first are given up: most are of transactions
+/// that were rolled back.
 const MAX_MISSING: usize = 1_000;
 
-/// The ids that one statement looks for.
+/// The waiting joins whose positions one statement reads.
 const LOOK_UP: usize = 1_000;
 
 /// Number of reads between two prunings of the log, the first of which is at the start. Each removes all that is due.
@@ -66,8 +66,8 @@ struct Shared {
     subscribers: Subscribers,
     writer: Writer,
     wake: Notify,
-    /// Held while records are applied, so that they are applied in order. `None` before the start.
-    progress: Mutex<Option<Progress>>,
+    /// Locked while records are applied, so that they are applied in order. Empty before the start.
+    progress: OnceCell<Mutex<Progress>>,
     /// One run for each room writes its system messages, so that they are in the order of their records.
     announcing: Flights<RoomId, ()>,
 }
@@ -78,8 +78,14 @@ struct Progress {
     newest: u64,
     /// The ids up to it without a record, whose transaction may commit yet, with the time at which they were missed first.
     missing: BTreeMap<u64, Instant>,
-    /// The records since the start of this replica that wait for a system message.
-    waiting: BTreeSet<u64>,
+    /// The joins of which streams are told as soon as their system message is in the room's log, by the ids of the records.
+    waiting: BTreeMap<u64, WaitingJoin>,
+}
+
+/// The users are still members by this join.
+struct WaitingJoin {
+    room: RoomId,
+    users: BTreeSet<UserId>,
 }
 
 impl Membership {
@@ -90,7 +96,7 @@ impl Membership {
         subscribers: Subscribers,
         writer: Writer,
     ) -> Self {
-        let (wake, progress, announcing) = (Notify::new(), Mutex::default(), Flights::default());
+        let (wake, progress, announcing) = (Notify::new(), OnceCell::new(), Flights::default());
         Self { shared: Arc::new(Shared { log, rooms, markers, subscribers, writer, wake, progress, announcing }) }
     }
 
@@ -110,11 +116,25 @@ impl Membership {
 
     /// Resolves when this replica follows the log. A stream that is registered then receives every later change.
     pub async fn ready(&self) -> Result<()> {
-        let mut progress = self.shared.progress.lock().await;
-        if progress.is_none() {
-            *progress = Some(self.start().await?);
+        self.progress().await.map(|_| ())
+    }
+
+    /// The rooms of a user, except for those whose log does not contain the join yet: the user's streams are told of them later, however
+    /// old the join is.
+    pub async fn announced_rooms(&self, user: UserId) -> Result<Vec<JoinedRoom>> {
+        let rooms = self.shared.rooms.clone();
+        // While the lock is held, so that a leave after this read has not been applied yet.
+        let mut progress = self.progress().await?.lock().await;
+        let own = in_time(async move { rooms.joined(user).await }).await?;
+        let mut announced = Vec::with_capacity(own.len());
+        for room in own {
+            match room.joined {
+                Joined::Unannounced { record } => progress.wait(record, room.id, &[user]),
+                Joined::AtCreation | Joined::At(_) => announced.push(room),
+            }
         }
-        Ok(())
+        self.wake();
+        Ok(announced)
     }
 
     /// Writes the missing system messages of a room.
@@ -138,83 +158,88 @@ impl Membership {
         Ok(())
     }
 
-    /// Applies the records since the last read. Returns whether a record waits for its system message.
-    async fn catch_up(&self) -> Result<bool> {
-        self.ready().await?;
-        let mut progress = self.shared.progress.lock().await;
-        let Some(progress) = progress.as_mut() else { return Ok(false) };
-        let mut waiting = HashSet::new();
-        let open = progress.open();
-        for ids in open.chunks(LOOK_UP).map(<[u64]>::to_vec) {
-            let earlier = self.read(move |log| async move { log.by_ids(&ids).await }).await?;
-            self.apply_all(&earlier, progress, &mut waiting).await;
-        }
-        loop {
-            let newest = progress.newest;
-            let (records, more) = self.read(move |log| async move { log.after(newest).await }).await?;
-            self.apply_all(&records, progress, &mut waiting).await;
-            if !more {
-                return Ok(!waiting.is_empty());
-            }
-        }
+    async fn progress(&self) -> Result<&Mutex<Progress>> {
+        self.shared.progress.get_or_try_init(async || Ok(Mutex::new(self.start().await?))).await
     }
 
-    /// Reads the log. The read goes on when it has taken too long, so that nobody else gets its connection.
-    async fn read<T, R>(&self, read: impl FnOnce(MembershipLog) -> R) -> Result<T>
-    where
-        T: Send + 'static,
-        R: Future<Output = engines::error::Result<T>> + Send + 'static,
-    {
-        let read = read(self.shared.log.clone());
-        let done = tokio::time::timeout(READ_TIMEOUT, run_detached(read)).await;
-        Ok(done.map_err(|_| Error::unavailable("mysql", "the membership changes were not read in time"))??)
-    }
-
-    async fn apply_all(&self, records: &[MembershipRecord], progress: &mut Progress, waiting: &mut HashSet<RoomId>) {
-        for record in records {
-            progress.reach(record.id);
-            if self.apply(record, waiting).await {
-                progress.close(record.id);
-            } else {
-                progress.wait(record.id);
-            }
-        }
-    }
-
-    /// Skips the existing records: they concern no stream of this replica.
+    /// Passes over the existing records: they concern no stream of this replica.
     async fn start(&self) -> Result<Progress> {
-        let newest = self.read(|log| async move { log.newest_before(OPEN_FOR).await }).await?;
-        let mut progress = Progress::after(newest);
+        let log = self.shared.log.clone();
+        let mut progress = Progress::after(in_time(async move { log.newest_before(OPEN_FOR).await }).await?);
         loop {
-            let newest = progress.newest;
-            let (records, more) = self.read(move |log| async move { log.after(newest).await }).await?;
-            for record in records {
-                progress.reach(record.id);
-                progress.close(record.id);
-            }
+            let (records, more) = self.next_records(&progress).await?;
+            records.iter().for_each(|record| progress.reach(record.id));
             if !more {
                 return Ok(progress);
             }
         }
     }
 
-    /// Applies one record. Returns false for a join without a system message, and for the records after it in its room.
-    async fn apply(&self, record: &MembershipRecord, waiting: &mut HashSet<RoomId>) -> bool {
-        match &record.event {
-            MembershipEvent::RoomCreated { direct, members } => self.add_room(record, *direct, members),
-            MembershipEvent::RosterChanged { change, message } => {
-                self.shared.rooms.apply_to_cache(record.room, change, record.version).await;
-                match message.position {
-                    _ if waiting.contains(&record.room) => return false,
-                    None if change.joined => {
-                        waiting.insert(record.room);
-                        return false;
-                    }
-                    position => self.change_roster(record, change, position.unwrap_or(0)),
-                }
+    /// Applies the records since the last read. Returns whether a join waits for its system message.
+    async fn catch_up(&self) -> Result<bool> {
+        let mut progress = self.progress().await?.lock().await;
+        loop {
+            progress.give_up_old();
+            let (records, more) = self.next_records(&progress).await?;
+            for record in &records {
+                self.apply(record, &mut progress).await;
+            }
+            if !more {
+                break;
             }
         }
-        true
+        self.apply_late_joins(&mut progress).await?;
+        Ok(!progress.waiting.is_empty())
+    }
+
+    /// Records that are not applied, oldest first, and whether there may be more.
+    async fn next_records(&self, progress: &Progress) -> Result<(Vec<MembershipRecord>, bool)> {
+        let (log, newest) = (self.shared.log.clone(), progress.newest);
+        let (newer, more) = in_time(async move { log.after(newest).await }).await?;
+        // After the newer ones: the changes of a room commit in the order of their ids, so none of them is read without an earlier one.
+        let (log, missing) = (self.shared.log.clone(), progress.missing.keys().copied().collect::<Vec<_>>());
+        let mut records = in_time(async move { log.by_ids(&missing).await }).await?;
+        records.extend(newer);
+        Ok((records, more))
+    }
+
+    async fn apply(&self, record: &MembershipRecord, progress: &mut Progress) {
+        if let MembershipEvent::RosterChanged { change, .. } = &record.event {
+            self.shared.rooms.apply_to_cache(record.room, change, record.version).await;
+        }
+        // Nothing is awaited from here on: a record that was reached is applied.
+        progress.reach(record.id);
+        match &record.event {
+            MembershipEvent::RoomCreated { direct, members } => self.add_room(record, *direct, members),
+            MembershipEvent::RosterChanged { change, message } if change.joined => match message.position {
+                Some(position) => self.add_members(record.room, &change.users, position),
+                None => progress.wait(record.id, record.room, &change.users),
+            },
+            MembershipEvent::RosterChanged { change, .. } => {
+                progress.end(record.id, record.room, &change.users);
+                self.remove_members(record, &change.users);
+            }
+        }
+    }
+
+    /// Applies the joins that have waited and have their system message by now.
+    async fn apply_late_joins(&self, progress: &mut Progress) -> Result<()> {
+        let waiting: Vec<u64> = progress.waiting.keys().copied().collect();
+        let mut positions = HashMap::new();
+        for ids in waiting.chunks(LOOK_UP).map(<[u64]>::to_vec) {
+            let log = self.shared.log.clone();
+            positions.extend(in_time(async move { log.positions(&ids).await }).await?);
+        }
+        progress.waiting.retain(|record, join| match positions.get(record) {
+            Some(None) => true,
+            Some(Some(position)) => {
+                self.add_members(join.room, &join.users, *position);
+                false
+            }
+            // An operator has removed the record.
+            None => false,
+        });
+        Ok(())
     }
 
     fn add_room(&self, record: &MembershipRecord, direct: bool, members: &[UserId]) {
@@ -229,14 +254,17 @@ impl Membership {
         }
     }
 
-    fn change_roster(&self, record: &MembershipRecord, change: &RosterChange, position: i64) {
-        for user in &change.users {
-            let membership = if change.joined {
-                MembershipChange::Joined(Join { after: position - 1, created: None })
-            } else {
-                MembershipChange::Left(frame::chat_room_left(record.room, *user, Some((record.by, record.at))))
-            };
-            self.shared.subscribers.set_membership(*user, record.room, &membership);
+    fn add_members<'a>(&self, room: RoomId, users: impl IntoIterator<Item = &'a UserId>, position: i64) {
+        let joined = MembershipChange::Joined(Join { after: position - 1, created: None });
+        for user in users {
+            self.shared.subscribers.set_membership(*user, room, &joined);
+        }
+    }
+
+    fn remove_members(&self, record: &MembershipRecord, users: &[UserId]) {
+        for user in users {
+            let left = frame::chat_room_left(record.room, *user, Some((record.by, record.at)));
+            self.shared.subscribers.set_membership(*user, record.room, &MembershipChange::Left(left));
         }
     }
 
@@ -296,41 +324,49 @@ impl Membership {
     }
 }
 
+/// Reads a store. The read goes on when it has taken too long, so that nobody else gets its connection.
+async fn in_time<T: Send + 'static>(
+    read: impl Future<Output = engines::error::Result<T>> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::time::timeout(READ_TIMEOUT, run_detached(read)).await;
+    Ok(done.map_err(|_| Error::unavailable("mysql", "the membership changes were not read in time"))??)
+}
+
 impl Progress {
     /// The progress of a replica that looks for no id up to a record.
     fn after(newest: u64) -> Self {
-        Self { newest, missing: BTreeMap::new(), waiting: BTreeSet::new() }
+        Self { newest, missing: BTreeMap::new(), waiting: BTreeMap::new() }
     }
 
-    /// Reads on to a record. The ids that it passes over are looked for.
+    /// Counts a record as applied. The ids that it passes over are looked for.
     fn reach(&mut self, record: u64) {
         let now = Instant::now();
         let passed = (self.newest + 1).max(record.saturating_sub(MAX_MISSING as u64));
         self.missing.extend((passed..record).map(|id| (id, now)));
+        self.missing.remove(&record);
         self.newest = self.newest.max(record);
         while self.missing.len() > MAX_MISSING {
             self.missing.pop_first();
         }
     }
 
-    /// Remembers a record that cannot be applied yet.
-    fn wait(&mut self, record: u64) {
-        self.missing.remove(&record);
-        self.waiting.insert(record);
-    }
-
-    /// Forgets a record that is applied.
-    fn close(&mut self, record: u64) {
-        self.missing.remove(&record);
-        self.waiting.remove(&record);
-    }
-
-    /// The ids to look for, in ascending order.
-    fn open(&mut self) -> Vec<u64> {
+    /// Gives up the ids without a record whose transaction can concern no stream any more.
+    fn give_up_old(&mut self) {
         self.missing.retain(|_, since| since.elapsed() < OPEN_FOR);
-        let mut open: Vec<u64> = self.waiting.iter().chain(self.missing.keys()).copied().collect();
-        open.sort_unstable();
-        open
+    }
+
+    /// Remembers users whose streams are to be told of a join.
+    fn wait(&mut self, record: u64, room: RoomId, users: &[UserId]) {
+        let join = self.waiting.entry(record).or_insert_with(|| WaitingJoin { room, users: BTreeSet::new() });
+        join.users.extend(users);
+    }
+
+    /// Forgets the joins of a room that a record has ended for these users.
+    fn end(&mut self, record: u64, room: RoomId, users: &[UserId]) {
+        for join in self.waiting.range_mut(..record).map(|(_, join)| join).filter(|join| join.room == room) {
+            join.users.retain(|user| !users.contains(user));
+        }
+        self.waiting.retain(|_, join| !join.users.is_empty());
     }
 }
 
@@ -345,20 +381,33 @@ fn system_message(record: &MembershipRecord) -> Option<Message> {
 mod tests {
     use super::*;
 
+    const ROOM: RoomId = RoomId(1);
+    const ANN: UserId = UserId(1);
+    const BOB: UserId = UserId(2);
+
     #[test]
-    fn the_ids_that_were_passed_over_stay_open() {
+    fn the_ids_that_were_passed_over_are_looked_for() {
         let mut progress = Progress::after(5);
-        for record in [6, 9] {
-            progress.reach(record);
-            progress.close(record);
-        }
-        assert_eq!((progress.newest, progress.open()), (9, vec![7, 8]));
+        progress.reach(6);
+        progress.reach(9);
+        assert!(progress.missing.keys().eq(&[7, 8]));
         progress.reach(8);
-        progress.wait(8);
-        assert_eq!((progress.newest, progress.open()), (9, vec![7, 8]));
+        assert_eq!(progress.newest, 9);
+        assert!(progress.missing.keys().eq(&[7]));
         progress.reach(1_000_000);
-        progress.close(1_000_000);
         assert_eq!(progress.missing.len(), MAX_MISSING, "however many ids a store passes over");
-        assert_eq!(progress.open()[..2], [8, 999_000], "a record that waits is not among them");
+    }
+
+    #[test]
+    fn a_leave_ends_the_earlier_joins_of_its_users_in_its_room() {
+        let mut progress = Progress::after(0);
+        progress.wait(2, ROOM, &[ANN, BOB]);
+        progress.wait(3, RoomId(2), &[BOB]);
+        progress.wait(5, ROOM, &[BOB]);
+        progress.end(4, ROOM, &[BOB]);
+        let waiting = progress.waiting.iter().flat_map(|(id, join)| join.users.iter().map(move |user| (*id, *user)));
+        assert_eq!(waiting.collect::<Vec<_>>(), [(2, ANN), (3, BOB), (5, BOB)]);
+        progress.end(6, ROOM, &[ANN]);
+        assert!(progress.waiting.keys().eq(&[3, 5]), "a join of nobody is forgotten");
     }
 }

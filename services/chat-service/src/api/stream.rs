@@ -186,12 +186,11 @@ async fn all_rooms(
 /// the join in time is left out: the stream is told of it as of a new room.
 async fn own_rooms(app: &AppState, me: &CurrentUser) -> Result<Vec<JoinedRoom>> {
     let mut own = app.rooms.joined(me.id).await?;
-    let unannounced = own.iter().filter(|own| own.joined == Joined::Unannounced);
+    let unannounced = own.iter().filter(|own| matches!(own.joined, Joined::Unannounced { .. }));
     let announcements: Vec<_> = unannounced.map(|own| app.membership.announce(own.id)).collect();
     if !announcements.is_empty() {
         let _ = tokio::time::timeout(ANNOUNCEMENTS, join_all(announcements)).await;
-        own = app.rooms.joined(me.id).await?;
-        own.retain(|own| own.joined != Joined::Unannounced);
+        own = app.membership.announced_rooms(me.id).await?;
     }
     let ids: Vec<RoomId> = own.iter().map(|own| own.id).collect();
     app.backfill.ensure(&ids).await?;

@@ -19,8 +19,10 @@ pub enum Joined {
     /// The user is a member since the creation of the room.
     AtCreation,
     At(i64),
-    /// The log does not contain the join yet.
-    Unannounced,
+    /// The log does not contain the join yet, which is a record of the membership log.
+    Unannounced {
+        record: u64,
+    },
 }
 
 #[derive(sqlx::FromRow)]
@@ -36,7 +38,7 @@ impl From<JoinedRow> for JoinedRoom {
         let joined = match (row.joined_by, row.joined_position) {
             (None, _) => Joined::AtCreation,
             (Some(_), Some(position)) => Joined::At(position),
-            (Some(_), None) => Joined::Unannounced,
+            (Some(record), None) => Joined::Unannounced { record },
         };
         Self { id: row.room, other: row.other, joined }
     }

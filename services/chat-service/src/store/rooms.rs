@@ -205,7 +205,8 @@ impl Rooms {
             .await?
             .last_insert_id() as i64;
         let members: Vec<UserId> = std::iter::once(creator).chain(others.iter().copied()).collect();
-        insert_members(&mut tx, RoomId(id), Some(creator), &members, None).await?;
+        insert_members(&mut tx, RoomId(id), &members, None).await?;
+        room_limit::count_joined(&mut tx, Some(creator), &members).await?;
         self.limit.check_creator(&mut tx, creator).await?;
         self.limit.check_brought(&mut tx, creator, others).await?;
         let room = self.append_created(&mut tx, RoomId(id), false, creator, members).await?;
@@ -250,6 +251,9 @@ impl Rooms {
             return Ok(None);
         }
         self.leave_period.admit(&mut tx, room, &new).await?;
+        // All refusals are before the record: every replica looks for the id of one that is rolled back.
+        room_limit::count_joined(&mut tx, current.creator()?, &new).await?;
+        self.limit.check_brought(&mut tx, by.id, &new).await?;
         let mut version = current.version;
         for user in &new {
             let added = MemberAdded { room_id: room, user_id: *user, by: by.id };
@@ -261,8 +265,7 @@ impl Rooms {
         let change = RosterChange { joined: true, users: new.clone() };
         let record = NewRecord::roster_changed(room, by, change, version, content);
         let record = membership_log::append(&mut tx, record).await?;
-        insert_members(&mut tx, room, current.creator()?, &new, Some(record.id)).await?;
-        self.limit.check_brought(&mut tx, by.id, &new).await?;
+        insert_members(&mut tx, room, &new, Some(record.id)).await?;
         tx.commit().await?;
         self.outbox.wake();
         Ok(Some(record))
@@ -403,20 +406,14 @@ async fn set_version(tx: &mut MySqlConnection, room: RoomId, version: u64) -> Re
     Ok(())
 }
 
-/// Inserts members of a group and counts it for them. `by` is the record of the change that brought them in.
-async fn insert_members(
-    tx: &mut MySqlConnection,
-    room: RoomId,
-    creator: Option<UserId>,
-    users: &[UserId],
-    by: Option<u64>,
-) -> Result<()> {
+/// Inserts members of a group. `by` is the record of the change that brought them in.
+async fn insert_members(tx: &mut MySqlConnection, room: RoomId, users: &[UserId], by: Option<u64>) -> Result<()> {
     let mut insert = QueryBuilder::new("INSERT INTO room_members (chat_room_id, user_id, joined_by) ");
     insert.push_values(users, |mut row, user| {
         row.push_bind(room).push_bind(*user).push_bind(by);
     });
-    insert.build().execute(&mut *tx).await?;
-    room_limit::count_joined(tx, creator, users).await
+    insert.build().execute(tx).await?;
+    Ok(())
 }
 
 fn name_of(name: Option<&String>) -> &str {

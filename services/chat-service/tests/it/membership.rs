@@ -53,16 +53,6 @@ async fn a_leave_after_a_join_that_waits_for_its_message_ends_the_membership() {
 
 #[tokio::test]
 async fn a_join_that_waits_for_its_message_is_not_passed_over_by_a_later_page_of_changes() {
-    a_join_is_told_after_other_changes(false).await;
-}
-
-#[tokio::test]
-async fn a_join_is_told_however_many_changes_wait_behind_it() {
-    a_join_is_told_after_other_changes(true).await;
-}
-
-/// More than a page of 1,000 changes follow a join that waits for its message. In its room they wait behind it.
-async fn a_join_is_told_after_other_changes(in_its_room: bool) {
     let app = TestApp::start().await;
     let (ann, bob, eve) = (app.person(1), app.person(2), app.person(3));
     let (group, other) = (ann.group_with(&[4, 5]).await, ann.group_with(&[3, 4]).await);
@@ -73,12 +63,123 @@ async fn a_join_is_told_after_other_changes(in_its_room: bool) {
     refuse_system_messages(&mongo, true).await;
     ann.adds(group, &[2]).await.expect(200);
     let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
-    insert_leaves(&mut mysql, if in_its_room { group } else { other }, 9, 1_500).await;
+    // More than a page of 1,000.
+    insert_leaves(&mut mysql, other, 9, 1_500).await;
     insert_leaves(&mut mysql, other, eve.id, 1).await;
     assert_eq!(of_eve.next().await.name, "chat_room_left", "the replica has read all pages");
     refuse_system_messages(&mongo, false).await;
 
     assert_eq!(new_messages(&mut of_bob, 1).await.0, [(group, "person_1 added person_2".to_owned())]);
+}
+
+#[tokio::test]
+async fn every_join_is_told_however_many_wait_for_their_messages() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person(1), app.person(2));
+    let group = ann.group_with(&[4, 5]).await;
+    let (mut of_bob, _) = subscribe(&bob, None).await;
+    let mongo = mongo_database(&app.space).await;
+    let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+
+    refuse_system_messages(&mongo, true).await;
+    let row = format!("({group}, 'added', 1, '[9]', 1, 'aaaaaaaaaaaaaaaaaaaaaaaa', NULL, NOW(6))");
+    let rows = vec![row; 1_500].join(", ");
+    let columns = "room_id, kind, by_id, user_ids, version, message_id, position, created_at";
+    let insert = format!("INSERT INTO chat_room_changes ({columns}) VALUES {rows}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&mut mysql).await.unwrap();
+    ann.adds(group, &[bob.id]).await.expect(200);
+    sqlx::query("UPDATE chat_room_changes SET position = 1 WHERE user_ids = '[9]'").execute(&mut mysql).await.unwrap();
+    refuse_system_messages(&mongo, false).await;
+
+    assert_eq!(new_messages(&mut of_bob, 1).await.0, [(group, "person_1 added person_2".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_stream_of_a_replica_that_starts_is_told_of_a_join_that_waits_for_its_message() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person(1), app.person(2));
+    let group = ann.group_with(&[4, 5]).await;
+    let mongo = mongo_database(&app.space).await;
+    refuse_system_messages(&mongo, true).await;
+    ann.adds(group, &[bob.id]).await.expect(200);
+    let replica = app.replica().await;
+    let (mut of_bob, _) = subscribe(&app.person_at(&replica, bob.id), None).await;
+
+    refuse_system_messages(&mongo, false).await;
+
+    assert_eq!(new_messages(&mut of_bob, 1).await.0, [(group, "person_1 added person_2".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_stream_that_opens_is_told_of_an_old_join_whose_message_is_lost() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person(1), app.person(2));
+    let group = ann.group_with(&[4, 5]).await;
+    ann.adds(group, &[bob.id]).await.expect(200);
+    let mongo = mongo_database(&app.space).await;
+    let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
+    refuse_system_messages(&mongo, true).await;
+    lose_announcements(&mongo, &mut mysql, group).await;
+    let (mut of_bob, _) = subscribe(&bob, None).await;
+
+    refuse_system_messages(&mongo, false).await;
+
+    assert_eq!(new_messages(&mut of_bob, 1).await.0, [(group, "person_1 added person_2".to_owned())]);
+}
+
+/// Puts a room into the state after the restore of a MongoDB that does not have the messages of its joins.
+async fn lose_announcements(mongo: &Database, mysql: &mut MySqlConnection, room: i64) {
+    mongo.collection::<Document>("messages").delete_many(doc! {"room_id": room}).await.unwrap();
+    for lose in [
+        "UPDATE chat_room_changes SET position = NULL WHERE room_id = ? AND position > 0",
+        "UPDATE room_members SET joined_position = NULL WHERE chat_room_id = ? AND joined_by IS NOT NULL",
+    ] {
+        sqlx::query(lose).bind(room).execute(&mut *mysql).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_removal_does_not_wait_for_the_message_of_a_join() {
+    let app = TestApp::start().await;
+    let (ann, bob, eve) = (app.person(1), app.person(2), app.person(3));
+    let group = ann.group_with(&[bob.id, 4]).await;
+    let (mut of_bob, _) = subscribe(&bob, None).await;
+    let (mut of_eve, _) = subscribe(&eve, None).await;
+    let mongo = mongo_database(&app.space).await;
+
+    refuse_system_messages(&mongo, true).await;
+    ann.adds(group, &[eve.id]).await.expect(200);
+    ann.removes(group, bob.id).await.expect(200);
+    assert_eq!(of_bob.next_named("chat_room_left").await.data["room_id"], group);
+    ann.removes(group, eve.id).await.expect(200);
+    assert_eq!(of_eve.next_named("chat_room_left").await.data["room_id"], group);
+    refuse_system_messages(&mongo, false).await;
+
+    // The messages of all three changes.
+    eventually("the changes are announced", async || (ann.messages(group).await.len() == 3).then_some(())).await;
+    ann.sends(group, "secret").await;
+    assert!(of_eve.quiet_for(Duration::from_millis(2_500)).await, "the join that has ended is not told");
+    assert!(of_bob.quiet_for(Duration::from_millis(100)).await);
+}
+
+#[tokio::test]
+async fn a_join_that_ends_before_its_message_is_not_told_to_a_stream_that_was_opened_in_between() {
+    let app = TestApp::start().await;
+    let (ann, bob) = (app.person(1), app.person(2));
+    let group = ann.group_with(&[4, 5]).await;
+    let mongo = mongo_database(&app.space).await;
+    refuse_system_messages(&mongo, true).await;
+    ann.adds(group, &[bob.id]).await.expect(200);
+    let replica = app.replica().await;
+    let (mut of_bob, _) = subscribe(&app.person_at(&replica, bob.id), None).await;
+    ann.removes(group, bob.id).await.expect(200);
+    assert_eq!(of_bob.next_named("chat_room_left").await.data["room_id"], group);
+
+    refuse_system_messages(&mongo, false).await;
+    eventually("the changes are announced", async || (ann.messages(group).await.len() == 2).then_some(())).await;
+    ann.sends(group, "secret").await;
+
+    assert!(of_bob.quiet_for(Duration::from_millis(2_500)).await);
 }
 
 #[tokio::test]
