@@ -25,6 +25,9 @@ use crate::kafka::reporting::Reporting;
 /// A record that is not acknowledged within this time has failed. Its sender has it in a store and sends it again.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// librdkafka reports a timeout somewhat late. A report that is missing after this time was lost with a producer that was replaced.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// The wait for further records of a batch.
 const LINGER: Duration = Duration::from_millis(1);
 
@@ -76,7 +79,8 @@ impl Producer {
         Ok(async move {
             // The span ends with the report.
             let _span = span;
-            match report.await {
+            let reported = tokio::time::timeout(REPORT_TIMEOUT, report).await;
+            match reported.unwrap_or_else(|_| Ok(Err(KafkaError::Canceled))) {
                 Ok(Ok(())) => shared.metrics.published.with_label_values(&[&record.topic]).inc(),
                 Ok(Err(error)) => return Err(shared.failed(error)),
                 Err(_) => return Err(shared.failed(KafkaError::Canceled)),
@@ -163,8 +167,8 @@ impl Shared {
             Ok(fresh) => {
                 let failed = std::mem::replace(&mut *current, Arc::new(fresh));
                 drop(current);
-                // The drop waits for a thread, so it comes after the lock is released.
-                drop(failed);
+                // The drop waits for the reports of the records that are on their way.
+                tokio::task::spawn_blocking(move || drop(failed));
             }
             Err(error) => tracing::error!(%error, "the producer cannot be replaced"),
         }

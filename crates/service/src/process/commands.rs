@@ -38,12 +38,12 @@ pub(super) async fn execute(
     command: &str,
     args: &[String],
 ) -> Result<(), BoxError> {
-    if let ("topics" | "healthcheck", [unknown, ..]) = (command, args) {
+    if let ("topics" | "healthcheck" | "help" | "--help" | "-h", [unknown, ..]) = (command, args) {
         return Err(format!("no argument {unknown:?}; {command} takes none").into());
     }
     match command {
         "topics" => create_topics(service, env).await,
-        "dlq" => dead_letters::execute(&KafkaConfig::read(env, service.name)?, args).await,
+        "dlq" => dead_letters::execute(service, env, args).await,
         "healthcheck" => healthcheck(service, env).await,
         "help" | "--help" | "-h" => Ok(std::io::stdout().write_all(help(service, own).as_bytes())?),
         other => {

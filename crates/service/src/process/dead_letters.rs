@@ -5,11 +5,13 @@
 
 use std::io::{self, Write};
 
+use common::config::Env;
 use common::error::BoxError;
 use common::events::topics::TopicNames;
 use engines::kafka::dead_letters::{AT, DeadLetters, GROUP, OFFSET, PARTITION, REASON, TOPIC};
 use engines::kafka::producer::Producer;
 use engines::kafka::record::Fetched;
+use platform::Service;
 use platform::config::KafkaConfig;
 use prometheus::Registry;
 use serde_json::{Map, Value, json};
@@ -17,12 +19,13 @@ use serde_json::{Map, Value, json};
 const USAGE: &str = "dlq list [TOPIC]…, dlq show LETTER…, dlq replay LETTER…; a LETTER has the name that the list shows, \
                      such as user.events/0/17";
 
-pub(super) async fn execute(kafka: &KafkaConfig, args: &[String]) -> Result<(), BoxError> {
+pub(super) async fn execute(service: Service, env: &Env, args: &[String]) -> Result<(), BoxError> {
     let Some((action, names)) = args.split_first() else { return Err(USAGE.into()) };
+    let kafka = || KafkaConfig::read(env, service.name);
     match action.as_str() {
-        "list" => list(kafka, names).await,
-        "show" if !names.is_empty() => show(kafka, &named(kafka, names)?).await,
-        "replay" if !names.is_empty() => replay(kafka, &named(kafka, names)?).await,
+        "list" => list(&kafka()?, names).await,
+        "show" if !names.is_empty() => show(&kafka()?, names).await,
+        "replay" if !names.is_empty() => replay(&kafka()?, names).await,
         _ => Err(USAGE.into()),
     }
 }
@@ -38,8 +41,8 @@ async fn list(kafka: &KafkaConfig, topics: &[String]) -> Result<(), BoxError> {
 }
 
 /// Prints letters with their headers and payload.
-async fn show(kafka: &KafkaConfig, names: &[Name]) -> Result<(), BoxError> {
-    for name in names {
+async fn show(kafka: &KafkaConfig, names: &[String]) -> Result<(), BoxError> {
+    for name in &named(kafka, names)? {
         let letter = name.find(kafka).await?;
         print(&format!("{:#}", whole(name, &letter)))?;
     }
@@ -47,9 +50,10 @@ async fn show(kafka: &KafkaConfig, names: &[Name]) -> Result<(), BoxError> {
 }
 
 /// Sends letters to their own topics again, until one cannot be sent.
-async fn replay(kafka: &KafkaConfig, names: &[Name]) -> Result<(), BoxError> {
+async fn replay(kafka: &KafkaConfig, names: &[String]) -> Result<(), BoxError> {
+    let names = named(kafka, names)?;
     let producer = Producer::new(kafka, &Registry::new())?;
-    for name in names {
+    for name in &names {
         let letter = name.find(kafka).await?;
         DeadLetters::of(kafka, &name.topic).replay(&producer, &letter).await?;
         print(&json!({"letter": name.to_string(), "sent_to": letter.header(TOPIC)}).to_string())?;

@@ -308,6 +308,12 @@ async fn unknown_arguments_are_refused_before_a_command_connects() {
         ("topics", "--dry-run", "no argument \"--dry-run\"; topics takes none"),
         ("healthcheck", "now", "no argument \"now\"; healthcheck takes none"),
         ("epoch", "--old", "epoch shows the epoch of the store, epoch --new begins another"),
+        ("help", "topics", "no argument \"topics\"; help takes none"),
+        (
+            "dlq",
+            "lst",
+            "dlq list [TOPIC]…, dlq show LETTER…, dlq replay LETTER…; a LETTER has the name that the list shows, such as user.events/0/17",
+        ),
     ];
     for (command, argument, reason) in cases {
         // Without a setting: a command that connects would ask for one.

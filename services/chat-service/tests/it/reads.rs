@@ -334,6 +334,59 @@ async fn a_marker_of_an_earlier_release_is_read_and_converted() {
 }
 
 #[tokio::test]
+async fn a_page_names_the_readers_whatever_form_their_markers_have() {
+    const MESSAGES: i64 = 40;
+    let app = TestApp::start().await;
+    let ann = app.person(1);
+    let readers: Vec<i64> = (2..=9).collect();
+    let group = ann.group_with(&readers).await;
+    for n in 1..=MESSAGES {
+        ann.sends(group, &n.to_string()).await;
+    }
+    // Up to a position, single positions, and ranges: one, four (all are among the newest) and more. A page begins where the
+    // oldest of the newest four begins, one position before it, and one after it.
+    let forms: [(i64, &[i64], &[(i64, i64)]); 8] = [
+        (0, &[], &[]),
+        (15, &[], &[]),
+        (2, &[4, 11, 12, 39], &[]),
+        (0, &[], &[(5, 33)]),
+        (3, &[], &[(5, 6), (11, 14), (20, 20), (31, 40)]),
+        (0, &[], &[(2, 3), (5, 7), (11, 12), (15, 16), (19, 25), (28, 29)]),
+        (0, &[], &[(2, 3), (5, 7), (10, 12), (15, 16), (19, 25), (28, 29)]),
+        (0, &[], &[(2, 3), (5, 10), (12, 13), (15, 16), (19, 25), (28, 29)]),
+    ];
+    let markers = mongo_database(&app.space).await.collection::<Document>("room_marks");
+    for (reader, (up_to, read, ranges)) in readers.iter().zip(forms) {
+        let mut marker = doc! {"_id": {"room": group, "user": reader}, "up_to": up_to};
+        if !read.is_empty() {
+            marker.insert("read", read);
+        }
+        if !ranges.is_empty() {
+            let of = |(from, to): &(i64, i64)| doc! {"from": from, "to": to};
+            marker.insert("ranges", ranges.iter().map(of).collect::<Vec<_>>());
+        }
+        markers.insert_one(marker).await.unwrap();
+    }
+    let has_read = |position: i64, (up_to, read, ranges): &(i64, &[i64], &[(i64, i64)])| {
+        position <= *up_to
+            || read.contains(&position)
+            || ranges.iter().any(|(from, to)| (*from..=*to).contains(&position))
+    };
+
+    for skip in 0..MESSAGES {
+        let page = ann.client.get(&format!("/messages/{group}?limit=10&skip={skip}")).await.expect(200);
+        for message in page["messages"].as_array().unwrap() {
+            let position = message["seq"].as_i64().unwrap();
+            let expected = readers.iter().zip(&forms).filter(|(_, form)| has_read(position, form));
+            let expected: Vec<i64> = expected.map(|(reader, _)| *reader).collect();
+            let mut named: Vec<i64> = serde_json::from_value(message["read_by"].clone()).unwrap();
+            named.sort_unstable();
+            assert_eq!(named, expected, "of position {position} on the page after {skip} newer messages");
+        }
+    }
+}
+
+#[tokio::test]
 async fn one_request_counts_the_unread_messages_of_all_rooms() {
     let app = TestApp::start().await;
     let (ann, bob) = (app.person(1), app.person(2));
