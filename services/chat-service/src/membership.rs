@@ -4,7 +4,7 @@
 //! and at once after an event or a change of its own. The id of a record's system message is part of the record, so the message
 //! is written once, whether by the replica that made the change or, after a crash, by another.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,8 +47,8 @@ const OPEN_FOR: Duration = Duration::from_secs(3_600);
 /// that were rolled back.
 const MAX_MISSING: usize = 1_000;
 
-/// The waiting joins whose positions one statement reads.
-const LOOK_UP: usize = 1_000;
+/// The waiting members whose joins one statement reads.
+const LOOK_UP: usize = 100;
 
 /// Number of reads between two prunings of the log, the first of which is at the start. Each removes all that is due.
 const PRUNE_EVERY: u32 = 300;
@@ -78,14 +78,8 @@ struct Progress {
     newest: u64,
     /// The ids up to it without a record, whose transaction may commit yet, with the time at which they were missed first.
     missing: BTreeMap<u64, Instant>,
-    /// The joins of which streams are told as soon as their system message is in the room's log, by the ids of the records.
-    waiting: BTreeMap<u64, WaitingJoin>,
-}
-
-/// The users are still members by this join.
-struct WaitingJoin {
-    room: RoomId,
-    users: BTreeSet<UserId>,
+    /// The members with streams here who are told of their join as soon as its system message is in the room's log, with the join's record.
+    waiting: HashMap<(RoomId, UserId), u64>,
 }
 
 impl Membership {
@@ -111,7 +105,10 @@ impl Membership {
             // The change is in effect. The system message follows.
             tracing::warn!(error = %e, %room, "cannot write the system message of a membership change yet");
         }
-        self.catch_up().await.map(|_| ())
+        self.catch_up().await?;
+        // The message may be that of a join which waits.
+        self.wake();
+        Ok(())
     }
 
     /// Resolves when this replica follows the log. A stream that is registered then receives every later change.
@@ -135,6 +132,21 @@ impl Membership {
         }
         self.wake();
         Ok(announced)
+    }
+
+    /// Tells a user's streams of the joins that wait and that a read of the user's rooms has found announced. A stream that opens with
+    /// such a room may have been told of the end of an earlier membership, and would take it for the end of this one.
+    pub async fn tell_announced(&self, user: UserId, own: &[JoinedRoom]) -> Result<()> {
+        let progress = self.progress().await?.lock().await;
+        if progress.waiting.is_empty() {
+            return Ok(());
+        }
+        for room in own {
+            if let (Joined::At(position), true) = (room.joined, progress.waiting.contains_key(&(room.id, user))) {
+                self.add_members(room.id, &[user], position);
+            }
+        }
+        Ok(())
     }
 
     /// Writes the missing system messages of a room.
@@ -175,8 +187,8 @@ impl Membership {
         }
     }
 
-    /// Applies the records since the last read. Returns whether a join waits for its system message.
-    async fn catch_up(&self) -> Result<bool> {
+    /// Applies the records since the last read.
+    async fn catch_up(&self) -> Result<()> {
         let mut progress = self.progress().await?.lock().await;
         loop {
             progress.give_up_old();
@@ -185,11 +197,9 @@ impl Membership {
                 self.apply(record, &mut progress).await;
             }
             if !more {
-                break;
+                return Ok(());
             }
         }
-        self.apply_late_joins(&mut progress).await?;
-        Ok(!progress.waiting.is_empty())
     }
 
     /// Records that are not applied, oldest first, and whether there may be more.
@@ -222,24 +232,26 @@ impl Membership {
         }
     }
 
-    /// Applies the joins that have waited and have their system message by now.
-    async fn apply_late_joins(&self, progress: &mut Progress) -> Result<()> {
-        let waiting: Vec<u64> = progress.waiting.keys().copied().collect();
-        let mut positions = HashMap::new();
-        for ids in waiting.chunks(LOOK_UP).map(<[u64]>::to_vec) {
-            let log = self.shared.log.clone();
-            positions.extend(in_time(async move { log.positions(&ids).await }).await?);
+    /// Applies the joins that have waited and have their system message by now. Returns whether others wait.
+    async fn apply_late_joins(&self) -> Result<bool> {
+        let mut progress = self.progress().await?.lock().await;
+        // A stream that registers later reads the rooms of its user later.
+        progress.waiting.retain(|(_, user), _| self.shared.subscribers.has(*user));
+        let waiting: Vec<(RoomId, UserId)> = progress.waiting.keys().copied().collect();
+        let mut joins = HashMap::new();
+        for members in waiting.chunks(LOOK_UP).map(<[_]>::to_vec) {
+            let rooms = self.shared.rooms.clone();
+            joins.extend(in_time(async move { rooms.joins(&members).await }).await?);
         }
-        progress.waiting.retain(|record, join| match positions.get(record) {
-            Some(None) => true,
-            Some(Some(position)) => {
-                self.add_members(join.room, &join.users, *position);
-                false
+        progress.waiting.retain(|member, record| match joins.get(member) {
+            Some(join) if join.record == Some(*record) => {
+                let (room, user) = *member;
+                join.position.inspect(|position| self.add_members(room, &[user], *position)).is_none()
             }
-            // An operator has removed the record.
-            None => false,
+            // The membership has ended. Its record follows.
+            _ => false,
         });
-        Ok(())
+        Ok(!progress.waiting.is_empty())
     }
 
     fn add_room(&self, record: &MembershipRecord, direct: bool, members: &[UserId]) {
@@ -254,7 +266,7 @@ impl Membership {
         }
     }
 
-    fn add_members<'a>(&self, room: RoomId, users: impl IntoIterator<Item = &'a UserId>, position: i64) {
+    fn add_members(&self, room: RoomId, users: &[UserId], position: i64) {
         let joined = MembershipChange::Joined(Join { after: position - 1, created: None });
         for user in users {
             self.shared.subscribers.set_membership(*user, room, &joined);
@@ -272,7 +284,7 @@ impl Membership {
     pub async fn run(self, stopping: CancellationToken) {
         let mut ticks = tokio::time::interval(READ_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut reads, mut maintenance) = (0_u32, None);
+        let (mut reads, mut maintenance, mut waits) = (0_u32, None, false);
         loop {
             tokio::select! {
                 // Beside the reads: an announcement waits for a store, and changes of other rooms do not wait for it.
@@ -281,22 +293,20 @@ impl Membership {
                     maintenance = Some(tokio::spawn(self.clone().maintain(reads)));
                 },
                 () = self.shared.wake.notified() => {}
+                () = tokio::time::sleep(RETRY_PAUSE), if waits => {}
                 () = stopping.cancelled() => return,
             }
-            match self.catch_up().await {
-                Ok(true) => self.wake_soon(),
-                Ok(false) => {}
+            match self.follow().await {
+                Ok(others_wait) => waits = others_wait,
                 Err(e) => tracing::warn!(error = %e, "cannot read membership changes"),
             }
         }
     }
 
-    fn wake_soon(&self) {
-        let membership = self.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(RETRY_PAUSE).await;
-            membership.wake();
-        });
+    /// Applies what has become visible. Returns whether a join waits for its system message.
+    async fn follow(&self) -> Result<bool> {
+        self.catch_up().await?;
+        self.apply_late_joins().await
     }
 
     /// Announces the changes of killed replicas, and prunes the log and the leavers now and then.
@@ -335,7 +345,7 @@ async fn in_time<T: Send + 'static>(
 impl Progress {
     /// The progress of a replica that looks for no id up to a record.
     fn after(newest: u64) -> Self {
-        Self { newest, missing: BTreeMap::new(), waiting: BTreeMap::new() }
+        Self { newest, missing: BTreeMap::new(), waiting: HashMap::new() }
     }
 
     /// Counts a record as applied. The ids that it passes over are looked for.
@@ -355,18 +365,22 @@ impl Progress {
         self.missing.retain(|_, since| since.elapsed() < OPEN_FOR);
     }
 
-    /// Remembers users whose streams are to be told of a join.
+    /// Remembers members whose streams are to be told of their join.
     fn wait(&mut self, record: u64, room: RoomId, users: &[UserId]) {
-        let join = self.waiting.entry(record).or_insert_with(|| WaitingJoin { room, users: BTreeSet::new() });
-        join.users.extend(users);
+        for user in users {
+            let join = self.waiting.entry((room, *user)).or_default();
+            *join = record.max(*join);
+        }
     }
 
-    /// Forgets the joins of a room that a record has ended for these users.
+    /// Forgets the joins that a record has ended.
     fn end(&mut self, record: u64, room: RoomId, users: &[UserId]) {
-        for join in self.waiting.range_mut(..record).map(|(_, join)| join).filter(|join| join.room == room) {
-            join.users.retain(|user| !users.contains(user));
+        for user in users {
+            let member = (room, *user);
+            if self.waiting.get(&member).is_some_and(|join| *join < record) {
+                self.waiting.remove(&member);
+            }
         }
-        self.waiting.retain(|_, join| !join.users.is_empty());
     }
 }
 
@@ -405,9 +419,8 @@ mod tests {
         progress.wait(3, RoomId(2), &[BOB]);
         progress.wait(5, ROOM, &[BOB]);
         progress.end(4, ROOM, &[BOB]);
-        let waiting = progress.waiting.iter().flat_map(|(id, join)| join.users.iter().map(move |user| (*id, *user)));
-        assert_eq!(waiting.collect::<Vec<_>>(), [(2, ANN), (3, BOB), (5, BOB)]);
+        assert_eq!(progress.waiting, [((ROOM, ANN), 2), ((RoomId(2), BOB), 3), ((ROOM, BOB), 5)].into());
         progress.end(6, ROOM, &[ANN]);
-        assert!(progress.waiting.keys().eq(&[3, 5]), "a join of nobody is forgotten");
+        assert_eq!(progress.waiting, [((RoomId(2), BOB), 3), ((ROOM, BOB), 5)].into());
     }
 }

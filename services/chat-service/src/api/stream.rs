@@ -192,6 +192,7 @@ async fn own_rooms(app: &AppState, me: &CurrentUser) -> Result<Vec<JoinedRoom>> 
         let _ = tokio::time::timeout(ANNOUNCEMENTS, join_all(announcements)).await;
         own = app.membership.announced_rooms(me.id).await?;
     }
+    app.membership.tell_announced(me.id, &own).await?;
     let ids: Vec<RoomId> = own.iter().map(|own| own.id).collect();
     app.backfill.ensure(&ids).await?;
     Ok(own)

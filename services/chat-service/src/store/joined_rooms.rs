@@ -1,7 +1,10 @@
 //! The rooms of a user as a stream of them needs them.
 
+use std::collections::HashMap;
+
 use common::id::{RoomId, UserId};
 use engines::error::Result;
+use sqlx::QueryBuilder;
 
 use super::rooms::Rooms;
 
@@ -23,6 +26,14 @@ pub enum Joined {
     Unannounced {
         record: u64,
     },
+}
+
+/// The join of a member of a group.
+pub struct GroupJoin {
+    /// The record of the change that brought the member in; `None` for a member since the creation of the group.
+    pub record: Option<u64>,
+    /// The position of its system message, once the room's log contains it.
+    pub position: Option<i64>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -58,5 +69,24 @@ impl Rooms {
              FROM room_members own JOIN chat_rooms room ON room.id = own.chat_room_id
              WHERE own.user_id = ? AND room.user_1_id IS NULL";
         Ok(self.rows_of_user::<JoinedRow>(ROOMS, user).await?.into_iter().map(JoinedRoom::from).collect())
+    }
+
+    /// The joins of these members of groups. Who is not a member is left out.
+    pub async fn joins(&self, members: &[(RoomId, UserId)]) -> Result<HashMap<(RoomId, UserId), GroupJoin>> {
+        // A join, because MariaDB looks pairs of a list up by one of their columns alone.
+        let mut query = QueryBuilder::new("SELECT chat_room_id, user_id, joined_by, joined_position FROM (");
+        let mut wanted = query.separated(" UNION ALL ");
+        for (room, user) in members {
+            wanted.push("SELECT ").push_bind_unseparated(*room).push_unseparated(" AS room, ");
+            wanted.push_bind_unseparated(*user).push_unseparated(" AS user");
+        }
+        query.push(") wanted JOIN room_members ON chat_room_id = wanted.room AND user_id = wanted.user");
+        // The list has another length each time, so the statement is not worth caching.
+        let rows: Vec<(RoomId, UserId, Option<u64>, Option<i64>)> =
+            query.build_query_as().persistent(false).fetch_all(&self.pool).await?;
+        Ok(rows
+            .into_iter()
+            .map(|(room, user, record, position)| ((room, user), GroupJoin { record, position }))
+            .collect())
     }
 }

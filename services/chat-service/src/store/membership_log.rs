@@ -1,6 +1,5 @@
 //! The log of membership changes. Every replica follows it, and the rooms' system messages are written from it.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use bson::oid::ObjectId;
@@ -221,16 +220,6 @@ impl MembershipLog {
         query.push(") ORDER BY id");
         // The list has another length each time, so the statement is not worth caching.
         records(query.build_query_as().persistent(false).fetch_all(&self.pool).await?)
-    }
-
-    /// The positions of the records with these ids, as far as they exist.
-    pub async fn positions(&self, ids: &[u64]) -> Result<HashMap<u64, Option<i64>>> {
-        let mut query = QueryBuilder::new("SELECT id, position FROM chat_room_changes WHERE id IN (");
-        let mut listed = query.separated(", ");
-        ids.iter().for_each(|id| _ = listed.push_bind(*id));
-        query.push(")");
-        let rows: Vec<(u64, Option<i64>)> = query.build_query_as().persistent(false).fetch_all(&self.pool).await?;
-        Ok(rows.into_iter().collect())
     }
 
     /// The records of a room whose system message is not in the room's log, in the order of their messages.

@@ -1,5 +1,6 @@
 //! The log of membership changes: no change is passed over, whatever the order in which the changes become visible.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mongodb::Database;
@@ -74,24 +75,47 @@ async fn a_join_that_waits_for_its_message_is_not_passed_over_by_a_later_page_of
 
 #[tokio::test]
 async fn every_join_is_told_however_many_wait_for_their_messages() {
+    // More than one look-up of 100.
+    const GROUPS: usize = 250;
     let app = TestApp::start().await;
-    let (ann, bob) = (app.person(1), app.person(2));
-    let group = ann.group_with(&[4, 5]).await;
+    let bob = app.person(2);
     let (mut of_bob, _) = subscribe(&bob, None).await;
     let mongo = mongo_database(&app.space).await;
     let mut mysql = MySqlConnection::connect(&app.mysql_url).await.unwrap();
 
     refuse_system_messages(&mongo, true).await;
-    let row = format!("({group}, 'added', 1, '[9]', 1, 'aaaaaaaaaaaaaaaaaaaaaaaa', NULL, NOW(6))");
-    let rows = vec![row; 1_500].join(", ");
-    let columns = "room_id, kind, by_id, user_ids, version, message_id, position, created_at";
-    let insert = format!("INSERT INTO chat_room_changes ({columns}) VALUES {rows}");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&mut mysql).await.unwrap();
-    ann.adds(group, &[bob.id]).await.expect(200);
-    sqlx::query("UPDATE chat_room_changes SET position = 1 WHERE user_ids = '[9]'").execute(&mut mysql).await.unwrap();
+    let mut groups = BTreeSet::new();
+    for _ in 0..GROUPS {
+        groups.insert(insert_join(&mut mysql, bob.id).await);
+    }
+    // A later page of changes is read, so the replica has read all of the joins.
+    let other = bob.group_with(&[4, 5]).await;
+    assert_eq!(of_bob.next_named("chat_room_created").await.data["room_id"], other);
     refuse_system_messages(&mongo, false).await;
 
-    assert_eq!(new_messages(&mut of_bob, 1).await.0, [(group, "person_1 added person_2".to_owned())]);
+    let (messages, _) = new_messages(&mut of_bob, GROUPS).await;
+    assert!(messages.iter().all(|(_, content)| content == "somebody joined"), "{messages:?}");
+    assert_eq!(messages.into_iter().map(|(room, _)| room).collect::<BTreeSet<_>>(), groups);
+}
+
+/// Inserts a group and the join of a user, a minute ago, that no replica has announced. Returns the group.
+async fn insert_join(mysql: &mut MySqlConnection, user: i64) -> i64 {
+    let mut tx = mysql.begin().await.unwrap();
+    let mut insert = async |statement: String| {
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *tx).await.unwrap().last_insert_id()
+    };
+    let group = insert("INSERT INTO chat_rooms (name, creator_id) VALUES ('group', 1)".to_owned()).await;
+    let columns = "room_id, kind, by_id, user_ids, version, message_id, content, created_at";
+    let message = ObjectId::new().to_hex();
+    let record = insert(format!(
+        "INSERT INTO chat_room_changes ({columns})
+         VALUES ({group}, 'added', 1, '[{user}]', 1, '{message}', 'somebody joined', NOW(6) - INTERVAL 1 MINUTE)"
+    ))
+    .await;
+    let columns = "chat_room_id, user_id, joined_by";
+    insert(format!("INSERT INTO room_members ({columns}) VALUES ({group}, {user}, {record})")).await;
+    tx.commit().await.unwrap();
+    group as i64
 }
 
 #[tokio::test]
