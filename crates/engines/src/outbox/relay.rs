@@ -54,11 +54,12 @@ pub(super) struct Relay<'a> {
 /// The outcome of a sweep of one shard or of all shards.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Swept {
+    /// No event was left. Later ones of this process wake the relay.
     Clean,
     /// Another replica holds a shard.
     Busy,
-    /// Events were published, so there may be more.
-    Published,
+    /// Events are left after a whole batch.
+    More,
 }
 
 #[derive(sqlx::FromRow)]
@@ -108,7 +109,7 @@ impl<'a> Relay<'a> {
                     pause
                 }
                 Ok(Swept::Busy) => BUSY,
-                Ok(Swept::Published) => {
+                Ok(Swept::More) => {
                     poll = *POLLS.start();
                     continue;
                 }
@@ -156,10 +157,12 @@ impl<'a> Relay<'a> {
         if rows.is_empty() {
             return Ok(Swept::Clean);
         }
+        let read = rows.len();
         let (published, failure) = self.publish(rows).await;
         self.delete(&mut tx, &published).await?;
         tx.commit().await?;
-        failure.map_or(Ok(Swept::Published), Err)
+        let all = read < BATCH as usize && published.len() == read;
+        failure.map_or(Ok(if all { Swept::Clean } else { Swept::More }), Err)
     }
 
     /// Publishes rows, those of one key one after another. Returns the ids of the acknowledged ones and an error, if

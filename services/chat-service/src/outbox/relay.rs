@@ -19,8 +19,8 @@ use uuid::Uuid;
 
 use crate::store::{OutboxCollection, OutboxEntry, OutboxEvent, StoreClock};
 
-/// Interval at which acknowledged events are removed from the outbox.
-const CLEAR_INTERVAL: Duration = Duration::from_millis(100);
+/// Interval at which acknowledged events are removed from the outbox. Those of the last interval before a kill are published again.
+const CLEAR_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Limit on the events that one command removes.
 const CLEAR_BATCH: usize = 1_000;
@@ -189,7 +189,9 @@ async fn clear(outbox: OutboxCollection, mut acknowledged: mpsc::UnboundedReceiv
             // The sweep publishes them again, and consumers drop the repeats by `event_id`.
             tracing::debug!(error = %e, "acknowledged events stay in the outbox");
         }
+        if batch.len() < CLEAR_BATCH {
+            tokio::time::sleep(CLEAR_INTERVAL).await;
+        }
         batch.clear();
-        tokio::time::sleep(CLEAR_INTERVAL).await;
     }
 }

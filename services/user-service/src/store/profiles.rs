@@ -10,7 +10,7 @@ use engines::error::Result;
 use engines::mysql;
 use engines::outbox::Outbox;
 
-use super::{Profile, ProfileCache, ProfileView, directory, lock_user, look_alikes, user_not_found};
+use super::{Profile, ProfileCache, ProfileView, directory, look_alikes, user_not_found};
 use crate::domain::ProfileEdit;
 
 /// The columns of `users` that profiles show.
@@ -75,9 +75,10 @@ impl Profiles {
     /// username of another account.
     pub async fn edit(&self, user: UserId, edit: ProfileEdit) -> Result<()> {
         let mut tx = mysql::begin(&self.pool).await?;
-        lock_user(&mut tx, user).await?;
-        let before: Profile =
-            mysql::with_ids(QueryBuilder::new(SELECT), &[user]).build_query_as().fetch_one(&mut *tx).await?;
+        let mut lock = mysql::with_ids(QueryBuilder::new(SELECT), &[user]);
+        lock.push(" FOR UPDATE");
+        let before: Option<Profile> = lock.build_query_as().fetch_optional(&mut *tx).await?;
+        let before = before.ok_or_else(user_not_found)?;
         let after = before.clone().edited(edit);
         if after == before {
             return Ok(());
