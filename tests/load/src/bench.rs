@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::act::Act;
 use crate::api::Api;
 use crate::args::{Args, Scenario};
+use crate::html;
 use crate::http::{self, Failure};
 use crate::report::{self, Measured, Report};
 use crate::scenarios::{self, Run};
@@ -33,7 +34,7 @@ const OTHER_DESCRIPTORS: u64 = 64;
 
 pub async fn run(args: Args) -> Result<ExitCode> {
     let target = args.target()?;
-    args.json.iter().try_for_each(|file| ensure_writable(file))?;
+    args.json.iter().chain(&args.html).try_for_each(|file| ensure_writable(file))?;
     ensure_descriptors(args.connections())?;
     let processes = Processes::choose(&args.processes, target.is_stack, target.is_local())?;
     let http = http::client()?;
@@ -110,8 +111,10 @@ async fn measure_costs(run: &Run, args: &Args, report: &mut Report) {
 /// Writes the files. The code tells an interruption, and a scenario without any success.
 fn finish(report: &Report, args: &Args) -> Result<ExitCode> {
     if let Some(file) = &args.json {
-        let json = serde_json::to_vec_pretty(report)?;
-        fs::write(file, json).with_context(|| format!("cannot write {}", file.display()))?;
+        write(file, &serde_json::to_vec_pretty(report)?)?;
+    }
+    if let Some(file) = &args.html {
+        write(file, html::page(report).as_bytes())?;
     }
     if report.interrupted {
         note("interrupted: these are the results until then");
@@ -122,6 +125,10 @@ fn finish(report: &Report, args: &Args) -> Result<ExitCode> {
         Some(measured) => bail!("no act of the scenario {} succeeded", measured.scenario),
         None => Ok(ExitCode::SUCCESS),
     }
+}
+
+fn write(file: &Path, content: &[u8]) -> Result<()> {
+    fs::write(file, content).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Fails before the measurements if a file cannot be written after them.

@@ -97,6 +97,16 @@ fn an_open_loop_starts_as_many_acts_as_its_rate_says() {
 }
 
 #[test]
+fn the_page_has_the_tables_and_loads_nothing() {
+    let page = Results::new();
+    let (results, _) = results(&["--scenario", "friends", "--html", page.0.to_str().unwrap()]);
+    let html = std::fs::read_to_string(&page.0).unwrap();
+    assert!(html.contains("friends: 4 clients") && html.ends_with("</html>\n"), "{html}");
+    assert!(!html.contains(" src=") && !html.contains(" href=") && !html.contains("<script"));
+    rows(&results);
+}
+
+#[test]
 fn every_message_arrives_on_every_stream_of_its_room() {
     let (results, _) = results(&["--scenario", "streams", "--streams", "60", "--rate", "10"]);
     let streams = &results["streams"];

@@ -35,7 +35,8 @@ pub fn measured(measured: &Measured) -> String {
     lines.join("\n")
 }
 
-fn load(load: Load) -> String {
+/// A load in words.
+pub fn load(load: Load) -> String {
     match load {
         Load::Closed { clients: 1 } => "1 client".into(),
         Load::Closed { clients } => format!("{clients} clients"),
