@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use reqwest::{Client, Method};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::act::Act;
@@ -28,6 +29,9 @@ const INTERRUPTED: u8 = 130;
 
 /// The time in which a reachable service answers.
 const REACH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The time in which a scenario ends after Ctrl-C.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Descriptors that are not connections of clients.
 const OTHER_DESCRIPTORS: u64 = 64;
@@ -90,7 +94,12 @@ fn keep(measured: Measured, report: &mut Report) {
 }
 
 async fn measure_streams(run: &Run, name: &str, args: &Args, report: &mut Report) {
-    match scenarios::streams(run, name, args.streams as usize).await {
+    let measured = tokio::select! {
+        measured = scenarios::streams(run, name, args.streams as usize) => measured,
+        // Streams that open or deliver end by themselves then, with what was measured.
+        () = stopped_for(run, STOP_PATIENCE) => return,
+    };
+    match measured {
         Ok((measured, cost)) => {
             measured.into_iter().for_each(|measured| keep(measured, report));
             print(&report::streams(&cost));
@@ -101,7 +110,7 @@ async fn measure_streams(run: &Run, name: &str, args: &Args, report: &mut Report
 }
 
 async fn measure_costs(run: &Run, args: &Args, report: &mut Report) {
-    let (costs, idle) = scenarios::costs(run, args.acts(), &args.rates, |cost| note(&report::cost(cost))).await;
+    let (costs, idle) = scenarios::costs(run, args.acts(), &args.rates).await;
     clear_progress();
     print(&report::costs(&costs, &idle));
     report.costs.extend(costs);
@@ -120,11 +129,28 @@ fn finish(report: &Report, args: &Args) -> Result<ExitCode> {
         note("interrupted: these are the results until then");
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    let failed: Vec<_> = report.measured.iter().filter(|measured| !measured.has_success()).collect();
-    match failed.first() {
-        Some(measured) => bail!("no act of the scenario {} succeeded", measured.scenario),
+    match without_success(report, &args.scenarios()) {
+        Some(scenario) => bail!("no act of the scenario {scenario} succeeded"),
         None => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// A scenario in which nothing succeeded.
+fn without_success<'a>(report: &'a Report, scenarios: &[Scenario]) -> Option<&'a str> {
+    if scenarios.contains(&Scenario::Cpu) && report.costs.is_empty() {
+        return Some("cpu");
+    }
+    if scenarios.contains(&Scenario::Streams) && report.streams.as_ref().is_none_or(|cost| cost.streams == 0) {
+        return Some("streams");
+    }
+    let failed = report.measured.iter().find(|measured| !measured.has_success());
+    failed.map(|measured| measured.scenario.as_str())
+}
+
+/// Ends a time after the run was stopped.
+async fn stopped_for(run: &Run, time: Duration) {
+    run.stop.cancelled().await;
+    sleep(time).await;
 }
 
 fn write(file: &Path, content: &[u8]) -> Result<()> {

@@ -118,15 +118,14 @@ fn every_message_arrives_on_every_stream_of_its_room() {
 }
 
 #[test]
-fn the_cost_of_every_act_is_measured_at_every_rate() {
-    let (results, _) = results(&["--scenario", "cpu", "--act", "send", "--act", "change-profile", "--rates", "10,20"]);
+fn the_cost_of_the_chosen_acts_is_measured_at_the_rate() {
+    let (results, _) = results(&["--scenario", "cpu", "--act", "send", "--act", "change-profile", "--rates", "20"]);
     let costs = results["costs"].as_array().unwrap();
     let measured = costs.iter().map(|cost| {
         assert_eq!(cost["errors"], serde_json::json!({}), "{cost}");
         (cost["act"].as_str().unwrap(), cost["count"].as_u64().unwrap())
     });
-    let expected = [("send", 10), ("profile change", 10), ("send", 20), ("profile change", 20)];
-    assert_eq!(measured.collect::<Vec<_>>(), expected);
+    assert_eq!(measured.collect::<Vec<_>>(), [("send", 20), ("profile change", 20)]);
 }
 
 #[test]

@@ -5,4 +5,4 @@ mod results;
 mod table;
 
 pub use results::{ActResult, Cost, IdleCost, Load, Measured, Point, ProcessUse, Report, StreamCost};
-pub use table::{cost, costs, figure, heading, load, measured, streams};
+pub use table::{costs, figure, heading, load, measured, streams};

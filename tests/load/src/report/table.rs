@@ -70,11 +70,6 @@ fn processes(processes: &[ProcessUse], seconds: f64) -> Vec<String> {
     vec![format!("  of a core: {busy}; all but bench {all:.0} %"), format!("  memory, MB: {memory}")]
 }
 
-/// One line while the costs are measured.
-pub fn cost(cost: &Cost) -> String {
-    format!("{} at {} a second: {} ms", cost.act, cost.per_second, figure(cost.all_ms()))
-}
-
 /// Processes that take less for every act, in milliseconds, have no column.
 const SHOWN_MS: f64 = 0.05;
 

@@ -17,42 +17,57 @@ use crate::terminal::progress;
 /// The time after the last act in which its events arrive everywhere. It belongs to the measurement, as its idle cost does.
 const TAIL: Duration = Duration::from_secs(2);
 
-/// The CPU time that each process uses in an idle second, from several measurements.
+/// Acts a second before the measurements.
+const WARM_UP_RATE: f64 = 100.0;
+
+/// The time after the warm-up in which the engines write what is left and a virtual machine compiles.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// The CPU seconds of each process in an idle second, from several measurements.
 #[derive(Default)]
 struct Idle(Vec<BTreeMap<String, f64>>);
 
-/// Measures acts, each at all rates. `report` gets each result as it is known. Before each rate, the idle processes are
-/// measured.
-pub async fn costs(
-    run: &Run,
-    acts: &[Act],
-    rates: &[f64],
-    mut report: impl FnMut(&Cost),
-) -> (Vec<Cost>, Vec<IdleCost>) {
-    let (mut idle, mut costs) = (Idle::default(), Vec::new());
+/// What the processes used while an act ran, their idle cost included.
+struct Used {
+    act: Act,
+    count: u64,
+    errors: BTreeMap<String, u64>,
+    /// CPU seconds.
+    cpu: BTreeMap<String, f64>,
+    seconds: f64,
+}
+
+/// Measures acts, each at all rates. The idle processes are measured before and after the acts of each rate, because they are
+/// busier for a while after load. An interrupted rate has no results.
+pub async fn costs(run: &Run, acts: &[Act], rates: &[f64]) -> (Vec<Cost>, Vec<IdleCost>) {
     for &act in acts {
         // Connections, caches, and the code that a virtual machine compiles.
-        run.apply(open(run, 100.0), run.warm_up(), &run.stop, performing(run, act, &Arc::default())).await;
+        run.apply(open(run, WARM_UP_RATE), run.warm_up(), &run.stop, performing(run, act, &Arc::default())).await;
     }
+    pause(run, SETTLE.min(run.duration)).await;
+    let (mut costs, mut all_idle) = (Vec::new(), Idle::default());
     for &rate in rates {
-        progress(&format!("cpu: measuring the idle system for {} s", run.duration.as_secs()), true);
-        pause(run, TAIL).await;
-        // Two halves, whose difference is the noise.
-        for _ in 0..2 {
-            idle.0.extend(measure_idle(run, run.duration / 2).await);
-        }
-        for &act in acts {
-            if run.stop.is_cancelled() {
-                return (costs, idle.of_processes());
-            }
-            progress(&format!("cpu: {} at {rate} a second for {} s", act.name(), run.duration.as_secs()), true);
-            if let Some(cost) = measure(run, act, rate, &idle).await {
-                report(&cost);
-                costs.push(cost);
-            }
-        }
+        let Some((used, idle)) = measure_rate(run, acts, rate).await else { break };
+        costs.extend(used.into_iter().map(|used| used.cost(rate, &idle)));
+        all_idle.0.extend(idle.0);
     }
-    (costs, idle.of_processes())
+    (costs, percent(all_idle.mean()))
+}
+
+/// None if the measurement was interrupted.
+async fn measure_rate(run: &Run, acts: &[Act], rate: f64) -> Option<(Vec<Used>, Idle)> {
+    let idle = || async {
+        progress(&format!("cpu: measuring the idle system for {} s", (run.duration / 2).as_secs_f32()), true);
+        pause(run, TAIL).await;
+        measure_idle(run, run.duration / 2).await
+    };
+    let before = idle().await?;
+    let mut all_used = Vec::new();
+    for &act in acts {
+        progress(&format!("cpu: {} at {rate} a second for {} s", act.name(), run.duration.as_secs()), true);
+        all_used.extend(measure(run, act, rate).await);
+    }
+    Some((all_used, Idle(vec![before, idle().await?])))
 }
 
 /// The CPU seconds of each process in an idle second; none if the measurement was interrupted.
@@ -64,24 +79,27 @@ pub async fn measure_idle(run: &Run, time: Duration) -> Option<BTreeMap<String, 
     (!run.stop.is_cancelled()).then(|| used.into_iter().map(|(name, cpu)| (name, cpu / seconds)).collect())
 }
 
-/// None if the measurement was interrupted, or no act succeeded.
-async fn measure(run: &Run, act: Act, rate: f64, idle: &Idle) -> Option<Cost> {
+/// None if no act succeeded.
+async fn measure(run: &Run, act: Act, rate: f64) -> Option<Used> {
     let recorder = Arc::new(Recorder::default());
     let (before, started) = (run.processes.read(), Instant::now());
     run.apply(open(run, rate), run.duration, &run.stop, performing(run, act, &recorder)).await;
     pause(run, TAIL).await;
-    let seconds = started.elapsed().as_secs_f64();
-    let used = run.processes.read().cpu_since(&before);
+    let (cpu, seconds) = (run.processes.read().cpu_since(&before), started.elapsed().as_secs_f64());
     let (rows, _) = recorder.finish();
     let (_, row) = rows.into_iter().next()?;
-    let (count, errors) = (row.latency.len(), row.errors);
-    if count == 0 || run.stop.is_cancelled() {
-        return None;
+    let count = row.latency.len();
+    (count > 0).then_some(Used { act, count, errors: row.errors, cpu, seconds })
+}
+
+impl Used {
+    fn cost(self, rate: f64, idle: &Idle) -> Cost {
+        let Self { act, count, errors, cpu, seconds } = self;
+        let each = |seconds: f64| 1000.0 * seconds / count as f64;
+        let ms = without_idle(&cpu, &idle.mean(), seconds).into_iter().map(|(name, cpu)| (name, each(cpu))).collect();
+        let noise_ms = each(idle.range() * seconds);
+        Cost { act: act.name().into(), per_second: rate, count, errors, ms, noise_ms }
     }
-    let each = |seconds: f64| 1000.0 * seconds / count as f64;
-    let ms = without_idle(&used, &idle.mean(), seconds).into_iter().map(|(name, cpu)| (name, each(cpu)));
-    let (ms, noise_ms) = (ms.collect(), each(idle.range() * seconds));
-    Some(Cost { act: act.name().into(), per_second: rate, count, errors, ms, noise_ms })
 }
 
 fn open(run: &Run, per_second: f64) -> Load {
@@ -118,10 +136,6 @@ impl Idle {
         let totals = self.0.iter().map(|idle| idle.iter().map(of_system).sum::<f64>());
         let (min, max) = totals.fold((f64::MAX, 0.0_f64), |(min, max), total| (min.min(total), max.max(total)));
         (max - min).max(0.0)
-    }
-
-    fn of_processes(&self) -> Vec<IdleCost> {
-        percent(self.mean())
     }
 }
 
