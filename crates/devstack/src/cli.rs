@@ -1,5 +1,7 @@
 //! The command line of `cargo stack`.
 
+use std::ffi::OsString;
+
 use clap::{Parser, Subcommand};
 
 use crate::options::{BackupOptions, GatewayOptions, LinkOptions, RestoreOptions, TestOptions, UpOptions, WebOptions};
@@ -54,6 +56,13 @@ pub enum Command {
     Kill { name: String },
     /// Run the README's first conversation against the running stack and check every answer.
     Demo,
+    /// Measure the running stack, or another system: throughput, latency, CPU time and memory. `cargo stack bench --help` lists the options.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Arguments of the benchmark in tests/load.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Write a backup of MySQL and MongoDB while the stack runs.
     Backup(BackupOptions),
     /// Replace the data of the running stack by a backup.
@@ -86,5 +95,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_of_the_benchmark_are_passed_on() {
+        for line in [&["--help"][..], &["--scenario", "send", "--seconds", "1"], &[]] {
+            let Ok(Cli { command: Command::Bench { args } }) =
+                Cli::try_parse_from([&["cargo stack", "bench"], line].concat())
+            else {
+                panic!("{line:?}")
+            };
+            assert_eq!(args, line);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `cargo stack`: the whole system on one machine, without Docker.
 
 mod backup;
+mod bench;
 mod build;
 mod cache;
 mod cli;
@@ -83,6 +84,7 @@ async fn execute(command: Command) -> Result<ExitCode> {
         Command::Restart { name } => control::request(&dir, Request::Restart { name }).await.map(success),
         Command::Kill { name } => control::request(&dir, Request::Kill { name }).await.map(success),
         Command::Demo => demo::play(&dir).await.map(success),
+        Command::Bench { args } => bench::run(&dir, &args).await,
         Command::Backup(options) => backup::back_up(dir, options).await.map(success),
         Command::Restore(options) => backup::restore(dir, options).await.map(success),
         Command::Test { options, args } => test_run::run(dir.for_tests(), options, args).await,

@@ -3,7 +3,7 @@
 use config_tests::{repository_path, text};
 use regex::Regex;
 
-const DOCUMENTS: [&str; 22] = [
+const DOCUMENTS: [&str; 24] = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
@@ -13,6 +13,7 @@ const DOCUMENTS: [&str; 22] = [
     "clients/typescript/README.md",
     "docs/architecture.md",
     "docs/asvs.md",
+    "docs/benchmarks.md",
     "docs/decisions/original-writes-again.md",
     "docs/decisions/read-receipts.md",
     "docs/errors.md",
@@ -26,6 +27,7 @@ const DOCUMENTS: [&str; 22] = [
     "docs/streaming.md",
     "docs/threat-model.md",
     "k8s/README.md",
+    "tests/load/README.md",
 ];
 
 /// The anchors that GitHub creates for a document's headings.

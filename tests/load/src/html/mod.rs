@@ -1,0 +1,9 @@
+//! The report as one HTML file: styles and plots are in it, and it loads nothing and runs no script.
+
+mod axis;
+mod bars;
+mod escape;
+mod lines;
+mod page;
+
+pub use page::page;

@@ -1,0 +1,142 @@
+//! The results as text for the terminal.
+
+use super::growth::memory_growth;
+use super::{ActResult, Cost, IdleCost, Load, Measured, Point, ProcessUse, Report, StreamCost};
+use crate::system::Reading;
+
+pub fn heading(report: &Report) -> String {
+    format!(
+        "{}\n{}\n{}",
+        report.target.describe(),
+        report.machine.line(),
+        report.started_at.format("%Y-%m-%d %H:%M UTC")
+    )
+}
+
+/// The table of one scenario, with its errors and its processes below.
+pub fn measured(measured: &Measured) -> String {
+    let mut lines = vec![format!("\n{}: {}, {:.1} s", measured.scenario, load(measured.load), measured.seconds)];
+    lines.push(format!(
+        "  {:<18} {:>10} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8}",
+        "", "count", "a second", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "errors"
+    ));
+    lines.extend(measured.acts.iter().map(row));
+    for act in &measured.acts {
+        lines.extend(act.errors.iter().map(|(error, count)| format!("  {}: {count} × {error}", act.act)));
+    }
+    if measured.unfinished > 0 {
+        lines.push(format!(
+            "  {} acts could not start or end in time: the system, or --clients, is too slow",
+            measured.unfinished
+        ));
+    }
+    lines.extend(processes(&measured.processes, measured.observed_seconds));
+    lines.extend(growth(&measured.timeline));
+    lines.join("\n")
+}
+
+/// A load in words.
+pub fn load(load: Load) -> String {
+    match load {
+        Load::Closed { clients: 1 } => "1 client".into(),
+        Load::Closed { clients } => format!("{clients} clients"),
+        Load::Open { per_second, clients } => format!("{per_second} a second, at most {clients} at once"),
+    }
+}
+
+fn row(act: &ActResult) -> String {
+    let ActResult { act: name, count, per_second, latency, .. } = act;
+    let [p50, p90, p99, p999, max] =
+        [latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.p999_ms, latency.max_ms].map(figure);
+    format!(
+        "  {name:<18} {count:>10} {:>10} {p50:>9} {p90:>9} {p99:>9} {p999:>9} {max:>9} {:>8}",
+        figure(*per_second),
+        act.failures()
+    )
+}
+
+/// Processes that used less of a core are left out of the line about CPU time.
+const SHOWN_PERCENT: f64 = 0.5;
+
+/// The part of a core that each process used, and its memory.
+fn processes(processes: &[ProcessUse], seconds: f64) -> Vec<String> {
+    let percent = |cpu: f64| 100.0 * cpu / seconds.max(0.001);
+    let of_system = processes.iter().filter(|process| Reading::is_of_system(&process.name));
+    let all = percent(of_system.map(|process| process.cpu_seconds).sum());
+    let busy = processes.iter().filter(|process| percent(process.cpu_seconds) >= SHOWN_PERCENT);
+    let busy = busy.map(|process| format!("{} {:.0} %", process.name, percent(process.cpu_seconds)));
+    let memory = processes.iter().map(|process| format!("{} {:.0}", process.name, process.memory_mb_after));
+    let [busy, memory] = [busy.collect::<Vec<_>>(), memory.collect()].map(|parts| parts.join(", "));
+    vec![format!("  of a core: {busy}; all but bench {all:.0} %"), format!("  memory, MB: {memory}")]
+}
+
+/// Processes that take less for every act, in milliseconds, have no column.
+const SHOWN_MS: f64 = 0.05;
+
+/// The tables of the scenario `cpu`, one for each rate, and the idle cost.
+pub fn costs(costs: &[Cost], idle: &[IdleCost]) -> String {
+    let shown = |name: &str| costs.iter().any(|cost| cost.ms.get(name).is_some_and(|ms| *ms >= SHOWN_MS));
+    let names = idle.iter().map(|idle| idle.name.as_str());
+    let names: Vec<_> = names.filter(|name| Reading::is_of_system(name) && shown(name)).collect();
+    let columns = names.iter().map(|name| format!(" {name:>14}")).collect::<String>();
+    let mut lines = Vec::new();
+    for of_rate in costs.chunk_by(|one, next| one.per_second == next.per_second) {
+        let rate = of_rate[0].per_second;
+        lines.push(format!("\ncpu: ms of an act at {rate} a second, without the idle cost"));
+        lines.push(format!("  {:<18} {:>7}{columns} {:>8} {:>8} {:>8}", "", "count", "all", "± noise", "errors"));
+        lines.extend(of_rate.iter().map(|cost| cost_row(cost, &names)));
+    }
+    lines.push(idle_line(idle));
+    lines.join("\n")
+}
+
+fn cost_row(cost: &Cost, names: &[&str]) -> String {
+    let ms = |name: &&str| format!(" {:>14}", figure(cost.ms.get(*name).copied().unwrap_or_default()));
+    let (columns, errors) = (names.iter().map(ms).collect::<String>(), cost.errors.values().sum::<u64>());
+    let (all, noise) = (figure(cost.all_ms()), figure(cost.noise_ms));
+    format!("  {:<18} {:>7}{columns} {all:>8} {noise:>8} {errors:>8}", cost.act, cost.count)
+}
+
+/// The memory and the idle cost of open streams, and whether all deliveries arrived.
+pub fn streams(cost: &StreamCost) -> String {
+    let StreamCost { streams, kb_each, idle, expected, received } = cost;
+    let kb = kb_each.iter().map(|(name, kb)| format!("{name} {}", figure(*kb))).collect::<Vec<_>>().join(", ");
+    let deliveries = format!("  {received} of {expected} expected deliveries arrived");
+    format!("\n{streams} open streams\n  memory of each, KB: {kb}\n{}\n{deliveries}", idle_line(idle))
+}
+
+fn idle_line(idle: &[IdleCost]) -> String {
+    let percent = |idle: &IdleCost| format!("{} {} %", idle.name, figure(idle.percent_of_core));
+    format!("  idle, of a core: {}", idle.iter().map(percent).collect::<Vec<_>>().join(", "))
+}
+
+/// The growth of memory in a long measurement.
+fn growth(timeline: &[Point]) -> Option<String> {
+    let growth = memory_growth(timeline)?;
+    let each = growth.iter().map(|(name, megabytes)| format!("{name} {megabytes:+.1}")).collect::<Vec<_>>().join(", ");
+    Some(format!("  memory in an hour, MB, by the last two thirds: {each}"))
+}
+
+/// A figure with three significant digits at most, and whole from 100 on.
+pub fn figure(value: f64) -> String {
+    match value {
+        value if value >= 99.95 => format!("{value:.0}"),
+        value if value >= 9.995 => format!("{value:.1}"),
+        // Not "-0.00".
+        value if value.abs() < 0.005 => "0.00".into(),
+        value => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_have_three_digits() {
+        assert_eq!(
+            [1_430.4, 99.96, 12.34, 9.999, 0.126, -0.004].map(figure),
+            ["1430", "100", "12.3", "10.0", "0.13", "0.00"]
+        );
+    }
+}

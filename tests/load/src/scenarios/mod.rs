@@ -1,0 +1,15 @@
+//! The scenarios: which acts run, with which load.
+
+mod acts;
+mod cost;
+mod mixed;
+mod run;
+mod story;
+mod streams;
+
+pub use acts::act;
+pub use cost::costs;
+pub use mixed::mixed;
+pub use run::Run;
+pub use story::stories;
+pub use streams::streams;

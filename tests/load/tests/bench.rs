@@ -1,0 +1,199 @@
+//! Short runs of the benchmark against the stack of `cargo stack test`. They check that it counts, and never how fast the
+//! system is.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// The variables with which the benchmark finds the stack.
+const STACK: [&str; 3] = ["USER_URL", "FRIEND_URL", "CHAT_URL"];
+
+/// The file of a run, which is removed at the end.
+struct Results(PathBuf);
+
+impl Results {
+    fn new() -> Self {
+        Self(env::temp_dir().join(format!("bench-{}.json", Uuid::new_v4().simple())))
+    }
+
+    fn read(&self) -> Value {
+        serde_json::from_slice(&std::fs::read(&self.0).unwrap()).unwrap()
+    }
+}
+
+impl Drop for Results {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn bench(args: &[&str]) -> Command {
+    for variable in STACK {
+        assert!(env::var(variable).is_ok(), "{variable} is not set: run the tests with `cargo stack test`");
+    }
+    let mut bench = Command::new(env!("CARGO_BIN_EXE_load"));
+    bench.args(args);
+    bench
+}
+
+/// Runs the benchmark to a successful end and returns its results and its output.
+fn results(args: &[&str]) -> (Value, String) {
+    let file = Results::new();
+    let output = bench(args).args(["--clients", "4", "--seconds", "1", "--json"]).arg(&file.0).output().unwrap();
+    assert!(output.status.success(), "{}", errors(&output));
+    (file.read(), String::from_utf8(output.stdout).unwrap())
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The rows of all measurements: scenario, act and count. Fails for an error of a row.
+fn rows(results: &Value) -> Vec<(String, String, u64)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let measured = results["measured"].as_array().unwrap().iter();
+    let rows = measured.flat_map(|measured| {
+        assert_eq!(measured["unfinished"], 0, "{measured}");
+        measured["acts"].as_array().unwrap().iter().map(move |act| (measured, act))
+    });
+    rows.map(|(measured, act)| {
+        assert_eq!(act["errors"], serde_json::json!({}), "{measured}");
+        (text(&measured["scenario"]), text(&act["act"]), act["count"].as_u64().unwrap())
+    })
+    .collect()
+}
+
+#[test]
+fn the_default_scenarios_succeed_without_errors() {
+    let (results, output) = results(&[]);
+    let rows = rows(&results);
+    let scenarios = ["health", "profile", "search", "friends", "send", "list50", "rooms", "login", "story"];
+    for scenario in scenarios {
+        assert!(rows.iter().any(|(of, _, count)| of == scenario && *count > 0), "{scenario}: {rows:?}");
+        assert!(output.contains(&format!("\n{scenario}: 4 clients")), "{output}");
+    }
+    let count = |act: &str| rows.iter().find(|(_, name, _)| name == act).unwrap().2;
+    assert_eq!(count("story: send"), 5 * count("story"));
+    assert_eq!(count("story: register"), 2 * count("story"));
+    assert_eq!(results["interrupted"], false);
+}
+
+#[test]
+fn an_open_loop_starts_as_many_acts_as_its_rate_says() {
+    let (results, _) = results(&["--scenario", "send", "--scenario", "mixed", "--rate", "40"]);
+    let rows = rows(&results);
+    assert_eq!(rows.iter().filter(|(scenario, ..)| scenario == "send").map(|(.., count)| count).sum::<u64>(), 40);
+    assert_eq!(rows.iter().filter(|(scenario, ..)| scenario == "mixed").map(|(.., count)| count).sum::<u64>(), 40);
+}
+
+#[test]
+fn the_page_has_the_tables_and_loads_nothing() {
+    let page = Results::new();
+    let (results, _) = results(&["--scenario", "friends", "--html", page.0.to_str().unwrap()]);
+    let html = std::fs::read_to_string(&page.0).unwrap();
+    assert!(html.contains("friends: 4 clients") && html.ends_with("</html>\n"), "{html}");
+    assert!(!html.contains(" src=") && !html.contains(" href=") && !html.contains("<script"));
+    rows(&results);
+}
+
+#[test]
+fn every_message_arrives_on_every_stream_of_its_room() {
+    let (results, _) = results(&["--scenario", "streams", "--streams", "60", "--rate", "10"]);
+    let streams = &results["streams"];
+    assert_eq!(streams["streams"], 60);
+    assert_eq!(streams["expected"], streams["received"]);
+    // Two rooms of 30 streams, and ten messages.
+    assert_eq!(streams["expected"], 300);
+    rows(&results);
+}
+
+#[test]
+fn the_cost_of_the_chosen_acts_is_measured_at_the_rate() {
+    let (results, _) = results(&["--scenario", "cpu", "--act", "send", "--act", "change-profile", "--rates", "20"]);
+    let costs = results["costs"].as_array().unwrap();
+    let measured = costs.iter().map(|cost| {
+        assert_eq!(cost["errors"], serde_json::json!({}), "{cost}");
+        (cost["act"].as_str().unwrap(), cost["count"].as_u64().unwrap())
+    });
+    assert_eq!(measured.collect::<Vec<_>>(), [("send", 20), ("profile change", 20)]);
+}
+
+#[test]
+fn a_run_registers_no_more_accounts_than_it_may() {
+    let (results, _) = results(&["--scenario", "story", "--accounts", "16"]);
+    let acts = results["measured"][0]["acts"].as_array().unwrap();
+    let count = |name: &str| acts.iter().find(|act| act["act"] == name).unwrap()["count"].as_u64().unwrap();
+    // Four of the sixteen are those of the preparation.
+    assert!(count("story: register") <= 12 && count("story") <= 6, "{acts:?}");
+}
+
+#[test]
+fn a_refused_request_is_counted_by_its_status_and_code() {
+    // The gateway has no route for `/health` below the prefix.
+    let user = env::var("GATEWAY_URL").expect("GATEWAY_URL is not set: run the tests with `cargo stack test`");
+    let [user, friend, chat] =
+        [("user", user), ("friend", env::var("FRIEND_URL").unwrap()), ("chat", env::var("CHAT_URL").unwrap())]
+            .map(|(name, url)| format!("{name}={url}/api"));
+    let args =
+        ["--scenario", "health", "--clients", "1", "--seconds", "1", "--url", &user, "--url", &friend, "--url", &chat];
+    let output = bench(&args).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("no act of the scenario health succeeded"), "{}", errors(&output));
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains(" × 404"), "{table}");
+}
+
+#[test]
+fn ctrl_c_ends_a_run_with_what_was_measured() {
+    let file = Results::new();
+    let mut running = bench(&["--scenario", "health", "--seconds", "300", "--json", file.0.to_str().unwrap()]);
+    let mut running = running.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(running.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "measuring health"));
+    // The load runs for two seconds before it is measured.
+    sleep(Duration::from_secs(4));
+    kill(Pid::from_raw(running.id() as i32), Signal::SIGINT).unwrap();
+
+    assert_eq!(running.wait().unwrap().code(), Some(130));
+
+    let results = file.read();
+    assert_eq!(results["interrupted"], true);
+    assert!(results["measured"][0]["acts"][0]["count"].as_u64().unwrap() > 0, "{results}");
+}
+
+#[test]
+fn an_address_that_does_not_answer_is_named() {
+    let output = bench(&["--gateway", "http://127.0.0.1:9"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("cannot reach user-service at http://127.0.0.1:9/api"), "{}", errors(&output));
+}
+
+#[test]
+fn wrong_arguments_have_an_exit_code_of_their_own() {
+    for args in
+        [&["--scenario", "none"][..], &["--clients", "0"], &["--url", "user=x"], &["--gateway", "http://192.0.2.1"]]
+    {
+        assert_eq!(bench(args).output().unwrap().status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn without_a_stack_the_error_says_how_to_start_one() {
+    let mut bench = bench(&[]);
+    for variable in STACK {
+        bench.env_remove(variable);
+    }
+    let output = bench.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("cargo stack up"), "{}", errors(&output));
+}
