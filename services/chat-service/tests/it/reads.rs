@@ -333,6 +333,9 @@ async fn a_marker_of_an_earlier_release_is_read_and_converted() {
     assert_eq!(bob.unread(room).await, 3);
 }
 
+/// A read marker: the position up to which all is read, single positions (of an earlier release), and ranges.
+type Marker = (i64, &'static [i64], &'static [(i64, i64)]);
+
 #[tokio::test]
 async fn a_page_names_the_readers_whatever_form_their_markers_have() {
     const MESSAGES: i64 = 40;
@@ -343,9 +346,9 @@ async fn a_page_names_the_readers_whatever_form_their_markers_have() {
     for n in 1..=MESSAGES {
         ann.sends(group, &n.to_string()).await;
     }
-    // Up to a position, single positions, and ranges: one, four (all are among the newest) and more. A page begins where the
-    // oldest of the newest four begins, one position before it, and one after it.
-    let forms: [(i64, &[i64], &[(i64, i64)]); 8] = [
+    // Ranges: one, four (all are among the newest) and more. A page begins where the oldest of the newest four begins, one position
+    // before it, and one after it.
+    let forms: [Marker; 8] = [
         (0, &[], &[]),
         (15, &[], &[]),
         (2, &[4, 11, 12, 39], &[]),
@@ -367,7 +370,7 @@ async fn a_page_names_the_readers_whatever_form_their_markers_have() {
         }
         markers.insert_one(marker).await.unwrap();
     }
-    let has_read = |position: i64, (up_to, read, ranges): &(i64, &[i64], &[(i64, i64)])| {
+    let has_read = |position: i64, (up_to, read, ranges): &Marker| {
         position <= *up_to
             || read.contains(&position)
             || ranges.iter().any(|(from, to)| (*from..=*to).contains(&position))
