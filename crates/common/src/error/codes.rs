@@ -92,10 +92,10 @@ mod tests {
 
     const BEGINNING: &str = "# Errors
 
-Every error answer of a service has the same body, but for 414 and 431, which have none: a target or headers that are too long. The API
-document describes the body as `ErrorBody`: `error` is one of the codes below, `message` a text for people, `status_code` the status,
-`request_id` the id by which an operator finds the request in the logs, and `detail` the error in the form that clients of the original
-read.
+Every error answer of a service has the same body, but for a request that is not HTTP (400) and for a target or headers that are too
+long (414, 431), which may have none. The API document describes the body as `ErrorBody`: `error` is one of the codes below, `message` a
+text for people, `status_code` the status, `request_id` the id by which an operator finds the request in the logs, and `detail` the error
+in the form that clients of the original read.
 A client decides by the status, and by the code if it can react to it: for example, it asks for a code of the second factor after
 `MFA_REQUIRED`, and marks the fields of `validation_errors`.
 
