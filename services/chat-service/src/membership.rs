@@ -138,9 +138,6 @@ impl Membership {
     /// such a room may have been told of the end of an earlier membership, and would take it for the end of this one.
     pub async fn tell_announced(&self, user: UserId, own: &[JoinedRoom]) -> Result<()> {
         let progress = self.progress().await?.lock().await;
-        if progress.waiting.is_empty() {
-            return Ok(());
-        }
         for room in own {
             if let (Joined::At(position), true) = (room.joined, progress.waiting.contains_key(&(room.id, user))) {
                 self.add_members(room.id, &[user], position);

@@ -177,7 +177,7 @@ impl Args {
         self.scenarios.iter().any(|scenario| matches!(scenario, Scenario::Mixed | Scenario::Soak))
     }
 
-    /// What clap cannot check.
+    /// Checks the rules that clap cannot express.
     ///
     /// # Errors
     /// Returns a text about wrong options.

@@ -79,11 +79,10 @@ impl Producer {
         Ok(async move {
             // The span ends with the report.
             let _span = span;
-            let reported = tokio::time::timeout(REPORT_TIMEOUT, report).await;
-            match reported.unwrap_or_else(|_| Ok(Err(KafkaError::Canceled))) {
-                Ok(Ok(())) => shared.metrics.published.with_label_values(&[&record.topic]).inc(),
-                Ok(Err(error)) => return Err(shared.failed(error)),
-                Err(_) => return Err(shared.failed(KafkaError::Canceled)),
+            match tokio::time::timeout(REPORT_TIMEOUT, report).await {
+                Ok(Ok(Ok(()))) => shared.metrics.published.with_label_values(&[&record.topic]).inc(),
+                Ok(Ok(Err(error))) => return Err(shared.failed(error)),
+                Ok(Err(_)) | Err(_) => return Err(shared.failed(KafkaError::Canceled)),
             }
             Ok(())
         })

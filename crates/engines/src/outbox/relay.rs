@@ -37,8 +37,8 @@ const PARALLEL_SHARDS: usize = 4;
 /// before a commit here.
 const BUSY: Duration = Duration::from_millis(50);
 
-/// The shortest and the longest interval at which events of crashed processes are looked for. It doubles while there
-/// are none.
+/// The shortest and the longest interval at which events of crashed processes are looked for. It doubles with each look
+/// after which none is left.
 const POLLS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(4);
 
 /// The time for the events that are in flight when the process ends.
@@ -58,7 +58,7 @@ enum Swept {
     Clean,
     /// Another replica holds a shard.
     Busy,
-    /// Events are left after a whole batch.
+    /// Events may be left: the batch was full, or one of them was not published.
     More,
 }
 

@@ -8,7 +8,7 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
 use serde_json::json;
 use sqlx::{Connection, MySqlConnection};
-use testkit::eventually;
+use testkit::{Server, Sse, eventually};
 
 use crate::all_rooms::{new_messages, subscribe};
 use crate::app::{TestApp, mongo_database};
@@ -118,16 +118,23 @@ async fn insert_join(mysql: &mut MySqlConnection, user: i64) -> i64 {
     group as i64
 }
 
+/// Adds a user to a group while no message can announce it. Returns the group, a replica that starts after the join, and the user's
+/// stream there.
+async fn unannounced_join(app: &TestApp, mongo: &Database) -> (i64, Server, Sse) {
+    let (ann, bob) = (app.person(1), app.person(2));
+    let group = ann.group_with(&[4, 5]).await;
+    refuse_system_messages(mongo, true).await;
+    ann.adds(group, &[bob.id]).await.expect(200);
+    let replica = app.replica().await;
+    let (of_bob, _) = subscribe(&app.person_at(&replica, bob.id), None).await;
+    (group, replica, of_bob)
+}
+
 #[tokio::test]
 async fn a_stream_of_a_replica_that_starts_is_told_of_a_join_that_waits_for_its_message() {
     let app = TestApp::start().await;
-    let (ann, bob) = (app.person(1), app.person(2));
-    let group = ann.group_with(&[4, 5]).await;
     let mongo = mongo_database(&app.space).await;
-    refuse_system_messages(&mongo, true).await;
-    ann.adds(group, &[bob.id]).await.expect(200);
-    let replica = app.replica().await;
-    let (mut of_bob, _) = subscribe(&app.person_at(&replica, bob.id), None).await;
+    let (group, _replica, mut of_bob) = unannounced_join(&app, &mongo).await;
 
     refuse_system_messages(&mongo, false).await;
 
@@ -189,14 +196,10 @@ async fn a_removal_does_not_wait_for_the_message_of_a_join() {
 #[tokio::test]
 async fn a_join_that_ends_before_its_message_is_not_told_to_a_stream_that_was_opened_in_between() {
     let app = TestApp::start().await;
-    let (ann, bob) = (app.person(1), app.person(2));
-    let group = ann.group_with(&[4, 5]).await;
+    let ann = app.person(1);
     let mongo = mongo_database(&app.space).await;
-    refuse_system_messages(&mongo, true).await;
-    ann.adds(group, &[bob.id]).await.expect(200);
-    let replica = app.replica().await;
-    let (mut of_bob, _) = subscribe(&app.person_at(&replica, bob.id), None).await;
-    ann.removes(group, bob.id).await.expect(200);
+    let (group, _replica, mut of_bob) = unannounced_join(&app, &mongo).await;
+    ann.removes(group, 2).await.expect(200);
     assert_eq!(of_bob.next_named("chat_room_left").await.data["room_id"], group);
 
     refuse_system_messages(&mongo, false).await;

@@ -1,4 +1,4 @@
-//! What is recorded of acts: counts, errors and latencies, of the whole measurement and of the current interval.
+//! The record of acts: counts, errors and latencies, of the whole measurement and of the current interval.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -144,7 +144,7 @@ fn millis(latency: &Histogram<u64>, quantile: f64) -> f64 {
     latency.value_at_quantile(quantile) as f64 / 1_000.0
 }
 
-/// What one process, or all replicas of one name, used during a measurement.
+/// The use of one process, or of all replicas of one name, during a measurement.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProcessUse {
     pub name: String,

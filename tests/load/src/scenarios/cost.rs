@@ -27,7 +27,7 @@ const SETTLE: Duration = Duration::from_secs(10);
 #[derive(Default)]
 struct Idle(Vec<BTreeMap<String, f64>>);
 
-/// What the processes used while an act ran, their idle cost included.
+/// The CPU time of the processes while an act ran, their idle cost included.
 struct Used {
     act: Act,
     count: u64,

@@ -57,7 +57,7 @@ impl FromStr for ProcessChoice {
 #[derive(Clone, Debug, Default)]
 pub struct Processes(BTreeMap<String, Vec<i32>>);
 
-/// What the processes have used up to a moment.
+/// The CPU time and memory of the processes up to a moment.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// Seconds of CPU time since the start of each process.
