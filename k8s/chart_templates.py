@@ -11,12 +11,13 @@ import re
 
 HEADER = "{{- /* Rendered by k8s/render from k8s/overlays. Change the overlays, or k8s/chart_templates.py, instead. */ -}}\n"
 HOST = "api.bigtech-chat.local"
+FILES_HOST = "files.bigtech-chat.local"
 OURS = re.compile(r"^bigtech-((?:user|friend|chat)-service|web):latest$")
 # Variables whose values are those of the ConfigMap, without a reference to it.
 COPIED_SETTINGS = ["KAFKA_BOOTSTRAP_SERVERS"]
 TOPICS = 'include "bigtech-chat.topics" .'
 STORAGE_CLASS = "STORAGE-CLASS"
-STORE_PORTS = {3306: "mysql", 6379: "redis", 9092: "kafka", 27017: "mongodb"}
+STORE_PORTS = {3306: "mysql", 6379: "redis", 9092: "kafka", 27017: "mongodb", 443: "files"}
 
 
 class Text:
@@ -32,7 +33,7 @@ class Text:
 
     def write(self, data):
         text = self.dump(data).replace("{{", '{{ "{{" }}')
-        text = text.replace(HOST, "{{ .Values.host }}")
+        text = text.replace(HOST, "{{ .Values.host }}").replace(FILES_HOST, "{{ .Values.files.host }}")
         text = re.sub(r"\bbigtech-chat-secrets\b", "{{ .Values.secretName }}", text)
         text = re.sub(r"\bstore-authorities\b", "{{ .Values.authoritiesSecret }}", text)
         # Without a class, the field is left out.
@@ -98,7 +99,8 @@ def policy(o, text):
             if managed and isinstance(item.get("port"), int):
                 item["port"] = text.expression(value("stores.ports", STORE_PORTS[item["port"]]))
             if managed and "ipBlock" in json.dumps(item.get("to", [])):
-                item["to"] = text.expression('include "bigtech-chat.networks" .')
+                networks = "files" if o["metadata"]["name"] == "managed-files" else "stores"
+                item["to"] = text.expression(f'include "bigtech-chat.networks" .Values.{networks}.networks')
             for each in item.values():
                 walk(each)
 

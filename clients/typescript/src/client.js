@@ -349,6 +349,17 @@ export class ChatClient {
     return (await this.#respond(method, path, { ...options, body })).body;
   }
 
+  /**
+   * The bytes of the file of a message from `/messages/…/file`, or of its picture from `/messages/…/thumbnail`.
+   *
+   * @param {string} path
+   * @param {{ query?: RequestOptions['query'], signal?: AbortSignal }} [options]
+   * @returns {Promise<Blob>}
+   */
+  download(path, options) {
+    return this.#session.authorized((token) => this.#transport.download(path, { ...options, token }));
+  }
+
   // Streams
 
   /**

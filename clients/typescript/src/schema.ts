@@ -735,8 +735,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Issue a ticket for a stream.
-         * @description A browser's EventSource cannot send headers. It opens one stream with `?ticket=` instead. A ticket is used up by the first
+         * Issue a ticket for a stream or a download.
+         * @description A browser's EventSource cannot send headers, and neither can a link. They have `?ticket=` instead. A ticket is used up by the first
          *     request that presents it, also if that request is refused: a client takes a new one for each try.
          */
         post: operations["createStreamTicket"];
@@ -793,6 +793,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/messages/{id}/file": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Download the file of a message. */
+        get: operations["getMessageFile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/messages/{id}/reactions/{emoji}": {
         parameters: {
             query?: never;
@@ -811,6 +828,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/messages/{id}/thumbnail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Download a smaller form of a picture, as WebP. */
+        get: operations["getMessageThumbnail"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/messages/{id}/typing": {
         parameters: {
             query?: never;
@@ -822,6 +856,57 @@ export interface paths {
         put?: never;
         /** Notify the streams of a room that the caller is typing, at most once per second. */
         post: operations["sendTyping"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/messages/{id}/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask for the upload of a file, which a message of the caller can have within a day. */
+        post: operations["requestUpload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/messages/{id}/uploads/{upload_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Cancel an upload, whose bytes count for the quota no longer. A repeat changes nothing. */
+        delete: operations["cancelUpload"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/messages/{id}/uploads/{upload_id}/complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Complete a file that was stored in parts. A repeat changes nothing. For a file without parts, the answer tells whether it is stored. */
+        post: operations["completeUpload"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1066,6 +1151,19 @@ export interface components {
          *     - `service_unavailable`: A dependency is unavailable; `Retry-After` has the seconds to wait. A change that a store did not confirm may have been made
          *     - `INVALID_INPUT`: The input breaks a rule of messages, rooms or reads; `message` says which
          *     - `MESSAGE_ALREADY_DELETED`: The message is already deleted
+         *     - `ATTACHMENTS_DISABLED`: This deployment has no store for files; everything else works
+         *     - `FILE_TYPE_NOT_ALLOWED`: This deployment does not accept files of this type
+         *     - `FILE_TOO_LARGE`: The file is larger than this deployment accepts; `GET /chat-rooms/limits` has the limits
+         *     - `FILE_QUOTA_EXCEEDED`: The files of the caller would take more bytes than a user has; deleting messages with files makes room
+         *     - `UPLOAD_NOT_FOUND`: The caller has no such upload
+         *     - `UPLOAD_OF_OTHER_ROOM`: The upload was requested for another room
+         *     - `UPLOAD_EXPIRED`: The upload is older than a day, or was tried too often; the client asks for another one
+         *     - `UPLOAD_INCOMPLETE`: The file is not stored yet; the client stores it and sends the message again
+         *     - `UPLOAD_CHANGED`: The stored file has another size, type or checksum than the upload
+         *     - `IMAGE_NOT_VALID`: The file is not an image of the type that the upload names, or has too many pixels
+         *     - `FILE_NOT_READY`: The file is being checked; `message_edited` announces the end of the check
+         *     - `FILE_REJECTED`: The file did not pass the check of this deployment, and its bytes are removed
+         *     - `UPLOAD_ALREADY_SENT`: The upload is part of another message
          *     - `CANNOT_CHAT_SELF`: A direct room needs another user
          *     - `BLOCKED`: One of the two users has blocked the other
          *     - `FRIENDS_ONLY`: Only friends can bring one of the users into a group
@@ -1080,7 +1178,7 @@ export interface components {
          *     - `REAUTHENTICATION_REQUIRED`: The login is too long ago for this operation, and the current password is missing
          * @enum {string}
          */
-        ErrorCode: "business_logic_error" | "authentication_error" | "authorization_error" | "resource_not_found" | "method_not_allowed" | "request_timeout" | "resource_conflict" | "payload_too_large" | "uri_too_long" | "unsupported_media_type" | "validation_error" | "rate_limit_exceeded" | "request_header_fields_too_large" | "internal_server_error" | "service_unavailable" | "INVALID_INPUT" | "MESSAGE_ALREADY_DELETED" | "CANNOT_CHAT_SELF" | "BLOCKED" | "FRIENDS_ONLY" | "LEFT_GROUP" | "TOO_MANY_ROOMS" | "TOO_MANY_PENDING" | "TOO_MANY_FRIENDS" | "TOO_MANY_BLOCKED" | "MFA_REQUIRED" | "MFA_INVALID" | "MFA_UNAVAILABLE" | "REAUTHENTICATION_REQUIRED";
+        ErrorCode: "business_logic_error" | "authentication_error" | "authorization_error" | "resource_not_found" | "method_not_allowed" | "request_timeout" | "resource_conflict" | "payload_too_large" | "uri_too_long" | "unsupported_media_type" | "validation_error" | "rate_limit_exceeded" | "request_header_fields_too_large" | "internal_server_error" | "service_unavailable" | "INVALID_INPUT" | "MESSAGE_ALREADY_DELETED" | "ATTACHMENTS_DISABLED" | "FILE_TYPE_NOT_ALLOWED" | "FILE_TOO_LARGE" | "FILE_QUOTA_EXCEEDED" | "UPLOAD_NOT_FOUND" | "UPLOAD_OF_OTHER_ROOM" | "UPLOAD_EXPIRED" | "UPLOAD_INCOMPLETE" | "UPLOAD_CHANGED" | "IMAGE_NOT_VALID" | "FILE_NOT_READY" | "FILE_REJECTED" | "UPLOAD_ALREADY_SENT" | "CANNOT_CHAT_SELF" | "BLOCKED" | "FRIENDS_ONLY" | "LEFT_GROUP" | "TOO_MANY_ROOMS" | "TOO_MANY_PENDING" | "TOO_MANY_FRIENDS" | "TOO_MANY_BLOCKED" | "MFA_REQUIRED" | "MFA_INVALID" | "MFA_UNAVAILABLE" | "REAUTHENTICATION_REQUIRED";
         /** @description A field of the input and the rule that it breaks. */
         FieldError: {
             /** @description The path of the field, its steps joined by dots. */
@@ -1090,6 +1188,22 @@ export interface components {
             /** @description The value as it was sent, cut at 100 characters; null for a password or a token. */
             value: unknown;
         };
+        /** @description The parts in which a large file is stored. */
+        FileParts: {
+            /**
+             * Format: int64
+             * @description The size of each part in bytes; the last one has the rest.
+             * @example 16777216
+             */
+            size: number;
+            /** @description The URL of each part, in order. The answer of the store has the header `ETag`. */
+            urls: string[];
+        };
+        /**
+         * @description Whether a file can be downloaded.
+         * @enum {string}
+         */
+        FileState: "pending" | "ready" | "rejected";
         /** @description A page of results, newest messages first. */
         FoundPage: {
             /**
@@ -1103,9 +1217,11 @@ export interface components {
              *         "edited_at": null,
              *         "file_name": null,
              *         "file_size": null,
+             *         "file_state": null,
              *         "file_type": null,
              *         "file_url": null,
              *         "id": "6565f0a1c2d3e4f5a6b7c8d9",
+             *         "image": null,
              *         "is_deleted": false,
              *         "is_edited": false,
              *         "is_read": null,
@@ -1289,10 +1405,29 @@ export interface components {
         /** @description The limits of this deployment. */
         Limits: {
             /**
+             * Format: int64
+             * @description The greatest size of another file in bytes.
+             * @example 100000000
+             */
+            file_max_bytes: number | null;
+            /**
+             * Format: int64
+             * @description The greatest size of all files of a user in bytes.
+             * @example 1000000000
+             */
+            file_quota_bytes: number | null;
+            /**
              * @description The greatest number of members of a group.
              * @example 500
              */
             group_max_members: number;
+            /**
+             * Format: int64
+             * @description The greatest size of an AVIF, GIF, JPEG, PNG or WebP image in bytes. The three limits on files are null if the deployment has
+             *     no store for them.
+             * @example 25000000
+             */
+            image_max_bytes: number | null;
             /**
              * @description The greatest number of code points in a message.
              * @example 300
@@ -1348,10 +1483,15 @@ export interface components {
             file_name: string | null;
             /** Format: int64 */
             file_size: number | null;
+            file_state: components["schemas"]["FileState"] | null;
             file_type: string | null;
-            /** @description Null: files are not part of the API yet. Messages of the original may have the four fields. */
+            /**
+             * @description The path of the file, for requests with an access token; it redirects to the store. The four fields are null for a message
+             *     without a file and for a deleted one.
+             */
             file_url: string | null;
             id: string;
+            image: components["schemas"]["Picture"] | null;
             is_deleted: boolean;
             is_edited: boolean;
             /** @description Of an own message, whether another member has read it; of another one, whether the caller has. */
@@ -1412,9 +1552,11 @@ export interface components {
              *         "edited_at": null,
              *         "file_name": null,
              *         "file_size": null,
+             *         "file_state": null,
              *         "file_type": null,
              *         "file_url": null,
              *         "id": "6565f0a1c2d3e4f5a6b7c8d9",
+             *         "image": null,
              *         "is_deleted": false,
              *         "is_edited": false,
              *         "is_read": true,
@@ -1505,7 +1647,8 @@ export interface components {
          */
         NewMessage: {
             client_message_id?: components["schemas"]["Text1To64"] | null;
-            content: components["schemas"]["Text1To10000"];
+            /** @description Required, unless the message has a file. */
+            content?: components["schemas"]["Text1To10000"];
             /**
              * @description Clients may send all types but `system`.
              * @default text
@@ -1513,6 +1656,8 @@ export interface components {
             message_type: components["schemas"]["MessageType"];
             /** @description The id of a message of the same room. */
             reply_to?: string | null;
+            /** @description The upload of the file, for a message of the type `image` or `file`. `POST /messages/{id}/uploads` gives it. */
+            upload_id?: string | null;
         };
         /** @description A new message. */
         NewMessageEvent: {
@@ -1522,7 +1667,18 @@ export interface components {
             content: string;
             /** Format: date-time */
             created_at: string;
+            file_name: string | null;
+            /** Format: int64 */
+            file_size: number | null;
+            file_state: components["schemas"]["FileState"] | null;
+            file_type: string | null;
+            /**
+             * @description The path of the file, for requests with an access token. The four fields are null for a message without a file, and for one
+             *     that has been deleted since.
+             */
+            file_url: string | null;
             id: string;
+            image: components["schemas"]["Picture"] | null;
             is_deleted: boolean;
             message_type: components["schemas"]["MessageType"];
             /** @description The id of the message that this one replies to. */
@@ -1546,7 +1702,8 @@ export interface components {
          */
         NewMessageInRoom: {
             client_message_id?: components["schemas"]["Text1To64"] | null;
-            content: components["schemas"]["Text1To10000"];
+            /** @description Required, unless the message has a file. */
+            content?: components["schemas"]["Text1To10000"];
             /**
              * @description Clients may send all types but `system`.
              * @default text
@@ -1555,6 +1712,8 @@ export interface components {
             /** @description The id of a message of the same room. */
             reply_to?: string | null;
             room_id: components["schemas"]["RoomId"];
+            /** @description The upload of the file, for a message of the type `image` or `file`. `POST /messages/{id}/uploads` gives it. */
+            upload_id?: string | null;
         };
         /** @example Ta11-tulips! */
         NewPassword: string;
@@ -1583,6 +1742,30 @@ export interface components {
              * @example JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP
              */
             secret: string;
+        };
+        /** @description A file that the caller wants to send. */
+        NewUpload: {
+            /**
+             * @description At most 200 characters, without a path, control characters and characters that change the direction.
+             * @example 휴가 사진.png
+             */
+            file_name: string;
+            /**
+             * Format: int64
+             * @description The size in bytes. The limits are in `GET /chat-rooms/limits`.
+             * @example 482113
+             */
+            file_size: number;
+            /**
+             * @description The media type.
+             * @example image/png
+             */
+            file_type: string;
+            /**
+             * @description SHA-256 of the file, as 64 hexadecimal digits. The store refuses another file; one that is stored in parts is compared after the send.
+             * @example 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+             */
+            sha256?: string | null;
         };
         NewUser: {
             /** @example 김민준 */
@@ -1631,6 +1814,26 @@ export interface components {
         PasswordChanged: {
             /** @example Password changed successfully */
             message: string;
+        };
+        /** @description A file that is shown as a picture. */
+        Picture: {
+            /**
+             * Format: int32
+             * @description In pixels, as the picture is shown.
+             * @example 3024
+             */
+            height: number;
+            /**
+             * @description A tiny picture as a `data:` URL of at most 1,000 characters, for the time until a thumbnail is loaded. May be empty.
+             * @example data:image/webp;base64,UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA==
+             */
+            preview: string;
+            /**
+             * Format: int32
+             * @description In pixels, as the picture is shown.
+             * @example 4032
+             */
+            width: number;
         };
         /** @description A user who shares a direct room with the reader came online or went offline. */
         PresenceEvent: {
@@ -1820,6 +2023,17 @@ export interface components {
         SessionEnded: {
             /** @example Session ended */
             message: string;
+        };
+        /** @description The tags that the store gave the parts of a file. */
+        StoredParts: {
+            /**
+             * @description The header `ETag` of the answer to each part, in the order of the parts.
+             * @example [
+             *       "\"5d41402abc4b2a76b9719d911017c592\"",
+             *       "\"7d793037a0760186574b0282f2f435e7\""
+             *     ]
+             */
+            etags: string[];
         };
         /** @description The stream ends because the server failed. The reader opens another one. */
         StreamError: {
@@ -2034,6 +2248,32 @@ export interface components {
              * @description The number of unread messages in the rooms that are not muted.
              */
             total: number;
+        };
+        /** @description The request with which the caller stores the file, or its parts. It goes to another server, without an access token. */
+        UploadRequest: {
+            /**
+             * Format: int64
+             * @description The seconds within which each request begins.
+             * @example 900
+             */
+            expires_in: number;
+            /** @description The headers that the request has to have. Clients add `Content-Length` themselves; it has to be `file_size`. */
+            headers: {
+                [key: string]: string;
+            };
+            /** @example PUT */
+            method: string;
+            parts: components["schemas"]["FileParts"] | null;
+            /**
+             * @description Names the upload when the message is sent.
+             * @example 6565f0a1c2d3e4f5a6b7c8d0
+             */
+            upload_id: string;
+            /**
+             * @description The URL has a signature: whoever has it can store this file. Null for a file that is stored in parts.
+             * @example https://files.example.com/bigtech-chat/uploads/6565f0a1c2d3e4f5a6b7c8d0?X-Amz-Signature=…
+             */
+            url: string | null;
         };
         /**
          * Format: int64
@@ -3880,7 +4120,10 @@ export interface operations {
                 content: {
                     /**
                      * @example {
+                     *       "file_max_bytes": 100000000,
+                     *       "file_quota_bytes": 1000000000,
                      *       "group_max_members": 500,
+                     *       "image_max_bytes": 25000000,
                      *       "message_max_chars": 300
                      *     }
                      */
@@ -5844,9 +6087,11 @@ export interface operations {
                      *           "edited_at": null,
                      *           "file_name": null,
                      *           "file_size": null,
+                     *           "file_state": null,
                      *           "file_type": null,
                      *           "file_url": null,
                      *           "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *           "image": null,
                      *           "is_deleted": false,
                      *           "is_edited": false,
                      *           "is_read": true,
@@ -5956,9 +6201,11 @@ export interface operations {
                      *       "edited_at": null,
                      *       "file_name": null,
                      *       "file_size": null,
+                     *       "file_state": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *       "image": null,
                      *       "is_deleted": false,
                      *       "is_edited": false,
                      *       "is_read": null,
@@ -5993,9 +6240,11 @@ export interface operations {
                      *       "edited_at": null,
                      *       "file_name": null,
                      *       "file_size": null,
+                     *       "file_state": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *       "image": null,
                      *       "is_deleted": false,
                      *       "is_edited": false,
                      *       "is_read": null,
@@ -6015,7 +6264,7 @@ export interface operations {
                     "application/json": components["schemas"]["MessageBody"];
                 };
             };
-            /** @description `INVALID_INPUT`: content without a visible character, the type `system`, or an unknown `reply_to` */
+            /** @description `INVALID_INPUT`: content without a visible character, the type `system`, a file that the type cannot have, or an unknown `reply_to`; `UPLOAD_OF_OTHER_ROOM`; `IMAGE_NOT_VALID` */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -6042,8 +6291,26 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The room does not exist */
+            /** @description The room does not exist, or `UPLOAD_NOT_FOUND` */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `UPLOAD_INCOMPLETE`: the file is not stored yet. `UPLOAD_CHANGED`: the stored file is not the one of the upload. `UPLOAD_ALREADY_SENT`: another message has it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `UPLOAD_EXPIRED`: the upload is older than a day, or was tried too often */
+            410: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6089,7 +6356,16 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not stored in time. Repeat it with the same `client_message_id` */
+            /** @description `ATTACHMENTS_DISABLED`: this deployment has no store for files */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not stored in time, or the store of files is unavailable. Repeat it with the same `client_message_id` */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -6337,9 +6613,11 @@ export interface operations {
                      *           "edited_at": null,
                      *           "file_name": null,
                      *           "file_size": null,
+                     *           "file_state": null,
                      *           "file_type": null,
                      *           "file_url": null,
                      *           "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *           "image": null,
                      *           "is_deleted": false,
                      *           "is_edited": false,
                      *           "is_read": null,
@@ -6676,9 +6954,11 @@ export interface operations {
                      *           "edited_at": null,
                      *           "file_name": null,
                      *           "file_size": null,
+                     *           "file_state": null,
                      *           "file_type": null,
                      *           "file_url": null,
                      *           "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *           "image": null,
                      *           "is_deleted": false,
                      *           "is_edited": false,
                      *           "is_read": true,
@@ -6800,9 +7080,11 @@ export interface operations {
                      *       "edited_at": "2026-11-24T13:09:30.500Z",
                      *       "file_name": null,
                      *       "file_size": null,
+                     *       "file_state": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *       "image": null,
                      *       "is_deleted": false,
                      *       "is_edited": true,
                      *       "is_read": null,
@@ -6946,9 +7228,11 @@ export interface operations {
                      *       "edited_at": null,
                      *       "file_name": null,
                      *       "file_size": null,
+                     *       "file_state": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *       "image": null,
                      *       "is_deleted": false,
                      *       "is_edited": false,
                      *       "is_read": null,
@@ -6983,9 +7267,11 @@ export interface operations {
                      *       "edited_at": null,
                      *       "file_name": null,
                      *       "file_size": null,
+                     *       "file_state": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *       "image": null,
                      *       "is_deleted": false,
                      *       "is_edited": false,
                      *       "is_read": null,
@@ -7005,7 +7291,7 @@ export interface operations {
                     "application/json": components["schemas"]["MessageBody"];
                 };
             };
-            /** @description `INVALID_INPUT`: content without a visible character, the type `system`, or an unknown `reply_to` */
+            /** @description `INVALID_INPUT`: content without a visible character, the type `system`, a file that the type cannot have, or an unknown `reply_to`; `UPLOAD_OF_OTHER_ROOM`; `IMAGE_NOT_VALID` */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7032,8 +7318,26 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The room does not exist */
+            /** @description The room does not exist, or `UPLOAD_NOT_FOUND` */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `UPLOAD_INCOMPLETE`: the file is not stored yet. `UPLOAD_CHANGED`: the stored file is not the one of the upload. `UPLOAD_ALREADY_SENT`: another message has it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `UPLOAD_EXPIRED`: the upload is older than a day, or was tried too often */
+            410: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7079,7 +7383,16 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not stored in time. Repeat it with the same `client_message_id` */
+            /** @description `ATTACHMENTS_DISABLED`: this deployment has no store for files */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not stored in time, or the store of files is unavailable. Repeat it with the same `client_message_id` */
             503: {
                 headers: {
                     /** @description The seconds to wait */
@@ -7178,6 +7491,83 @@ export interface operations {
             };
         };
     };
+    getMessageFile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The message */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description `Location` is the file for five minutes. Browsers show pictures and save other files */
+            302: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No valid access token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller is not a member of the room, or `FILE_REJECTED` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The message does not exist, is deleted, or has no file */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `FILE_NOT_READY`: the file is being checked */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `ATTACHMENTS_DISABLED`: this deployment has no store for files */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
+            503: {
+                headers: {
+                    /** @description The seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     addReaction: {
         parameters: {
             query?: never;
@@ -7207,9 +7597,11 @@ export interface operations {
                      *       "edited_at": "2026-11-24T13:09:30.500Z",
                      *       "file_name": null,
                      *       "file_size": null,
+                     *       "file_state": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *       "image": null,
                      *       "is_deleted": false,
                      *       "is_edited": true,
                      *       "is_read": null,
@@ -7335,9 +7727,11 @@ export interface operations {
                      *       "edited_at": "2026-11-24T13:09:30.500Z",
                      *       "file_name": null,
                      *       "file_size": null,
+                     *       "file_state": null,
                      *       "file_type": null,
                      *       "file_url": null,
                      *       "id": "6565f0a1c2d3e4f5a6b7c8d9",
+                     *       "image": null,
                      *       "is_deleted": false,
                      *       "is_edited": true,
                      *       "is_read": null,
@@ -7426,6 +7820,86 @@ export interface operations {
             };
         };
     };
+    getMessageThumbnail: {
+        parameters: {
+            query?: {
+                /** @description The greatest width and height in pixels, `320` or `1280`. A smaller picture keeps its size. */
+                width?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The message */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description `Location` is the thumbnail for five minutes */
+            302: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No valid access token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller is not a member of the room */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The message does not exist, is deleted, or has no `image` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The input is invalid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `ATTACHMENTS_DISABLED`: this deployment has no store for files */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
+            503: {
+                headers: {
+                    /** @description The seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     sendTyping: {
         parameters: {
             query?: never;
@@ -7486,6 +7960,403 @@ export interface operations {
                 headers: {
                     /** @description The seconds to wait */
                     "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
+            503: {
+                headers: {
+                    /** @description The seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    requestUpload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The room of the message */
+                id: components["schemas"]["RoomId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "file_name": "휴가 사진.png",
+                 *       "file_size": 482113,
+                 *       "file_type": "image/png",
+                 *       "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+                 *     }
+                 */
+                "application/json": components["schemas"]["NewUpload"];
+            };
+        };
+        responses: {
+            /** @description The request that stores the file */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "expires_in": 900,
+                     *       "headers": {},
+                     *       "method": "PUT",
+                     *       "parts": {
+                     *         "size": 16777216,
+                     *         "urls": [
+                     *           "text"
+                     *         ]
+                     *       },
+                     *       "upload_id": "6565f0a1c2d3e4f5a6b7c8d0",
+                     *       "url": "https://files.example.com/bigtech-chat/uploads/6565f0a1c2d3e4f5a6b7c8d0?X-Amz-Signature=…"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["UploadRequest"];
+                };
+            };
+            /** @description `FILE_TYPE_NOT_ALLOWED` or `FILE_TOO_LARGE` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid access token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller is not a member of the room, `BLOCKED`, or `FILE_QUOTA_EXCEEDED` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The room does not exist */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body has a content encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The input is invalid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's budget of such writes in a minute is used up; nothing was changed */
+            429: {
+                headers: {
+                    /** @description The seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `ATTACHMENTS_DISABLED`: this deployment has no store for files */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
+            503: {
+                headers: {
+                    /** @description The seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    cancelUpload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The room of the message */
+                id: components["schemas"]["RoomId"];
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No message can have the upload, and its file is removed */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `UPLOAD_OF_OTHER_ROOM` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid access token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller is not a member of the room */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The room does not exist, or `UPLOAD_NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `UPLOAD_ALREADY_SENT`: a message has it, or had it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The input is invalid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's budget of such writes in a minute is used up; nothing was changed */
+            429: {
+                headers: {
+                    /** @description The seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `ATTACHMENTS_DISABLED`: this deployment has no store for files */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A dependency is unavailable; `Retry-After` has the seconds to wait */
+            503: {
+                headers: {
+                    /** @description The seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    completeUpload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The room of the message */
+                id: components["schemas"]["RoomId"];
+                upload_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "etags": [
+                 *         "\"5d41402abc4b2a76b9719d911017c592\"",
+                 *         "\"7d793037a0760186574b0282f2f435e7\""
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["StoredParts"];
+            };
+        };
+        responses: {
+            /** @description The file is stored, and a message can have it */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `UPLOAD_OF_OTHER_ROOM` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid access token */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller is not a member of the room, or `BLOCKED` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The room does not exist, or `UPLOAD_NOT_FOUND` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `UPLOAD_INCOMPLETE`: the file is not stored yet. `UPLOAD_CHANGED`: the stored file is not the one of the upload. `UPLOAD_ALREADY_SENT`: another message has it */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `UPLOAD_EXPIRED`: the upload is older than a day, or was tried too often */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body has a content encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The input is invalid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The caller's budget of such writes in a minute is used up; nothing was changed */
+            429: {
+                headers: {
+                    /** @description The seconds to wait */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `ATTACHMENTS_DISABLED`: this deployment has no store for files */
+            501: {
+                headers: {
                     [name: string]: unknown;
                 };
                 content: {

@@ -37,15 +37,42 @@ export class Transport {
    */
   async send(method, path, { token, query, body, path: values, idempotent = method === 'GET', maxAttempts } = {}) {
     const url = this.#url(path, values, query);
-    const attempts = maxAttempts ?? MAX_ATTEMPTS;
+    return this.#repeating(() => this.#sendOnce(method, url, token, body), { idempotent, maxAttempts });
+  }
+
+  /**
+   * The bytes of a file, to which the server redirects. Repeats like `send`, until `signal` aborts, and has no timeout of
+   * its own. `fetch` sends the token to no other server.
+   *
+   * @param {string} path
+   * @param {{ token?: string, query?: RequestOptions['query'], signal?: AbortSignal | null }} [options]
+   */
+  download(path, { token, query, signal = null } = {}) {
+    const url = this.#url(path, {}, query);
+    return this.#repeating(async () => {
+      const response = await this.#fetch(url, { headers: authorization(token), signal, redirect: 'follow' });
+      return response.blob().catch((cause) => {
+        throw new NetworkError('the answer broke off', { cause });
+      });
+    }, { idempotent: true, signal });
+  }
+
+  /**
+   * @template T
+   * @param {() => Promise<T>} sendOnce
+   * @param {{ idempotent: boolean, maxAttempts?: number | undefined, signal?: AbortSignal | null }} options
+   * @returns {Promise<T>}
+   */
+  async #repeating(sendOnce, { idempotent, maxAttempts = MAX_ATTEMPTS, signal }) {
     const backoff = new Backoff(FIRST_DELAY_MS, LONGEST_DELAY_MS);
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#sendOnce(method, url, token, body);
+        return await sendOnce();
       } catch (error) {
         const mayRepeat = error instanceof RateLimitError || (idempotent && isUnreachable(error));
         const wait = error instanceof ApiError ? error.retryAfterMs : null;
-        if (!mayRepeat || attempt >= attempts || (wait ?? 0) > LONGEST_RETRY_AFTER_MS) throw error;
+        const isLast = attempt >= maxAttempts || signal?.aborted;
+        if (!mayRepeat || isLast || (wait ?? 0) > LONGEST_RETRY_AFTER_MS) throw error;
         await pause(backoff.next(wait));
       }
     }
@@ -99,8 +126,8 @@ export class Transport {
   async #fetch(url, request) {
     let response;
     try {
-      // The API does not redirect, and a password must not reach another host.
-      response = await fetch(url, { ...request, cache: 'no-store', redirect: 'manual' });
+      // Only downloads are redirected, and a password must not reach another host.
+      response = await fetch(url, { cache: 'no-store', redirect: 'manual', ...request });
     } catch (cause) {
       throw new NetworkError('no answer', { cause });
     }

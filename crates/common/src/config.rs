@@ -13,7 +13,8 @@ use ipnet::IpNet;
 use parking_lot::Mutex;
 
 /// The variables whose values are secrets. For each, `<name>_FILE` may name a file that contains the value.
-const SECRETS: [&str; 14] = [
+const SECRETS: [&str; 15] = [
+    "FILE_STORE_SECRET_KEY",
     "JWT_PRIVATE_KEY",
     "KAFKA_SASL_PASSWORD",
     "MFA_SECRET_KEY",

@@ -16,12 +16,13 @@ pub fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    let composed = compose(text);
+    let composed = nfc(text);
     let folded = CaseMapper::new().fold_string(&composed);
-    compose(&without_dots(&folded)).into_owned()
+    nfc(&without_dots(&folded)).into_owned()
 }
 
-fn compose(text: &str) -> Cow<'_, str> {
+/// The text in NFC.
+pub fn nfc(text: &str) -> Cow<'_, str> {
     if is_nfc(text) { Cow::Borrowed(text) } else { Cow::Owned(text.nfc().collect()) }
 }
 

@@ -4,7 +4,9 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
-use crate::options::{BackupOptions, GatewayOptions, LinkOptions, RestoreOptions, TestOptions, UpOptions, WebOptions};
+use crate::options::{
+    BackupOptions, GatewayOptions, LinkOptions, ObjectStoreOptions, RestoreOptions, TestOptions, UpOptions, WebOptions,
+};
 
 /// BigTech Chat on one machine: real engines, the three services and the gateway.
 #[derive(Parser)]
@@ -84,6 +86,8 @@ pub enum Command {
     Web(WebOptions),
     #[command(hide = true)]
     Link(LinkOptions),
+    #[command(hide = true)]
+    ObjectStore(ObjectStoreOptions),
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::engines::{KafkaCluster, mongodb, mysql, redis};
+use crate::engines::{KafkaCluster, mongodb, mysql, object_store, redis};
 use crate::options::{Component, Switch};
 use crate::plan::Plan;
 use crate::service::Service;
@@ -16,9 +16,21 @@ const MONGODB_DB_NAME: &str = "bigtech_chat";
 
 pub type Variables = BTreeMap<String, String>;
 
+/// The variables of the object store.
+fn file_store(plan: &Plan) -> Variables {
+    [
+        ("FILE_STORE_URL", object_store::url(plan)),
+        ("FILE_STORE_BUCKET", object_store::BUCKET.into()),
+        ("FILE_STORE_ACCESS_KEY", object_store::ACCESS_KEY.into()),
+        ("FILE_STORE_SECRET_KEY", object_store::SECRET_KEY.into()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
 /// The addresses of the engines, and the secrets.
 fn shared_variables(plan: &Plan, bootstrap: &str) -> Variables {
-    [
+    let variables: Variables = [
         ("MONGO_URL", mongodb::url(plan)),
         ("MONGODB_DB_NAME", MONGODB_DB_NAME.into()),
         ("REDIS_URL", redis::url(plan)),
@@ -27,7 +39,8 @@ fn shared_variables(plan: &Plan, bootstrap: &str) -> Variables {
         ("SERVICE_SECRET_KEY", SERVICE_SECRET_KEY.into()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
-    .into()
+    .into();
+    variables.into_iter().chain(file_store(plan)).collect()
 }
 
 /// The variables that docker-compose.msa.yml sets, `HOST`, and those that switch the budgets of writes off with the rate limits.
@@ -50,6 +63,9 @@ pub fn service_variables(plan: &Plan, bootstrap: &str, service: Service) -> Vari
     if service == Service::Chat {
         set("MONGO_URL", linked(plan, mongodb::url(plan)));
         set("MONGODB_DB_NAME", MONGODB_DB_NAME.into());
+        for (name, value) in file_store(plan) {
+            set(&name, value);
+        }
     }
     if plan.options.rate_limit == Switch::Off {
         for name in write_limits(service) {
@@ -127,6 +143,7 @@ mod tests {
             mysql: 1,
             mongodb: vec![2],
             redis: 3,
+            object_store: 4,
             brokers: vec![],
             user: vec![11],
             friend: vec![21],
@@ -227,6 +244,8 @@ mod tests {
             assert!(limits.into_iter().all(|limit| limit.as_deref() == Some("0")), "only here, nothing limits load");
             let mut composed = compose_variables(service);
             assert!(ONLY_IN_CONTAINERS.iter().all(|name| composed.remove(*name).is_some()));
+            let public = composed.remove("FILE_STORE_PUBLIC_URL");
+            assert_eq!(public.is_some(), service == Service::Chat, "only there, browsers use another address");
             let all_comparable = |variables: Variables| -> Variables {
                 variables.into_iter().map(|(name, value)| (name.clone(), comparable(&name, &value))).collect()
             };

@@ -29,7 +29,7 @@ impl Layer {
 
 /// The place of a process in the output of `status`.
 pub fn rank(name: &str) -> usize {
-    let order = ["mysql", "mongodb", "redis", "kafka", GATEWAY, WEB, "user", "friend", "chat"];
+    let order = ["mysql", "mongodb", "redis", "kafka", "object-store", GATEWAY, WEB, "user", "friend", "chat"];
     let found = order.iter().position(|prefix| name.starts_with(prefix) && !OBSERVERS.contains(&name));
     found.unwrap_or(order.len())
 }

@@ -63,6 +63,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Gateway(options) => return threads()?.block_on(gateway::serve(options)).map(success),
         Command::Web(options) => return threads()?.block_on(web::serve(options)).map(success),
         Command::Link(options) => return threads()?.block_on(link::serve(options)).map(success),
+        Command::ObjectStore(options) => {
+            return threads()?.block_on(engines::object_store::serve(options)).map(success);
+        }
         command => command,
     };
     // One thread: the kernel ends a child when the thread that started it ends, and the main thread ends last.
@@ -88,7 +91,7 @@ async fn execute(command: Command) -> Result<ExitCode> {
         Command::Backup(options) => backup::back_up(dir, options).await.map(success),
         Command::Restore(options) => backup::restore(dir, options).await.map(success),
         Command::Test { options, args } => test_run::run(dir.for_tests(), options, args).await,
-        Command::Gateway(_) | Command::Web(_) | Command::Link(_) => Ok(ExitCode::SUCCESS),
+        Command::Gateway(_) | Command::Web(_) | Command::Link(_) | Command::ObjectStore(_) => Ok(ExitCode::SUCCESS),
     }
 }
 

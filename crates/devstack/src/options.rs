@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, bail};
+use axum::http::HeaderValue;
 use clap::{Args, ValueEnum};
 
 use crate::service::Service;
@@ -44,7 +45,7 @@ pub struct UpOptions {
     #[arg(long, value_enum, default_value_t)]
     pub service_ports: ServicePorts,
 
-    /// `free`: free ports. `default`: 3306, 27017, 6379 and 19092, and those that follow for more members and brokers.
+    /// `free`: free ports. `default`: 3306, 27017, 6379, 9000 and 19092, and those that follow for more members and brokers.
     #[arg(long, value_enum, default_value_t)]
     pub engine_ports: EnginePorts,
 
@@ -218,6 +219,18 @@ pub struct LinkOptions {
 }
 
 #[derive(Args)]
+pub struct ObjectStoreOptions {
+    #[arg(long)]
+    pub port: u16,
+    /// The folder of the buckets.
+    #[arg(long)]
+    pub folder: PathBuf,
+    /// The origins of the pages that may use the store.
+    #[arg(long)]
+    pub origin: Vec<HeaderValue>,
+}
+
+#[derive(Args)]
 pub struct WebOptions {
     #[arg(long)]
     pub port: u16,
@@ -226,6 +239,9 @@ pub struct WebOptions {
     /// The folder with the client's modules, served at `/sdk`.
     #[arg(long)]
     pub sdk: PathBuf,
+    /// The origin of the object store.
+    #[arg(long)]
+    pub file_store: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

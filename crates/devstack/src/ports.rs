@@ -18,6 +18,7 @@ pub struct Ports {
     /// One for each member of the replica set.
     pub mongodb: Vec<u16>,
     pub redis: u16,
+    pub object_store: u16,
     pub brokers: Vec<BrokerPorts>,
     pub user: Vec<u16>,
     pub friend: Vec<u16>,
@@ -74,6 +75,7 @@ impl Ports {
             chat: replicas(options, &mut free, Service::Chat)?,
             gateway: gateway(options, &mut free)?,
             web: free.next()?,
+            object_store: engine(options, &mut free, "object-store", 9000)?,
             observers: options.observe.then(|| observers(options, &mut free)).transpose()?,
             links: Vec::new(),
         };

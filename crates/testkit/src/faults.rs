@@ -20,8 +20,13 @@ pub struct FaultyLink {
     held: Held,
 }
 
-/// The text that holds a connection to the server; none if it is empty.
-type Held = Arc<Mutex<Vec<u8>>>;
+/// What holds connections to the server.
+#[derive(Clone, Default)]
+struct Held {
+    /// None if it is empty.
+    text: Arc<Mutex<Vec<u8>>>,
+    connections: Arc<AtomicU64>,
+}
 
 impl FaultyLink {
     /// A link to `engine` that is not faulty yet.
@@ -45,7 +50,12 @@ impl FaultyLink {
 
     /// From now on, a connection stops to pass anything to the server when a request with this text comes, and stays open.
     pub fn hold(&self, text: &str) {
-        *self.held.lock() = text.as_bytes().to_vec();
+        *self.held.text.lock() = text.as_bytes().to_vec();
+    }
+
+    /// The number of connections that are held.
+    pub fn holds(&self) -> u64 {
+        self.held.connections.load(Ordering::Relaxed)
     }
 
     /// The number of connections that were cut.
@@ -105,10 +115,11 @@ async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
     let mut piece = vec![0; 16 * 1024];
     while let Ok(n) = from.read(&mut piece).await {
         let holds = {
-            let text = held.lock();
+            let text = held.text.lock();
             !text.is_empty() && piece[..n].windows(text.len()).any(|part| part == text.as_slice())
         };
         if holds {
+            held.connections.fetch_add(1, Ordering::Relaxed);
             std::future::pending::<()>().await;
         }
         if n == 0 || dice.cuts() || to.write_all(&piece[..n]).await.is_err() {

@@ -17,6 +17,9 @@ use uuid::Uuid;
 pub const SECRET_KEY: &str = "a-secret-that-only-the-tests-know-0123456789";
 const SERVICE_SECRET_KEY: &str = "another-secret-that-only-the-tests-know-0123";
 
+/// The variables of the object store. Its bucket is shared, because the keys of objects are random.
+const FILE_STORE: [&str; 4] = ["FILE_STORE_URL", "FILE_STORE_BUCKET", "FILE_STORE_ACCESS_KEY", "FILE_STORE_SECRET_KEY"];
+
 /// The names of a test's schemas, database, keys and topics. They are dropped with it, except the topics.
 pub struct Space {
     id: String,
@@ -54,7 +57,7 @@ impl Space {
     /// The variables that every service reads, with the names of this test.
     pub fn env(&self, mysql_url: &str) -> Vec<(&'static str, String)> {
         let topics = self.topics();
-        vec![
+        let mut env = vec![
             ("HOST", "127.0.0.1".into()),
             ("SECRET_KEY", SECRET_KEY.into()),
             ("SERVICE_SECRET_KEY", SERVICE_SECRET_KEY.into()),
@@ -80,7 +83,10 @@ impl Space {
             ("WRITE_LIMIT_PROFILE", "0".into()),
             ("WRITE_LIMIT_FRIENDS", "0".into()),
             ("WRITE_LIMIT_FRIEND_REQUESTS", "0".into()),
-        ]
+        ];
+        // Without an object store, attachments are disabled.
+        env.extend(FILE_STORE.map(|name| (name, std::env::var(name).unwrap_or_default())));
+        env
     }
 
     /// A platform with the configuration in `env`.

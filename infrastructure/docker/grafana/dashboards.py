@@ -156,9 +156,9 @@ def quantile(q, metric, matchers, by):
 
 
 def error_share(matchers):
-    """The share of 5xx responses: 0 without failures, no data without requests."""
+    """The share of errors: 0 without failures, no data without requests. 501 says that there is no object store, which is none."""
     all_requests = f"sum(rate(http_requests_total{{{matchers}}}[{RATE}]))"
-    failed = f'sum(rate(http_requests_total{{{matchers}, status=~"5.."}}[{RATE}]))'
+    failed = f'sum(rate(http_requests_total{{{matchers}, status=~"5..", status!="501"}}[{RATE}]))'
     return f"({failed} or 0 * {all_requests}) / ({all_requests} > 0)"
 
 
@@ -173,7 +173,7 @@ def service_board(uid, title, service, description, add_panels, consumes):
                f'min(up{{job="{service}", instance=~"$instance"}})',
                mappings=DOWN, steps=[(0, RED), (1, GREEN)])
     board.stat("Request rate", "Requests per second.", f"sum(rate(http_requests_total{{{matchers}}}[{RATE}]))", "reqps")
-    board.stat("Error share", "Share of the responses that are 5xx.", error_share(matchers), "percentunit", ERROR_STEPS)
+    board.stat("Error share", "Share of the responses that are 5xx other than 501.", error_share(matchers), "percentunit", ERROR_STEPS)
     board.stat("p95", "The 95th percentile of the latency.",
                f"histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket{{{matchers}}}[{RATE}])))",
                "s", LATENCY_STEPS)
@@ -199,8 +199,8 @@ def service_board(uid, title, service, description, add_panels, consumes):
     board.graph("Latency by endpoint", "The 95th percentile of the latency of each route.",
                 (quantile(0.95, "http_request_duration_seconds", matchers, "method, path"), "{{method}} {{path}}"),
                 unit="s", steps=[(1, RED)])
-    board.graph("Error rate", "Share of the responses that are 5xx; the alert fires at 5 %.",
-                (error_share(matchers), "5xx"), unit="percentunit", steps=[(0.05, RED)])
+    board.graph("Error rate", "Share of the responses that are 5xx other than 501; the alert fires at 5 %.",
+                (error_share(matchers), "errors"), unit="percentunit", steps=[(0.05, RED)])
 
     board.row("Saturation")
     board.graph("CPU", "Cores used by each replica; the alert fires at 0.4.",
@@ -432,7 +432,7 @@ def overview():
         name = service.removesuffix("-service").capitalize()
         board.stat(f"{name}: up", "UP if Prometheus scrapes every replica.", f'min(up{{job="{service}"}})',
                    mappings=DOWN, steps=[(0, RED), (1, GREEN)])
-        board.stat(f"{name}: error share", "Share of the responses that are 5xx, over five minutes.",
+        board.stat(f"{name}: error share", "Share of the responses that are 5xx other than 501, over five minutes.",
                    f'service:http_errors:ratio_rate5m{{service="{service}"}}', "percentunit", ERROR_STEPS, width=5)
         board.stat(f"{name}: p95", "The 95th percentile of the latency.",
                    f'service:http_request_duration_seconds:p95_5m{{service="{service}"}}', "s", LATENCY_STEPS, width=5)
@@ -444,7 +444,7 @@ def overview():
     board.row("Alerts and objectives")
     board.stat("Firing alerts", "Alerts that are firing.", 'count(ALERTS{alertstate="firing"}) or vector(0)',
                steps=[(1, RED)])
-    board.stat("Availability, 6 h", "Share of the responses that were not 5xx; the objective is 99.9 %.",
+    board.stat("Availability, 6 h", "Share of the responses that were no errors (5xx other than 501); the objective is 99.9 %.",
                "1 - max(service:slo_availability_errors:ratio_rate6h)", "percentunit",
                [(0, RED), (0.999, GREEN)], width=5)
     board.stat("Sends within 100 ms, 6 h", "Share of the messages committed within 100 ms; the objective is 99 %.",
@@ -461,7 +461,7 @@ def overview():
                 (f'sum by (service) (rate(http_requests_total{{service=~"$service"}}[{RATE}]))', "{{service}}"),
                 unit="reqps",
                 stack=True)
-    board.graph("Error share", "Share of the responses that are 5xx; the alert fires at 5 %.",
+    board.graph("Error share", "Share of the responses that are 5xx other than 501; the alert fires at 5 %.",
                 ('service:http_errors:ratio_rate5m{service=~"$service"}', "{{service}}"), unit="percentunit",
                 steps=[(0.05, RED)])
     board.graph("p95", "The 95th percentile of the latency; the alert fires at 1 s.",
@@ -500,7 +500,7 @@ def overview():
 def objectives():
     """The burn rate of each error budget, and what is left of it. slo.yml defines the objectives and the alerts."""
     budgets = [
-        ("Availability", "99.9 % of the responses of each service are not 5xx", 0.001, "{{service}}",
+        ("Availability", "99.9 % of the responses of each service are no errors (5xx other than 501)", 0.001, "{{service}}",
          "service:slo_availability_errors:ratio_rate", "service:slo_availability_budget:left_30d"),
         ("Sends", "99 % of the messages are committed within 100 ms", 0.01, "sends",
          "slo:send_latency_slow:ratio_rate", "slo:send_latency_budget:left_30d"),

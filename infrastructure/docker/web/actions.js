@@ -1,11 +1,15 @@
 // The actions behind buttons and forms, by the value of `data-act`.
 
 import { client } from './client.js';
+import { h } from './dom.js';
 import { switchLanguage } from './i18n.js';
 import * as place from './place.js';
 import { flush, goTo, logOut, startSession } from './session.js';
 import * as store from './store.js';
 import { draw, drawAndFocus, focusComposer, notify, ui } from './ui.js';
+import * as uploads from './uploads.js';
+import { isPicture } from './values.js';
+import * as viewer from './viewer.js';
 
 const { state } = store;
 /** A search asks for this many pages at once, because a page may be empty. */
@@ -122,6 +126,44 @@ async function findMore() {
   }
 }
 
+// Files
+
+/** Whether files can be attached to the message in the composer. */
+export const canAttach = () => Boolean(state.fileLimits && currentRoom() && !ui.view && !ui.edit);
+
+export function attachFiles(files) {
+  if (!uploads.attach(state.openRoomId, [...files])) notify({ key: 'too_many_files', n: uploads.MAX_FILES });
+  focusComposer();
+}
+
+/** Takes a file away. Its text is a draft again. */
+function cancelFile(id) {
+  const text = uploads.cancel(state.openRoomId, id);
+  const input = document.querySelector('.composer textarea');
+  if (text && !input.value) {
+    input.value = text;
+    ui.drafts.set(state.openRoomId, text);
+  }
+  focusComposer();
+}
+
+/** Opens a picture in a tab of its own, and saves another file. A link sends no access token, so it has a ticket. */
+async function openFile(message) {
+  // A tab that opens later, after the answer, is blocked as a pop-up.
+  const tab = isPicture(message) ? open('', '_blank') : null;
+  try {
+    const { ticket } = await client.request('POST', '/messages/stream/ticket');
+    const url = `/api/messages/${message.id}/file?ticket=${ticket}`;
+    if (tab) Object.assign(tab, { opener: null, location: url });
+    else h('a', { href: url, download: message.file_name }).click();
+  } catch (error) {
+    tab?.close();
+    throw error;
+  }
+}
+
+// People
+
 async function changeFriendship(method, path, body) {
   await client.request(method, path, { body });
   ui.menu = null;
@@ -217,6 +259,13 @@ export const buttonActions = {
     Object.assign(ui, { reply: null, edit: null });
     focusComposer();
   },
+  pick: ({ id }) => document.getElementById(id).click(),
+  cancelFile: ({ id }) => cancelFile(id),
+  retryFile: ({ id }) => uploads.retry(state.openRoomId, id),
+  openFile: ({ id }) => openFile(messageOf(id)),
+  showPicture: ({ id }) => viewer.show(id),
+  stepPicture: ({ id }) => viewer.step(Number(id)),
+  closePicture: viewer.close,
   tryAgain: ({ id }) => {
     client.outbox.retry(id);
     flush();
@@ -297,8 +346,9 @@ export const formActions = {
   },
   send: async ({ content }) => {
     const text = content.trim();
-    if (!text || [...text].length > state.maxLength) return;
     const { edit, reply } = ui;
+    const hasFiles = !edit && uploads.hasAttached(state.openRoomId);
+    if ((!text && !hasFiles) || [...text].length > state.maxLength) return;
     Object.assign(ui, { reply: null });
     focusComposer();
     if (edit) {
@@ -306,8 +356,11 @@ export const formActions = {
       Object.assign(ui, { edit: null });
       return focusComposer();
     }
-    client.outbox.enqueue(state.openRoomId, text, reply?.id);
-    flush();
+    if (hasFiles) uploads.send(state.openRoomId, text, reply?.id);
+    else {
+      client.outbox.enqueue(state.openRoomId, text, reply?.id);
+      flush();
+    }
     ui.drafts.delete(state.openRoomId);
     document.querySelector('.composer textarea').value = '';
     await place.jumpToEnd(currentRoom());

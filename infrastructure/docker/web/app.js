@@ -1,13 +1,16 @@
 // The entry point of the page: what the user does reaches the actions from here.
 
-import { buttonActions, currentRoom, formActions } from './actions.js';
+import { attachFiles, buttonActions, currentRoom, formActions } from './actions.js';
 import { client, onSessionOfOtherTab } from './client.js';
+import { takeDroppedAndPastedFiles } from './drop.js';
 import { t } from './i18n.js';
+import * as pictures from './pictures.js';
 import * as place from './place.js';
 import { route, startSession } from './session.js';
 import * as store from './store.js';
-import { draw, drawComposer, run, submit, ui } from './ui.js';
-import { isGroup, isSystem, nameOf, titleOf } from './values.js';
+import { announce, draw, drawComposer, run, submit, ui } from './ui.js';
+import { isSending } from './uploads.js';
+import { isGroup, isSystem, nameOf, textOf, titleOf } from './values.js';
 
 const { state } = store;
 const TYPING_INTERVAL_MS = 3_000;
@@ -48,6 +51,11 @@ const inputs = {
     else ui.chosen.delete(value);
     draw();
   },
+  files: (input) => {
+    attachFiles(input.files);
+    // The same file can be chosen again.
+    input.value = '';
+  },
 };
 
 addEventListener('input', ({ target }) => inputs[target.name]?.(target));
@@ -62,8 +70,8 @@ function announceTyping() {
 
 addEventListener('keydown', (event) => {
   const { key, target } = event;
-  // While an input method composes a syllable, as in Korean, Enter ends the composition.
-  if (event.isComposing) return;
+  // While an input method composes a syllable, as in Korean, Enter ends the composition. A dialog has keys of its own.
+  if (event.isComposing || document.querySelector('dialog')) return;
   if (key === 'Escape') {
     Object.assign(ui, { menu: null, confirming: null, reply: null, edit: null });
     draw();
@@ -92,14 +100,16 @@ addEventListener('scroll', ({ target }) => {
 addEventListener('resize', draw);
 addEventListener('hashchange', route);
 addEventListener('visibilitychange', place.see);
+addEventListener('beforeunload', (event) => isSending() && event.preventDefault());
+takeDroppedAndPastedFiles();
 
 // Start
 
 store.setStoreListeners(draw, (message, room) => {
   const name = nameOf(message.user_id, message.username);
   const source = isGroup(room) ? `${titleOf(room)}, ${name}` : name;
-  document.getElementById('announcer').textContent = t('announcement', { name: source, text: message.content });
-});
+  announce(t('announcement', { name: source, text: textOf(message) }));
+}, pictures.forget);
 
 // The tabs of a browser have one session, so a login or logout in one of them concerns the others.
 onSessionOfOtherTab(() => location.reload());

@@ -1,5 +1,6 @@
 // The view of a room: its messages, grouped by sender and time, and the composer.
 
+import { attachment, pickers, waitingFiles } from './attachments.js';
 import { client } from './client.js';
 import { avatar, button, h, icon, withLinks } from './dom.js';
 import { clock, day, dayKey, t } from './i18n.js';
@@ -14,7 +15,8 @@ const SHOW_REMAINING_FROM = 60;
 const MAX_GROUP_GAP_MS = 5 * 60_000;
 
 export function conversation(room, ui) {
-  return h('div', { class: 'conversation' }, header(room), messages(room, ui), composer(room, ui));
+  return h('div', { class: 'conversation' }, header(room), messages(room, ui), composer(room, ui),
+    ui.dropping && h('p', { class: 'drop-target', 'data-key': 'drop' }, t('drop_here')));
 }
 
 function header(room) {
@@ -116,7 +118,8 @@ function item(room, list, at, ui, { myLast, originals }) {
     h('div', { class: 'body' },
       first && h('span', { class: mine || !isGroup(room) ? 'visually-hidden' : 'name' }, mine ? t('you') : name),
       h('div', { class: 'line' },
-        h('div', { class: 'bubble' }, quote(message, originals), h('span', { class: 'text' }, withLinks(message.content))),
+        h('div', { class: 'bubble' }, quote(message, originals), attachment(message),
+          message.content && h('span', { class: 'text' }, withLinks(message.content))),
         details(room, message, last, message === myLast),
         button('round small', 'menu', message.id, icon('more'), t('more'), { 'aria-expanded': String(menuIsOpen) })),
       menuIsOpen && menu(message, mine, ui),
@@ -128,7 +131,7 @@ function quote({ reply_to }, originals) {
   const original = originals.get(reply_to);
   return button('quote', 'jump', reply_to, [
     original && h('strong', null, nameOf(original.user_id, original.username)),
-    h('span', { class: 'ellipsis' }, original?.content ?? t('earlier_message')),
+    h('span', { class: 'ellipsis' }, original ? textOf(original) : t('earlier_message')),
   ]);
 }
 
@@ -177,8 +180,10 @@ export function composer(room, { reply, edit, editText, drafts }) {
   const remaining = state.maxLength - [...draft].length;
   const field = { name: 'content', rows: 1, 'aria-label': t('message'), placeholder: t('message'), value: draft };
   return h('form', { class: 'composer', 'data-act': 'send', 'data-key': 'composer' },
+    waitingFiles(room.id),
     (edit || reply) && target(edit ? t('editing') : t('replying_to', { name: nameOf(reply.user_id) }), edit ?? reply),
     h('div', { class: 'line', 'data-key': `write-${edit?.id}` },
+      !edit && pickers(),
       h('textarea', field),
       remaining <= SHOW_REMAINING_FROM && counter(remaining),
       h('button', { class: 'primary round', disabled: remaining < 0, 'aria-label': t(edit ? 'save' : 'send') },
@@ -192,8 +197,8 @@ function counter(remaining) {
 }
 
 /** The message that the composer edits or replies to. */
-function target(label, { content }) {
+function target(label, message) {
   return h('div', { class: 'target', 'data-key': 'target' },
-    h('span', { class: 'ellipsis' }, h('strong', null, label), ` ${content}`),
+    h('span', { class: 'ellipsis' }, h('strong', null, label), ` ${textOf(message)}`),
     button('round small', 'cancel', null, icon('close'), t('cancel')));
 }

@@ -150,7 +150,6 @@ const TEXTS = {
   search_here: ['Search in this chat', '이 채팅에서 검색'],
   found: ['{n} messages with “{query}”', '“{query}” 메시지 {n}개'],
   find_more: ['More results', '결과 더 보기'],
-  close_search: ['Close', '닫기'],
   unread_above: ['{n} unread', '안 읽은 메시지 {n}개'],
   mark_read: ['Mark as read', '모두 읽음'],
   new_below: ['New messages: {n}', '새 메시지 {n}개'],
@@ -162,6 +161,32 @@ const TEXTS = {
   members_added: ['{by} added {names}', '{by} 님이 {names}을 초대했어요'],
   member_removed: ['{by} removed {names}', '{by} 님이 {names}을 내보냈어요'],
   member_left: ['{by} left', '{by} 님이 나갔어요'],
+  attach_files: ['Attach files', '파일 첨부'],
+  attach_pictures: ['Attach pictures', '사진 첨부'],
+  drop_here: ['Drop files here to attach them', '여기에 파일을 놓으면 첨부돼요'],
+  files_to_send: ['Files to send', '보낼 파일'],
+  file_queued: ['Waiting', '대기 중'],
+  sent_of: ['{sent} of {size}', '{size} 중 {sent}'],
+  progress_of: ['Progress of {name}', '{name} 전송 진행률'],
+  remove_file: ['Remove {name}', '{name} 빼기'],
+  try_again_with: ['Try again: {name}', '다시 보내기: {name}'],
+  sending_file: ['Sending {name}', '{name} 보내는 중'],
+  sending_part: ['{name}: {percent}% sent', '{name}: {percent}% 보냈어요'],
+  file_sent: ['{name} was sent', '{name} 파일을 보냈어요'],
+  file_failed: ['{name} was not sent. {problem}', '{name} 파일을 보내지 못했어요. {problem}'],
+  file_empty: ['This file is empty.', '빈 파일이에요.'],
+  larger_than: ['Files of this type have at most {limit}.', '이 형식의 파일은 최대 {limit}까지 보낼 수 있어요.'],
+  too_many_files: ['At most {n} files can wait in a chat.', '채팅마다 파일을 {n}개까지 첨부할 수 있어요.'],
+  folder_refused: ['A folder cannot be sent.', '폴더는 보낼 수 없어요.'],
+  picture: ['Picture', '사진'],
+  file: ['File', '파일'],
+  download: ['Download', '다운로드'],
+  file_pending: ['being checked', '확인하는 중'],
+  file_rejected: ['did not pass the check', '검사를 통과하지 못했어요'],
+  original: ['Original', '원본'],
+  previous_picture: ['Previous picture', '이전 사진'],
+  next_picture: ['Next picture', '다음 사진'],
+  close: ['Close', '닫기'],
 
   // Rules of fields that a request broke, by their names where the API's text is not specific.
   rule_email: ['Enter an email address, such as name@example.com.', 'name@example.com 형식의 이메일을 입력해 주세요.'],
@@ -196,6 +221,16 @@ const TEXTS = {
   wrong_password: ['The current password is incorrect.', '현재 비밀번호가 올바르지 않아요.'],
   factor_changed: ['Two-step login was changed elsewhere.', '다른 곳에서 2단계 로그인 설정이 바뀌었어요.'],
   MESSAGE_ALREADY_DELETED: ['This message has been deleted.', '이미 삭제된 메시지예요.'],
+  ATTACHMENTS_DISABLED: ['Files cannot be sent here.', '여기서는 파일을 보낼 수 없어요.'],
+  FILE_TYPE_NOT_ALLOWED: ['Files of this type cannot be sent here.', '이 형식의 파일은 보낼 수 없어요.'],
+  FILE_TOO_LARGE: ['This file is too large.', '파일이 너무 커요.'],
+  FILE_QUOTA_EXCEEDED: ['Your files take all of your space. Deleting messages with files makes room.',
+    '저장 공간이 부족해요. 파일이 있는 메시지를 삭제하면 공간이 생겨요.'],
+  FILE_NOT_READY: ['This file is still being checked.', '아직 파일을 확인하는 중이에요.'],
+  FILE_REJECTED: ['This file did not pass the check.', '검사를 통과하지 못한 파일이에요.'],
+  UPLOAD_EXPIRED: ['The transfer took too long.', '전송이 너무 오래 걸렸어요.'],
+  UPLOAD_INCOMPLETE: ['The file has not arrived completely.', '파일이 완전히 전송되지 않았어요.'],
+  UPLOAD_CHANGED: ['The file has changed meanwhile.', '그동안 파일이 변경되었어요.'],
   error_0: ['The server cannot be reached. Try again in a moment.', '서버에 연결할 수 없어요. 잠시 후 다시 시도해 주세요.'],
   error_429: ['Too many requests. Try again in a moment.', '요청이 너무 많아요. 잠시 후 다시 시도해 주세요.'],
   error: ['Something went wrong. Try again in a moment.', '문제가 발생했어요. 잠시 후 다시 시도해 주세요.'],
@@ -214,6 +249,9 @@ export function t(key, values = {}) {
   const text = TEXTS[key][language === 'ko' ? 1 : 0];
   return text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
+
+/** The text of a notice: of its key, or else of an error. */
+export const noticeText = (notice) => (notice.key ? t(notice.key, notice) : errorText(notice));
 
 export function errorText({ status = 0, code }) {
   return t([code, `error_${status}`].find((key) => Object.hasOwn(TEXTS, key)) ?? 'error');
@@ -258,6 +296,16 @@ const format = (options) => {
   const [en, ko] = ['en', 'ko'].map((name) => new Intl.DateTimeFormat(name, options));
   return (at) => (language === 'ko' ? ko : en).format(new Date(at));
 };
+const UNITS = ['byte', 'kilobyte', 'megabyte', 'gigabyte'];
+const sizeFormats = UNITS.map((unit, at) => ['en', 'ko'].map((name) => new Intl.NumberFormat(name,
+  { style: 'unit', unit, unitDisplay: at === 0 ? 'long' : 'short', maximumFractionDigits: at === 0 ? 0 : 1 })));
+
+/** A number of bytes in the unit in which it is short. */
+export function sizeText(bytes) {
+  const unit = Math.min(UNITS.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
+  return sizeFormats[unit][language === 'ko' ? 1 : 0].format(bytes / 1000 ** unit);
+}
+
 export const clock = format({ hour: 'numeric', minute: '2-digit' });
 const date = format({ weekday: 'long', day: 'numeric', month: 'long' });
 const dateOfYear = format({ day: 'numeric', month: 'long', year: 'numeric' });

@@ -4,7 +4,7 @@ import { bar } from './details.js';
 import { button, h } from './dom.js';
 import { day, t, when } from './i18n.js';
 import { state } from './store.js';
-import { nameOf, titleOf } from './values.js';
+import { nameOf, textOf, titleOf } from './values.js';
 
 /** The search in one room, in place of its messages. */
 export function roomSearch(room, { found }) {
@@ -21,7 +21,7 @@ export function messageResults({ query, messages, cursor, busy }) {
   return h('section', { class: 'results', 'data-key': 'found', 'aria-busy': String(busy) },
     h('div', { class: 'line' },
       h('h2', { role: 'status' }, t('found', { query, n: `${messages.length}${cursor ? '+' : ''}` })),
-      button('link', 'closeSearch', null, t('close_search'))),
+      button('link', 'closeSearch', null, t('close'))),
     h('ul', { class: 'rows' }, messages.map(result)),
     cursor && button('link', 'findMore', null, t('find_more'), null, { disabled: busy }));
 }
@@ -36,5 +36,5 @@ function result(message) {
           h('strong', { class: 'ellipsis' }, nameOf(message.user_id, message.username)),
           room && h('small', { class: 'muted ellipsis' }, titleOf(room)),
           h('time', time, when(message.created_at))),
-        h('span', { class: 'found-text' }, message.content))));
+        h('span', { class: 'found-text' }, textOf(message)))));
 }

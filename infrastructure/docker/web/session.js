@@ -1,10 +1,12 @@
 // The session of the user: its start and end, the stream, and the room that the address names.
 
 import { client } from './client.js';
+import * as pictures from './pictures.js';
 import * as place from './place.js';
 import { ChatError } from './sdk/index.js';
 import * as store from './store.js';
 import { draw, drawAndFocus, focusComposer, notify, resetUi, run, ui } from './ui.js';
+import { cancelAll } from './uploads.js';
 
 const { state } = store;
 const RETRY_MS = 3_000;
@@ -69,6 +71,8 @@ export function flush() {
 export function endSession() {
   closeStream();
   sessionStorage.clear();
+  cancelAll();
+  pictures.forgetAll();
   store.reset();
   place.leave();
   resetUi();

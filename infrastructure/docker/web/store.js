@@ -33,17 +33,23 @@ export function reset() {
     typing: new Map(), // room → Map of user → { username, until }
     openRoomId: null, // the room on the screen
     maxLength: 300, // the longest message in code points, until `loadLimits` has read it
+    fileLimits: null, // { image_max_bytes, file_max_bytes, file_quota_bytes }, or null where no files can be sent
   });
 }
 reset();
 
 let notifyChange = () => {};
 let notifyMessage = () => {};
+let notifyDeletion = () => {};
 
-/** Calls `onChange()` after every change and `onMessage(message, room)` for every live message of another user. */
-export function setStoreListeners(onChange, onMessage) {
+/**
+ * Calls `onChange()` after every change, `onMessage(message, room)` for every live message of another user, and
+ * `onDeletion(id)` for every deleted message.
+ */
+export function setStoreListeners(onChange, onMessage, onDeletion) {
   notifyChange = onChange;
   notifyMessage = onMessage;
+  notifyDeletion = onDeletion;
 }
 
 // Loading
@@ -56,7 +62,7 @@ export async function loadMe() {
 /** Loads the limits of the deployment. */
 async function loadLimits() {
   const limits = await unlessMissing(client.request('GET', '/chat-rooms/limits'));
-  if (limits) state.maxLength = limits.message_max_chars;
+  if (limits) Object.assign(state, { maxLength: limits.message_max_chars, fileLimits: limits.file_max_bytes ? limits : null });
   notifyChange();
 }
 
@@ -254,6 +260,7 @@ const messageEvents = {
     if (room?.last_message?.id === message.id) room.last_message = message;
   },
   message_deleted({ message_id, room_id }, room) {
+    notifyDeletion(message_id);
     if (!room) return;
     room.messages = room.messages?.filter((message) => message.id !== message_id) ?? null;
     if (room.last_message?.id === message_id) room.last_message = null;

@@ -3,10 +3,12 @@
 import { client } from './client.js';
 import { composer } from './conversation.js';
 import { morph } from './dom.js';
+import * as pictures from './pictures.js';
 import * as place from './place.js';
 import { ApiError, ChatError } from './sdk/index.js';
 import { state } from './store.js';
 import { unreadTotal } from './values.js';
+import { drawViewer } from './viewer.js';
 import { page } from './views.js';
 
 const NOTICE_MS = 6_000;
@@ -24,6 +26,7 @@ export function resetUi() {
     sessions: null, accountForm: null,
     menu: null, confirming: null, reply: null, edit: null, editText: '', drafts: new Map(),
     chosen: new Set(), // the members of a new group
+    dropping: false, // whether files are held above the conversation
   });
 }
 resetUi();
@@ -47,12 +50,15 @@ export function draw() {
     else if (!focused.isConnected) focus('.composer textarea, [data-focus]');
     keepPlace();
     place.settle();
+    pictures.watch(document.querySelector('.messages'));
+    drawViewer();
   });
 }
 
-/** Draws the composer alone, after a keystroke. */
+/** Draws the composer alone, after a keystroke or a step of a transfer. */
 export function drawComposer() {
-  morph(document.querySelector('.composer'), composer(state.rooms.get(state.openRoomId), ui));
+  const form = document.querySelector('.composer');
+  if (form) morph(form, composer(state.rooms.get(state.openRoomId), ui));
 }
 
 /** Does nothing on touch devices, where focus would open the on-screen keyboard. */
@@ -67,6 +73,11 @@ export function drawAndFocus(selector) {
 }
 
 export const focusComposer = () => drawAndFocus('.composer textarea');
+
+/** Lets screen readers say a text when they have said the present one. */
+export function announce(text) {
+  document.getElementById('announcer').textContent = text;
+}
 
 let noticeTimer = null;
 export function notify(notice) {

@@ -4,7 +4,15 @@ import { systemText, t, when } from './i18n.js';
 import { state } from './store.js';
 
 export const isSystem = (message) => message.message_type === 'system';
-export const textOf = (message) => (isSystem(message) ? systemText(message.content) : message.content);
+/** Whether the file of a message is shown as a picture. */
+export const isPicture = (message) => message.file_state === 'ready' && Boolean(message.image);
+
+/** The text of a message, or else the name of its file. The last message of a room tells no name. */
+export function textOf(message) {
+  if (isSystem(message)) return systemText(message.content);
+  const { content, file_name, message_type } = message;
+  return content || file_name || (message_type === 'text' ? '' : t(message_type === 'image' ? 'picture' : 'file'));
+}
 export const isGroup = (room) => room.room_type === 'group';
 
 /** The id of the other user in a direct room. */

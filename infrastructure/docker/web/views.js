@@ -5,7 +5,7 @@ import { account } from './account.js';
 import { conversation } from './conversation.js';
 import { details } from './details.js';
 import { avatar, button, field, h, icon } from './dom.js';
-import { day, errorText, fieldError, t, when } from './i18n.js';
+import { day, fieldError, noticeText, t, when } from './i18n.js';
 import { messageResults, roomSearch } from './message-search.js';
 import { newGroup, people } from './people.js';
 import { ROOM_PX, roomRows } from './place.js';
@@ -19,7 +19,7 @@ export function page(ui) {
   return h('div', { id: 'app' },
     state.me ? shell(ui) : ui.starting ? connecting() : welcome(ui),
     h('div', { class: 'notice', role: 'alert' },
-      ui.notice && (ui.notice.key ? t(ui.notice.key) : errorText(ui.notice))));
+      ui.notice && noticeText(ui.notice)));
 }
 
 // Login and sign-up

@@ -12,9 +12,9 @@
 {{- merge (deepCopy .Values.settings) (include "bigtech-chat.defaults" . | fromYaml) | toYaml }}
 {{- end -}}
 
-{{- /* The networks of managed stores, as the destinations of a policy. */ -}}
+{{- /* A list of networks as the destinations of a policy. */ -}}
 {{- define "bigtech-chat.networks" -}}
 {{- $to := list -}}
-{{- range .Values.stores.networks }}{{ $to = append $to (dict "ipBlock" (dict "cidr" .)) }}{{ end -}}
+{{- range . }}{{ $to = append $to (dict "ipBlock" (dict "cidr" .)) }}{{ end -}}
 {{- toJson $to }}
 {{- end -}}

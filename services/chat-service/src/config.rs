@@ -1,11 +1,14 @@
 //! The settings of chat-service, in addition to those of all services.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use common::config::{ConfigError, Env};
+use engines::object_store::ObjectStoreConfig;
 use secrecy::SecretString;
 
-use crate::domain::MessageLimit;
+use crate::attachments::ScanConfig;
+use crate::domain::{FileLimits, MessageLimit};
 use crate::live::{StreamLimits, Usage};
 use crate::store::{LeavePeriod, RoomLimit};
 
@@ -36,6 +39,13 @@ pub struct Config {
     pub message_limit: MessageLimit,
     pub room_limit: RoomLimit,
     pub write_limits: WriteLimits,
+    /// Where files are stored; `None` disables attachments.
+    pub file_store: Option<ObjectStoreConfig>,
+    pub file_limits: FileLimits,
+    /// Where files are scanned; `None` for nowhere.
+    pub file_scanner: Option<ScanConfig>,
+    /// This program, which decodes pictures in a process of its own.
+    pub picture_program: PathBuf,
 }
 
 /// The writes of a user in a minute; 0 is no limit.
@@ -90,8 +100,27 @@ impl Config {
                 changes: env.number("WRITE_LIMIT_CHANGES", 600, 0..=1_000_000)?,
                 rooms: env.number("WRITE_LIMIT_ROOMS", 60, 0..=1_000_000)?,
             },
+            file_store: ObjectStoreConfig::read(env)?,
+            file_limits: file_limits(env)?,
+            file_scanner: ScanConfig::read(env)?,
+            picture_program: env.text("PICTURE_PROGRAM", "/proc/self/exe").into(),
         })
     }
+}
+
+/// One PUT of S3 stores at most 5 GiB.
+const MAX_FILE_BYTES: u64 = 5 << 30;
+
+fn file_limits(env: &Env) -> Result<FileLimits, ConfigError> {
+    // A picture is read into memory as a whole.
+    let image_bytes = env.number("FILE_MAX_IMAGE_BYTES", 25_000_000, 1..=50_000_000)?;
+    let types = env.list("FILE_TYPES", "application/*,audio/*,font/*,image/*,text/*,video/*")?;
+    Ok(FileLimits {
+        image_bytes,
+        file_bytes: env.number("FILE_MAX_BYTES", 100_000_000, 1..=MAX_FILE_BYTES)?,
+        quota_bytes: env.number("FILE_QUOTA_BYTES", 1_000_000_000, 1..=1 << 50)?,
+        types,
+    })
 }
 
 #[cfg(test)]
@@ -110,6 +139,9 @@ mod tests {
         let WriteLimits { messages, changes, rooms } = config.write_limits;
         assert_eq!((messages, changes, rooms), (600, 600, 60));
         assert_eq!(config.stream_window_bytes, 64 * 1_024 * 1_024);
+        assert!(config.file_store.is_none(), "attachments are disabled");
+        let FileLimits { image_bytes, file_bytes, quota_bytes, .. } = config.file_limits;
+        assert_eq!((image_bytes, file_bytes, quota_bytes), (25_000_000, 100_000_000, 1_000_000_000));
     }
 
     #[test]

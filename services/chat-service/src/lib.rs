@@ -12,6 +12,7 @@
 
 mod activity;
 mod api;
+mod attachments;
 mod blocks;
 mod config;
 mod consumer;
@@ -41,6 +42,7 @@ use common::config::Env;
 use common::error::{BoxError, Detail};
 use engines::kafka::producer::Producer;
 use engines::kafka::tail::Tail;
+use engines::object_store::{ObjectStore, ObjectStoreConfig};
 use engines::outbox::Outbox;
 use engines::presence::Presence;
 use engines::redis::{Redis, channel};
@@ -51,8 +53,9 @@ use service::auth::{Auth, TokenRole};
 use service::blocks::{BlockSource, Blocks};
 use service::budget::WriteBudgets;
 use service::clients::user::UserClient;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
+pub use attachments::{PICTURE_COMMAND, execute_picture};
 pub use config::Config;
 
 /// The decoders of texts that clients send, for tests/fuzz.
@@ -63,6 +66,7 @@ pub mod fuzzing {
 }
 
 use crate::activity::RoomActivity;
+use crate::attachments::{Attachments, FileAccount, PictureProcess, Scanner};
 use crate::consumer::EventConsumer;
 use crate::friends::Friends;
 use crate::live::{Epochs, Hub, Subscribers};
@@ -75,8 +79,8 @@ use crate::search::Search;
 use crate::settings::Settings;
 use crate::state::{AppState, Budgets, Parts};
 use crate::store::{
-    EpochStore, LOG, LegacyBackfill, Log, MemberSettings, MembershipLog, Messages, NewestMessages, OutboxCollection,
-    READS, ReadMarkers, Retention, Rooms, Snapshots, StoreClock, UnreadCounts,
+    EpochStore, FileOwners, LOG, LegacyBackfill, Log, MemberSettings, MembershipLog, Messages, NewestMessages,
+    OutboxCollection, READS, ReadMarkers, Retention, Rooms, Snapshots, StoreClock, UnreadCounts, Uploads,
 };
 use crate::tickets::Tickets;
 use crate::typing::Typing;
@@ -115,6 +119,37 @@ pub async fn execute_epoch(env: &Env, args: &[String]) -> Result<(), BoxError> {
     };
     let shown = epoch.map_or_else(|| "none".to_owned(), |epoch| epoch.to_string());
     Ok(writeln!(std::io::stdout(), "{shown}")?)
+}
+
+/// Executes `files check`: compares the bucket of files with the database, and with `--remove` removes objects that have had no owner for
+/// a day.
+///
+/// # Errors
+/// Returns an error if the arguments are not understood, if a store is unavailable, or if a message lacks its object.
+pub async fn execute_files(env: &Env, args: &[String]) -> Result<(), BoxError> {
+    let removes =
+        match args {
+            [check] if check == "check" => false,
+            [check, remove] if check == "check" && remove == "--remove" => true,
+            _ => return Err(
+                "files check compares the bucket of files with the database, --remove removes objects without an owner"
+                    .into(),
+            ),
+        };
+    let metrics = telemetry::Metrics::new(SERVICE.name, "")?;
+    let store = ObjectStoreConfig::read(env)?.ok_or("FILE_STORE_URL: is not set, so there are no files")?;
+    let store = ObjectStore::new(store, &metrics)?;
+    let (url, name) = platform::config::mongo(env)?;
+    let database = mongo::database(&url, &name, "mongodb", &metrics).await?;
+    let clock = StoreClock::new(&database);
+    clock.read().await?;
+    let (owners, now) = (FileOwners::new(&database), clock.now());
+    let counts = FileAccount { store, owners, now, removes, findings: std::io::stdout() }.take().await?;
+    write!(std::io::stdout(), "{counts}")?;
+    match counts.messages_without_object {
+        0 => Ok(()),
+        lacking => Err(format!("{lacking} messages lack their object").into()),
+    }
 }
 
 /// Builds the service and starts its background tasks. No dependency has to be available yet.
@@ -174,6 +209,20 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     let blocks = Blocks::register(&platform.metrics)?;
     metrics::register_gauges(&platform.metrics, &writer, &hub)?;
 
+    let file_store = config.file_store.map(|store| ObjectStore::new(store, &platform.metrics)).transpose()?;
+    let scanner = config.file_scanner.map(Scanner::new).transpose()?;
+    let attachments = Attachments::new(file_store.map(|store| attachments::Parts {
+        store,
+        uploads: Uploads::new(&mongo),
+        scanner,
+        pictures: PictureProcess::new(config.picture_program),
+        limits: config.file_limits,
+        clock: clock.clone(),
+        sent: Notify::new(),
+        outcomes: metrics.uploads.clone(),
+        checks: metrics.file_checks.clone(),
+    }));
+
     let topics = &base.kafka.topics;
     let topics = [
         &*topics.message_events,
@@ -221,6 +270,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
     if let Some(period) = config.retention {
         shutdown.spawn(Retention::new(&mongo, backfill.clone(), clock.clone(), period).run(stopping.clone()));
     }
+    shutdown.spawn(attachments.clone().sweep(stopping.clone()));
+    shutdown.spawn(attachments.clone().check(messages.clone(), writer.clone(), stopping.clone()));
     shutdown.spawn(settings.clone().receive(received_settings, stopping.clone()));
     shutdown.spawn(typing.clone().receive(received_notifications, stopping));
 
@@ -234,6 +285,7 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         keep_alive: config.keep_alive,
         message_limit: config.message_limit,
         audit: Audit::register(&platform.metrics, &AUDITED)?,
+        attachments,
         auth,
         users,
         blocks,

@@ -11,6 +11,8 @@ pub struct Metrics {
     pub messages_sent: IntCounterVec,
     pub processing: HistogramVec,
     pub rooms_created: IntCounterVec,
+    pub uploads: IntCounterVec,
+    pub file_checks: IntCounterVec,
     pub sse_connections: IntGauge,
     pub delivery: Histogram,
 }
@@ -22,6 +24,14 @@ impl Metrics {
         // The series start at zero, so that a rate includes the first increment.
         for message_type in [MessageType::Text, MessageType::Image, MessageType::File, MessageType::System] {
             sent.with_label_values(&[message_type.as_str()]);
+        }
+        let uploads = metrics.counters("upload_total", "Uploads of files by their outcome", &["outcome"])?;
+        for outcome in ["requested", "sent", "expired", "deleted"] {
+            uploads.with_label_values(&[outcome]);
+        }
+        let file_checks = metrics.counters("file_check_total", "Checks of files by their outcome", &["outcome"])?;
+        for outcome in ["ready", "not_an_image", "rejected", "failed"] {
+            file_checks.with_label_values(&[outcome]);
         }
         for room_type in ["direct", "group"] {
             rooms.with_label_values(&[room_type]);
@@ -39,6 +49,8 @@ impl Metrics {
                 &[],
             )?,
             rooms_created: rooms,
+            uploads,
+            file_checks,
             sse_connections: metrics.gauge("active_sse_connections", "Open live streams")?,
             delivery: delivery.with_label_values::<&str>(&[]),
         })

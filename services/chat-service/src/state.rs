@@ -14,6 +14,7 @@ use service::budget::WriteBudget;
 use service::clients::user::UserClient;
 use tokio::sync::Semaphore;
 
+use crate::attachments::Attachments;
 use crate::domain::{Actor, MessageLimit, Room};
 use crate::friends::Friends;
 use crate::live::{Epochs, Hub, Subscribers};
@@ -60,6 +61,7 @@ pub struct Parts {
     pub snapshots: Snapshots,
     pub epochs: Epochs,
     pub tickets: Tickets,
+    pub attachments: Attachments,
     pub typing: Typing,
     pub metrics: Arc<Metrics>,
     pub audit: Audit,

@@ -1,4 +1,4 @@
-//! Tickets for streams: a browser's EventSource cannot send the header `Authorization`.
+//! Tickets for streams and downloads: a browser's EventSource and a link cannot send the header `Authorization`.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use service::auth::{Auth, CurrentUser};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// A client requests a ticket immediately before it opens a stream.
+/// A client requests a ticket immediately before it uses it.
 pub const LIFETIME: Duration = Duration::from_secs(30);
 
 /// Issues and redeems tickets. Redis stores only their hashes, and no log contains them.

@@ -101,7 +101,7 @@ class ErrorBody(TypedDict):
     """One entry per broken field, where the input is invalid."""
 
 
-ErrorCode: TypeAlias = 'Literal["business_logic_error", "authentication_error", "authorization_error", "resource_not_found", "method_not_allowed", "request_timeout", "resource_conflict", "payload_too_large", "uri_too_long", "unsupported_media_type", "validation_error", "rate_limit_exceeded", "request_header_fields_too_large", "internal_server_error", "service_unavailable", "INVALID_INPUT", "MESSAGE_ALREADY_DELETED", "CANNOT_CHAT_SELF", "BLOCKED", "FRIENDS_ONLY", "LEFT_GROUP", "TOO_MANY_ROOMS", "TOO_MANY_PENDING", "TOO_MANY_FRIENDS", "TOO_MANY_BLOCKED", "MFA_REQUIRED", "MFA_INVALID", "MFA_UNAVAILABLE", "REAUTHENTICATION_REQUIRED"]'
+ErrorCode: TypeAlias = 'Literal["business_logic_error", "authentication_error", "authorization_error", "resource_not_found", "method_not_allowed", "request_timeout", "resource_conflict", "payload_too_large", "uri_too_long", "unsupported_media_type", "validation_error", "rate_limit_exceeded", "request_header_fields_too_large", "internal_server_error", "service_unavailable", "INVALID_INPUT", "MESSAGE_ALREADY_DELETED", "ATTACHMENTS_DISABLED", "FILE_TYPE_NOT_ALLOWED", "FILE_TOO_LARGE", "FILE_QUOTA_EXCEEDED", "UPLOAD_NOT_FOUND", "UPLOAD_OF_OTHER_ROOM", "UPLOAD_EXPIRED", "UPLOAD_INCOMPLETE", "UPLOAD_CHANGED", "IMAGE_NOT_VALID", "FILE_NOT_READY", "FILE_REJECTED", "UPLOAD_ALREADY_SENT", "CANNOT_CHAT_SELF", "BLOCKED", "FRIENDS_ONLY", "LEFT_GROUP", "TOO_MANY_ROOMS", "TOO_MANY_PENDING", "TOO_MANY_FRIENDS", "TOO_MANY_BLOCKED", "MFA_REQUIRED", "MFA_INVALID", "MFA_UNAVAILABLE", "REAUTHENTICATION_REQUIRED"]'
 """The machine-readable code.
 
 - `business_logic_error`: A rule refuses the request; `message` says which
@@ -123,6 +123,20 @@ ErrorCode: TypeAlias = 'Literal["business_logic_error", "authentication_error", 
   store did not confirm may have been made
 - `INVALID_INPUT`: The input breaks a rule of messages, rooms or reads; `message` says which
 - `MESSAGE_ALREADY_DELETED`: The message is already deleted
+- `ATTACHMENTS_DISABLED`: This deployment has no store for files; everything else works
+- `FILE_TYPE_NOT_ALLOWED`: This deployment does not accept files of this type
+- `FILE_TOO_LARGE`: The file is larger than this deployment accepts; `GET /chat-rooms/limits` has the limits
+- `FILE_QUOTA_EXCEEDED`: The files of the caller would take more bytes than a user has; deleting messages
+  with files makes room
+- `UPLOAD_NOT_FOUND`: The caller has no such upload
+- `UPLOAD_OF_OTHER_ROOM`: The upload was requested for another room
+- `UPLOAD_EXPIRED`: The upload is older than a day, or was tried too often; the client asks for another one
+- `UPLOAD_INCOMPLETE`: The file is not stored yet; the client stores it and sends the message again
+- `UPLOAD_CHANGED`: The stored file has another size, type or checksum than the upload
+- `IMAGE_NOT_VALID`: The file is not an image of the type that the upload names, or has too many pixels
+- `FILE_NOT_READY`: The file is being checked; `message_edited` announces the end of the check
+- `FILE_REJECTED`: The file did not pass the check of this deployment, and its bytes are removed
+- `UPLOAD_ALREADY_SENT`: The upload is part of another message
 - `CANNOT_CHAT_SELF`: A direct room needs another user
 - `BLOCKED`: One of the two users has blocked the other
 - `FRIENDS_ONLY`: Only friends can bring one of the users into a group
@@ -149,6 +163,19 @@ class FieldError(TypedDict):
     """The broken rule."""
     value: Any
     """The value as it was sent, cut at 100 characters; null for a password or a token."""
+
+
+class FileParts(TypedDict):
+    """The parts in which a large file is stored."""
+
+    size: int
+    """The size of each part in bytes; the last one has the rest."""
+    urls: list[str]
+    """The URL of each part, in order. The answer of the store has the header `ETag`."""
+
+
+FileState: TypeAlias = 'Literal["pending", "ready", "rejected"]'
+"""Whether a file can be downloaded."""
 
 
 class FoundPage(TypedDict):
@@ -268,8 +295,16 @@ class Left(TypedDict):
 class Limits(TypedDict):
     """The limits of this deployment."""
 
+    file_max_bytes: int | None
+    """The greatest size of another file in bytes."""
+    file_quota_bytes: int | None
+    """The greatest size of all files of a user in bytes."""
     group_max_members: int
     """The greatest number of members of a group."""
+    image_max_bytes: int | None
+    """The greatest size of an AVIF, GIF, JPEG, PNG or WebP image in bytes. The three limits on files are null if
+    the deployment has no store for them.
+    """
     message_max_chars: int
     """The greatest number of code points in a message."""
 
@@ -312,10 +347,14 @@ class MessageBody(TypedDict):
     edited_at: str | None
     file_name: str | None
     file_size: int | None
+    file_state: FileState | None
     file_type: str | None
     file_url: str | None
-    """Null: files are not part of the API yet. Messages of the original may have the four fields."""
+    """The path of the file, for requests with an access token; it redirects to the store. The four fields are null
+    for a message without a file and for a deleted one.
+    """
     id: str
+    image: Picture | None
     is_deleted: bool
     is_edited: bool
     is_read: bool | None
@@ -405,11 +444,14 @@ class NewMembers(TypedDict):
 
 class NewMessage(TypedDict):
     client_message_id: NotRequired[Text1To64 | None]
-    content: Text1To10000
+    content: NotRequired[Text1To10000]
+    """Required, unless the message has a file."""
     message_type: NotRequired[MessageType]
     """Clients may send all types but `system`."""
     reply_to: NotRequired[str | None]
     """The id of a message of the same room."""
+    upload_id: NotRequired[str | None]
+    """The upload of the file, for a message of the type `image` or `file`. `POST /messages/{id}/uploads` gives it."""
 
 
 class NewMessageEvent(TypedDict):
@@ -420,7 +462,16 @@ class NewMessageEvent(TypedDict):
     content: str
     """Empty if the message has been deleted since."""
     created_at: str
+    file_name: str | None
+    file_size: int | None
+    file_state: FileState | None
+    file_type: str | None
+    file_url: str | None
+    """The path of the file, for requests with an access token. The four fields are null for a message without a
+    file, and for one that has been deleted since.
+    """
     id: str
+    image: Picture | None
     is_deleted: bool
     message_type: MessageType
     reply_to: str | None
@@ -435,12 +486,15 @@ class NewMessageEvent(TypedDict):
 
 class NewMessageInRoom(TypedDict):
     client_message_id: NotRequired[Text1To64 | None]
-    content: Text1To10000
+    content: NotRequired[Text1To10000]
+    """Required, unless the message has a file."""
     message_type: NotRequired[MessageType]
     """Clients may send all types but `system`."""
     reply_to: NotRequired[str | None]
     """The id of a message of the same room."""
     room_id: RoomId
+    upload_id: NotRequired[str | None]
+    """The upload of the file, for a message of the type `image` or `file`. `POST /messages/{id}/uploads` gives it."""
 
 
 NewPassword: TypeAlias = "str"
@@ -457,6 +511,21 @@ class NewSecret(TypedDict):
     """The same as a link, which an app opens or reads as a QR code."""
     secret: str
     """The secret to type into an authenticator app, in base32."""
+
+
+class NewUpload(TypedDict):
+    """A file that the caller wants to send."""
+
+    file_name: str
+    """At most 200 characters, without a path, control characters and characters that change the direction."""
+    file_size: int
+    """The size in bytes. The limits are in `GET /chat-rooms/limits`."""
+    file_type: str
+    """The media type."""
+    sha256: NotRequired[str | None]
+    """SHA-256 of the file, as 64 hexadecimal digits. The store refuses another file; one that is stored in parts
+    is compared after the send.
+    """
 
 
 class NewUser(TypedDict):
@@ -507,6 +576,19 @@ class PasswordChange(TypedDict):
 
 class PasswordChanged(TypedDict):
     message: str
+
+
+class Picture(TypedDict):
+    """A file that is shown as a picture."""
+
+    height: int
+    """In pixels, as the picture is shown."""
+    preview: str
+    """A tiny picture as a `data:` URL of at most 1,000 characters, for the time until a thumbnail is loaded. May
+    be empty.
+    """
+    width: int
+    """In pixels, as the picture is shown."""
 
 
 class PresenceEvent(TypedDict):
@@ -648,6 +730,13 @@ class SessionEnded(TypedDict):
     message: str
 
 
+class StoredParts(TypedDict):
+    """The tags that the store gave the parts of a file."""
+
+    etags: list[str]
+    """The header `ETag` of the answer to each part, in the order of the parts."""
+
+
 class StreamError(TypedDict):
     """The stream ends because the server failed. The reader opens another one."""
 
@@ -736,6 +825,23 @@ class UnreadRooms(TypedDict):
     """The rooms with unread messages, newest activity first."""
     total: int
     """The number of unread messages in the rooms that are not muted."""
+
+
+class UploadRequest(TypedDict):
+    """The request with which the caller stores the file, or its parts. It goes to another server, without an
+    access token.
+    """
+
+    expires_in: int
+    """The seconds within which each request begins."""
+    headers: dict[str, str]
+    """The headers that the request has to have. Clients add `Content-Length` themselves; it has to be `file_size`."""
+    method: str
+    parts: FileParts | None
+    upload_id: str
+    """Names the upload when the message is sent."""
+    url: str | None
+    """The URL has a signature: whoever has it can store this file. Null for a file that is stored in parts."""
 
 
 UserId: TypeAlias = "int"

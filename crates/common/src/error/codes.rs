@@ -10,7 +10,7 @@ use utoipa::{PartialSchema, ToSchema};
 pub(super) struct Code(pub &'static str, pub &'static [u16], pub &'static str);
 
 /// All codes, those of all operations first.
-pub(super) const CODES: [Code; 29] = [
+pub(super) const CODES: [Code; 42] = [
     Code("business_logic_error", &[400], "A rule refuses the request; `message` says which"),
     Code(
         "authentication_error",
@@ -40,6 +40,35 @@ pub(super) const CODES: [Code; 29] = [
     ),
     Code("INVALID_INPUT", &[400, 422], "The input breaks a rule of messages, rooms or reads; `message` says which"),
     Code("MESSAGE_ALREADY_DELETED", &[400], "The message is already deleted"),
+    Code("ATTACHMENTS_DISABLED", &[501], "This deployment has no store for files; everything else works"),
+    Code("FILE_TYPE_NOT_ALLOWED", &[400], "This deployment does not accept files of this type"),
+    Code(
+        "FILE_TOO_LARGE",
+        &[400],
+        "The file is larger than this deployment accepts; `GET /chat-rooms/limits` has the limits",
+    ),
+    Code(
+        "FILE_QUOTA_EXCEEDED",
+        &[403],
+        "The files of the caller would take more bytes than a user has; deleting messages with files makes room",
+    ),
+    Code("UPLOAD_NOT_FOUND", &[404], "The caller has no such upload"),
+    Code("UPLOAD_OF_OTHER_ROOM", &[400], "The upload was requested for another room"),
+    Code(
+        "UPLOAD_EXPIRED",
+        &[410],
+        "The upload is older than a day, or was tried too often; the client asks for another one",
+    ),
+    Code("UPLOAD_INCOMPLETE", &[409], "The file is not stored yet; the client stores it and sends the message again"),
+    Code("UPLOAD_CHANGED", &[409], "The stored file has another size, type or checksum than the upload"),
+    Code(
+        "IMAGE_NOT_VALID",
+        &[400],
+        "The file is not an image of the type that the upload names, or has too many pixels",
+    ),
+    Code("FILE_NOT_READY", &[409], "The file is being checked; `message_edited` announces the end of the check"),
+    Code("FILE_REJECTED", &[403], "The file did not pass the check of this deployment, and its bytes are removed"),
+    Code("UPLOAD_ALREADY_SENT", &[409], "The upload is part of another message"),
     Code("CANNOT_CHAT_SELF", &[422], "A direct room needs another user"),
     Code("BLOCKED", &[403], "One of the two users has blocked the other"),
     Code("FRIENDS_ONLY", &[403], "Only friends can bring one of the users into a group"),

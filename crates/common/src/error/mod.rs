@@ -44,7 +44,7 @@ pub enum Error {
     /// A rule rejected the request. The client can act on the message.
     #[error("{message}")]
     Refused {
-        /// A 4xx status.
+        /// A 4xx status, or 501 for a part that the deployment does not have.
         status: StatusCode,
         /// The machine-readable code of the contract, such as `resource_not_found`.
         code: &'static str,

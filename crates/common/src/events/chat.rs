@@ -34,8 +34,43 @@ pub struct MessageSent {
     pub client_message_id: Option<String>,
     /// The message that this one replies to.
     pub reply_to: Option<String>,
+    /// The path of the download of the message's file, for members of the room. The four fields are null without a file.
+    #[serde(default)]
+    pub file_url: Option<String>,
+    /// The name that the sender gave the file.
+    #[serde(default)]
+    pub file_name: Option<String>,
+    /// The size of the file in bytes.
+    #[serde(default)]
+    pub file_size: Option<i64>,
+    /// The media type of the file.
+    #[serde(default)]
+    pub file_type: Option<String>,
+    /// `pending` while the file is checked, `ready` where it needs no check.
+    #[serde(default)]
+    pub file_state: Option<String>,
 }
 event!(MessageSent, MessageEvents, |e| e.room_id);
+
+/// The file of a message was checked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MessageFileChecked {
+    /// The message.
+    pub message_id: String,
+    /// The room.
+    pub room_id: RoomId,
+    /// The sender.
+    pub user_id: UserId,
+    /// `image`, or `file` for one without a picture.
+    pub message_type: String,
+    /// `ready` or `rejected`.
+    pub file_state: String,
+    /// The size of the file in bytes, without the metadata of a picture.
+    pub file_size: Option<i64>,
+    /// The place in the room's log.
+    pub position: i64,
+}
+event!(MessageFileChecked, MessageEvents, |e| e.room_id);
 
 /// A user read messages. Read receipts are not part of the log and have no position.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -289,7 +289,7 @@ mod tests {
             ("strip_path: false", "strip_path: false\n        preserve_host: true"),
             ("url: http://user-service:8005", "url: http://user-service:8005\n    retries: 3"),
             ("policy: local", "policy: local\n              fault_tolerant: true"),
-            ("      header_name: X-Rate-Limit-Key", "      header_name: X-Rate-Limit-Key\n      sync_rate: 1"),
+            ("\n      header_name: X-Rate-Limit-Key", "\n      header_name: X-Rate-Limit-Key\n      sync_rate: 1"),
             ("status_code: 404", "status_code: 404\n          body: x"),
             ("_transform: true", "_transform: true\nconsumers: []"),
             ("- name: cors", "- name: cors\n    enabled: false"),

@@ -275,6 +275,9 @@ async fn users_behind_one_address_have_limits_of_their_own_and_streams_are_count
     for (path, left) in [("/api/messages/stream/ticket", "5999"), ("/api/messages/stream/7/", "5998")] {
         assert_eq!(get(path, "ann").await, (200, left.into()), "{path}");
     }
+    for (path, left) in [("/api/messages/7/thumbnail", "1199"), ("/api/messages/7/file", "1198")] {
+        assert_eq!(get(path, "ann").await, (200, left.into()), "{path}");
+    }
     assert_eq!(get("/app.js", "ann").await, (200, "5999".into()), "the page's files are counted apart");
 }
 

@@ -11,8 +11,8 @@ use crate::service::Service;
 
 use super::spec::configuration;
 
-/// The gateway of `cargo stack` has no status listener.
-const KONG_JOB: &str = "kong";
+/// The gateway and the object store of `cargo stack` have no metrics.
+const WITHOUT_METRICS: [&str; 2] = ["kong", "seaweedfs"];
 
 pub fn config(plan: &Plan, with_kafka: bool) -> Result<String> {
     let folder = configuration(plan, "prometheus");
@@ -32,7 +32,7 @@ pub fn config(plan: &Plan, with_kafka: bool) -> Result<String> {
 fn local_job(plan: &Plan, observers: &ObserverPorts, with_kafka: bool, job: &Value) -> Result<Option<Value>> {
     let name = job["job_name"].as_str().context("a job without a name")?;
     let ports = match name {
-        KONG_JOB => return Ok(None),
+        name if WITHOUT_METRICS.contains(&name) => return Ok(None),
         "kafka" if !with_kafka => return Ok(None),
         "prometheus" => vec![observers.prometheus],
         "mysql" => vec![observers.mysql],

@@ -31,6 +31,16 @@ struct Limits {
     /// The greatest number of members of a group.
     #[schema(example = 500)]
     group_max_members: usize,
+    /// The greatest size of an AVIF, GIF, JPEG, PNG or WebP image in bytes. The three limits on files are null if the deployment has
+    /// no store for them.
+    #[schema(required, example = 25_000_000)]
+    image_max_bytes: Option<u64>,
+    /// The greatest size of another file in bytes.
+    #[schema(required, example = 100_000_000)]
+    file_max_bytes: Option<u64>,
+    /// The greatest size of all files of a user in bytes.
+    #[schema(required, example = 1_000_000_000)]
+    file_quota_bytes: Option<u64>,
 }
 
 /// Get the limits that clients obey.
@@ -43,7 +53,14 @@ struct Limits {
     responses((status = 200, description = "The limits of this deployment", body = Limits)),
 )]
 async fn limits(State(app): State<AppState>, _: CurrentUser) -> Json<Limits> {
-    Json(Limits { message_max_chars: app.message_limit.0, group_max_members: MAX_MEMBERS })
+    let files = app.attachments.limits();
+    Json(Limits {
+        message_max_chars: app.message_limit.0,
+        group_max_members: MAX_MEMBERS,
+        image_max_bytes: files.map(|files| files.image_bytes),
+        file_max_bytes: files.map(|files| files.file_bytes),
+        file_quota_bytes: files.map(|files| files.quota_bytes),
+    })
 }
 
 /// Puts the configured limit into the schema of contents.

@@ -1,6 +1,7 @@
 //! HTTP: one file per resource.
 
 mod audit;
+mod caller;
 mod limits;
 mod members;
 mod messages;

@@ -39,6 +39,22 @@ pub struct InvalidInput(ErrorBody);
 )]
 pub struct BudgetUsedUp(ErrorBody);
 
+/// The errors of a message with a file.
+#[derive(IntoResponses)]
+pub enum UploadErrors {
+    #[response(
+        status = 409,
+        description = "`UPLOAD_INCOMPLETE`: the file is not stored yet. `UPLOAD_CHANGED`: the stored file is not the one of the upload. `UPLOAD_ALREADY_SENT`: another message has it"
+    )]
+    Conflict(ErrorBody),
+    #[response(status = 410, description = "`UPLOAD_EXPIRED`: the upload is older than a day, or was tried too often")]
+    Gone(ErrorBody),
+}
+
+#[derive(IntoResponses)]
+#[response(status = 501, description = "`ATTACHMENTS_DISABLED`: this deployment has no store for files")]
+pub struct AttachmentsDisabled(ErrorBody);
+
 /// The caller searches too much.
 #[derive(IntoResponses)]
 #[response(status = 429, description = "The caller's budget of searches in a minute is used up")]

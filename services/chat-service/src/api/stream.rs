@@ -25,6 +25,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::caller::Caller;
 use super::responses::{BudgetUsedUp, InvalidInput, RoomErrors};
 use crate::live::{AllRoomsReader, RoomReader, Scope};
 use crate::state::AppState;
@@ -54,10 +55,6 @@ struct StreamQuery {
     /// send `lastEventId`, which means the same.
     #[deserr(default)]
     last_event_id: Option<String>,
-    /// Replaces the header `Authorization` for clients that cannot send it. The document has it as a security scheme.
-    #[deserr(default)]
-    #[param(ignore)]
-    ticket: Option<String>,
 }
 
 impl Input for StreamQuery {
@@ -74,7 +71,7 @@ struct StreamHeaders {
     last_event_id: Option<String>,
 }
 
-/// The user who opens a stream, authenticated by a token or a ticket, and the id of the last event they have.
+/// The user who opens a stream, and the id of the last event they have.
 struct StreamClient {
     user: CurrentUser,
     last_event_id: Option<String>,
@@ -84,13 +81,8 @@ impl FromRequestParts<AppState> for StreamClient {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self> {
-        let query = Query::<StreamQuery>::from_request_parts(parts, app).await;
-        let ticket = query.as_ref().ok().and_then(|Query(query)| query.ticket.clone());
-        let user = match ticket.filter(|_| !parts.headers.contains_key(header::AUTHORIZATION)) {
-            Some(ticket) => app.tickets.redeem(&ticket).await?,
-            None => CurrentUser::from_request_parts(parts, app).await?,
-        };
-        let Query(query) = query?;
+        let Caller(user) = Caller::from_request_parts(parts, app).await?;
+        let Query(query) = Query::<StreamQuery>::from_request_parts(parts, app).await?;
         // An unreadable id is not an absent one: no room has it, so the client receives `resync`.
         let header = parts.headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default().to_owned());
         Ok(Self { user, last_event_id: header.or(query.last_event_id) })
@@ -207,9 +199,9 @@ struct Ticket {
     expires_in: u64,
 }
 
-/// Issue a ticket for a stream.
+/// Issue a ticket for a stream or a download.
 ///
-/// A browser's EventSource cannot send headers. It opens one stream with `?ticket=` instead. A ticket is used up by the first
+/// A browser's EventSource cannot send headers, and neither can a link. They have `?ticket=` instead. A ticket is used up by the first
 /// request that presents it, also if that request is refused: a client takes a new one for each try.
 #[utoipa::path(
     post,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_with::serde_as;
 use utoipa::ToSchema;
 
+use super::checked_file::{CheckedFile, FileState, Picture};
 use super::reaction::{Reaction, ReactionChange, UnlistedReactions, add_reaction, remove_reaction};
 use super::room::{Room, RosterChange};
 
@@ -39,7 +40,7 @@ impl MessageType {
     }
 }
 
-/// A message in its latest state, as the collection `messages` stores it. Messages of the original lack the last five
+/// A message in its latest state, as the collection `messages` stores it. Messages of the original lack the last six
 /// fields.
 #[serde_as]
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -83,6 +84,15 @@ pub struct Message {
     pub client_message_id: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reactions: Vec<Reaction>,
+    /// The upload of the message's file. The file of a message of the original has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload_id: Option<ObjectId>,
+    /// The state of the file. The file of a message of the original has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_state: Option<FileState>,
+    /// Present if the file is shown as a picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Picture>,
     /// The change of members that a system message announces.
     #[serde(default, rename = "moved", skip_serializing_if = "Option::is_none")]
     pub roster_change: Option<RosterChange>,
@@ -101,15 +111,20 @@ pub enum EntryKind {
 /// A change of an existing message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessageChange {
-    Edit { content: String },
+    Edit {
+        content: String,
+    },
     Delete,
     React(ReactionChange),
+    /// Ends the pending state of the file.
+    File(CheckedFile),
 }
 
 impl MessageChange {
     pub fn kind(&self) -> EntryKind {
         match self {
-            Self::Edit { .. } => EntryKind::Edited,
+            // Replicas and clients show the message of such an entry in its latest state.
+            Self::Edit { .. } | Self::File(_) => EntryKind::Edited,
             Self::Delete => EntryKind::Deleted,
             Self::React(_) => EntryKind::Reacted,
         }
@@ -120,7 +135,7 @@ impl MessageChange {
         match self {
             Self::Edit { .. } => true,
             Self::React(reaction) => reaction.added,
-            Self::Delete => false,
+            Self::Delete | Self::File(_) => false,
         }
     }
 }
@@ -132,6 +147,8 @@ pub struct Draft {
     pub message_type: MessageType,
     pub client_message_id: Option<String>,
     pub reply_to: Option<String>,
+    /// The upload of the file, as the client names it.
+    pub upload: Option<String>,
 }
 
 impl Message {
@@ -163,6 +180,7 @@ impl Message {
             .chain([&self.username, &self.client_message_id])
             .flatten()
             .chain([&self.room_type, &self.content]);
+        let texts = texts.chain(self.image.as_ref().map(|image| &image.preview));
         let reactions = self.reactions.iter().map(Reaction::bytes);
         size_of::<Self>() + texts.map(String::len).sum::<usize>() + reactions.sum::<usize>()
     }
@@ -206,6 +224,9 @@ impl Message {
             username,
             client_message_id: draft.client_message_id,
             reactions: Vec::new(),
+            upload_id: None,
+            file_state: None,
+            image: None,
             roster_change: None,
         }
     }
@@ -226,6 +247,7 @@ impl Message {
             MessageChange::Edit { content } => self.edit(content, by, at).map(|()| true),
             MessageChange::Delete => self.delete(by, at).map(|()| true),
             MessageChange::React(reaction) => self.react(reaction, by, unlisted),
+            MessageChange::File(checked) => self.end_check(checked, at),
         }
     }
 
@@ -271,6 +293,30 @@ impl Message {
         } else {
             Ok(remove_reaction(self.id, &mut self.reactions, emoji, by, unlisted))
         }
+    }
+
+    /// The first outcome of a check counts.
+    fn end_check(&mut self, checked: &CheckedFile, at: DateTime<Utc>) -> Result<bool> {
+        if self.is_deleted {
+            return Err(already_deleted("The message of the file is deleted"));
+        }
+        if self.file_state != Some(FileState::Pending) {
+            return Ok(false);
+        }
+        self.file_state = Some(FileState::Ready);
+        match checked {
+            CheckedFile::Rejected => self.file_state = Some(FileState::Rejected),
+            CheckedFile::Plain => {}
+            CheckedFile::Image { picture, bytes } => {
+                self.image.clone_from(picture);
+                self.file_size = Some(*bytes);
+            }
+        }
+        if self.image.is_none() && self.file_state == Some(FileState::Ready) {
+            self.message_type = MessageType::File;
+        }
+        self.updated_at = at;
+        Ok(true)
     }
 
     /// System messages have no author who could change them.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use axum::response::sse::Event;
 use chrono::{DateTime, Utc};
 use common::error::Result;
-use common::events::chat::{MessageDeleted, MessageEdited, MessageSent, MessagesRead, ReactionChanged};
+use common::events::chat::{
+    MessageDeleted, MessageEdited, MessageFileChecked, MessageSent, MessagesRead, ReactionChanged,
+};
 use common::id::RoomId;
 use engines::kafka::received::Received;
 use platform::task::every;
@@ -175,6 +177,8 @@ impl Hub {
         } else if event.is::<MessageEdited>() {
             // Frames of changes show the message in its latest state, which only the store has.
             feed.hint(event.decode::<MessageEdited>()?.position);
+        } else if event.is::<MessageFileChecked>() {
+            feed.hint(event.decode::<MessageFileChecked>()?.position);
         } else if event.is::<MessageDeleted>() {
             let deleted: MessageDeleted = event.decode()?;
             has_position = deleted.position > 0;

@@ -2,14 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use common::error::{Error, Result};
-use common::events::chat::{MessageDeleted, MessageEdited, MessageSent, MessagesRead, Reaction, ReactionChanged};
+use common::events::chat::{
+    MessageDeleted, MessageEdited, MessageFileChecked, MessageSent, MessagesRead, Reaction, ReactionChanged,
+};
 use common::events::{Event, encode};
 use common::id::UserId;
 use platform::telemetry::Trace;
 use service::clients::user::UNKNOWN_USERNAME;
 use uuid::Uuid;
 
-use crate::domain::{self, Message, MessageChange, ReactionChange};
+use crate::domain::{self, FileState, Message, MessageChange, ReactionChange};
 use crate::store::{LogPosition, OutboxEvent};
 
 /// The event of a log entry: of a change, or without one, of the send.
@@ -26,6 +28,7 @@ pub fn of_message(
         // The frame that another replica makes of the event shows this time.
         None => outbox_event(event_id, message.created_at, &sent(message, id), trace),
         Some(MessageChange::Edit { .. }) => outbox_event(event_id, at, &edited(message, by, id), trace),
+        Some(MessageChange::File(_)) => outbox_event(event_id, at, &file_checked(message, id), trace),
         Some(MessageChange::Delete) => outbox_event(event_id, at, &deleted(message, by, id), trace),
         Some(MessageChange::React(reaction)) => {
             outbox_event(event_id, at, &reaction_changed(message, by, reaction, id), trace)
@@ -55,6 +58,23 @@ fn sent(message: &Message, id: LogPosition) -> MessageSent {
         position: id.position,
         client_message_id: message.client_message_id.clone(),
         reply_to: message.reply_to.clone(),
+        file_url: message.file_url.clone(),
+        file_name: message.file_name.clone(),
+        file_size: message.file_size,
+        file_type: message.file_type.clone(),
+        file_state: message.file_state.map(|state| state.as_str().to_owned()),
+    }
+}
+
+fn file_checked(message: &Message, id: LogPosition) -> MessageFileChecked {
+    MessageFileChecked {
+        message_id: message.id.to_hex(),
+        room_id: message.room_id,
+        user_id: message.user_id,
+        message_type: message.message_type.as_str().to_owned(),
+        file_state: message.file_state.map(FileState::as_str).unwrap_or_default().to_owned(),
+        file_size: message.file_size,
+        position: id.position,
     }
 }
 

@@ -19,7 +19,8 @@ use serde::Deserialize;
 use super::legacy::{MAX_TRIES, PAGE};
 use super::legacy_marks::{self, Unmarked};
 use super::log::{Entry, Head, LastMessage, LogPosition};
-use super::schema::{HEADS, LOG, MESSAGES, kept_messages};
+use super::schema::{HEADS, LOG, MESSAGES, UPLOADS, kept_messages};
+use super::uploads::{discard, sent_in};
 use crate::domain::{EntryKind, Message};
 
 /// The field of a deleted message whose deletion the room's log and head contain.
@@ -33,6 +34,7 @@ pub(super) struct LegacyDeletions {
     messages: Collection<Document>,
     heads: Collection<Head>,
     entries: Collection<Entry>,
+    uploads: Collection<Document>,
 }
 
 /// A message that the original deleted.
@@ -53,6 +55,7 @@ impl LegacyDeletions {
             messages: database.collection_with_options(MESSAGES, majority.clone()),
             heads: database.collection_with_options(HEADS, majority.clone()),
             entries: database.collection_with_options(LOG, majority),
+            uploads: database.collection(UPLOADS),
         }
     }
 
@@ -127,6 +130,7 @@ impl LegacyDeletions {
         if marked.modified_count != deleted.len() as u64 {
             return Err(mongodb::error::Error::custom("followed by another replica"));
         }
+        self.uploads.update_many(sent_in(&ids), discard()).session(&mut *session).await?;
         let new: Vec<&Deleted> = deleted.iter().filter(|message| !known.contains(&message.id)).collect();
         if new.is_empty() {
             return Ok(());

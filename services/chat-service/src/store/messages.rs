@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use bson::oid::ObjectId;
 use bson::{Document, doc};
-use common::id::RoomId;
+use common::id::{RoomId, UserId};
 use engines::error::Result;
 use engines::mongo::Reads;
 use futures_util::TryStreamExt;
@@ -73,6 +73,12 @@ impl Messages {
     /// The message with an id in hexadecimal form; `None` for an unknown or malformed id.
     pub async fn get(&self, id: &str) -> Result<Option<Message>> {
         Ok(self.by_hex_ids(&[id]).await?.into_values().next())
+    }
+
+    /// The message that a user sent to a room with this id of their client.
+    pub async fn sent(&self, room: RoomId, by: UserId, client_message_id: &str) -> Result<Option<Message>> {
+        let sent = doc! {"room_id": room.0, "user_id": by.0, "client_message_id": client_message_id};
+        Ok(self.all.find_one(sent).await?)
     }
 
     /// The message with an id. No majority is asked: a new primary may not return a message that the client knows.

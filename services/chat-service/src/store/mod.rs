@@ -2,6 +2,7 @@
 
 mod clock;
 mod epoch;
+mod file_owners;
 mod head_changes;
 mod joined_rooms;
 mod leavers;
@@ -25,9 +26,11 @@ mod schema;
 mod snapshots;
 mod unread;
 mod unread_counts;
+mod uploads;
 
 pub use clock::StoreClock;
 pub use epoch::{Beat, Epoch, EpochStore};
+pub use file_owners::FileOwners;
 pub use head_changes::HeadChanges;
 pub use joined_rooms::{Joined, JoinedRoom};
 pub use leavers::LeavePeriod;
@@ -44,6 +47,7 @@ pub use retention::Retention;
 pub use room_limit::RoomLimit;
 pub use room_settings::MemberSettings;
 pub use rooms::{OwnRoom, Rooms};
-pub use schema::{HEADS, LOG, MESSAGES, REACTIONS, READS, kept_messages, prepare};
+pub use schema::{HEADS, LOG, MESSAGES, REACTIONS, READS, UPLOADS, kept_messages, prepare};
 pub use snapshots::{RENEWED_AFTER, SnapshotId, Snapshots};
 pub use unread_counts::UnreadCounts;
+pub use uploads::{Uploads, discard, sent_in, take_over};

@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::StoreClock;
 use super::legacy_backfill::LegacyBackfill;
-use super::schema::{HEADS, LOG, MESSAGES, REACTIONS, READ_STATUS};
+use super::schema::{HEADS, LOG, MESSAGES, REACTIONS, READ_STATUS, UPLOADS};
+use super::uploads::{discard, sent_in};
 
 /// Interval at which old messages are looked for.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -134,6 +135,7 @@ impl Retention {
         if removed.deleted_count != ids.len() as u64 {
             return Err(mongodb::error::Error::custom("another replica removes the same messages"));
         }
+        collection(UPLOADS).update_many(sent_in(&ids), discard()).session(&mut session).await?;
         // An event that Kafka has not acknowledged stays until it is published.
         let (from, to) = (doc! {"room": room.0, "at": 0_i64}, doc! {"room": room.0, "at": last});
         let entries = doc! {"_id": {"$gte": from, "$lte": to}, "pending": {"$exists": false}};

@@ -27,6 +27,10 @@ pub const SNAPSHOTS: &str = "stream_snapshots";
 pub const REACTIONS: &str = "message_reactions";
 /// The epoch of the store.
 pub const EPOCH: &str = "store_epoch";
+/// Files that clients store in the object store.
+pub const UPLOADS: &str = "uploads";
+/// The bytes that the files of each user take.
+pub const UPLOAD_QUOTAS: &str = "upload_quotas";
 pub const READ_STATUS: &str = "message_read_status";
 
 /// The field of a head that owes the import of the original's reads. The transaction that numbers messages sets it to a new
@@ -63,6 +67,21 @@ const SNAPSHOT_LIFETIME: Duration = Duration::from_secs((7 * 24 + 1) * 3_600);
 /// With a longer lifetime, the rooms of a killed replica's last batch block writes for too long.
 const MAX_TRANSACTION_LIFETIME_SECONDS: i64 = 10;
 
+const COLLECTIONS: [&str; 12] = [
+    MESSAGES,
+    LOG,
+    HEADS,
+    READ_MARKERS,
+    READS,
+    READ_STATUS,
+    LEASES,
+    SNAPSHOTS,
+    REACTIONS,
+    EPOCH,
+    UPLOADS,
+    UPLOAD_QUOTAS,
+];
+
 /// Matches the messages of a room that are not deleted. Two equalities let the server pass over any number of deleted messages:
 /// it reads two stretches of the index [`KEPT`]. Messages of an original may lack the field.
 pub fn kept_messages(room: RoomId) -> Document {
@@ -91,7 +110,7 @@ pub fn prepare(database: &Database, probe: Database, clock: &StoreClock, health:
 
 async fn create_all(database: &Database) -> Result<()> {
     // Some server versions do not create collections within transactions.
-    for name in [MESSAGES, LOG, HEADS, READ_MARKERS, READS, READ_STATUS, LEASES, SNAPSHOTS, REACTIONS, EPOCH] {
+    for name in COLLECTIONS {
         match database.create_collection(name).await {
             Err(e) if !exists(&e) => return Err(e.into()),
             _ => {}
@@ -122,6 +141,11 @@ async fn create_all(database: &Database) -> Result<()> {
         (HEADS, partial(READS_OWED, doc! {READS_OWED: 1}, doc! {READS_OWED: {"$exists": true}})),
         (SNAPSHOTS, expiring("expiry", "at", SNAPSHOT_LIFETIME)),
         (READ_STATUS, index("user_room", doc! {"user_id": 1, "room_id": 1})),
+        // One upload per message.
+        (UPLOADS, unique("message", doc! {"message": 1}, doc! {"message": {"$exists": true}})),
+        // The sweep and the check read them in order.
+        (UPLOADS, partial("due", doc! {"due": 1}, doc! {"due": {"$exists": true}})),
+        (UPLOADS, partial("check", doc! {"check_at": 1}, doc! {"check_at": {"$exists": true}})),
     ];
     for (collection, model) in indexes {
         database.collection::<Document>(collection).create_index(model).await?;

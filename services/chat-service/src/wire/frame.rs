@@ -14,7 +14,7 @@ use super::payload::{
     Connected, MessageDeleted, NewMessage, Presence, ReactionChanged, ReadByOthers, ReceivedFriendRequest, Resync,
     RoomCreated, RoomLeft, RoomSettingsBody, StreamError, Typing,
 };
-use crate::domain::{EntryKind, Message, RoomSettings, RosterChange};
+use crate::domain::{EntryKind, FileState, Message, RoomSettings, RosterChange};
 use crate::store::{Entry, LogPosition};
 
 /// The event of one position in a room's log. Each stream adds the id in its own format.
@@ -35,7 +35,8 @@ impl Frame {
     pub fn of_entry(entry: &Entry, message: &Message) -> Self {
         let id = message.id.to_hex();
         // The content of a deleted message is not shown, even in the frame of its send.
-        let content = if message.is_deleted { "" } else { &message.content };
+        let is_kept = !message.is_deleted;
+        let content = if is_kept { &*message.content } else { "" };
         let (name, data) = match entry.kind {
             EntryKind::Sent => (
                 "new_message",
@@ -51,6 +52,12 @@ impl Frame {
                     seq: entry.id.position,
                     client_message_id: message.client_message_id.as_deref(),
                     reply_to: message.reply_to.as_deref(),
+                    file_url: message.file_url.as_deref().filter(|_| is_kept),
+                    file_name: message.file_name.as_deref().filter(|_| is_kept),
+                    file_size: message.file_size.filter(|_| is_kept),
+                    file_type: message.file_type.as_deref().filter(|_| is_kept),
+                    file_state: message.file_state.filter(|_| is_kept),
+                    image: message.image.as_ref().filter(|_| is_kept),
                 }),
             ),
             EntryKind::Edited => ("message_edited", text(&MessageBody::of(message))),
@@ -92,6 +99,12 @@ impl Frame {
             seq: sent.seq,
             client_message_id: sent.client_message_id.as_deref(),
             reply_to: sent.reply_to.as_deref(),
+            file_url: sent.file_url.as_deref(),
+            file_name: sent.file_name.as_deref(),
+            file_size: sent.file_size,
+            file_type: sent.file_type.as_deref(),
+            file_state: sent.file_state.as_deref().and_then(FileState::parse),
+            image: None,
         });
         Self::new(sent.position, "new_message", &data, Some(at), None)
     }

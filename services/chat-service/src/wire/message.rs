@@ -7,7 +7,7 @@ use common::id::{RoomId, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::{Message, MessageType, Reaction, ReadMarker};
+use crate::domain::{FileState, Message, MessageType, Picture, Reaction, ReadMarker};
 
 /// Limit on the readers that a message names.
 const MAX_READ_BY: usize = 20;
@@ -23,7 +23,8 @@ pub struct MessageBody {
     /// Empty if the message is deleted.
     pub(super) content: String,
     pub(super) message_type: MessageType,
-    /// Null: files are not part of the API yet. Messages of the original may have the four fields.
+    /// The path of the file, for requests with an access token; it redirects to the store. The four fields are null for a message
+    /// without a file and for a deleted one.
     #[schema(required)]
     pub(super) file_url: Option<String>,
     #[schema(required)]
@@ -32,6 +33,12 @@ pub struct MessageBody {
     pub(super) file_size: Option<i64>,
     #[schema(required)]
     pub(super) file_type: Option<String>,
+    /// Null for a message without a file, for a deleted one, and for a file of the original. `message_edited` announces each change.
+    #[schema(required)]
+    pub(super) file_state: Option<FileState>,
+    /// Present for a file that is shown as a picture; `GET /messages/{id}/thumbnail` has it in two sizes.
+    #[schema(required)]
+    pub(super) image: Option<Picture>,
     pub(super) is_deleted: bool,
     #[schema(required)]
     pub(super) deleted_at: Option<DateTime<Utc>>,
@@ -74,10 +81,12 @@ impl MessageBody {
             room_type: message.room_type.clone(),
             content: if message.is_deleted { String::new() } else { message.content.clone() },
             message_type: message.message_type,
-            file_url: message.file_url.clone(),
-            file_name: message.file_name.clone(),
-            file_size: message.file_size,
-            file_type: message.file_type.clone(),
+            file_url: message.file_url.clone().filter(|_| !message.is_deleted),
+            file_name: message.file_name.clone().filter(|_| !message.is_deleted),
+            file_size: message.file_size.filter(|_| !message.is_deleted),
+            file_type: message.file_type.clone().filter(|_| !message.is_deleted),
+            file_state: message.file_state.filter(|_| !message.is_deleted),
+            image: message.image.clone().filter(|_| !message.is_deleted),
             is_deleted: message.is_deleted,
             deleted_at: message.deleted_at,
             is_edited: message.is_edited,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::message::MessageBody;
-use crate::domain::{MessageType, Reaction};
+use crate::domain::{FileState, MessageType, Picture, Reaction};
 
 /// An event of a stream, by the line `event:`. The line `data:` has the field `data` as JSON.
 ///
@@ -74,6 +74,22 @@ pub struct NewMessage<'a> {
     /// The id of the message that this one replies to.
     #[schema(required)]
     pub reply_to: Option<&'a str>,
+    /// The path of the file, for requests with an access token. The four fields are null for a message without a file, and for one
+    /// that has been deleted since.
+    #[schema(required)]
+    pub file_url: Option<&'a str>,
+    #[schema(required)]
+    pub file_name: Option<&'a str>,
+    #[schema(required)]
+    pub file_size: Option<i64>,
+    #[schema(required)]
+    pub file_type: Option<&'a str>,
+    /// Null for a message without a file, and for a file of the original.
+    #[schema(required)]
+    pub file_state: Option<FileState>,
+    /// Present for a file that is shown as a picture. `message_edited` brings it when the file is checked.
+    #[schema(required)]
+    pub image: Option<&'a Picture>,
 }
 
 /// A message was deleted.

@@ -78,6 +78,14 @@ impl WriteRequest {
         }
     }
 
+    /// The upload that a send takes over into its message.
+    pub fn upload(&self) -> Option<ObjectId> {
+        match &self.command {
+            Command::Send(message) => message.upload_id,
+            Command::Change { .. } => None,
+        }
+    }
+
     /// The message that a change concerns.
     pub fn target(&self) -> Option<ObjectId> {
         match &self.command {

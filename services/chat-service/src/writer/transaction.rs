@@ -13,10 +13,11 @@ use mongodb::options::{ReadConcern, ReturnDocument};
 use mongodb::{ClientSession, Collection, Database};
 
 use super::request::{Command, SendKey, WriteRequest, send_key};
-use crate::domain::{EntryKind, Message, UnlistedReactions};
+use crate::domain::{EntryKind, Message, UnlistedReactions, Upload, already_sent};
 use crate::outbox;
 use crate::store::{
-    DELETION_LOGGED, Entry, HEADS, Head, LOG, LastMessage, LogPosition, MESSAGES, REACTIONS, kept_messages,
+    DELETION_LOGGED, Entry, HEADS, Head, LOG, LastMessage, LogPosition, MESSAGES, REACTIONS, UPLOADS, discard,
+    kept_messages, sent_in, take_over,
 };
 
 type Mongo<T> = mongodb::error::Result<T>;
@@ -27,6 +28,7 @@ pub struct Transactions {
     entries: Collection<Entry>,
     heads: Collection<Head>,
     reactions: Collection<Document>,
+    uploads: Collection<Upload>,
 }
 
 /// The part of the store on which the rules of a batch depend. It follows the changes of the batch.
@@ -37,6 +39,8 @@ struct Current {
     /// The messages that are stored with a key of the batch's sends.
     sent: HashMap<SendKey, Message>,
     unlisted: UnlistedReactions,
+    /// The pending uploads of the batch's sends.
+    uploads: HashMap<ObjectId, Upload>,
 }
 
 /// The outcome of a request that no rule refuses.
@@ -63,6 +67,7 @@ impl Transactions {
             entries: database.collection(LOG),
             heads: database.collection(HEADS),
             reactions: database.collection(REACTIONS),
+            uploads: database.collection(UPLOADS),
         }
     }
 
@@ -89,7 +94,7 @@ impl Transactions {
 
     async fn write(&self, session: &mut ClientSession, batch: &[WriteRequest]) -> Mongo<Vec<Result<Outcome>>> {
         let mut current = self.current(session, batch).await?;
-        let unlisted = current.unlisted.clone();
+        let (unlisted, uploads) = (current.unlisted.clone(), current.uploads.clone());
         let decided: Vec<Result<Decided>> = batch.iter().map(|request| decide(request, &mut current)).collect();
         let accepted: Vec<&Decided> =
             decided.iter().filter_map(|decided| decided.as_ref().ok()).filter(|decided| decided.changes).collect();
@@ -97,6 +102,7 @@ impl Transactions {
         let outcomes: Vec<Result<Outcome>> =
             decided.into_iter().map(|decided| decided.and_then(|decided| number(decided, &mut positions))).collect();
         self.store(session, &outcomes).await?;
+        self.store_uploads(session, &outcomes, &uploads).await?;
         self.store_unlisted(session, &unlisted, &current.unlisted).await?;
         Ok(outcomes)
     }
@@ -109,14 +115,52 @@ impl Transactions {
             filters.push(doc! {"_id": {"$in": targets}});
         }
         if filters.is_empty() {
-            return Ok(Current::default());
+            return Ok(Current { uploads: self.pending_uploads(session, batch).await?, ..Current::default() });
         }
         let mut found = self.messages.find(doc! {"$or": filters}).session(&mut *session).await?;
         let messages: HashMap<ObjectId, Message> =
             found.stream(session).map_ok(|message| (message.id, message)).try_collect().await?;
         let sent = messages.values().filter_map(|message| Some((send_key(message)?, message.clone()))).collect();
         let unlisted = self.unlisted(session, batch, &messages).await?;
-        Ok(Current { messages, sent, unlisted })
+        Ok(Current { messages, sent, unlisted, uploads: self.pending_uploads(session, batch).await? })
+    }
+
+    /// The uploads of the batch's sends that are not part of a message.
+    async fn pending_uploads(
+        &self,
+        session: &mut ClientSession,
+        batch: &[WriteRequest],
+    ) -> Mongo<HashMap<ObjectId, Upload>> {
+        let ids: Vec<ObjectId> = batch.iter().filter_map(WriteRequest::upload).collect();
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let pending = doc! {"_id": {"$in": ids}, "state": "pending"};
+        let mut found = self.uploads.find(pending).session(&mut *session).await?;
+        found.stream(session).map_ok(|upload| (upload.id, upload)).try_collect().await
+    }
+
+    /// Takes the uploads over into the messages that are sent, and discards those of the messages that are deleted. If another
+    /// transaction has changed one of them since this one began, the server refuses the update and this transaction.
+    async fn store_uploads(
+        &self,
+        session: &mut ClientSession,
+        outcomes: &[Result<Outcome>],
+        pending: &HashMap<ObjectId, Upload>,
+    ) -> Mongo<()> {
+        let changes = outcomes.iter().flatten().filter_map(Outcome::committed).filter_map(|(entry, message)| {
+            let upload = message.upload_id?;
+            match entry.kind {
+                EntryKind::Sent => pending.get(&upload).map(|upload| take_over(upload, message)),
+                EntryKind::Deleted => Some(doc! {"q": sent_in(&[message.id]), "u": discard()}),
+                EntryKind::Edited | EntryKind::Reacted => None,
+            }
+        });
+        let changes: Vec<Document> = changes.collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        mongo::update_each(&self.database, Some(session), UPLOADS, changes).await
     }
 
     /// The reactions of the batch that exist and are not listed in their messages.
@@ -264,10 +308,14 @@ impl Outcome {
 
 /// Applies the rules. Later requests of the batch see the change.
 fn decide<'a>(request: &'a WriteRequest, current: &mut Current) -> Result<Decided<'a>> {
-    let Current { messages, sent, unlisted } = current;
+    let Current { messages, sent, unlisted, uploads } = current;
     match &request.command {
         Command::Send(message) => {
             let earlier = send_key(message).and_then(|key| sent.get(&key));
+            if let (None, Some(upload)) = (earlier, message.upload_id) {
+                // Another send of the batch may have it.
+                uploads.remove(&upload).ok_or_else(already_sent)?;
+            }
             let message = earlier.unwrap_or(message).clone();
             Ok(Decided { request, kind: EntryKind::Sent, changes: earlier.is_none(), message })
         }
@@ -369,6 +417,14 @@ fn update(kind: EntryKind, message: &Message) -> Mongo<Document> {
         "updated_at": bson::DateTime::from_chrono(message.updated_at),
         "reactions": to_bson(&message.reactions)?,
     };
+    if message.file_state.is_some() {
+        state.extend(doc! {
+            "message_type": message.message_type.as_str(),
+            "file_state": to_bson(&message.file_state)?,
+            "file_size": message.file_size,
+            "image": to_bson(&message.image)?,
+        });
+    }
     if kind == EntryKind::Deleted {
         state.insert(DELETION_LOGGED, true);
     }

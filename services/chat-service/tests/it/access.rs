@@ -51,6 +51,9 @@ async fn the_token_is_checked_before_the_request_is_parsed() {
     anonymous.post("/chat-rooms", json!({"participant_ids": "x"})).await.expect(401);
     anonymous.post("/chat-rooms/x/members", json!({})).await.expect(401);
     anonymous.delete("/chat-rooms/x/members/x").await.expect(401);
+    anonymous.post("/messages/x/uploads", json!({})).await.expect(401);
+    anonymous.get("/messages/x/file").await.expect(401);
+    anonymous.get("/messages/x/thumbnail").await.expect(401);
     anonymous.put("/messages/x/reactions/x", json!({})).await.expect(401);
     anonymous.put("/chat-rooms/x/pin", json!({})).await.expect(401);
     anonymous.delete("/chat-rooms/x/mute").await.expect(401);
@@ -144,6 +147,7 @@ async fn the_service_answers_its_health_metrics_and_documentation() {
             "delete /chat-rooms/{room_id}/pin",
             "delete /messages/{id}",
             "delete /messages/{id}/reactions/{emoji}",
+            "delete /messages/{id}/uploads/{upload_id}",
             "get /chat-rooms",
             "get /chat-rooms/check/{participant_id}",
             "get /chat-rooms/limits",
@@ -155,6 +159,8 @@ async fn the_service_answers_its_health_metrics_and_documentation() {
             "get /messages/stream",
             "get /messages/stream/{room_id}",
             "get /messages/{id}",
+            "get /messages/{id}/file",
+            "get /messages/{id}/thumbnail",
             "post /chat-rooms",
             "post /chat-rooms/{room_id}/members",
             "post /messages",
@@ -162,6 +168,8 @@ async fn the_service_answers_its_health_metrics_and_documentation() {
             "post /messages/stream/ticket",
             "post /messages/{id}",
             "post /messages/{id}/typing",
+            "post /messages/{id}/uploads",
+            "post /messages/{id}/uploads/{upload_id}/complete",
             "put /chat-rooms/{room_id}/mute",
             "put /chat-rooms/{room_id}/pin",
             "put /messages/{id}",

@@ -48,6 +48,8 @@ impl TestApp {
         settings.push(("FRIEND_SERVICE_URL", friend_service().await));
         settings.push(("SSE_KEEPALIVE_SECONDS", "1".to_owned()));
         settings.push(("HTTP_TIMEOUT", "1".to_owned()));
+        // The program of these tests is not that of the service.
+        settings.push(("PICTURE_PROGRAM", crate::process::BINARY.to_owned()));
         settings.extend_from_slice(more);
         let server = start_replica(&space, &settings).await;
         Self { server, space, mysql_url, settings, users }

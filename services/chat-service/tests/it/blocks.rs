@@ -14,7 +14,7 @@ use crate::fakes::{BlockList, friend_service_with};
 use crate::person::{Person, repeat_until};
 
 /// Creates a direct room without a request, which a block would refuse.
-async fn existing_room(app: &TestApp, low: i64, high: i64) -> i64 {
+pub async fn existing_room(app: &TestApp, low: i64, high: i64) -> i64 {
     let mut connection = MySqlConnection::connect(&app.mysql_url).await.unwrap();
     let insert = sqlx::query("INSERT INTO chat_rooms (user_1_id, user_2_id) VALUES (?, ?)").bind(low).bind(high);
     insert.execute(&mut connection).await.unwrap().last_insert_id() as i64

@@ -14,6 +14,7 @@ mod clocks;
 mod epochs;
 mod exactness;
 mod fakes;
+mod files;
 mod gaps;
 mod groups;
 mod large_group;

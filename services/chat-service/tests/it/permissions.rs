@@ -98,6 +98,11 @@ async fn try_everything(person: &Person, group: &Group, member: bool, step: usiz
         (Method::GET, format!("/messages/search?q=word&room_id={id}"), json!({})),
         (Method::POST, format!("/messages/{id}"), json!({"content": step.to_string()})),
         (Method::POST, "/messages".to_owned(), json!({"room_id": id, "content": step.to_string()})),
+        (
+            Method::POST,
+            format!("/messages/{id}/uploads"),
+            json!({"file_name": "a", "file_size": 1, "file_type": "text/plain"}),
+        ),
         (Method::POST, "/messages/read".to_owned(), json!({"room_id": id})),
         (Method::PUT, format!("/messages/{message}/reactions/👍"), json!({})),
         (Method::DELETE, format!("/messages/{message}/reactions/👍"), json!({})),
@@ -107,6 +112,8 @@ async fn try_everything(person: &Person, group: &Group, member: bool, step: usiz
         let expected = if member { answer.ok() } else { answer.status == 403 };
         assert!(expected, "{} {method} {path} (member: {member}): {}", person.id, answer.text);
     }
+    let file = person.client.get(&format!("/messages/{message}/file")).await.status;
+    assert_eq!(file, if member { 404 } else { 403 }, "the message has no file");
     let typing = person.client.post(&format!("/messages/{id}/typing"), json!({})).await.status;
     assert!(if member { [202, 429].contains(&typing) } else { typing == 403 }, "{typing}");
     let stream = person.client.request(Method::GET, &format!("/messages/stream/{id}")).send().await.unwrap();

@@ -296,7 +296,7 @@ async fn all_commands_are_named_by_help_and_by_the_error_for_an_unknown_one() {
     let (help, unknown) = (run("--help").await, run("epochs").await);
     assert!(help.status.success() && !unknown.status.success());
     let (help, unknown) = (String::from_utf8(help.stdout).unwrap(), String::from_utf8(unknown.stderr).unwrap());
-    for command in ["topics", "dlq", "healthcheck", "epoch"] {
+    for command in ["topics", "dlq", "healthcheck", "epoch", "files"] {
         assert!(help.contains(&format!("\n  {command} ")) && unknown.contains(command), "{help}{unknown}");
     }
     assert!(unknown.starts_with("chat-service: no command \"epochs\"; ") && unknown.lines().count() == 1);

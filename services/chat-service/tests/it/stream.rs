@@ -37,7 +37,8 @@ async fn a_stream_begins_with_connected_and_continues_with_new_messages() {
     assert_eq!((received.name.as_str(), received.position()), ("new_message", 2));
     let expected = json!({"id": sent["id"], "user_id": 1, "username": "person_1", "room_id": room, "content": "now",
         "message_type": "text", "created_at": sent["created_at"], "is_deleted": false, "seq": 2,
-        "client_message_id": null, "reply_to": null});
+        "client_message_id": null, "reply_to": null, "file_url": null, "file_name": null, "file_size": null, "file_type": null,
+        "file_state": null, "image": null});
     assert_eq!(received.data, expected);
 }
 

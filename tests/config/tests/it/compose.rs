@@ -17,6 +17,7 @@ fn listening_ports(name: &str) -> Vec<u16> {
         "mysql" => vec![3306],
         "mongodb" => vec![27017],
         "redis" => vec![6379],
+        "seaweedfs" => vec![8333, 9327],
         "kafka" => vec![9092, 9093, 29092],
         "kafka-1" => vec![9092, 9093, 19092],
         "kafka-2" => vec![9092, 9093, 19093],
@@ -97,6 +98,7 @@ fn both_stacks_publish_the_ports_of_the_guide_and_can_run_together() {
         (3306, "mysql"),
         (27017, "mongodb"),
         (6379, "redis"),
+        (8333, "seaweedfs"),
         (19092, "kafka-1"),
         (19093, "kafka-2"),
         (19094, "kafka-3"),
@@ -116,6 +118,7 @@ fn both_stacks_publish_the_ports_of_the_guide_and_can_run_together() {
         (3307, "mysql"),
         (27018, "mongodb"),
         (6380, "redis"),
+        (8334, "seaweedfs"),
         (29092, "kafka"),
     ];
     for (port, name) in test_names {
@@ -191,6 +194,7 @@ fn the_gateway_depends_on_the_core_without_monitoring() {
         "mongodb",
         "mysql",
         "redis",
+        "seaweedfs",
         "user-service",
         "web",
     ];

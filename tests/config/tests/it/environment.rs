@@ -137,10 +137,10 @@ fn kong_and_the_services_trust_the_same_proxies_which_an_operator_has_to_name() 
 }
 
 #[test]
-fn mysql_and_mongodb_start_with_no_placeholder_of_their_secrets() {
+fn the_stores_start_with_no_placeholder_of_their_secrets() {
     let kubernetes = Kubernetes::read();
     let mut refused = 0;
-    for store in ["mysql", "mongodb"] {
+    for store in ["mysql", "mongodb", "seaweedfs"] {
         // Without a placeholder the script goes on to a program that does not exist here.
         assert_eq!(starts(store, ("UNUSED", "")).0, Some(127), "{store}");
         for variable in kubernetes.pod(store)["containers"][0]["env"].as_sequence().unwrap() {
@@ -156,7 +156,7 @@ fn mysql_and_mongodb_start_with_no_placeholder_of_their_secrets() {
             refused += 1;
         }
     }
-    assert_eq!(refused, 9);
+    assert_eq!(refused, 10);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use config_tests::{Compose, Kubernetes, images, text};
+use config_tests::{Compose, Kubernetes, documents, images, text};
 use regex::Regex;
 
 const DOCKERFILE: &str = "infrastructure/docker/Dockerfile";
@@ -34,13 +34,15 @@ impl Image {
     }
 }
 
-/// The images of the deployment files.
+/// The images of the deployment files and of the component `backup`.
 pub fn deployed() -> Vec<Image> {
     let mut found = Vec::new();
     for file in ["docker-compose.msa.yml", "docker-compose.test.yml"] {
         found.extend(images(&Compose::read(file).file["services"]).iter().map(|image| Image::parse(file, image)));
     }
-    found.extend(Kubernetes::read().objects.iter().flat_map(images).map(|image| Image::parse("k8s", &image)));
+    let jobs = ["backup", "restore"].map(|name| documents(&format!("k8s/components/backup/{name}.yaml")));
+    let objects = Kubernetes::read().objects.into_iter().chain(jobs.into_iter().flatten());
+    found.extend(objects.flat_map(|object| images(&object)).map(|image| Image::parse("k8s", &image)));
     found
 }
 

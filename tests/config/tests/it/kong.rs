@@ -258,12 +258,12 @@ fn kong_replaces_the_request_ids_that_the_services_would_replace() {
 }
 
 #[test]
-fn streams_tickets_and_the_page_have_limits_of_their_own() {
+fn streams_tickets_downloads_and_the_page_have_limits_of_their_own() {
     let config = yaml("infrastructure/docker/kong/kong.yml");
     let services = config["services"].as_sequence().unwrap();
     let mut routes = services.iter().flat_map(|service| service["routes"].as_sequence().unwrap());
     let mut route = |name: &str| routes.find(|route| route["name"] == name).unwrap();
-    let (streams, web) = (route("streams"), route("web"));
+    let (streams, downloads, web) = (route("streams"), route("downloads"), route("web"));
     let paths: Vec<Regex> =
         strings(&streams["paths"]).iter().map(|path| Regex::new(path.strip_prefix('~').unwrap()).unwrap()).collect();
     for path in
@@ -274,6 +274,8 @@ fn streams_tickets_and_the_page_have_limits_of_their_own() {
     for path in ["/api/messages/streams", "/api/messages/7", "/api/messages/stream/7/x"] {
         assert!(!paths.iter().any(|regex| regex.is_match(path)), "{path}");
     }
+    let own = &downloads["plugins"][0]["config"];
+    assert_eq!((&own["minute"], &own["header_name"]), (&1200.into(), &"X-Rate-Limit-Key".into()));
     for route in [streams, web] {
         let own = &route["plugins"][0]["config"];
         assert_eq!((&own["minute"], &own["header_name"]), (&6000.into(), &"X-Client-Network".into()), "{route:?}");

@@ -30,6 +30,7 @@ fn files_in_config_maps_are_the_files_of_the_compose_stack() {
         ("mysql-config", "accounts.sh", "infrastructure/docker/mysql/accounts.sh"),
         ("mysql-config", "start.sh", "infrastructure/docker/mysql/start.sh"),
         ("mongodb-config", "start.sh", "infrastructure/docker/mongodb/start.sh"),
+        ("seaweedfs-config", "start.sh", "infrastructure/docker/seaweedfs/start.sh"),
         ("kafka-config", "ready.sh", "infrastructure/docker/kafka/ready.sh"),
     ] {
         let copy = kubernetes.get("ConfigMap", map)["data"][file].as_str().unwrap();
@@ -126,7 +127,7 @@ fn assert_follows_the_rules(name: &str, pod: &Value) {
 #[test]
 fn backups_are_made_with_the_images_of_the_stores_and_restored_only_on_demand() {
     let kubernetes = Kubernetes::read();
-    for (name, order) in [("backup", ["mongodb", "mysql"]), ("restore", ["mysql", "mongodb"])] {
+    for (name, order) in [("backup", ["mongodb", "files", "mysql"]), ("restore", ["mysql", "mongodb", "files"])] {
         let objects = config_tests::documents(&format!("k8s/components/backup/{name}.yaml"));
         let job = objects.iter().find(|object| object["kind"] == "CronJob").unwrap();
         assert_eq!(job["spec"]["suspend"].as_bool().unwrap_or(false), name == "restore");
@@ -143,13 +144,15 @@ fn backups_are_made_with_the_images_of_the_stores_and_restored_only_on_demand() 
             let last = steps.last().unwrap();
             assert_eq!(strings(&last["command"]), ["rm", "-f", "/backups/.restoring"], "load-mysql.sh writes the mark");
         }
-        let stores: Vec<_> = steps.iter().map(|step| step["name"].as_str().unwrap()).take(2).collect();
-        assert_eq!(stores, order, "{name}: no room of MongoDB is missing in MySQL");
+        let stores: Vec<_> = steps.iter().map(|step| step["name"].as_str().unwrap()).take(3).collect();
+        assert_eq!(stores, order, "{name}: MySQL has the rooms of MongoDB, and the store the files of its messages");
         for step in steps {
             let step_name = step["name"].as_str().unwrap();
             assert_eq!(step["securityContext"]["readOnlyRootFilesystem"], true, "{name}: {step_name}");
             assert_eq!(step["securityContext"]["allowPrivilegeEscalation"], false, "{name}: {step_name}");
             let store = match step_name {
+                // The versions of images are compared in `versions`.
+                "files" => continue,
                 "epoch" => "chat-service",
                 "unmark" => "mysql",
                 store => store,
@@ -166,7 +169,7 @@ fn backups_are_made_with_the_images_of_the_stores_and_restored_only_on_demand() 
 #[test]
 fn every_pod_follows_the_rules() {
     let kubernetes = Kubernetes::read();
-    assert_eq!(kubernetes.pods().len(), 11);
+    assert_eq!(kubernetes.pods().len(), 12);
     for (name, pod) in kubernetes.pods() {
         kubernetes.get("ServiceAccount", pod["serviceAccountName"].as_str().unwrap());
         assert_follows_the_rules(name, pod);
@@ -387,7 +390,7 @@ fn probes_services_and_annotations_name_existing_ports() {
         assert!(ports(&object["spec"]["template"]["spec"]).contains(&port.parse().unwrap()), "{port}");
         scraped += 1;
     }
-    assert_eq!(scraped, 8, "three services, Kong, and an exporter for each of four stores");
+    assert_eq!(scraped, 9, "three services, Kong, SeaweedFS, and an exporter for each of four stores");
 }
 
 /// The pods that a selector of the label `app` selects.
@@ -437,13 +440,19 @@ fn network_policies_allow_the_needed_connections_and_no_others() {
         ("chat-service", "user-service"),
         ("chat-service", "friend-service"),
         ("chat-service", "mongodb"),
+        ("chat-service", "seaweedfs"),
     ];
     for (from, to) in calls {
         assert!(is_allowed(from, to), "{from} → {to}");
     }
-    for (from, to) in
-        [("kong", "mysql"), ("web", "user-service"), ("user-service", "mongodb"), ("user-service", "chat-service")]
-    {
+    for (from, to) in [
+        ("kong", "mysql"),
+        ("kong", "seaweedfs"),
+        ("web", "user-service"),
+        ("user-service", "mongodb"),
+        ("user-service", "seaweedfs"),
+        ("user-service", "chat-service"),
+    ] {
         assert!(!is_allowed(from, to), "{from} → {to}");
     }
     let guarded: BTreeSet<_> =
@@ -479,13 +488,63 @@ fn pods_reach_a_dns_cache_in_the_network_of_the_node_on_its_port_only() {
 }
 
 #[test]
-fn the_component_for_an_ingress_controller_in_the_network_of_nodes_opens_the_port_of_kong_only() {
-    let policy = yaml("k8s/components/host-network-ingress/network-policy.yaml");
-    assert_eq!(selected(&policy["spec"]["podSelector"]), ["kong"]);
-    let [rule] = policy["spec"]["ingress"].as_sequence().unwrap().as_slice() else { panic!("{policy:?}") };
-    assert_eq!(networks(&rule["from"]).len(), 1);
+fn the_component_for_an_ingress_controller_in_the_network_of_nodes_opens_the_ports_of_kong_and_of_the_files_only() {
     let kubernetes = Kubernetes::read();
-    assert_eq!(rule["ports"][0]["port"], kubernetes.pod("kong")["containers"][0]["ports"][0]["containerPort"]);
+    let policies = config_tests::documents("k8s/components/host-network-ingress/network-policy.yaml");
+    let pods: Vec<_> = policies.iter().flat_map(|policy| selected(&policy["spec"]["podSelector"])).collect();
+    assert_eq!(pods, ["kong", "seaweedfs"]);
+    for (policy, pod) in policies.iter().zip(&pods) {
+        let [rule] = policy["spec"]["ingress"].as_sequence().unwrap().as_slice() else { panic!("{policy:?}") };
+        assert_eq!(networks(&rule["from"]).len(), 1);
+        assert_eq!(rule["ports"][0]["port"], kubernetes.pod(pod)["containers"][0]["ports"][0]["containerPort"]);
+    }
+}
+
+#[test]
+fn browsers_reach_the_files_at_a_host_of_their_own() {
+    let kubernetes = Kubernetes::read();
+    let ingress = kubernetes.get("Ingress", "bigtech-chat-files");
+    let rule = &ingress["spec"]["rules"][0];
+    let settings = &kubernetes.get("ConfigMap", "bigtech-chat-config")["data"];
+    let url = format!("https://{}", rule["host"].as_str().unwrap());
+    assert_eq!(settings["FILE_STORE_PUBLIC_URL"], url);
+    assert_ne!(settings["CORS_ORIGINS"], url, "a file that a browser shows must not be of the origin of the page");
+
+    let backend = &rule["http"]["paths"][0]["backend"]["service"];
+    let ports = &kubernetes.get("Service", backend["name"].as_str().unwrap())["spec"]["ports"];
+    assert!(named(ports, "name").contains(backend["port"]["name"].as_str().unwrap()));
+
+    let page = kubernetes.environment(&kubernetes.pod("web")["containers"][0]);
+    assert_eq!(page["FILE_STORE_ORIGIN"], url);
+    let store = kubernetes.environment(&kubernetes.pod("seaweedfs")["containers"][0]);
+    let service = kubernetes.environment(&kubernetes.pod("chat-service")["containers"][0]);
+    for name in ["FILE_STORE_BUCKET", "FILE_STORE_ACCESS_KEY", "FILE_STORE_SECRET_KEY", "CORS_ORIGINS"] {
+        assert_eq!(store[name], service[name], "{name}");
+    }
+}
+
+#[test]
+fn the_gateway_leads_the_host_of_the_files_to_the_store_without_a_limit_of_time() {
+    let folder = "k8s/components/gateway-api-files";
+    let kubernetes = Kubernetes::read();
+    let host = &kubernetes.get("Ingress", "bigtech-chat-files")["spec"]["rules"][0]["host"];
+    let route = &yaml(&format!("{folder}/routes.yaml"))["spec"];
+    assert_eq!(route["hostnames"][0], *host);
+    assert_eq!(route["rules"][0]["timeouts"]["request"], "0s");
+    let backend = &route["rules"][0]["backendRefs"][0];
+    let service = kubernetes.get("Service", backend["name"].as_str().unwrap());
+    assert_eq!(backend["port"], service["spec"]["ports"][0]["port"]);
+
+    let patch = yaml(&format!("{folder}/kustomization.yaml"))["patches"][0]["patch"].as_str().unwrap().to_owned();
+    let listener = &serde_yaml_ng::from_str::<Value>(&patch).unwrap()[0]["value"];
+    assert_eq!((&listener["hostname"], &listener["name"]), (host, &route["parentRefs"][0]["sectionName"]));
+
+    let policy = yaml(&format!("{folder}/network-policy.yaml"));
+    assert_eq!(selected(&policy["spec"]["podSelector"]), ["seaweedfs"]);
+    assert_eq!(
+        policy["spec"]["ingress"][0]["ports"][0]["port"],
+        kubernetes.pod("seaweedfs")["containers"][0]["ports"][0]["containerPort"]
+    );
 }
 
 #[test]
@@ -534,7 +593,7 @@ fn budgets_stateful_sets_and_the_ingress_name_existing_objects() {
         kubernetes.pod(budget["spec"]["selector"]["matchLabels"]["app"].as_str().unwrap());
     }
     let sets: Vec<_> = kubernetes.of_kind("StatefulSet").collect();
-    assert_eq!(sets.len(), 4);
+    assert_eq!(sets.len(), 5);
     for set in sets {
         let name = set["metadata"]["name"].as_str().unwrap();
         assert_eq!(set["spec"]["serviceName"], format!("{name}-headless"));

@@ -8,6 +8,7 @@ use std::process::Command;
 use e2e::Person;
 use serde_json::json;
 
+use crate::files::{drop_file, orange_picture, send_file};
 use crate::window::{Browser, Window};
 use crate::{gateway, log_in, two_friends};
 
@@ -106,6 +107,37 @@ async fn fill_room(ann: &Person, bob: &Person, room: i64) {
     ann.send_message(room, "Half past six, then.").await;
 }
 
+/// Adds a file and a picture to the room.
+async fn add_files(window: &Window, ann: &Person, bob: &Person, room: i64) {
+    let picture = orange_picture(window, 1200, 900).await;
+    send_file(bob, room, "금요일 저녁.png", "image/png", picture).await;
+    send_file(
+        ann,
+        room,
+        "a report with a very long name that does not fit on one line.pdf",
+        "application/pdf",
+        vec![0; 482_113],
+    )
+    .await;
+}
+
+/// Checks the files that wait to be sent, one of which is refused, and the full view of a picture.
+async fn check_files(window: &Window, room: i64, axe: Option<&str>, name: &str) {
+    window.go(&format!("#room/{room}")).await;
+    window.wait_until("document.querySelector('.message .picture img')?.src.startsWith('blob:')").await;
+    drop_file(window, "textFile('a text with a long name that does not fit on one line.txt', 100)").await;
+    drop_file(window, "textFile('empty.txt', 0)").await;
+    window.wait_for_text(".upload .error", "").await;
+    check_view(window, axe, &format!("{name}-attached")).await;
+    window.press(".picture").await;
+    window.wait_for_text(".viewer", "금요일 저녁.png").await;
+    check_view(window, axe, &format!("{name}-picture")).await;
+    window.press(".viewer [data-act=closePicture]").await;
+    for _ in 0..2 {
+        window.press(".upload [data-act=cancelFile]").await;
+    }
+}
+
 /// Walks through the views, and calls the checks in each, in light and dark mode.
 async fn check_views(window: &Window, room: i64, axe: Option<&str>, name: &str) {
     let views: [(&str, &[&str], &str); 8] = [
@@ -114,7 +146,7 @@ async fn check_views(window: &Window, room: i64, axe: Option<&str>, name: &str) 
         ("account", &["[data-act=tab][data-id=account]", "[data-act=accountForm]"], "#"),
         ("security", &["[data-act=tab][data-id=security]"], "#"),
         ("group", &["[data-act=tab][data-id=chats]", ".wide"], "#"),
-        ("room", &["li.mine [data-act=menu]"], &format!("#room/{room}")),
+        ("room", &["li.mine:nth-last-child(-n+2) [data-act=menu]"], &format!("#room/{room}")),
         ("details", &[], &format!("#room/{room}/members")),
         ("search", &[], &format!("#room/{room}/search")),
     ];
@@ -148,8 +180,11 @@ async fn every_view_is_accessible_and_fits_a_wide_and_a_small_screen() {
     let [(ann, ann_window), (bob, bob_window)] = two_friends(&browser, &gateway()).await;
     let room = ann.room_with(&bob).await;
     fill_room(&ann, &bob, room).await;
-    check_views(&ann_window, room, axe.as_deref(), "wide-en").await;
-    check_views(&bob_window, room, axe.as_deref(), "wide-ko").await;
+    add_files(&ann_window, &ann, &bob, room).await;
+    for (window, name) in [(&ann_window, "wide-en"), (&bob_window, "wide-ko")] {
+        check_views(window, room, axe.as_deref(), name).await;
+        check_files(window, room, axe.as_deref(), name).await;
+    }
     drop((ann_window, bob_window));
 
     for (person, language) in [(&ann, "en"), (&bob, "ko")] {
@@ -161,6 +196,7 @@ async fn every_view_is_accessible_and_fits_a_wide_and_a_small_screen() {
         phone.press("[data-act=otherForm]").await;
         log_in(&phone, person).await;
         check_views(&phone, room, axe.as_deref(), &name).await;
+        check_files(&phone, room, axe.as_deref(), &name).await;
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod account;
 mod documents;
+mod files;
 mod focus;
 mod history;
 mod lists;

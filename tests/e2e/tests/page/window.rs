@@ -1,7 +1,7 @@
 //! Browser windows: headless Chromium, or Firefox with `PAGE_BROWSER=firefox`, one window for each user, each controlled through a
 //! driver of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 /// Chromium has no sandbox for root. The other flags prevent requests to other servers than that of the page.
 const FLAGS: [&str; 9] = [
@@ -60,12 +61,15 @@ impl Kind {
         }
     }
 
-    /// The capabilities of a browser with this preferred language.
-    fn capabilities(self, language: &str, phone: bool) -> Value {
+    /// The capabilities of a browser with this preferred language, which saves files in the folder.
+    fn capabilities(self, language: &str, phone: bool, downloads: &Path) -> Value {
         match self {
             Self::Chromium => {
                 let language = format!("--accept-lang={language}");
-                let mut options = json!({"args": FLAGS.into_iter().chain([&*language]).collect::<Vec<_>>()});
+                let preferences = json!({"download.default_directory": downloads});
+                let mut options = json!({
+                    "args": FLAGS.into_iter().chain([&*language]).collect::<Vec<_>>(), "prefs": preferences
+                });
                 if phone {
                     let [width, height] = PHONE;
                     let metrics = json!({"width": width, "height": height, "pixelRatio": 1, "touch": true});
@@ -74,7 +78,10 @@ impl Kind {
                 json!({"goog:chromeOptions": options})
             }
             Self::Firefox => {
-                let preferences = json!({"intl.accept_languages": language, "intl.locale.requested": language});
+                let preferences = json!({
+                    "intl.accept_languages": language, "intl.locale.requested": language,
+                    "browser.download.folderList": 2, "browser.download.dir": downloads
+                });
                 json!({"moz:firefoxOptions": {"args": ["-headless"], "prefs": preferences}})
             }
         }
@@ -107,12 +114,14 @@ impl Browser {
 
     async fn window(&self, page: &str, language: &str, phone: bool, [width, height]: [u32; 2]) -> Window {
         let (driver, url) = start_driver(self.kind).await;
-        let Value::Object(capabilities) = self.kind.capabilities(language, phone) else { unreachable!() };
+        let downloads = std::env::temp_dir().join(format!("page-downloads-{}", Uuid::new_v4()));
+        std::fs::create_dir(&downloads).unwrap();
+        let Value::Object(capabilities) = self.kind.capabilities(language, phone, &downloads) else { unreachable!() };
         let mut builder = ClientBuilder::new(HttpConnector::new());
         let client = builder.capabilities(capabilities).connect(&url).await.unwrap();
         client.set_window_size(width, height).await.unwrap();
         client.goto(page).await.unwrap();
-        Window { client, driver }
+        Window { client, driver, downloads }
     }
 }
 
@@ -135,14 +144,17 @@ async fn start_driver(kind: Kind) -> (Child, String) {
 pub struct Window {
     client: Client,
     driver: Child,
+    /// The folder of saved files.
+    downloads: PathBuf,
 }
 
-/// Kills the process group, because the driver does not end its browser.
+/// Kills the process group, because the driver does not end its browser. Removes the saved files.
 impl Drop for Window {
     fn drop(&mut self) {
         if let Some(pid) = self.driver.id() {
             let _ = killpg(Pid::from_raw(pid as i32), Signal::SIGKILL);
         }
+        let _ = std::fs::remove_dir_all(&self.downloads);
     }
 }
 
@@ -288,6 +300,21 @@ impl Window {
     pub async fn turn_to_tab(&self, index: usize) {
         let tabs = self.client.windows().await.unwrap();
         self.client.switch_to_window(tabs[index].clone()).await.unwrap();
+    }
+
+    /// Waits until the browser has saved a file under this name. Returns its bytes.
+    pub async fn saved_file(&self, name: &str) -> Vec<u8> {
+        let file = self.downloads.join(name);
+        eventually(&format!("{name} is saved"), || async {
+            std::fs::read(&file).ok().filter(|bytes| !bytes.is_empty())
+        })
+        .await
+    }
+
+    /// Chooses files on the disk in a file input.
+    pub async fn choose(&self, css: &str, files: &[&Path]) {
+        let paths: Vec<_> = files.iter().map(|file| file.to_str().unwrap()).collect();
+        self.type_into(css, &paths.join("\n")).await;
     }
 
     /// Writes a picture of the window to this file.

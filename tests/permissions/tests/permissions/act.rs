@@ -31,6 +31,11 @@ pub enum Kind {
     RemoveMember,
     Leave,
     Typing,
+    RequestUpload,
+    CompleteUpload,
+    CancelUpload,
+    SendFile,
+    Download,
     StreamRoom,
     StreamHistory,
     StreamAll,
@@ -73,13 +78,18 @@ pub enum Kind {
 use Kind::*;
 
 /// How often each kind is drawn. A deactivation takes seconds to reach all services.
-const WEIGHTS: [(u32, Kind); 57] = [
+const WEIGHTS: [(u32, Kind); 62] = [
     (12, FindRoom),
     (10, OpenRoom),
     (20, OpenGroup),
     (6, ListRooms),
     (6, ShowRoom),
-    (50, Send),
+    (44, Send),
+    (18, RequestUpload),
+    (16, CompleteUpload),
+    (14, CancelUpload),
+    (18, SendFile),
+    (18, Download),
     (12, Reply),
     (12, ListMessages),
     (8, ListBefore),
@@ -105,14 +115,14 @@ const WEIGHTS: [(u32, Kind); 57] = [
     (20, Request),
     (12, Accept),
     (14, AcceptById),
-    (8, Reject),
-    (8, Cancel),
+    (12, Reject),
+    (14, Cancel),
     (14, Unfriend),
     (16, Block),
     (12, Unblock),
     (6, ListFriends),
     (8, ListRequests),
-    (5, ListBlocked),
+    (10, ListBlocked),
     (6, SearchPeople),
     (5, ListAllBlocks),
     (5, OwnProfile),
@@ -216,8 +226,18 @@ impl fmt::Debug for Step {
 }
 
 /// The kinds that a sequence begins with, so that there is something to protect.
-const OPENING: [(u32, Kind); 8] =
-    [(5, OpenGroup), (4, FindRoom), (8, Send), (4, Request), (2, Accept), (1, Block), (1, AddMember), (1, TakeTicket)];
+const OPENING: [(u32, Kind); 10] = [
+    (5, OpenGroup),
+    (4, FindRoom),
+    (8, Send),
+    (4, RequestUpload),
+    (1, SendFile),
+    (4, Request),
+    (2, Accept),
+    (1, Block),
+    (1, AddMember),
+    (1, TakeTicket),
+];
 
 /// Sequences of acts. They shrink to fewer acts, earlier users and own tokens.
 pub fn sequences() -> impl Strategy<Value = Vec<Step>> {

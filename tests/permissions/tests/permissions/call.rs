@@ -1,7 +1,7 @@
 //! A call: an act whose numbers have become users, rooms and messages of the model.
 
 use crate::act::{Credential, Kind, Step};
-use crate::model::{Model, Room, State, User};
+use crate::model::{Model, Room, State, Upload, UploadState, User};
 
 /// A call. A target of `None` has an id that does not exist.
 #[derive(Clone)]
@@ -11,6 +11,7 @@ pub struct Call {
     pub credential: Credential,
     pub room: Option<usize>,
     pub message: Option<usize>,
+    pub upload: Option<usize>,
     pub user: Option<User>,
     /// The users of a new room.
     pub invited: Vec<User>,
@@ -51,6 +52,7 @@ impl Call {
             credential: step.credential,
             room: pick(target, model.rooms.len()),
             message: pick(target, model.messages.len()),
+            upload: pick(target, model.uploads.len()),
             user: pick(target, people),
             invited: Vec::new(),
             unknown_invited: false,
@@ -105,6 +107,24 @@ impl Call {
                     self.room = self.message_room(model).or(self.room);
                 }
             }
+            Kind::CompleteUpload | Kind::CancelUpload | Kind::SendFile => {
+                self.room = pick(step.other.wrapping_mul(4), model.rooms.len());
+                if step.rightful {
+                    let pending = |n: &usize| {
+                        let Upload { owner, room, state, .. } = &model.uploads[*n];
+                        *state == UploadState::Pending && model.rooms[*room].members.contains(owner)
+                    };
+                    self.upload = nth(step.target, (0..model.uploads.len()).filter(pending)).or(self.upload);
+                }
+                // Another caller or the owner of an upload that is no longer pending is refused there as well.
+                if step.rightful || step.other.is_multiple_of(2) {
+                    self.room = self.upload.map(|upload| model.uploads[upload].room).or(self.room);
+                }
+            }
+            Kind::Download if step.rightful => {
+                let has_file = |n: &usize| model.messages[*n].has_file;
+                self.message = nth(step.target, (0..model.messages.len()).filter(has_file)).or(self.message);
+            }
             Kind::UseTicket => self.room = pick(step.other.wrapping_mul(4), model.rooms.len()),
             _ => {}
         }
@@ -140,7 +160,10 @@ impl Call {
         let by = match self.kind {
             Kind::AddMember | Kind::RemoveMember => room.map(|room| room.creator),
             Kind::Edit | Kind::Delete => self.message.and_then(|message| model.messages[message].author),
-            Kind::React | Kind::Unreact => {
+            Kind::CompleteUpload | Kind::CancelUpload | Kind::SendFile => {
+                self.upload.map(|upload| model.uploads[upload].owner)
+            }
+            Kind::React | Kind::Unreact | Kind::Download => {
                 self.message.and_then(|message| member(&model.rooms[model.messages[message].room]))
             }
             Kind::AcceptById => {
@@ -217,6 +240,12 @@ impl Call {
                 format!("message {n} of {author} in room {}", message.room)
             })
         };
+        let upload = || {
+            self.upload.map_or("no upload".into(), |n| {
+                let upload = &model.uploads[n];
+                format!("upload {n} of {} for room {}", name(upload.owner), upload.room)
+            })
+        };
         let session =
             || self.session.map_or("no session".into(), |n| format!("session {n} of {}", name(model.sessions[n].user)));
         let target = match self.kind {
@@ -225,10 +254,11 @@ impl Call {
                 names.extend(self.unknown_invited.then_some("nobody"));
                 names.join(" ")
             }
-            ShowRoom | Send | ListMessages | CountUnread | ReadRoom | SearchRoom | Leave | Typing | StreamRoom
-            | StreamHistory => room(),
+            ShowRoom | Send | ListMessages | CountUnread | ReadRoom | SearchRoom | Leave | Typing | RequestUpload
+            | StreamRoom | StreamHistory => room(),
+            CompleteUpload | CancelUpload | SendFile => format!("{}, {}", upload(), room()),
             Reply | ListBefore | ReadMessage => format!("{}, {}", room(), message()),
-            Edit | Delete | React | Unreact => message(),
+            Edit | Delete | React | Unreact | Download => message(),
             AddMember | RemoveMember => format!("{}, {}", user(), room()),
             UseTicket => {
                 let ticket = self.ticket.map(|n| (n, model.sessions[model.tickets[n].session].user));

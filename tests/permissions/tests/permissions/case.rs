@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use regex::Regex;
+use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Answer, Client, Sse};
 use uuid::Uuid;
@@ -225,6 +226,9 @@ impl<'a> Case<'a> {
                 self.tickets_taken.push(Instant::now());
             }
             self.streams.follow(&call, &self.model);
+            if call.kind == Kind::RequestUpload {
+                store_file(&body, text_of(call.secret)).await;
+            }
         }
         // After the change, because the answer to a change shows its result.
         let viewer = (call.credential != Credential::Service).then_some(call.by);
@@ -300,7 +304,9 @@ impl<'a> Case<'a> {
             return Response::Stream(Sse::new(response));
         }
         let text = response.text().await.unwrap();
-        Response::Answer(Answer { status, headers, body: serde_json::from_str(&text).unwrap_or_default(), text })
+        // The content of a file is no JSON.
+        let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.clone()));
+        Response::Answer(Answer { status, headers, body, text })
     }
 
     /// Reads a stream that was opened.
@@ -369,6 +375,13 @@ impl<'a> Case<'a> {
         }
         Ok(())
     }
+}
+
+/// Stores a file with the request of an upload.
+async fn store_file(upload: &Value, content: String) {
+    let store = Client::new(upload["url"].as_str().unwrap(), "");
+    let request = store.request(Method::PUT, "").header("content-type", "text/plain").body(content);
+    store.send(request).await.expect(200);
 }
 
 /// Polls until something holds.

@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use crate::act::Kind;
 use crate::call::Call;
-use crate::model::{Message, Model, Relation, Room, Secret, Session, State, Ticket, User, text_of};
+use crate::model::{
+    Message, Model, Relation, Room, Secret, Session, State, Ticket, Upload, UploadState, User, text_of,
+};
 use crate::tokens::claims;
 
 pub const EMOJI: &str = "👍";
@@ -19,6 +21,21 @@ impl Model {
         match call.kind {
             FindRoom | OpenRoom | OpenGroup => self.open_room(call, answer),
             Send | Reply => self.send(call, answer),
+            RequestUpload => {
+                let Some(room) = call.room else { return };
+                let (id, secret) = (answer["upload_id"].as_str().unwrap().to_owned(), call.secret);
+                self.secrets.insert(secret, Secret::Private(me));
+                self.uploads.push(Upload { id, owner: me, room, secret, state: UploadState::Pending });
+            }
+            CancelUpload => {
+                if let Some(upload) = call.upload {
+                    self.uploads[upload].state = UploadState::Cancelled;
+                }
+            }
+            SendFile => {
+                self.send(call, answer);
+                self.send_file(call);
+            }
             ReadRoom => self.read(me, |message| Some(message.room) == call.room),
             ReadMessage => {
                 let id = call.message.map(|message| self.messages[message].id.clone());
@@ -117,7 +134,17 @@ impl Model {
         self.secrets.insert(call.secret, secret);
         let (content, author) = (text_of(call.secret), Some(call.by));
         let (reactions, read) = (BTreeSet::new(), BTreeSet::new());
-        self.messages.push(Message { id, room, author, content, deleted: false, reactions, read });
+        let has_file = call.kind == Kind::SendFile;
+        self.messages.push(Message { id, room, author, content, deleted: false, reactions, read, has_file });
+    }
+
+    /// Gives the newest message its file.
+    fn send_file(&mut self, call: &Call) {
+        let (Some(room), Some(upload)) = (call.room, call.upload) else { return };
+        let message = self.messages.len() - 1;
+        let upload = &mut self.uploads[upload];
+        upload.state = UploadState::Sent(message);
+        self.secrets.insert(upload.secret, Secret::File(message, self.rooms[room].members.clone()));
     }
 
     /// A system message, which the model learns from a list.
@@ -125,7 +152,8 @@ impl Model {
         if self.messages.iter().all(|message| message.id != id) {
             let (reactions, read) = (BTreeSet::new(), BTreeSet::new());
             let (id, content) = (id.to_owned(), String::new());
-            self.messages.push(Message { id, room, author: None, content, deleted: false, reactions, read });
+            let (author, deleted, has_file) = (None, false, false);
+            self.messages.push(Message { id, room, author, content, deleted, reactions, read, has_file });
         }
     }
 
@@ -158,11 +186,14 @@ impl Model {
         }
         self.read(user, |message| message.room == n);
         for (secret, owner) in &mut self.secrets {
-            if let Secret::Text(message, readers) = owner {
-                let message = &self.messages[*message];
-                if message.room == n && !message.deleted && message.content == text_of(*secret) {
-                    readers.insert(user);
-                }
+            let (message, readers, is_text) = match owner {
+                Secret::Text(message, readers) => (&self.messages[*message], readers, true),
+                Secret::File(message, readers) => (&self.messages[*message], readers, false),
+                _ => continue,
+            };
+            let is_current = !is_text || message.content == text_of(*secret);
+            if message.room == n && !message.deleted && is_current {
+                readers.insert(user);
             }
         }
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::act::{Kind, Service};
 use crate::call::Call;
 use crate::case::Case;
-use crate::model::{Message, Relation, State, User};
+use crate::model::{Message, Relation, State, User, text_of};
 
 /// The values of a field in a list.
 fn ids(list: &Value, field: &str) -> BTreeSet<i64> {
@@ -73,6 +73,11 @@ impl Case<'_> {
             Kind::ListBlocked => self.compare_blocked(me, answer),
             Kind::ListSessions => self.compare_sessions(me, answer),
             Kind::OwnProfile => self.compare_own_profile(me, answer),
+            Kind::Download => {
+                let file = call.message.and_then(|message| self.model.file_of(message)).map(text_of);
+                prop_assert_eq!(answer.as_str(), file.as_deref());
+                Ok(())
+            }
             Kind::CountUnread => {
                 let unread = call.room.map_or(0, |room| self.model.unread(room, me));
                 prop_assert_eq!(&answer["unread_count"], unread);
@@ -86,6 +91,7 @@ impl Case<'_> {
     pub async fn check_affected(&mut self, call: &Call) -> Result<(), TestCaseError> {
         match call.kind {
             Kind::Send
+            | Kind::SendFile
             | Kind::Reply
             | Kind::ReadRoom
             | Kind::ReadMessage

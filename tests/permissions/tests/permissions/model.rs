@@ -17,6 +17,7 @@ pub struct Model {
     pub blocks: BTreeSet<(User, User)>,
     pub rooms: Vec<Room>,
     pub messages: Vec<Message>,
+    pub uploads: Vec<Upload>,
     pub tickets: Vec<Ticket>,
     /// The unique texts of this case.
     pub secrets: BTreeMap<u64, Secret>,
@@ -80,6 +81,24 @@ pub struct Message {
     pub reactions: BTreeSet<(&'static str, User)>,
     /// The users for whom it does not count as unread.
     pub read: BTreeSet<User>,
+    pub has_file: bool,
+}
+
+/// A file that its owner has stored. Its name and its content are the text of a secret.
+pub struct Upload {
+    pub id: String,
+    pub owner: User,
+    pub room: usize,
+    pub secret: u64,
+    pub state: UploadState,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UploadState {
+    Pending,
+    Cancelled,
+    /// The message that has the file.
+    Sent(usize),
 }
 
 pub struct Ticket {
@@ -91,7 +110,7 @@ pub struct Ticket {
 /// The owner of a unique text, who decides who may read it.
 #[derive(Clone, Debug)]
 pub enum Secret {
-    /// An e-mail address, a password or the name of a device: for its user.
+    /// An e-mail address, a password, the name of a device or a file that is not sent: for its user.
     Private(User),
     /// A status message: for all but those whom its user has blocked.
     Status(User),
@@ -101,6 +120,8 @@ pub enum Secret {
     RoomName(usize),
     /// The content of a message: for the members, as long as it is the content. The users could read it at some time.
     Text(usize, BTreeSet<User>),
+    /// A file of a message: for the members, until the message is deleted. The users could read it at some time.
+    File(usize, BTreeSet<User>),
     /// Sent in a call that was refused: for nobody.
     Refused,
 }
@@ -137,6 +158,12 @@ impl Model {
         self.messages.iter().filter(move |m| m.room == room && !m.deleted && m.author.is_some())
     }
 
+    /// The secret of the file of a message.
+    pub fn file_of(&self, message: usize) -> Option<u64> {
+        let upload = self.uploads.iter().find(|upload| upload.state == UploadState::Sent(message))?;
+        Some(upload.secret)
+    }
+
     pub fn unread(&self, room: usize, user: User) -> usize {
         self.listed(room).filter(|message| message.author != Some(user) && !message.read.contains(&user)).count()
     }
@@ -154,13 +181,17 @@ impl Model {
                 let Message { room, content, deleted, .. } = &self.messages[*message];
                 self.rooms[*room].members.iter().any(is) && !deleted && *content == text_of(secret)
             }
+            Some(Secret::File(message, _)) => {
+                let Message { room, deleted, .. } = &self.messages[*message];
+                self.rooms[*room].members.iter().any(is) && !deleted
+            }
         }
     }
 
     /// Whether a stream of this user may have received the text of a secret.
     pub fn may_have_received(&self, viewer: User, secret: u64) -> bool {
         match self.secrets.get(&secret) {
-            Some(Secret::Text(_, readers)) => readers.contains(&viewer),
+            Some(Secret::Text(_, readers) | Secret::File(_, readers)) => readers.contains(&viewer),
             _ => self.may_read(Some(viewer), secret),
         }
     }
@@ -179,6 +210,12 @@ impl Model {
             }
             Send => self.of_member(call, || self.unless_blocked(call, || 201)),
             Typing => self.of_member(call, || self.unless_blocked(call, || 202)),
+            RequestUpload => self.of_member(call, || self.unless_blocked(call, || 201)),
+            CompleteUpload => self.of_member(call, || self.unless_blocked(call, || self.expected_upload(call, 204))),
+            SendFile => self.of_member(call, || self.unless_blocked(call, || self.expected_upload(call, 201))),
+            // It shows the other user nothing.
+            CancelUpload => self.of_member(call, || self.expected_upload(call, 204)),
+            Download => self.expected_download(call),
             Reply => {
                 let same_room = || if call.message_room(self) == call.room { 201 } else { 400 };
                 self.of_member(call, || self.unless_blocked(call, same_room))
@@ -286,6 +323,26 @@ impl Model {
             Delete | Unreact => rule(),
             _ => self.unless_blocked(&in_room, rule),
         })
+    }
+
+    fn expected_upload(&self, call: &Call, allowed: u16) -> u16 {
+        let Some(upload) = call.upload.map(|upload| &self.uploads[upload]) else { return 404 };
+        let is_cancellation = call.kind == crate::act::Kind::CancelUpload;
+        match upload.state {
+            _ if upload.owner != call.by => 404,
+            _ if Some(upload.room) != call.room => 400,
+            UploadState::Pending => allowed,
+            UploadState::Cancelled if is_cancellation => allowed,
+            UploadState::Sent(message) if is_cancellation || !self.messages[message].deleted => 409,
+            UploadState::Cancelled | UploadState::Sent(_) => 404,
+        }
+    }
+
+    /// The client follows the redirect to the store.
+    fn expected_download(&self, call: &Call) -> u16 {
+        let Some(message) = call.message.map(|message| &self.messages[message]) else { return 404 };
+        let has_file = message.has_file && !message.deleted;
+        self.of_member(&Call { room: Some(message.room), ..call.clone() }, || if has_file { 200 } else { 404 })
     }
 
     fn expected_members(&self, call: &Call) -> u16 {

@@ -10,6 +10,7 @@ use crate::model::{Model, User, text_of};
 
 /// The id of no room and no user.
 const UNKNOWN_ID: i64 = 2_000_000_000;
+/// The id of no message and no upload.
 const UNKNOWN_MESSAGE: &str = "ffffffffffffffffffffffff";
 
 pub struct HttpRequest {
@@ -27,6 +28,7 @@ impl Call {
         let room = self.room.map_or(UNKNOWN_ID, |room| model.rooms[room].id);
         let user = self.user.map_or(UNKNOWN_ID, |user| model.people[user].id);
         let message = self.message.map_or(UNKNOWN_MESSAGE, |message| &model.messages[message].id);
+        let upload = self.upload.map_or(UNKNOWN_MESSAGE, |upload| &model.uploads[upload].id);
         let me = &model.people[self.by];
         let all_ids: Vec<i64> = model.people.iter().map(|person| person.id).collect();
         let text = text_of(self.secret);
@@ -53,6 +55,17 @@ impl Call {
             AddMember => post(format!("/chat-rooms/{room}/members"), json!({"user_ids": [user]})),
             RemoveMember | Leave => delete(format!("/chat-rooms/{room}/members/{user}")),
             Typing => post(format!("/messages/{room}/typing"), json!({})),
+            RequestUpload => {
+                let file = json!({"file_name": text, "file_size": text.len(), "file_type": "text/plain"});
+                post(format!("/messages/{room}/uploads"), file)
+            }
+            CompleteUpload => post(format!("/messages/{room}/uploads/{upload}/complete"), json!({"etags": ["a", "b"]})),
+            CancelUpload => delete(format!("/messages/{room}/uploads/{upload}")),
+            SendFile => {
+                let file = json!({"message_type": "file", "upload_id": upload, "content": text});
+                post(format!("/messages/{room}"), file)
+            }
+            Download => get(format!("/messages/{message}/file")),
             StreamRoom => get(format!("/messages/stream/{room}")),
             StreamHistory => get(format!("/messages/stream/{room}?last_event_id=0")),
             StreamAll => get("/messages/stream"),

@@ -65,7 +65,7 @@ impl Streams {
         self.0.retain(|stream| model.sessions[stream.session].live);
         let Some(room) = call.room else { return };
         match call.kind {
-            Kind::Send | Kind::Reply => {
+            Kind::Send | Kind::Reply | Kind::SendFile => {
                 let Some(message) = model.messages.last() else { return };
                 for stream in &mut self.0 {
                     let is_reader = model.rooms[room].members.contains(&stream.user);

@@ -8,13 +8,13 @@ use axum::http::StatusCode;
 use common::error::{Error, ErrorBody, Result};
 use common::id::RoomId;
 use common::input::{Input, Invalid, Text};
-use deserr::Deserr;
+use deserr::{Deserr, ValuePointerRef};
 use platform::http::{Path, Valid};
 use service::auth::CurrentUser;
 use utoipa::ToSchema;
 
 use crate::api::limits::Content;
-use crate::api::responses::{BudgetUsedUp, InvalidInput};
+use crate::api::responses::{AttachmentsDisabled, BudgetUsedUp, InvalidInput, UploadErrors};
 use crate::blocks::allow_messages;
 use crate::domain::{Draft, Message, MessageType, Room, readable};
 use crate::state::AppState;
@@ -25,14 +25,17 @@ use crate::writer::{Command, Written};
 macro_rules! new_message {
     ($name:ident { $($field:ident: $type:ty = $example:literal),* }) => {
         #[derive(Debug, Deserr, ToSchema)]
-        #[deserr(error = Invalid)]
+        #[deserr(error = Invalid, validate = $name::require_content -> Invalid)]
         #[schema(example = json!({
             $(stringify!($field): $example,)*
             "content": "안녕하세요 👋", "client_message_id": "3b1f0c52-0d0b-4f6a-9a43-2f8d5f3f7a10"
         }))]
         pub struct $name {
             $($field: $type,)*
-            content: Content,
+            /// Required, unless the message has a file.
+            #[deserr(default)]
+            #[schema(value_type = Content, required = false)]
+            content: Option<Content>,
             /// Clients may send all types but `system`.
             #[deserr(default)]
             #[schema(required = false, default = "text")]
@@ -43,17 +46,30 @@ macro_rules! new_message {
             /// The id of a message of the same room.
             #[deserr(default)]
             reply_to: Option<String>,
+            /// The upload of the file, for a message of the type `image` or `file`. `POST /messages/{id}/uploads` gives it.
+            #[deserr(default)]
+            upload_id: Option<String>,
         }
 
         impl Input for $name {}
 
+        impl $name {
+            fn require_content(self, at: ValuePointerRef) -> Result<Self, Invalid> {
+                if self.content.is_some() || self.upload_id.is_some() {
+                    return Ok(self);
+                }
+                Err(Invalid::new("missing", at.push_key("content"), "Field required"))
+            }
+        }
+
         impl From<$name> for Draft {
             fn from(new: $name) -> Self {
                 Self {
-                    content: new.content.0,
+                    content: new.content.map(|Text(content)| content).unwrap_or_default(),
                     message_type: new.message_type,
                     client_message_id: new.client_message_id.map(|Text(id)| id),
                     reply_to: new.reply_to,
+                    upload: new.upload_id,
                 }
             }
         }
@@ -75,12 +91,14 @@ new_message!(NewMessageInRoom { room_id: RoomId = 1 });
     responses(
         (status = 201, description = "The message is stored durably, and streams receive it", body = MessageBody, example = json!(examples::sent())),
         (status = 200, description = "A repeat: the first message with this `client_message_id`", body = MessageBody, example = json!(examples::sent())),
-        (status = 400, description = "`INVALID_INPUT`: content without a visible character, the type `system`, or an unknown `reply_to`", body = ErrorBody),
+        (status = 400, description = "`INVALID_INPUT`: content without a visible character, the type `system`, a file that the type cannot have, or an unknown `reply_to`; `UPLOAD_OF_OTHER_ROOM`; `IMAGE_NOT_VALID`", body = ErrorBody),
         (status = 403, description = "The caller is not a member of the room, or `BLOCKED`", body = ErrorBody),
-        (status = 404, description = "The room does not exist", body = ErrorBody),
+        (status = 404, description = "The room does not exist, or `UPLOAD_NOT_FOUND`", body = ErrorBody),
+        UploadErrors,
         (status = 422, description = "The content is empty or too long", body = ErrorBody),
         BudgetUsedUp,
-        (status = 503, description = "Not stored in time. Repeat it with the same `client_message_id`", body = ErrorBody),
+        AttachmentsDisabled,
+        (status = 503, description = "Not stored in time, or the store of files is unavailable. Repeat it with the same `client_message_id`", body = ErrorBody),
     ),
 )]
 pub async fn send(
@@ -103,12 +121,14 @@ pub async fn send(
     responses(
         (status = 201, description = "The message is stored durably, and streams receive it", body = MessageBody, example = json!(examples::sent())),
         (status = 200, description = "A repeat: the first message with this `client_message_id`", body = MessageBody, example = json!(examples::sent())),
-        (status = 400, description = "`INVALID_INPUT`: content without a visible character, the type `system`, or an unknown `reply_to`", body = ErrorBody),
+        (status = 400, description = "`INVALID_INPUT`: content without a visible character, the type `system`, a file that the type cannot have, or an unknown `reply_to`; `UPLOAD_OF_OTHER_ROOM`; `IMAGE_NOT_VALID`", body = ErrorBody),
         (status = 403, description = "The caller is not a member of the room, or `BLOCKED`", body = ErrorBody),
-        (status = 404, description = "The room does not exist", body = ErrorBody),
+        (status = 404, description = "The room does not exist, or `UPLOAD_NOT_FOUND`", body = ErrorBody),
+        UploadErrors,
         InvalidInput,
         BudgetUsedUp,
-        (status = 503, description = "Not stored in time. Repeat it with the same `client_message_id`", body = ErrorBody),
+        AttachmentsDisabled,
+        (status = 503, description = "Not stored in time, or the store of files is unavailable. Repeat it with the same `client_message_id`", body = ErrorBody),
     ),
 )]
 pub async fn send_by_body(
@@ -131,8 +151,15 @@ async fn send_to(
     allow_messages(&app.blocks, &room)?;
     let draft = validate(app, &room, draft).await?;
     let username = app.username(me).await;
-    let message = Message::new(&room, me.id, username, draft, app.clock.now());
-    let Written { message, position } = app.writer.write(me.id, Command::Send(Box::new(message))).await?;
+    let upload = draft.upload.clone();
+    let mut message = Message::new(&room, me.id, username, draft, app.clock.now());
+    if let Some(upload) = upload {
+        message = match app.attachments.attach(message.clone(), &upload).await {
+            Ok(message) => message,
+            Err(refusal) => return repeated(app, &message).await?.ok_or(refusal),
+        };
+    }
+    let Written { message, position } = write(app, me, message).await?;
     let status = if position.is_some() { StatusCode::CREATED } else { StatusCode::OK };
     if position.is_some() {
         app.metrics.messages_sent.with_label_values(&[message.message_type.as_str()]).inc();
@@ -141,14 +168,38 @@ async fn send_to(
     Ok((status, Json(MessageBody::of(&message))))
 }
 
+/// Stores a message. The copy of its file is removed if another message is stored in its place, or none.
+async fn write(app: &AppState, me: &CurrentUser, message: Message) -> Result<Written> {
+    let Some(_) = message.upload_id else { return app.writer.write(me.id, Command::Send(Box::new(message))).await };
+    let written = app.writer.write(me.id, Command::Send(Box::new(message.clone()))).await;
+    match &written {
+        Ok(stored) if stored.message.id == message.id => app.attachments.note_sent(),
+        Ok(_) | Err(Error::Refused { .. }) => app.attachments.withdraw(&message).await,
+        // The outcome is unknown.
+        Err(_) => {}
+    }
+    written
+}
+
+/// The answer to a repeat whose upload the first send has taken over.
+async fn repeated(app: &AppState, message: &Message) -> Result<Option<(StatusCode, Json<MessageBody>)>> {
+    let Some(client_message_id) = &message.client_message_id else { return Ok(None) };
+    let first = app.messages.sent(message.room_id, message.user_id, client_message_id).await?;
+    Ok(first.map(|first| (StatusCode::OK, Json(MessageBody::of(&first)))))
+}
+
 /// Applies the rules for new messages.
 async fn validate(app: &AppState, room: &Room, draft: Draft) -> Result<Draft> {
     if draft.message_type == MessageType::System {
         let message = "Clients cannot send system messages";
         return Err(Error::refused(StatusCode::BAD_REQUEST, "INVALID_INPUT", message));
     }
+    if draft.upload.is_some() {
+        app.attachments.require()?;
+    }
     app.message_limit.admit(&draft.content)?;
-    let content = readable(draft.content)?;
+    let is_without_text = draft.upload.is_some() && draft.content.is_empty();
+    let content = if is_without_text { draft.content } else { readable(draft.content)? };
     let reply_to = match draft.reply_to {
         Some(id) => Some(message_in_room(app, room, &id).await?),
         None => None,
@@ -159,6 +210,9 @@ async fn validate(app: &AppState, room: &Room, draft: Draft) -> Result<Draft> {
 /// The id of a message in the form in which it is stored.
 async fn message_in_room(app: &AppState, room: &Room, id: &str) -> Result<String> {
     let message = app.messages.get(id).await?.filter(|message| message.room_id == room.id);
-    let message = message.ok_or_else(|| Error::business("reply_to is not a message of this room"))?;
-    Ok(message.id.to_hex())
+    let unknown = || {
+        let message = "reply_to is not a message of this room";
+        Error::refused(StatusCode::BAD_REQUEST, "INVALID_INPUT", message)
+    };
+    Ok(message.ok_or_else(unknown)?.id.to_hex())
 }
