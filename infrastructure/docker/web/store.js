@@ -33,7 +33,7 @@ export function reset() {
     typing: new Map(), // room → Map of user → { username, until }
     openRoomId: null, // the room on the screen
     maxLength: 300, // the longest message in code points, until `loadLimits` has read it
-    fileLimits: null, // { image_max_bytes, file_max_bytes, file_quota_bytes }, or null where no files can be sent
+    fileLimits: null, // { image_max_bytes, file_max_bytes, file_quota_bytes, file_types }, or null where no files can be sent
   });
 }
 reset();

@@ -78,9 +78,11 @@ function nameFor(name) {
 
 /** The notice that a file cannot be sent here, or null. */
 function refusalOf(size, type) {
-  const { image_max_bytes, file_max_bytes, file_quota_bytes } = store.state.fileLimits;
+  const { image_max_bytes, file_max_bytes, file_quota_bytes, file_types } = store.state.fileLimits;
   const limit = Math.min(PICTURES.includes(type) ? image_max_bytes : file_max_bytes, file_quota_bytes);
   if (size === 0) return { key: 'file_empty' };
+  const kind = type.replace(/\/.*/, '/*');
+  if (!file_types.some((accepted) => accepted === type || accepted === kind)) return { code: 'FILE_TYPE_NOT_ALLOWED' };
   return size > limit ? { key: 'larger_than', limit: sizeText(limit) } : null;
 }
 

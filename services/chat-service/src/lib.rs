@@ -53,7 +53,7 @@ use service::auth::{Auth, TokenRole};
 use service::blocks::{BlockSource, Blocks};
 use service::budget::WriteBudgets;
 use service::clients::user::UserClient;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{OnceCell, Semaphore};
 
 pub use attachments::{PICTURE_COMMAND, execute_picture};
 pub use config::Config;
@@ -66,7 +66,7 @@ pub mod fuzzing {
 }
 
 use crate::activity::RoomActivity;
-use crate::attachments::{Attachments, FileAccount, PictureProcess, Scanner};
+use crate::attachments::{Attachments, BucketMark, FileAccount, PictureProcess, Scanner};
 use crate::consumer::EventConsumer;
 use crate::friends::Friends;
 use crate::live::{Epochs, Hub, Subscribers};
@@ -143,6 +143,9 @@ pub async fn execute_files(env: &Env, args: &[String]) -> Result<(), BoxError> {
     let database = mongo::database(&url, &name, "mongodb", &metrics).await?;
     let clock = StoreClock::new(&database);
     clock.read().await?;
+    if removes && BucketMark::read(&store, &Uploads::new(&database)).await? != BucketMark::Own {
+        return Err("nothing is removed: the bucket has not the mark of this database, see docs/operations.md".into());
+    }
     let (owners, now) = (FileOwners::new(&database), clock.now());
     let counts = FileAccount { store, owners, now, removes, findings: std::io::stdout() }.take().await?;
     write!(std::io::stdout(), "{counts}")?;
@@ -218,7 +221,8 @@ pub async fn app(platform: Platform, config: Config) -> Result<Router, BoxError>
         pictures: PictureProcess::new(config.picture_program),
         limits: config.file_limits,
         clock: clock.clone(),
-        sent: Notify::new(),
+        sent: attachments::Sent::default(),
+        is_marked: OnceCell::new(),
         outcomes: metrics.uploads.clone(),
         checks: metrics.file_checks.clone(),
     }));

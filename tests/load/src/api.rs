@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::RwLock;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Client, Method, RequestBuilder, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::http::{Failure, bearer, exchange};
-use crate::target::{Service, Target};
+use crate::target::{Service, Target, is_local};
 
 /// A password that the rules of the original (8 to 16 characters) and those of this system allow.
 const PASSWORD: &str = "Test1234!@";
@@ -58,6 +58,17 @@ impl Api {
 
     pub fn anonymous(&self, method: Method, service: Service, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.target.base(service)))
+    }
+
+    /// A request to an address that the system has given, such as one of the object store.
+    ///
+    /// # Errors
+    /// Refuses an address of another machine if the system is on this one.
+    pub fn foreign(&self, method: Method, url: &Url) -> Result<RequestBuilder, Failure> {
+        if self.target.is_local() && !is_local(url) {
+            return Err(Failure::Content("address of this machine"));
+        }
+        Ok(self.http.request(method, url.clone()))
     }
 
     pub fn get(&self, service: Service, path: &str, person: &Person) -> RequestBuilder {
@@ -136,6 +147,6 @@ impl Api {
 }
 
 /// The JSON body of an answer, of which `needed` is a field.
-async fn fetch<T: DeserializeOwned>(request: RequestBuilder, needed: &'static str) -> Result<T, Failure> {
+pub async fn fetch<T: DeserializeOwned>(request: RequestBuilder, needed: &'static str) -> Result<T, Failure> {
     serde_json::from_slice(&exchange(request).await?).map_err(|_| Failure::Content(needed))
 }

@@ -101,6 +101,8 @@ pub enum Scenario {
     Login,
     /// Two people register, log in, meet, become friends and chat: 15 requests.
     Story,
+    /// A file that one friend sends and the other one downloads: five requests, two of them to the object store.
+    Files,
     /// The CPU time of one act over all processes at each of --rates, without the idle cost.
     Cpu,
     /// Different acts of ten pairs of people, 100 a second unless --rate is given.

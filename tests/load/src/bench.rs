@@ -80,6 +80,7 @@ async fn measure(run: &Run, scenario: Scenario, args: &Args, report: &mut Report
         Scenario::Rooms => one(Act::Rooms).await,
         Scenario::Login => one(Act::Login).await,
         Scenario::Story => scenarios::stories(run, &name).await,
+        Scenario::Files => scenarios::files(run, &name).await,
         Scenario::Mixed | Scenario::Soak => scenarios::mixed(run, &name).await,
         Scenario::Cpu => return measure_costs(run, args, report).await,
         Scenario::Streams => return measure_streams(run, &name, args, report).await,

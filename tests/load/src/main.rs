@@ -4,6 +4,7 @@ mod act;
 mod api;
 mod args;
 mod bench;
+mod file;
 mod html;
 mod http;
 mod load;

@@ -36,7 +36,8 @@ async fn sign_up(api: &Api, recorder: &Recorder, name: &str) -> Result<Person, F
     Ok(person)
 }
 
-async fn step<T>(
+/// Performs a request, and records it in a row of its own.
+pub async fn step<T>(
     recorder: &Recorder,
     row: &'static str,
     request: impl Future<Output = Result<T, Failure>>,

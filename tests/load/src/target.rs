@@ -65,7 +65,7 @@ impl Target {
             None if urls.is_empty() => Self::of_stack()?,
             None => Self::of_services(urls)?,
         };
-        Service::ALL.into_iter().try_for_each(|service| host(target.base(service)).map(drop))?;
+        Service::ALL.into_iter().try_for_each(|service| parse(target.base(service)).map(drop))?;
         Ok(target)
     }
 
@@ -104,17 +104,21 @@ impl Target {
 
     /// Whether all addresses are of this machine's loopback interface.
     pub fn is_local(&self) -> bool {
-        let is_loopback = |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        let hosts = Service::ALL.into_iter().map(|service| host(self.base(service)));
-        hosts.into_iter().all(|host| host.is_ok_and(|host| is_loopback(&host)))
+        Service::ALL.into_iter().all(|service| parse(self.base(service)).is_ok_and(|url| is_local(&url)))
     }
 }
 
-fn host(base: &str) -> Result<String> {
+/// Whether an address is of this machine's loopback interface.
+pub fn is_local(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn parse(base: &str) -> Result<Url> {
     let url = Url::parse(base).with_context(|| format!("`{base}` is not a URL"))?;
     ensure!(matches!(url.scheme(), "http" | "https"), "`{base}` does not begin with http:// or https://");
-    let host = url.host_str().with_context(|| format!("`{base}` has no host"))?;
-    Ok(host.trim_matches(['[', ']']).to_owned())
+    ensure!(url.has_host(), "`{base}` has no host");
+    Ok(url)
 }
 
 /// A variable that `cargo stack env` prints.

@@ -97,6 +97,15 @@ fn an_open_loop_starts_as_many_acts_as_its_rate_says() {
 }
 
 #[test]
+fn files_are_sent_and_downloaded() {
+    let (results, _) = results(&["--scenario", "files"]);
+    let rows = rows(&results);
+    for act in ["file", "file: upload", "file: store", "file: send", "file: redirect", "file: load"] {
+        assert!(rows.iter().any(|(_, name, count)| name == act && *count > 0), "{act}: {rows:?}");
+    }
+}
+
+#[test]
 fn the_page_has_the_tables_and_loads_nothing() {
     let page = Results::new();
     let (results, _) = results(&["--scenario", "friends", "--html", page.0.to_str().unwrap()]);

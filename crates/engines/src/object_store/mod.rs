@@ -205,23 +205,24 @@ impl ObjectStore {
     /// # Errors
     /// As [`head`](Self::head).
     pub async fn read(&self, key: &str, limit: u64) -> Result<Option<Vec<u8>>> {
-        let get = self.bucket.get_object(Some(&self.credentials), key).sign(CALL_VALIDITY);
-        let range = format!("bytes=0-{}", limit.saturating_sub(1));
-        let answer = self.call("read", self.http.get(get).header(RANGE, range).timeout(TRANSFER_TIMEOUT)).await?;
-        let Some(answer) = answer else { return Ok(None) };
-        if answer.content_length().is_none_or(|bytes| bytes > limit) {
-            return Err(CommonError::unavailable(NAME, "a range is answered with more").into());
-        }
+        let Some(answer) = self.open(key, limit, TRANSFER_TIMEOUT).await? else { return Ok(None) };
         Ok(Some(answer.bytes().await.map_err(unavailable)?.into()))
     }
 
-    /// An object whose content is read in pieces; none if there is no such object.
+    /// The content of an object up to a limit in bytes, which is read in pieces; none if there is no such object.
     ///
     /// # Errors
     /// As [`head`](Self::head).
-    pub async fn open(&self, key: &str, timeout: Duration) -> Result<Option<Response>> {
+    pub async fn open(&self, key: &str, limit: u64, timeout: Duration) -> Result<Option<Response>> {
         let get = self.bucket.get_object(Some(&self.credentials), key).sign(CALL_VALIDITY);
-        self.call("open", self.http.get(get).timeout(timeout)).await
+        let range = format!("bytes=0-{}", limit.saturating_sub(1));
+        let answer = self.call("get", self.http.get(get).header(RANGE, range).timeout(timeout)).await?;
+        match answer {
+            Some(answer) if answer.content_length().is_none_or(|bytes| bytes > limit) => {
+                Err(CommonError::unavailable(NAME, "a range is answered with more").into())
+            }
+            answer => Ok(answer),
+        }
     }
 
     /// Stores an object, or replaces it.

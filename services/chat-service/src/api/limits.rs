@@ -31,8 +31,8 @@ struct Limits {
     /// The greatest number of members of a group.
     #[schema(example = 500)]
     group_max_members: usize,
-    /// The greatest size of an AVIF, GIF, JPEG, PNG or WebP image in bytes. The three limits on files are null if the deployment has
-    /// no store for them.
+    /// The greatest size of a GIF, JPEG, PNG or WebP image in bytes. The four limits on files are null if the deployment has no store
+    /// for them.
     #[schema(required, example = 25_000_000)]
     image_max_bytes: Option<u64>,
     /// The greatest size of another file in bytes.
@@ -41,6 +41,9 @@ struct Limits {
     /// The greatest size of all files of a user in bytes.
     #[schema(required, example = 1_000_000_000)]
     file_quota_bytes: Option<u64>,
+    /// The media types that a file can have: `image/png`, or `image/*` for all of a kind.
+    #[schema(required, example = json!(["image/*", "application/pdf"]))]
+    file_types: Option<Vec<String>>,
 }
 
 /// Get the limits that clients obey.
@@ -60,6 +63,7 @@ async fn limits(State(app): State<AppState>, _: CurrentUser) -> Json<Limits> {
         image_max_bytes: files.map(|files| files.image_bytes),
         file_max_bytes: files.map(|files| files.file_bytes),
         file_quota_bytes: files.map(|files| files.quota_bytes),
+        file_types: files.map(|files| files.types.clone()),
     })
 }
 

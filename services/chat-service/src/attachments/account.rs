@@ -62,14 +62,8 @@ impl<W: Write> FileAccount<W> {
     /// Compares everything.
     ///
     /// # Errors
-    /// Returns an error if a store is unavailable, or does not list keys in order, or if objects would be removed for a database without
-    /// uploads.
+    /// Returns an error if a store is unavailable, or does not list keys in order.
     pub async fn take(mut self) -> Result<FileCounts, BoxError> {
-        if self.removes && self.owners.are_none().await? {
-            return Err(
-                "nothing is removed: the database has no uploads, so it may not be the one of this bucket".into()
-            );
-        }
         let mut counts = FileCounts::default();
         self.compare_files(&mut counts).await?;
         self.compare_uploads(&mut counts).await?;

@@ -5,7 +5,7 @@
 //! repeated: a picture without metadata stays as it is, and the first outcome counts.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -26,8 +26,10 @@ use crate::domain::{
 use crate::store::Messages;
 use crate::writer::{Command, Writer};
 
-/// Limit on the checks of a replica at once. Most of their time, they wait for the scanner.
-const CHECKS: usize = 4;
+/// Limits on the checks of a replica at once. Files wait for the scanner most of their time. One picture is decoded while another is
+/// read or scanned.
+const FILES: u32 = 4;
+const PICTURES: u32 = 2;
 
 /// The longest pause until a replica looks for waiting files. It learns of those that it has stored at once.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -44,50 +46,71 @@ const RETRY_DOUBLINGS: u32 = 6;
 /// A picture is not decoded again after so many times without an outcome.
 const MAX_DECODINGS: u32 = 3;
 
-/// Limit on the file of a picture, which is read as a whole: the greatest `FILE_MAX_IMAGE_BYTES`, and what a rewritten GIF may gain.
+/// A picture that takes longer than this lets the pictures of others pass the next ones of its sender.
+const LONG: Duration = Duration::from_secs(1);
+
+/// The longest transfer of a picture from the store to its process.
+const PICTURE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Limit on the file of a picture: the greatest `FILE_MAX_IMAGE_BYTES`, and what a rewritten GIF may gain.
 const MAX_PICTURE_BYTES: u64 = 60_000_000;
 
 impl Attachments {
     /// Checks files until the shutdown, and then ends the checks that are in progress.
     pub async fn check(self, messages: Messages, writer: Writer, stopping: CancellationToken) {
         let Some(parts) = self.0 else { return };
-        let slots = Arc::new(Semaphore::new(CHECKS));
-        let mut checks = Checks { parts, messages, writer, slots };
-        let begin = async |checks: &mut Checks| checks.begin_waiting().await;
-        let pauses = Duration::from_millis(50)..=Duration::from_millis(50);
-        tokio::select! {
-            () = poll(pauses, "check of files", &stopping, &mut checks, begin) => {}
-            // The wait for the next file does not delay the shutdown.
-            () = stopping.cancelled() => {}
-        }
-        let _ended = checks.slots.acquire_many(CHECKS as u32).await;
+        let queue = |pictures: bool, limit: u32| Checks {
+            parts: parts.clone(),
+            messages: messages.clone(),
+            writer: writer.clone(),
+            pictures,
+            slots: Arc::new(Semaphore::new(limit as usize)),
+        };
+        tokio::join!(queue(false, FILES).run(FILES, &stopping), queue(true, PICTURES).run(PICTURES, &stopping));
     }
 }
 
+/// The checks of pictures, or those of other files. Pictures take the processor for seconds: they wait for each other, and other
+/// files do not wait for them.
 #[derive(Clone)]
 struct Checks {
     parts: Arc<Parts>,
     messages: Messages,
     writer: Writer,
+    pictures: bool,
     slots: Arc<Semaphore>,
 }
 
 impl Checks {
+    async fn run(mut self, limit: u32, stopping: &CancellationToken) {
+        let begin = async |checks: &mut Self| checks.begin_waiting().await;
+        let pauses = Duration::from_millis(50)..=Duration::from_millis(50);
+        tokio::select! {
+            () = poll(pauses, "check of files", stopping, &mut self, begin) => {}
+            // The wait for the next file does not delay the shutdown.
+            () = stopping.cancelled() => {}
+        }
+        let _ended = self.slots.acquire_many(limit).await;
+    }
+
     /// Waits for a file that was sent, and begins the checks of all that wait.
     async fn begin_waiting(&self) -> Result<()> {
-        let _ = tokio::time::timeout(PAUSE, self.parts.sent.notified()).await;
+        let sent = if self.pictures { &self.parts.sent.picture } else { &self.parts.sent.file };
+        let _ = tokio::time::timeout(PAUSE, sent.notified()).await;
         loop {
             let slot = self.slots.clone().acquire_owned().await.map_err(Error::internal)?;
-            let (now, can_scan) = (self.parts.clock.now(), self.parts.scanner.is_some());
-            let Some(upload) = self.parts.uploads.take_up_check(now, now + LEASE, can_scan).await? else {
-                return Ok(());
-            };
+            let Some(upload) = self.take_up().await? else { return Ok(()) };
             let checks = self.clone();
             tokio::spawn(async move {
                 checks.check(&upload).await;
                 drop(slot);
             });
         }
+    }
+
+    async fn take_up(&self) -> Result<Option<Upload>> {
+        let (now, can_scan) = (self.parts.clock.now(), self.parts.scanner.is_some());
+        Ok(self.parts.uploads.take_up_check(self.pictures, now, now + LEASE, can_scan).await?)
     }
 
     /// Checks one file, or leaves it to a later time.
@@ -181,22 +204,20 @@ impl Checks {
     }
 
     async fn open(&self, message: &Message) -> Result<Response> {
-        let file = self.parts.store.open(&key_of_message(message.id), scanner::TIMEOUT).await?;
+        let file = self.parts.store.open(&key_of_message(message.id), u64::MAX, scanner::TIMEOUT).await?;
         file.ok_or_else(missing)
     }
 
     /// Replaces the file of a picture by one without metadata, and stores its thumbnails.
     async fn prepare(&self, upload: &Upload, message: &Message) -> Result<CheckedFile> {
         let _turn = self.parts.pictures.turn().await?;
-        let (store, key) = (&self.parts.store, key_of_message(message.id));
-        let file = store.read(&key, MAX_PICTURE_BYTES).await?.ok_or_else(missing)?;
-        let prepared = match self.decode(upload, &file).await? {
-            // The decoder has failed, which is no reason to keep the metadata.
-            None => self.parts.pictures.prepare(&file, &upload.file_type, Task::RemoveMetadata).await?,
-            decoded => decoded,
-        };
-        let Some(Prepared { picture, file, thumbnails }) = prepared else { return Ok(CheckedFile::Plain) };
-        let bytes = file.len() as i64;
+        let began = Instant::now();
+        let prepared = self.process(upload, message).await;
+        if began.elapsed() > LONG {
+            self.parts.uploads.delay_pictures(upload.owner, self.parts.clock.now() + began.elapsed()).await?;
+        }
+        let Some(Prepared { picture, file, thumbnails }) = prepared? else { return Ok(CheckedFile::Plain) };
+        let (store, key, bytes) = (&self.parts.store, key_of_message(message.id), file.len() as i64);
         for (side, thumbnail) in THUMBNAILS.into_iter().zip(thumbnails) {
             store.put(&key_of_thumbnail(message.id, side), thumbnail, "image/webp").await?;
         }
@@ -204,14 +225,23 @@ impl Checks {
         Ok(CheckedFile::Image { picture, bytes })
     }
 
-    /// Decodes a picture, unless that had no outcome before.
-    async fn decode(&self, upload: &Upload, file: &[u8]) -> Result<Option<Prepared>> {
-        if upload.decodings >= MAX_DECODINGS {
+    /// Decodes a picture. One that cannot be decoded, or had no outcome before, only loses its metadata.
+    async fn process(&self, upload: &Upload, message: &Message) -> Result<Option<Prepared>> {
+        if upload.decodings < MAX_DECODINGS {
+            self.parts.uploads.count_decoding(upload).await?;
+            let decoded = self.process_by(Task::Decode, upload, message).await?;
+            if decoded.is_some() {
+                return Ok(decoded);
+            }
+        } else {
             tracing::warn!(upload = %upload.id, "a picture is not decoded, because that had no outcome before");
-            return Ok(None);
         }
-        self.parts.uploads.count_decoding(upload).await?;
-        self.parts.pictures.prepare(file, &upload.file_type, Task::Decode).await
+        self.process_by(Task::RemoveMetadata, upload, message).await
+    }
+
+    async fn process_by(&self, task: Task, upload: &Upload, message: &Message) -> Result<Option<Prepared>> {
+        let file = self.parts.store.open(&key_of_message(message.id), MAX_PICTURE_BYTES, PICTURE_TIMEOUT).await?;
+        self.parts.pictures.prepare(file.ok_or_else(missing)?, &upload.file_type, task).await
     }
 
     fn count(&self, outcome: &str) {

@@ -8,6 +8,7 @@
 //! and the *sweep* removes them.
 
 mod account;
+mod bucket;
 mod check;
 mod picture;
 mod scanner;
@@ -23,7 +24,7 @@ use common::id::{RoomId, UserId};
 use engines::object_store::{Object, ObjectStore, Presigned};
 use prometheus::IntCounterVec;
 use reqwest::Url;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 
 use crate::domain::{
     DownloadHeaders, FileLimits, FileState, FileType, Message, MessageType, NewFile, STORE_PARTS_SECONDS,
@@ -33,6 +34,7 @@ use crate::domain::{
 use crate::store::{StoreClock, Uploads};
 
 pub use account::FileAccount;
+pub use bucket::BucketMark;
 pub use picture::{COMMAND as PICTURE_COMMAND, PictureProcess, execute as execute_picture};
 pub use scanner::{ScanConfig, Scanner};
 
@@ -51,12 +53,20 @@ pub struct Parts {
     pub pictures: PictureProcess,
     pub limits: FileLimits,
     pub clock: StoreClock,
-    /// Wakes the check when this replica has stored a message with a file.
-    pub sent: Notify,
+    pub sent: Sent,
     /// Uploads by their outcome.
     pub outcomes: IntCounterVec,
+    /// Set once the bucket is known to have a mark.
+    pub is_marked: OnceCell<()>,
     /// Checks of files by their outcome.
     pub checks: IntCounterVec,
+}
+
+/// Wakes the checks when this replica has stored a message with a file.
+#[derive(Default)]
+pub struct Sent {
+    pub file: Notify,
+    pub picture: Notify,
 }
 
 impl Attachments {
@@ -181,10 +191,11 @@ impl Attachments {
     }
 
     /// Counts a message that was stored with its file, and has the file checked.
-    pub fn note_sent(&self) {
+    pub fn note_sent(&self, message: &Message) {
         if let Some(parts) = &self.0 {
             parts.count("sent");
-            parts.sent.notify_one();
+            let is_picture = message.message_type == MessageType::Image;
+            if is_picture { &parts.sent.picture } else { &parts.sent.file }.notify_one();
         }
     }
 

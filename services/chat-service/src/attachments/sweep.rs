@@ -14,7 +14,7 @@ use common::error::Result;
 use platform::task::{Found, poll};
 use tokio_util::sync::CancellationToken;
 
-use super::{Attachments, Parts};
+use super::{Attachments, BucketMark, Parts};
 use crate::domain::{Upload, UploadState};
 
 /// The pauses between two looks at the uploads that are due. A deleted message's object is removed within the longest.
@@ -38,6 +38,7 @@ impl Attachments {
 impl Parts {
     /// Deals with the uploads that are due, up to the first that fails.
     async fn sweep(&self) -> Result<Found> {
+        self.is_marked.get_or_try_init(|| BucketMark::ensure(&self.store, &self.uploads)).await?;
         let now = self.clock.now();
         let due = self.uploads.due(now, BATCH).await?;
         for upload in &due {
@@ -61,11 +62,16 @@ impl Parts {
                 self.remove_objects(upload, upload.message).await?;
                 self.uploads.note_tidy(upload).await?;
             }
+            // Its bytes count while a client can store the object again: else a user could store any number of them.
+            UploadState::Discarded if now < upload.stored_until() => {
+                self.remove_objects(upload, None).await?;
+                self.uploads.postpone(upload, upload.stored_until()).await?;
+            }
             UploadState::Discarded => {
                 self.remove(upload, now).await?;
                 self.count("deleted");
             }
-            // A client or an attempt to send may have stored an object again.
+            // A transfer or an attempt to send that was in progress may have stored an object again.
             UploadState::Removed => {
                 self.remove_objects(upload, None).await?;
                 self.uploads.delete_removed(upload).await?;

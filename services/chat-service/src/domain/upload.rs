@@ -1,5 +1,7 @@
 //! An upload: the permission to store one object, and its way into one message.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -175,6 +177,12 @@ impl Upload {
     /// The checksum that the check compares.
     pub fn checksum_to_check(&self) -> Option<&String> {
         self.sha256.as_ref().filter(|_| self.parts().is_some())
+    }
+
+    /// Until when a client can begin to store the object. The parts of one that is aborted are refused at once.
+    pub fn stored_until(&self) -> DateTime<Utc> {
+        let seconds = if self.multipart.is_some() { 0 } else { STORE_SECONDS };
+        self.created_at + Duration::from_secs(seconds)
     }
 
     /// When no transfer to [`key`](Self::key) and no copy that began before `now` is in progress any more.

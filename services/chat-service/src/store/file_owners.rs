@@ -45,11 +45,6 @@ impl FileOwners {
         Self { uploads, messages }
     }
 
-    /// Whether there is no upload at all.
-    pub async fn are_none(&self) -> Result<bool> {
-        Ok(self.uploads.find_one(doc! {}).await?.is_none())
-    }
-
     /// Those of these messages that have a file, or for which an upload was copied.
     pub async fn of_messages(&self, ids: &BTreeSet<ObjectId>) -> Result<HashSet<ObjectId>> {
         let among = doc! {"$in": ids.iter().collect::<Vec<_>>()};

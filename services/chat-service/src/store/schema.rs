@@ -31,6 +31,8 @@ pub const EPOCH: &str = "store_epoch";
 pub const UPLOADS: &str = "uploads";
 /// The bytes that the files of each user take.
 pub const UPLOAD_QUOTAS: &str = "upload_quotas";
+/// The mark that the bucket of files has.
+pub const BUCKET_MARK: &str = "bucket_mark";
 pub const READ_STATUS: &str = "message_read_status";
 
 /// The field of a head that owes the import of the original's reads. The transaction that numbers messages sets it to a new
@@ -67,7 +69,7 @@ const SNAPSHOT_LIFETIME: Duration = Duration::from_secs((7 * 24 + 1) * 3_600);
 /// With a longer lifetime, the rooms of a killed replica's last batch block writes for too long.
 const MAX_TRANSACTION_LIFETIME_SECONDS: i64 = 10;
 
-const COLLECTIONS: [&str; 12] = [
+const COLLECTIONS: [&str; 13] = [
     MESSAGES,
     LOG,
     HEADS,
@@ -80,6 +82,7 @@ const COLLECTIONS: [&str; 12] = [
     EPOCH,
     UPLOADS,
     UPLOAD_QUOTAS,
+    BUCKET_MARK,
 ];
 
 /// Matches the messages of a room that are not deleted. Two equalities let the server pass over any number of deleted messages:
@@ -145,7 +148,7 @@ async fn create_all(database: &Database) -> Result<()> {
         (UPLOADS, unique("message", doc! {"message": 1}, doc! {"message": {"$exists": true}})),
         // The sweep and the check read them in order.
         (UPLOADS, partial("due", doc! {"due": 1}, doc! {"due": {"$exists": true}})),
-        (UPLOADS, partial("check", doc! {"check_at": 1}, doc! {"check_at": {"$exists": true}})),
+        (UPLOADS, partial("check", doc! {"picture": 1, "check_at": 1}, doc! {"check_at": {"$exists": true}})),
     ];
     for (collection, model) in indexes {
         database.collection::<Document>(collection).create_index(model).await?;

@@ -16,8 +16,8 @@ use mongodb::{ClientSession, Collection, Database};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::schema::{UPLOAD_QUOTAS, UPLOADS};
-use crate::domain::{FileState, MAX_COPIES, Message, Upload};
+use super::schema::{BUCKET_MARK, UPLOAD_QUOTAS, UPLOADS};
+use crate::domain::{FileState, MAX_COPIES, Message, MessageType, Upload};
 
 type Mongo<T> = mongodb::error::Result<T>;
 
@@ -42,6 +42,13 @@ pub struct Uploads {
     turns: Arc<[Mutex<()>; TURNS]>,
     all: Collection<Upload>,
     quotas: Collection<Quota>,
+    marks: Collection<Mark>,
+}
+
+/// Distinguishes this database from those of other deployments.
+#[derive(Deserialize)]
+struct Mark {
+    mark: ObjectId,
 }
 
 /// The bytes of all uploads of a user that are not removed.
@@ -73,8 +80,17 @@ impl Uploads {
             database: database.clone(),
             turns: Arc::new(std::array::from_fn(|_| Mutex::new(()))),
             all: database.collection_with_options(UPLOADS, options.clone()),
-            quotas: database.collection_with_options(UPLOAD_QUOTAS, options),
+            quotas: database.collection_with_options(UPLOAD_QUOTAS, options.clone()),
+            marks: database.collection_with_options(BUCKET_MARK, options),
         }
+    }
+
+    /// The mark of this database, which stays the same.
+    pub async fn mark(&self) -> Result<ObjectId> {
+        let first = doc! {"$setOnInsert": {"mark": ObjectId::new()}};
+        let mark = self.marks.find_one_and_update(doc! {"_id": 1}, first).upsert(true);
+        let mark = mark.return_document(ReturnDocument::After).await?;
+        Ok(mark.ok_or_else(|| Error::unavailable("mongodb", "the mark of the database is not stored"))?.mark)
     }
 
     /// Stores a new upload. Returns false if its owner would have more than `quota` bytes.
@@ -95,14 +111,17 @@ impl Uploads {
         Ok(())
     }
 
-    /// Notes that the object of a pending upload is about to be copied for a message, so that the sweep finds the copy. Returns
-    /// false if the upload is not pending, or was copied too often.
+    /// Notes that the object of a pending upload is about to be copied for a message, so that the sweep finds the copy. Once a replica
+    /// with a scanner has noted one, the file has to be scanned whichever copy is sent. Returns false if the upload is not pending, or
+    /// was copied too often.
     pub async fn note_copy(&self, id: ObjectId, message: ObjectId, is_scanned: bool) -> Result<bool> {
         let last = format!("copies.{}", MAX_COPIES - 1);
         let pending = doc! {"_id": id, "state": "pending", last: {"$exists": false}};
-        let noted =
-            self.all.update_one(pending, doc! {"$push": {"copies": message}, "$set": {"scan": is_scanned}}).await?;
-        Ok(noted.matched_count == 1)
+        let mut copied = doc! {"$push": {"copies": message}};
+        if is_scanned {
+            copied.insert("$set", doc! {"scan": true});
+        }
+        Ok(self.all.update_one(pending, copied).await?.matched_count == 1)
     }
 
     /// Notes that the copy for a message that is not stored is removed.
@@ -151,15 +170,17 @@ impl Uploads {
         Ok(())
     }
 
-    /// Takes up the check of a file that waits for one, and keeps others from it until a time. A replica without a scanner takes up none
-    /// that has to be scanned.
+    /// Takes up the check of a picture or another file that waits for one, and keeps others from it until a time. A replica without a
+    /// scanner takes up none that has to be scanned.
     pub async fn take_up_check(
         &self,
+        picture: bool,
         now: DateTime<Utc>,
         until: DateTime<Utc>,
         can_scan: bool,
     ) -> Result<Option<Upload>> {
-        let mut waiting = doc! {"check_at": {"$lte": bson::DateTime::from_chrono(now)}, "state": "sent"};
+        let mut waiting =
+            doc! {"picture": picture, "check_at": {"$lte": bson::DateTime::from_chrono(now)}, "state": "sent"};
         if !can_scan {
             waiting.insert("scan", doc! {"$ne": true});
         }
@@ -183,6 +204,14 @@ impl Uploads {
         Ok(())
     }
 
+    /// Leaves the checks of all pictures of a user to a later time, so that those of others come first.
+    pub async fn delay_pictures(&self, owner: UserId, until: DateTime<Utc>) -> Result<()> {
+        let waiting = doc! {"picture": true, "check_at": {"$exists": true}, "owner": owner.0};
+        let later = doc! {"$max": {"check_at": bson::DateTime::from_chrono(until)}};
+        self.all.update_many(waiting, later).await?;
+        Ok(())
+    }
+
     /// Counts that a picture is about to be decoded.
     pub async fn count_decoding(&self, upload: &Upload) -> Result<()> {
         self.all.update_one(doc! {"_id": upload.id}, doc! {"$inc": {"decodings": 1}}).await?;
@@ -191,7 +220,8 @@ impl Uploads {
 
     /// Notes that a file is checked. The sweep removes one that is rejected.
     pub async fn end_check(&self, upload: &Upload, is_rejected: bool) -> Result<()> {
-        let mut changes = doc! {"$unset": {"check_at": "", "scan": "", "failed_checks": "", "decodings": ""}};
+        let mut changes =
+            doc! {"$unset": {"picture": "", "check_at": "", "scan": "", "failed_checks": "", "decodings": ""}};
         if is_rejected {
             changes.extend(discard());
         }
@@ -281,6 +311,7 @@ pub fn take_over(upload: &Upload, message: &Message) -> Document {
     let mut taken = doc! {"state": "sent", "message": message.id, "due": due};
     if message.file_state == Some(FileState::Pending) {
         taken.insert("check_at", bson::DateTime::from_chrono(message.created_at));
+        taken.insert("picture", message.message_type == MessageType::Image);
     }
     doc! {"q": {"_id": upload.id, "state": "pending"}, "u": {"$set": taken}}
 }

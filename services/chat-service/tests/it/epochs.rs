@@ -7,7 +7,7 @@ use futures_util::TryStreamExt;
 use mongodb::Database;
 use serde_json::json;
 use sqlx::{Connection, MySqlConnection};
-use testkit::{SLACK, Sse, eventually};
+use testkit::{Sse, eventually};
 use tokio::process::Command;
 
 use crate::all_rooms::{new_messages, subscribe};
@@ -214,8 +214,13 @@ async fn a_replica_that_finds_the_store_older_begins_an_epoch() {
     let (position, cursor) = (read_to(&mut in_room, 50).await, read_to(&mut in_all, 50).await);
     assert_eq!(bob.unread(room).await, 50);
     let page = bob.client.get(&format!("/messages/{room}")).await.expect(200);
-    // The replica has to know a later state than that of the dump.
-    tokio::time::sleep(SLACK * std::time::Duration::from_secs(3)).await;
+    let beats = |state: &Document| state.get_i64("beats").unwrap();
+    let at_dump = beats(&at_30["store_epoch"][0]);
+    let store = database.collection::<Document>("store_epoch");
+    eventually("the replica knows a later state than that of the dump", || async {
+        (beats(&store.find_one(doc! {}).await.unwrap()?) > at_dump + 1).then_some(())
+    })
+    .await;
 
     restore(&database, at_30).await;
 

@@ -12,6 +12,7 @@ mod brokers;
 mod consumer;
 mod drill;
 mod engines;
+mod files;
 mod history;
 mod load;
 mod mysql_events;

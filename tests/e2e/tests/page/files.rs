@@ -358,7 +358,8 @@ async fn files_that_break_a_limit_are_refused_before_anything_is_sent() {
     let (ann, bob) = (Person::sign_up("ann").await, Person::sign_up("bob").await);
     let room = ann.room_with(&bob).await;
     let limits = json!({
-        "message_max_chars": 300, "image_max_bytes": 100, "file_max_bytes": 2_000, "file_quota_bytes": 1_000_000
+        "message_max_chars": 300, "image_max_bytes": 100, "file_max_bytes": 2_000, "file_quota_bytes": 1_000_000,
+        "file_types": ["text/*", "image/png"]
     });
     let window = open_with_limits(&browser, &ann, room, limits).await;
 
@@ -368,6 +369,8 @@ async fn files_that_break_a_limit_are_refused_before_anything_is_sent() {
     window.wait_for_text(WAITING, "long.txt Files of this type have at most 2 kB.").await;
     drop_file(&window, "textFile('empty.txt', 0)").await;
     window.wait_for_text(WAITING, "empty.txt This file is empty.").await;
+    drop_file(&window, "new File(['x'], 'a.jar', { type: 'application/java-archive' })").await;
+    window.wait_for_text(WAITING, "a.jar Files of this type cannot be sent here.").await;
     window.send_message("").await;
     window.press_on(".top button", "한국어").await;
     window.wait_for_text(WAITING, "empty.txt 빈 파일이에요.").await;
@@ -379,7 +382,7 @@ async fn files_that_break_a_limit_are_refused_before_anything_is_sent() {
     drop_file(&window, "textFile('good.txt', 2_000)").await;
     window.send_message("").await;
     window.wait_for_text(".file", "good.txt").await;
-    window.wait_until("document.querySelectorAll('.upload').length === 3").await;
+    window.wait_until("document.querySelectorAll('.upload').length === 4").await;
 }
 
 #[tokio::test]
@@ -387,8 +390,10 @@ async fn a_deployment_without_a_store_has_no_way_to_attach_files() {
     let Some(browser) = Browser::start().await else { return };
     let (ann, bob) = (Person::sign_up("ann").await, Person::sign_up("bob").await);
     let room = ann.room_with(&bob).await;
-    let limits =
-        json!({"message_max_chars": 30, "image_max_bytes": null, "file_max_bytes": null, "file_quota_bytes": null});
+    let limits = json!({
+        "message_max_chars": 30, "image_max_bytes": null, "file_max_bytes": null, "file_quota_bytes": null,
+        "file_types": null
+    });
     let window = open_with_limits(&browser, &ann, room, limits).await;
     window.fill("content", &"x".repeat(25)).await;
     window.wait_for_exact_texts(".counter", &["5 left"]).await;

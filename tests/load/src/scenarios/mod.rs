@@ -2,6 +2,7 @@
 
 mod acts;
 mod cost;
+mod files;
 mod mixed;
 mod run;
 mod story;
@@ -9,6 +10,7 @@ mod streams;
 
 pub use acts::act;
 pub use cost::costs;
+pub use files::files;
 pub use mixed::mixed;
 pub use run::Run;
 pub use story::stories;

@@ -173,7 +173,7 @@ async fn write(app: &AppState, me: &CurrentUser, message: Message) -> Result<Wri
     let Some(_) = message.upload_id else { return app.writer.write(me.id, Command::Send(Box::new(message))).await };
     let written = app.writer.write(me.id, Command::Send(Box::new(message.clone()))).await;
     match &written {
-        Ok(stored) if stored.message.id == message.id => app.attachments.note_sent(),
+        Ok(stored) if stored.message.id == message.id => app.attachments.note_sent(&message),
         Ok(_) | Err(Error::Refused { .. }) => app.attachments.withdraw(&message).await,
         // The outcome is unknown.
         Err(_) => {}

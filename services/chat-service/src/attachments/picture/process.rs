@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use common::error::{BoxError, Error, Result};
 use nix::sys::resource::{Resource, setrlimit};
+use reqwest::Response;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::Command;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{ChildStdin, Command};
 use tokio::sync::Semaphore;
 
 use super::{MAX_PREVIEW_CHARS, MAX_SIDE, PREVIEW_PREFIX, Prepared, prepare};
@@ -23,20 +24,27 @@ use crate::domain::{Picture, THUMBNAILS};
 /// The command that decodes a picture.
 pub const COMMAND: &str = "picture";
 
+/// The name in errors.
+const NAME: &str = "picture process";
+
 /// Limit on the memory that the process writes to. With the service, it is below the 512 MiB that a replica has in `k8s`.
 const MEMORY: u64 = 256 << 20;
 
 /// Limit on the CPU time in seconds. Most pictures take less than one.
 const CPU_SECONDS: u64 = 30;
 
+/// Lower than the priority of the service by this much; 19 is the lowest.
+const NICENESS: i32 = 10;
+
 /// The longest wait for a picture. A replica may have half a core.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Limit on the line before the bytes.
-const MAX_HEADER: usize = 4_096;
+const MAX_HEADER: u64 = 4_096;
 
-/// Limit on the output: the largest image, and two thumbnails.
-const MAX_OUTPUT: u64 = 64 << 20;
+/// Limits on the files of the output. A thumbnail has 1,280 × 1,280 pixels at most.
+const MAX_FILE: usize = 64 << 20;
+const MAX_THUMBNAIL: usize = 8 << 20;
 
 /// The work of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,35 +91,32 @@ impl PictureProcess {
         self.turn.clone().acquire_owned().await.map_err(Error::internal)
     }
 
-    /// Decodes a picture, or only removes its metadata. None for a file that has not the structure of the type, and for one that takes too
+    /// Decodes a picture, or only removes its metadata, while it is read from the store. None for a file that has not the structure of the type, and for one that takes too
     /// much memory or time.
     ///
     /// # Errors
-    /// Returns an unavailable error if the process cannot be started, or is killed from outside.
-    pub async fn prepare(&self, file: &[u8], file_type: &str, task: Task) -> Result<Option<Prepared>> {
-        let unavailable = |e: std::io::Error| Error::unavailable("picture process", e);
+    /// Returns an unavailable error if the store breaks off, or the process cannot be started or is killed from outside.
+    pub async fn prepare(&self, file: Response, file_type: &str, task: Task) -> Result<Option<Prepared>> {
         let mut command = Command::new(&self.program);
         command.args([COMMAND, file_type, task.name()]).env_clear().kill_on_drop(true);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        let process = process.as_mut().map_err(|e| Error::unavailable("picture process", e.to_string()))?;
+        let process = process.as_mut().map_err(|e| Error::unavailable(NAME, e.to_string()))?;
         let work = async {
-            let mut output = Vec::new();
-            if let (Some(mut input), Some(out)) = (process.stdin.take(), process.stdout.take()) {
-                // A process that has ended says why by its status.
-                let _ = input.write_all(file).await;
-                drop(input);
-                out.take(MAX_OUTPUT).read_to_end(&mut output).await.map_err(unavailable)?;
-            }
-            Ok::<_, Error>((process.wait().await.map_err(unavailable)?, output))
+            let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
+                return Err(Error::unavailable(NAME, "it has no pipes"));
+            };
+            feed(input, file).await?;
+            let prepared = read(BufReader::new(output)).await;
+            let status = process.wait().await.map_err(|e| Error::unavailable(NAME, e))?;
+            Ok((status, prepared))
         };
-        let (status, output) = tokio::time::timeout(TIMEOUT, work)
-            .await
-            .map_err(|_| Error::unavailable("picture process", "it takes too long"))??;
+        let done = tokio::time::timeout(TIMEOUT, work).await;
+        let (status, prepared) = done.map_err(|_| Error::unavailable(NAME, "it takes too long"))??;
         match status.code() {
-            Some(0) => Ok(parse(&output)),
+            Some(0) => Ok(prepared),
             Some(_) => Ok(None),
             None if ends_by_itself(status) => Ok(None),
-            None => Err(Error::unavailable("picture process", status.to_string())),
+            None => Err(Error::unavailable(NAME, status.to_string())),
         }
     }
 }
@@ -123,22 +128,41 @@ fn ends_by_itself(status: std::process::ExitStatus) -> bool {
     status.signal().is_some_and(|signal| [SIGABRT, SIGSEGV, SIGXCPU].map(|own| own as i32).contains(&signal))
 }
 
+/// Passes a file on in pieces. The process reads all of it before it writes.
+async fn feed(mut input: ChildStdin, mut file: Response) -> Result<()> {
+    while let Some(piece) = file.chunk().await.map_err(|e| Error::unavailable("object_store", e.without_url()))? {
+        // A process that has ended says why by its status.
+        if input.write_all(&piece).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// The outcome of a process; none if a fault has spoilt it. A client chose what the process has read, so nothing of it is trusted.
-fn parse(output: &[u8]) -> Option<Prepared> {
-    let end = output.iter().take(MAX_HEADER).position(|byte| *byte == b'\n')?;
-    let Header { picture, file, thumbnails } = serde_json::from_slice(&output[..end]).ok()?;
+async fn read(mut output: impl AsyncBufRead + Unpin) -> Option<Prepared> {
+    let mut header = Vec::new();
+    (&mut output).take(MAX_HEADER).read_until(b'\n', &mut header).await.ok()?;
+    let Header { picture, file, thumbnails } = serde_json::from_slice(&header).ok()?;
     let expected = if picture.is_some() { THUMBNAILS.len() } else { 0 };
-    if thumbnails.len() != expected || !picture.as_ref().is_none_or(is_plausible) {
+    let is_plausible = thumbnails.len() == expected && picture.as_ref().is_none_or(is_plausible);
+    if !is_plausible || thumbnails.iter().any(|len| *len > MAX_THUMBNAIL) || file > MAX_FILE {
         return None;
     }
-    let mut rest = &output[end + 1..];
-    let mut next = |len: usize| {
-        let (bytes, after) = rest.split_at_checked(len)?;
-        rest = after;
-        image::guess_format(bytes).ok()?;
-        Some(bytes.to_vec())
-    };
-    Some(Prepared { picture, file: next(file)?, thumbnails: thumbnails.into_iter().map(next).collect::<Option<_>>()? })
+    let file = read_file(&mut output, file).await?;
+    let mut shown = Vec::new();
+    for len in thumbnails {
+        shown.push(read_file(&mut output, len).await?);
+    }
+    Some(Prepared { picture, file, thumbnails: shown })
+}
+
+/// Reads a picture of so many bytes, which take no more memory than they have.
+async fn read_file(output: &mut (impl AsyncBufRead + Unpin), len: usize) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    output.read_exact(&mut bytes).await.ok()?;
+    image::guess_format(&bytes).ok()?;
+    Some(bytes)
 }
 
 fn is_plausible(Picture { width, height, preview }: &Picture) -> bool {
@@ -159,6 +183,8 @@ pub fn execute(args: &[String]) -> Result<(), BoxError> {
     setrlimit(Resource::RLIMIT_CPU, CPU_SECONDS, CPU_SECONDS + 1)?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     setrlimit(Resource::RLIMIT_FSIZE, 0, 0)?;
+    // A replica that has few processors serves its clients first.
+    rustix::process::nice(NICENESS)?;
     // Standard input, output and error: from here on, it opens no file and no connection.
     setrlimit(Resource::RLIMIT_NOFILE, 3, 3)?;
     let mut file = Vec::new();

@@ -5,14 +5,16 @@ use std::process::Output;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
+use mongodb::Database;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
 use parking_lot::Mutex;
-use testkit::Space;
+use testkit::{Space, eventually};
 use tokio::process::Command;
 
 use super::store::{Store, URL, key_of_message, sends, uploads};
@@ -23,10 +25,14 @@ use crate::process::BINARY;
 /// The sizes and times of the objects of a bucket, by their keys.
 type Objects = Arc<Mutex<BTreeMap<String, (u64, DateTime<Utc>)>>>;
 
+/// The key of the object that names the database of a bucket.
+const MARK: &str = "deployment";
+
 /// A store that lists two objects in a page, because a page may have fewer than were asked for.
 #[derive(Clone, Default)]
 struct Bucket {
     objects: Objects,
+    mark: Arc<Mutex<Option<Bytes>>>,
     is_in_disorder: bool,
 }
 
@@ -37,6 +43,13 @@ impl Bucket {
 
     fn put(&self, key: &str, bytes: u64, age: TimeDelta) {
         self.objects.lock().insert(key.to_owned(), (bytes, Utc::now() - age));
+    }
+
+    /// Gives the bucket the mark of a database.
+    async fn mark_for(&self, mongo: &Database) {
+        let mark = ObjectId::new();
+        mongo.collection::<Document>("bucket_mark").insert_one(doc! {"_id": 1, "mark": mark}).await.unwrap();
+        *self.mark.lock() = Some(mark.to_hex().into());
     }
 
     fn keys(&self) -> Vec<String> {
@@ -75,10 +88,19 @@ async fn answer(
     method: Method,
     path: Uri,
     Query(query): Query<HashMap<String, String>>,
+    body: Bytes,
 ) -> Response {
     let key = path.path().trim_start_matches("/bigtech-chat/");
     match method {
         Method::GET if key.is_empty() => bucket.list(&query).into_response(),
+        Method::GET if key == MARK => match bucket.mark.lock().clone() {
+            Some(mark) => mark.into_response(),
+            None => StatusCode::NOT_FOUND.into_response(),
+        },
+        Method::PUT if key == MARK => {
+            *bucket.mark.lock() = Some(body);
+            StatusCode::OK.into_response()
+        }
         Method::HEAD if bucket.objects.lock().contains_key(key) => StatusCode::OK.into_response(),
         Method::DELETE => {
             bucket.objects.lock().remove(key);
@@ -111,6 +133,7 @@ async fn an_account_finds_what_lacks_its_counterpart_and_removes_what_has_had_no
     environment.push((URL, bucket.serve().await));
     let mongo = mongo_database(&space).await;
     let (all_uploads, messages) = (mongo.collection::<Document>("uploads"), mongo.collection::<Document>("messages"));
+    bucket.mark_for(&mongo).await;
     let (old, young) = (TimeDelta::hours(25), TimeDelta::hours(23));
     // In rising order, so that every kind is at the end of a page and in the middle of one.
     let [sent, without_object, deleted, kept, copy, orphan, young_orphan, stored, not_stored, gone] =
@@ -180,7 +203,7 @@ async fn an_account_finds_what_lacks_its_counterpart_and_removes_what_has_had_no
 }
 
 #[tokio::test]
-async fn nothing_is_removed_for_an_empty_database_or_a_store_without_order() {
+async fn nothing_is_removed_from_the_bucket_of_another_database_or_a_store_without_order() {
     let (space, bucket) = (Space::new(), Bucket { is_in_disorder: true, ..Bucket::default() });
     let mut environment = space.env("mysql://nobody@127.0.0.1:1/none");
     environment.push((URL, bucket.serve().await));
@@ -192,12 +215,35 @@ async fn nothing_is_removed_for_an_empty_database_or_a_store_without_order() {
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         text(&output.stderr).to_owned()
     };
-    assert!(refused(&["--remove"]).await.contains("the database has no uploads"));
-    let uploads = mongo_database(&space).await.collection::<Document>("uploads");
-    uploads.insert_one(doc! {"state": "pending"}).await.unwrap();
+    assert!(refused(&["--remove"]).await.contains("the bucket has not the mark of this database"));
+    *bucket.mark.lock() = Some(ObjectId::new().to_hex().into());
+    assert!(refused(&["--remove"]).await.contains("the bucket has not the mark of this database"));
+    let mongo = mongo_database(&space).await;
+    mongo.collection::<Document>("bucket_mark").delete_many(doc! {}).await.unwrap();
+    bucket.mark_for(&mongo).await;
     assert!(refused(&["--remove"]).await.contains("does not list keys in their order"));
     assert!(refused(&["--delete"]).await.starts_with("chat-service: files check compares"));
     assert_eq!(bucket.keys(), ids);
+}
+
+#[tokio::test]
+async fn a_service_marks_a_bucket_that_has_no_mark() {
+    let bucket = Bucket::default();
+    let url = bucket.serve().await;
+    let marked_by = async || {
+        let app = TestApp::start_with(&[(URL, url.clone())]).await;
+        let marks = mongo_database(&app.space).await.collection::<Document>("bucket_mark");
+        eventually("the service has looked at the mark", || async {
+            Some(marks.find_one(doc! {}).await.unwrap()?.get_object_id("mark").unwrap().to_hex())
+        })
+        .await
+    };
+
+    let first = marked_by().await;
+    let mark = || async { bucket.mark.lock().clone() };
+    assert_eq!(eventually("the bucket is marked", mark).await, first);
+    assert_ne!(marked_by().await, first, "another database has another mark");
+    assert_eq!(mark().await.unwrap(), first, "the first one stays");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use testkit::eventually;
 use tokio::sync::Semaphore;
 
-use super::store::{Store, URL, counted, file, key_of_message, key_of_upload, sends, sha256, stored};
+use super::store::{Store, URL, counted, file, given_back, key_of_message, key_of_upload, sends, sha256, stored};
 use crate::app::TestApp;
 use crate::person::Person;
 use crate::process::Process;
@@ -99,7 +99,7 @@ async fn the_checksum_of_a_file_in_parts_is_compared_after_the_send() {
 }
 
 #[tokio::test]
-async fn a_cancelled_upload_counts_no_longer_and_is_not_sent() {
+async fn a_cancelled_upload_is_not_sent_and_counts_until_its_request_ends() {
     let app = TestApp::start().await;
     let (ann, bob, room) = app.direct_room().await;
     let (store, whole, other) = (Store::new(), file(5), ann.room_with(3).await);
@@ -117,7 +117,11 @@ async fn a_cancelled_upload_counts_no_longer_and_is_not_sent() {
         assert_eq!(sends(&ann, room, upload, None).await.expect(404)["error"], "UPLOAD_NOT_FOUND");
     }
 
-    eventually("the bytes are given back", || async { (counted(&app, ann.id).await == 0).then_some(()) }).await;
+    // The parts cannot be stored any more, and the small file can.
+    eventually("the parts count no longer", || async { (counted(&app, ann.id).await == 5).then_some(()) }).await;
+    store.gone(&key_of_upload(&small)).await;
+    store.put(&small, whole.clone()).await.unwrap();
+    given_back(&app, ann.id).await;
     store.gone(&key_of_upload(&small)).await;
     let etags = json!({"etags": ["\"a\"", "\"b\""]});
     ann.client.post(&format!("{}/complete", path(room, &in_parts)), etags).await.expect(404);

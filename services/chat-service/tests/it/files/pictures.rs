@@ -1,6 +1,8 @@
 //! Pictures: what is shown of them, and what is removed from them.
 
+use std::fs::Permissions;
 use std::io::Cursor;
+use std::os::unix::fs::PermissionsExt;
 
 use image::{DynamicImage, ImageFormat, RgbImage};
 use img_parts::ImageEXIF;
@@ -12,8 +14,8 @@ use testkit::{Events, FaultyLink, eventually};
 
 use super::store::{Store, URL, by_id, check_now, collection, file, key_of_message, stored};
 use crate::app::TestApp;
-use crate::person::{Person, message_path};
-use crate::process::Process;
+use crate::person::{Person, message_path, pluck};
+use crate::process::{BINARY, Process};
 
 /// A photo of a camera that was held upright: the position is in the Exif data, and a comment follows the end of the picture.
 fn photo() -> Vec<u8> {
@@ -213,6 +215,43 @@ async fn a_picture_whose_decoding_had_no_outcome_three_times_is_not_decoded() {
     sends(&ann, room, &upload, 201).await;
 
     assert_eq!(checked(&bob, room).await["message_type"], "file");
+}
+
+#[tokio::test]
+async fn many_slow_pictures_of_a_member_hold_up_no_files_and_no_others() {
+    let folder = std::env::temp_dir().join(format!("slow-pictures-{}", uuid::Uuid::new_v4()));
+    std::fs::create_dir(&folder).unwrap();
+    let (program, go) = (folder.join("slow"), folder.join("go"));
+    let script = format!(
+        "#!/bin/sh\nwhile [ ! -e {} ]; do /bin/sleep 0.1; done\n/bin/sleep 1.1\nexec {BINARY} \"$@\"\n",
+        go.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, Permissions::from_mode(0o700)).unwrap();
+    let (scanner, _) = super::scanning::scanner().await;
+    let slow = [("PICTURE_PROGRAM", program.display().to_string()), ("FILE_SCAN_URL", scanner)];
+    let app = TestApp::start_with(&slow).await;
+    let (ann, bob, room) = app.direct_room().await;
+    let (store, picture) = (Store::new(), encoded(RgbImage::new(9, 9), ImageFormat::Png));
+    for _ in 0..4 {
+        let upload = uploads(&ann, room, &store, "image/png", &picture).await;
+        sends(&ann, room, &upload, 201).await;
+    }
+    let upload = uploads(&bob, room, &store, "image/png", &picture).await;
+    sends(&bob, room, &upload, 201).await;
+    let states = || async { pluck(&bob.messages(room).await, "file_state") };
+
+    let upload = uploads(&bob, room, &store, "text/plain", b"a text").await;
+    super::store::sends(&bob, room, &upload, None).await.expect(201);
+    let of_file = || async { (states().await[5] == "ready").then_some(()) };
+    eventually("the file is ready", of_file).await;
+    assert_eq!(states().await[..5], vec![json!("pending"); 5]);
+
+    std::fs::write(go, "").unwrap();
+    let of_bob = || async { Some(states().await).filter(|states| states[4] == "ready") };
+    let states = eventually("the picture of another member is ready", of_bob).await;
+    assert!(states[..4].contains(&json!("pending")), "it has waited for all of the first member's: {states:?}");
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

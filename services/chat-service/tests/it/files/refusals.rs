@@ -46,6 +46,7 @@ async fn a_file_that_breaks_a_rule_gets_no_upload() {
     asks(&ann, room, json!({"file_size": 100})).await.expect(201);
     let limits = ann.client.get("/chat-rooms/limits").await.expect(200);
     assert_eq!((&limits["image_max_bytes"], &limits["file_max_bytes"]), (&json!(20), &json!(100)));
+    assert_eq!(limits["file_types"], json!(["text/*", "image/png"]));
 }
 
 #[tokio::test]
@@ -219,7 +220,8 @@ async fn without_a_store_attachments_are_disabled_and_all_else_works() {
     assert_refused(sends(&ann, room, &json!({"upload_id": "x"}), None).await, 501, "ATTACHMENTS_DISABLED");
     assert_refused(ann.client.get(&format!("{}/file", message_path(&sent))).await, 501, "ATTACHMENTS_DISABLED");
     let limits = ann.client.get("/chat-rooms/limits").await.expect(200);
-    assert!(["image_max_bytes", "file_max_bytes", "file_quota_bytes"].iter().all(|limit| limits[limit].is_null()));
+    let of_files = ["image_max_bytes", "file_max_bytes", "file_quota_bytes", "file_types"];
+    assert!(of_files.iter().all(|limit| limits[limit].is_null()), "{limits}");
     let typed = json!({"content": "an old client", "message_type": "image"});
     ann.client.post(&format!("/messages/{room}"), typed).await.expect(201);
     assert_eq!(bob.messages(room).await.len(), 2);

@@ -6,15 +6,10 @@ use serde_json::Value;
 use testkit::eventually;
 
 use super::store::{
-    Store, URL, age, collection, counted, key_of_message, key_of_upload, requests, sends, stored, uploads,
+    Store, URL, age, collection, counted, given_back, key_of_message, key_of_upload, requests, sends, stored, uploads,
 };
 use crate::app::{TestApp, mongo_database};
 use crate::person::message_path;
-
-/// Waits until the bytes of a user are given back.
-async fn given_back(app: &TestApp, user: i64) {
-    eventually("the bytes count no longer", || async { (counted(app, user).await == 0).then_some(()) }).await;
-}
 
 /// Lets the sweep look at an upload now.
 async fn make_due(app: &TestApp, upload: &Value) {

@@ -11,12 +11,12 @@ use axum::routing::post;
 use serde_json::json;
 use testkit::eventually;
 
-use super::store::{Store, counted, key_of_message, sends, uploads};
+use super::store::{Store, given_back, key_of_message, sends, uploads};
 use crate::app::TestApp;
 use crate::fakes::serve;
 
 /// A scanner that gives the answer of the moment, and rejects files with a word.
-async fn scanner() -> (String, Arc<AtomicU16>) {
+pub async fn scanner() -> (String, Arc<AtomicU16>) {
     let answer = Arc::new(AtomicU16::new(200));
     let scan = |State(answer): State<Arc<AtomicU16>>, form: Bytes| async move {
         assert!(form.starts_with(b"--"), "a form");
@@ -75,5 +75,5 @@ async fn a_file_that_the_scanner_rejects_is_removed() {
         assert_eq!(person.client.get(sent["file_url"].as_str().unwrap()).await.expect(403)["error"], "FILE_REJECTED");
     }
     store.gone(&key_of_message(&sent)).await;
-    eventually("the bytes are given back", || async { (counted(&app, ann.id).await == 0).then_some(()) }).await;
+    given_back(&app, ann.id).await;
 }

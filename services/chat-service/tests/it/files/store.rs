@@ -157,6 +157,17 @@ pub async fn counted(app: &TestApp, user: i64) -> i64 {
     quotas.find_one(doc! {"_id": user}).await.unwrap().map_or(0, |quota| quota.get_i64("bytes").unwrap())
 }
 
+/// Waits until all bytes of a user are given back, as soon as the requests of the uploads that are discarded have ended.
+pub async fn given_back(app: &TestApp, user: i64) {
+    let hour_ago = doc! {"$subtract": ["$$NOW", 3_600_000_i64]};
+    let ended = vec![doc! {"$set": {"created_at": hour_ago, "due": bson::DateTime::from_millis(1)}}];
+    eventually("the bytes count no longer", || async {
+        collection(app).await.update_many(doc! {"state": "discarded"}, ended.clone()).await.unwrap();
+        (counted(app, user).await == 0).then_some(())
+    })
+    .await;
+}
+
 /// Lets a replica take up the check of an upload now.
 pub async fn check_now(app: &TestApp, upload: &Value) {
     let now = doc! {"$set": {"check_at": bson::DateTime::from_millis(1)}};

@@ -1,0 +1,283 @@
+//! Replicas of chat-service, which check the files too, and the object store are killed while members send files.
+
+use std::path::PathBuf;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use e2e::Person;
+use futures_util::future::join_all;
+use mongodb::bson::{DateTime, Document, doc};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use reqwest::Method;
+use serde_json::{Value, json};
+use testkit::{Client, SLACK, eventually};
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::history::{NO_ANSWER, Operation, Recorder, Reply};
+use crate::stack::{Stack, setting};
+
+/// The time from a start to the next kill, in milliseconds.
+const LIFETIME_MILLIS: std::ops::Range<u64> = 100..1_500;
+
+/// The deadline for a file to be checked. The lease of a killed replica, of one minute, ends first.
+const CHECK_DEADLINE: Duration = Duration::from_secs(70);
+
+/// The pause between two looks at a file that is not checked.
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
+
+/// A larger file is stored in parts.
+const WHOLE_BYTES: usize = 16 << 20;
+
+const CLIENTS: usize = 6;
+
+/// One of so many files is a picture, one has two parts, one upload is cancelled, and one message is deleted.
+const PICTURE_EVERY: usize = 3;
+const LARGE_EVERY: usize = 20;
+const CANCEL_EVERY: usize = 7;
+const DELETE_EVERY: usize = 4;
+
+/// A PNG of 4 × 4 pixels.
+const PICTURE: &[u8] =
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x04\0\0\0\x04\x08\x02\0\0\0&\x93\t)\0\0\0\x10IDATx\x9cc8!'\x07G\x0c\xc4q\x00\
+    \xb1c\x10A;Kc\x82\0\0\0\0IEND\xaeB`\x82";
+
+/// A message that was acknowledged.
+struct Sent {
+    id: String,
+    file: File,
+    is_deleted: bool,
+}
+
+struct File {
+    message_type: &'static str,
+    file_type: &'static str,
+    bytes: Vec<u8>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a fault: cargo stack test --faults"]
+async fn messages_have_their_files_and_files_their_messages_when_services_and_the_store_are_killed() {
+    let stack = Stack::all_up().await;
+    stack.require(&["object-store", "chat-service-2"]).await;
+    let seed: u64 = rand::rng().random();
+    println!("  seed {seed}");
+    let orphans = orphans(&check_files().await);
+    let people = [Person::sign_up("ann").await, Person::sign_up("bob").await];
+    let room = people[0].room_with(&people[1]).await;
+    let (recorder, stop) = (Recorder::default(), CancellationToken::new());
+    let clients = (0..CLIENTS).map(|n| {
+        let sender = Sender { me: people[n % 2].client.clone(), room, recorder: recorder.clone() };
+        tokio::spawn(sender.send_files(StdRng::seed_from_u64(seed + n as u64), stop.clone()))
+    });
+    let clients: Vec<_> = clients.collect();
+
+    let kills = stack.sized(8, 60);
+    let of_services = kill_in_turn(&stack, stack.replicas("chat-service").await, kills, seed);
+    tokio::join!(of_services, kill_in_turn(&stack, vec!["object-store".into()], kills, seed + 1));
+    stop.cancel();
+    let sent: Vec<Sent> = join_all(clients).await.into_iter().flat_map(Result::unwrap).collect();
+
+    for sent in &sent {
+        verify(sent, &people[1].client).await;
+    }
+    let listed = people[1].client.get(&format!("/api/messages/{room}?limit=1")).await.expect(200);
+    let kept = sent.iter().filter(|sent| !sent.is_deleted).count();
+    assert_eq!(listed["total_count"], kept, "each message is stored once");
+    sweep_all().await;
+    let account = text(&check_files().await);
+    for expected in [&*orphans, "objects of uploads: 0", "messages without their object: 0"] {
+        assert!(account.contains(expected), "{expected}: {account}");
+    }
+    let history = recorder.history();
+    let wrong = history.failures_except(&[NO_ANSWER, 502, 503]);
+    assert!(wrong.is_empty(), "{wrong:?}");
+    let deleted = sent.len() - kept;
+    println!("  {kept} files, {deleted} deleted; failed attempts by status: {:?}", history.failures_by_status());
+}
+
+/// Kills the processes in turn, each of which starts again before the next is killed.
+async fn kill_in_turn(stack: &Stack, names: Vec<String>, kills: usize, seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
+    for name in names.iter().cycle().take(kills) {
+        tokio::time::sleep(Duration::from_millis(random.random_range(LIFETIME_MILLIS))).await;
+        stack.kill(name).await;
+        stack.start(name).await;
+    }
+}
+
+/// A member who sends files, as the chat page does.
+struct Sender {
+    me: Client,
+    room: i64,
+    recorder: Recorder,
+}
+
+impl Sender {
+    async fn send_files(self, mut random: StdRng, stop: CancellationToken) -> Vec<Sent> {
+        let mut all = Vec::new();
+        for n in 1.. {
+            if stop.is_cancelled() {
+                break;
+            }
+            if n % CANCEL_EVERY == 0 {
+                self.cancel(&file(n, &mut random)).await;
+            }
+            let mut sent = self.send(file(n, &mut random)).await;
+            if n % DELETE_EVERY == 0 {
+                self.retry_once_only(Method::DELETE, format!("/api/messages/{}", sent.id), 400).await;
+                sent.is_deleted = true;
+            }
+            all.push(sent);
+        }
+        all
+    }
+
+    /// Sends a file. An upload whose object is lost is replaced by another, and the message stays the same.
+    async fn send(&self, file: File) -> Sent {
+        let client_message_id = Uuid::new_v4();
+        loop {
+            let upload = self.request(&file).await;
+            if !self.store(&upload, &file.bytes).await {
+                continue;
+            }
+            let body = json!({
+                "message_type": file.message_type, "upload_id": upload["upload_id"],
+                "client_message_id": client_message_id
+            });
+            let reply = self.retry(Method::POST, format!("/api/messages/{}", self.room), &body).await;
+            match reply.status {
+                200 | 201 => {
+                    return Sent { id: reply.body["id"].as_str().unwrap().to_owned(), file, is_deleted: false };
+                }
+                409 => println!("  {}: another upload", reply.body["error"]),
+                status => panic!("send: {status} {}", reply.body),
+            }
+        }
+    }
+
+    async fn cancel(&self, file: &File) {
+        let upload = self.request(file).await;
+        self.store(&upload, &file.bytes).await;
+        self.retry_once_only(Method::DELETE, self.path_of(&upload), 404).await;
+    }
+
+    async fn request(&self, file: &File) -> Value {
+        let wanted = json!({"file_name": "a", "file_size": file.bytes.len(), "file_type": file.file_type});
+        let reply = self.retry(Method::POST, format!("/api/messages/{}/uploads", self.room), &wanted).await;
+        assert_eq!(reply.status, 201, "{}", reply.body);
+        reply.body
+    }
+
+    /// Stores an object. Returns false if its parts are lost.
+    async fn store(&self, upload: &Value, bytes: &[u8]) -> bool {
+        let Some(size) = upload["parts"]["size"].as_u64() else {
+            put(upload["url"].as_str().unwrap(), &upload["headers"], bytes).await;
+            return true;
+        };
+        let mut tags = Vec::new();
+        for (url, part) in upload["parts"]["urls"].as_array().unwrap().iter().zip(bytes.chunks(size as usize)) {
+            tags.push(put(url.as_str().unwrap(), &json!({}), part).await);
+        }
+        let complete = format!("{}/complete", self.path_of(upload));
+        let reply = self.retry(Method::POST, complete, &json!({"etags": tags})).await;
+        assert!([204, 409].contains(&reply.status), "complete: {} {}", reply.status, reply.body);
+        reply.status == 204
+    }
+
+    fn path_of(&self, upload: &Value) -> String {
+        format!("/api/messages/{}/uploads/{}", self.room, upload["upload_id"].as_str().unwrap())
+    }
+
+    async fn retry(&self, method: Method, path: String, body: &Value) -> Reply {
+        let request = || self.me.request(method.clone(), &path).json(body);
+        self.recorder.retry(Operation::WriteMessage, request).await
+    }
+
+    async fn retry_once_only(&self, method: Method, path: String, already_done: u16) {
+        let request = || self.me.request(method.clone(), &path);
+        self.recorder.retry_once_only(Operation::WriteMessage, already_done, request).await;
+    }
+}
+
+/// The n-th file of a sender: a picture, a file in parts, or a small one.
+fn file(n: usize, random: &mut StdRng) -> File {
+    if n % PICTURE_EVERY == 0 {
+        return File { message_type: "image", file_type: "image/png", bytes: PICTURE.to_vec() };
+    }
+    let len = if n % LARGE_EVERY == 0 { WHOLE_BYTES + 1_000 } else { random.random_range(1..200_000) };
+    let first = random.random::<u8>();
+    let bytes = (0..len).map(|n| first.wrapping_add((n % 251) as u8)).collect();
+    File { message_type: "file", file_type: "application/octet-stream", bytes }
+}
+
+/// Stores bytes with a presigned request until the store answers. Returns the tag.
+async fn put(url: &str, headers: &Value, bytes: &[u8]) -> String {
+    eventually("the store accepts the bytes", || async {
+        let mut request = reqwest::Client::new().put(url).body(bytes.to_vec());
+        for (name, value) in headers.as_object().unwrap() {
+            request = request.header(name, value.as_str().unwrap());
+        }
+        let answer = request.send().await.ok()?.error_for_status().ok()?;
+        Some(answer.headers()["etag"].to_str().unwrap().to_owned())
+    })
+    .await
+}
+
+/// A message that is kept has its file, and a deleted one has none.
+async fn verify(sent: &Sent, reader: &Client) {
+    let path = format!("/api/messages/{}/file", sent.id);
+    if sent.is_deleted {
+        reader.get(&path).await.expect(404);
+        return;
+    }
+    let began = Instant::now();
+    let answer = loop {
+        let answer = reader.request(Method::GET, &path).send().await.unwrap();
+        let is_pending = answer.status() == 409;
+        if !is_pending || began.elapsed() > SLACK * CHECK_DEADLINE {
+            break answer;
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
+    };
+    assert_eq!(answer.status(), 200, "{path}");
+    assert!(answer.bytes().await.unwrap() == sent.file.bytes, "{path} has other bytes");
+    if sent.file.message_type == "image" {
+        let thumbnail = reader.request(Method::GET, &format!("/api/messages/{}/thumbnail", sent.id)).send().await;
+        assert_eq!(thumbnail.unwrap().status(), 200, "{path}");
+    }
+}
+
+/// Lets the sweep look at all uploads as if they were more than a day old.
+async fn sweep_all() {
+    let mongodb = mongodb::Client::with_uri_str(setting("MONGO_URL")).await.unwrap();
+    let uploads = mongodb.database(&setting("MONGODB_DB_NAME")).collection::<Document>("uploads");
+    let aged = doc! {"$subtract": ["$created_at", 25 * 3_600_000_i64]};
+    let aged = vec![doc! {"$set": {"created_at": aged, "due": DateTime::from_millis(1)}}];
+    uploads.update_many(doc! {"due": {"$exists": true}}, aged).await.unwrap();
+    let removed = vec![doc! {"$set": {"due": DateTime::from_millis(1)}}];
+    eventually("the sweep has looked at all uploads", || async {
+        uploads.update_many(doc! {"state": {"$in": ["discarded", "removed"]}}, removed.clone()).await.unwrap();
+        (uploads.count_documents(doc! {"due": {"$exists": true}}).await.unwrap() == 0).then_some(())
+    })
+    .await;
+}
+
+/// Executes `chat-service files check` with the stores of the stack.
+async fn check_files() -> Output {
+    let program = PathBuf::from(setting("STACK_PROGRAMS")).join("chat-service");
+    Command::new(program).args(["files", "check"]).output().await.unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+/// The line of an account that counts the objects without an owner.
+fn orphans(account: &Output) -> String {
+    let account = text(account);
+    let line = account.lines().find(|line| line.starts_with("objects without an owner: "));
+    line.unwrap_or_else(|| panic!("{account}")).to_owned()
+}
