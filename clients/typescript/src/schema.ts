@@ -1417,14 +1417,22 @@ export interface components {
              */
             file_quota_bytes: number | null;
             /**
+             * @description The media types that a file can have: `image/png`, or `image/*` for all of a kind.
+             * @example [
+             *       "image/*",
+             *       "application/pdf"
+             *     ]
+             */
+            file_types: string[] | null;
+            /**
              * @description The greatest number of members of a group.
              * @example 500
              */
             group_max_members: number;
             /**
              * Format: int64
-             * @description The greatest size of an AVIF, GIF, JPEG, PNG or WebP image in bytes. The three limits on files are null if the deployment has
-             *     no store for them.
+             * @description The greatest size of a GIF, JPEG, PNG or WebP image in bytes. The four limits on files are null if the deployment has no store
+             *     for them.
              * @example 25000000
              */
             image_max_bytes: number | null;
@@ -4122,6 +4130,10 @@ export interface operations {
                      * @example {
                      *       "file_max_bytes": 100000000,
                      *       "file_quota_bytes": 1000000000,
+                     *       "file_types": [
+                     *         "image/*",
+                     *         "application/pdf"
+                     *       ],
                      *       "group_max_members": 500,
                      *       "image_max_bytes": 25000000,
                      *       "message_max_chars": 300

@@ -299,11 +299,13 @@ class Limits(TypedDict):
     """The greatest size of another file in bytes."""
     file_quota_bytes: int | None
     """The greatest size of all files of a user in bytes."""
+    file_types: list[str] | None
+    """The media types that a file can have: `image/png`, or `image/*` for all of a kind."""
     group_max_members: int
     """The greatest number of members of a group."""
     image_max_bytes: int | None
-    """The greatest size of an AVIF, GIF, JPEG, PNG or WebP image in bytes. The three limits on files are null if
-    the deployment has no store for them.
+    """The greatest size of a GIF, JPEG, PNG or WebP image in bytes. The four limits on files are null if the
+    deployment has no store for them.
     """
     message_max_chars: int
     """The greatest number of code points in a message."""

@@ -189,7 +189,7 @@ impl Checks {
     /// Whether the file is not the one whose checksum the client gave. The object store compares that of a file without parts.
     async fn is_changed(&self, upload: &Upload, message: &Message) -> Result<bool> {
         let Some(checksum) = upload.checksum_to_check() else { return Ok(false) };
-        let (mut file, mut digest) = (self.open(message).await?, Sha256::new());
+        let (mut file, mut digest) = (self.open(upload, message).await?, Sha256::new());
         while let Some(piece) = file.chunk().await.map_err(|e| Error::unavailable("object_store", e.without_url()))? {
             digest.update(&piece);
         }
@@ -198,13 +198,15 @@ impl Checks {
 
     async fn is_rejected(&self, upload: &Upload, message: &Message) -> Result<bool> {
         let Some(scanner) = &self.parts.scanner else { return Ok(false) };
-        let file = self.open(message).await?;
+        let file = self.open(upload, message).await?;
         let bytes = file.content_length().unwrap_or(upload.bytes.unsigned_abs());
         Ok(scanner.scan(file, bytes).await? == Verdict::Rejected)
     }
 
-    async fn open(&self, message: &Message) -> Result<Response> {
-        let file = self.parts.store.open(&key_of_message(message.id), u64::MAX, scanner::TIMEOUT).await?;
+    async fn open(&self, upload: &Upload, message: &Message) -> Result<Response> {
+        // A picture whose check is repeated may have other bytes already.
+        let limit = upload.bytes.unsigned_abs().max(MAX_PICTURE_BYTES);
+        let file = self.parts.store.open(&key_of_message(message.id), limit, scanner::TIMEOUT).await?;
         file.ok_or_else(missing)
     }
 

@@ -36,9 +36,8 @@ impl Attachments {
 }
 
 impl Parts {
-    /// Deals with the uploads that are due, up to the first that fails.
+    /// Deals with the uploads that are due, up to the first that fails, and then with the mark of the bucket.
     async fn sweep(&self) -> Result<Found> {
-        self.is_marked.get_or_try_init(|| BucketMark::ensure(&self.store, &self.uploads)).await?;
         let now = self.clock.now();
         let due = self.uploads.due(now, BATCH).await?;
         for upload in &due {
@@ -47,6 +46,7 @@ impl Parts {
                 return Err(e);
             }
         }
+        self.is_marked.get_or_try_init(|| BucketMark::ensure(&self.store, &self.uploads)).await?;
         Ok(if due.is_empty() { Found::Nothing } else { Found::Work })
     }
 
