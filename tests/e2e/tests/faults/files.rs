@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use e2e::Person;
 use futures_util::future::join_all;
 use mongodb::bson::{DateTime, Document, doc};
+use platform::http::CallTls;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use reqwest::Method;
@@ -33,9 +34,12 @@ const WHOLE_BYTES: usize = 16 << 20;
 
 const CLIENTS: usize = 6;
 
+/// The pause between two files of one client, so that the files of a person stay within the quota.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// One of so many files is a picture, one has two parts, one upload is cancelled, and one message is deleted.
 const PICTURE_EVERY: usize = 3;
-const LARGE_EVERY: usize = 20;
+const LARGE_EVERY: usize = 25;
 const CANCEL_EVERY: usize = 7;
 const DELETE_EVERY: usize = 4;
 
@@ -69,12 +73,13 @@ async fn messages_have_their_files_and_files_their_messages_when_services_and_th
     let room = people[0].room_with(&people[1]).await;
     let (recorder, stop) = (Recorder::default(), CancellationToken::new());
     let clients = (0..CLIENTS).map(|n| {
-        let sender = Sender { me: people[n % 2].client.clone(), room, recorder: recorder.clone() };
+        let http = CallTls::public().unwrap().client().build().unwrap();
+        let sender = Sender { me: people[n % 2].client.clone(), http, room, recorder: recorder.clone() };
         tokio::spawn(sender.send_files(StdRng::seed_from_u64(seed + n as u64), stop.clone()))
     });
     let clients: Vec<_> = clients.collect();
 
-    let kills = stack.sized(8, 60);
+    let kills = stack.sized(10, 60);
     let of_services = kill_in_turn(&stack, stack.replicas("chat-service").await, kills, seed);
     tokio::join!(of_services, kill_in_turn(&stack, vec!["object-store".into()], kills, seed + 1));
     stop.cancel();
@@ -111,6 +116,8 @@ async fn kill_in_turn(stack: &Stack, names: Vec<String>, kills: usize, seed: u64
 /// A member who sends files, as the chat page does.
 struct Sender {
     me: Client,
+    /// For the requests to the object store.
+    http: reqwest::Client,
     room: i64,
     recorder: Recorder,
 }
@@ -118,8 +125,8 @@ struct Sender {
 impl Sender {
     async fn send_files(self, mut random: StdRng, stop: CancellationToken) -> Vec<Sent> {
         let mut all = Vec::new();
-        for n in 1.. {
-            if stop.is_cancelled() {
+        for n in random.random_range(1..LARGE_EVERY).. {
+            if tokio::time::timeout(PAUSE, stop.cancelled()).await.is_ok() {
                 break;
             }
             if n % CANCEL_EVERY == 0 {
@@ -152,7 +159,8 @@ impl Sender {
                 200 | 201 => {
                     return Sent { id: reply.body["id"].as_str().unwrap().to_owned(), file, is_deleted: false };
                 }
-                409 => println!("  {}: another upload", reply.body["error"]),
+                // Copies whose replica was killed are counted, too.
+                409 | 410 => println!("  {}: another upload", reply.body["error"]),
                 status => panic!("send: {status} {}", reply.body),
             }
         }
@@ -174,17 +182,30 @@ impl Sender {
     /// Stores an object. Returns false if its parts are lost.
     async fn store(&self, upload: &Value, bytes: &[u8]) -> bool {
         let Some(size) = upload["parts"]["size"].as_u64() else {
-            put(upload["url"].as_str().unwrap(), &upload["headers"], bytes).await;
+            self.put(upload["url"].as_str().unwrap(), &upload["headers"], bytes).await;
             return true;
         };
         let mut tags = Vec::new();
         for (url, part) in upload["parts"]["urls"].as_array().unwrap().iter().zip(bytes.chunks(size as usize)) {
-            tags.push(put(url.as_str().unwrap(), &json!({}), part).await);
+            tags.push(self.put(url.as_str().unwrap(), &json!({}), part).await);
         }
         let complete = format!("{}/complete", self.path_of(upload));
         let reply = self.retry(Method::POST, complete, &json!({"etags": tags})).await;
         assert!([204, 409].contains(&reply.status), "complete: {} {}", reply.status, reply.body);
         reply.status == 204
+    }
+
+    /// Stores bytes with a presigned request, which is repeated until the store accepts them. Returns the tag.
+    async fn put(&self, url: &str, headers: &Value, bytes: &[u8]) -> String {
+        eventually("the store accepts the bytes", || async {
+            let mut request = self.http.put(url).body(bytes.to_vec());
+            for (name, value) in headers.as_object().unwrap() {
+                request = request.header(name, value.as_str().unwrap());
+            }
+            let answer = request.send().await.ok()?.error_for_status().ok()?;
+            Some(answer.headers()["etag"].to_str().unwrap().to_owned())
+        })
+        .await
     }
 
     fn path_of(&self, upload: &Value) -> String {
@@ -211,19 +232,6 @@ fn file(n: usize, random: &mut StdRng) -> File {
     let first = random.random::<u8>();
     let bytes = (0..len).map(|n| first.wrapping_add((n % 251) as u8)).collect();
     File { message_type: "file", file_type: "application/octet-stream", bytes }
-}
-
-/// Stores bytes with a presigned request until the store answers. Returns the tag.
-async fn put(url: &str, headers: &Value, bytes: &[u8]) -> String {
-    eventually("the store accepts the bytes", || async {
-        let mut request = reqwest::Client::new().put(url).body(bytes.to_vec());
-        for (name, value) in headers.as_object().unwrap() {
-            request = request.header(name, value.as_str().unwrap());
-        }
-        let answer = request.send().await.ok()?.error_for_status().ok()?;
-        Some(answer.headers()["etag"].to_str().unwrap().to_owned())
-    })
-    .await
 }
 
 /// A message that is kept has its file, and a deleted one has none.
