@@ -3,7 +3,7 @@
 use config_tests::{repository_path, text};
 use regex::Regex;
 
-const DOCUMENTS: [&str; 25] = [
+const DOCUMENTS: [&str; 26] = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
@@ -24,6 +24,7 @@ const DOCUMENTS: [&str; 25] = [
     "docs/metrics.md",
     "docs/onboarding.md",
     "docs/operations.md",
+    "docs/scaling.md",
     "docs/security.md",
     "docs/streaming.md",
     "docs/threat-model.md",
