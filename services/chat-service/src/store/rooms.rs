@@ -352,7 +352,8 @@ impl Rooms {
             ids.push_bind(*room);
         });
         ids.push_unseparated(") ORDER BY id");
-        let members: Vec<(RoomId, UserId)> = query.build_query_as().fetch_all(&self.pool).await?;
+        let query = query.build_query_as().persistent(groups.len() == 1);
+        let members: Vec<(RoomId, UserId)> = query.fetch_all(&self.pool).await?;
         for (room, member) in members {
             if let Some(room) = groups.get_mut(&room) {
                 room.members.push(member);
@@ -371,7 +372,7 @@ impl Rooms {
             ids.push_bind(*room);
         });
         ids.push_unseparated(")");
-        update.build().execute(&self.pool).await?;
+        update.build().persistent(active.len() == 1).execute(&self.pool).await?;
         Ok(())
     }
 }
@@ -412,7 +413,7 @@ async fn insert_members(tx: &mut MySqlConnection, room: RoomId, users: &[UserId]
     insert.push_values(users, |mut row, user| {
         row.push_bind(room).push_bind(*user).push_bind(by);
     });
-    insert.build().execute(tx).await?;
+    insert.build().persistent(users.len() == 1).execute(tx).await?;
     Ok(())
 }
 

@@ -65,7 +65,7 @@ impl Profiles {
             return Ok(Vec::new());
         }
         let mut query = mysql::with_ids(QueryBuilder::new(SELECT), users);
-        Ok(query.build_query_as().fetch_all(&self.pool).await?)
+        Ok(query.build_query_as().persistent(users.len() == 1).fetch_all(&self.pool).await?)
     }
 
     /// Applies an edit and appends its event in one transaction. An edit that changes nothing appends no event.
