@@ -195,9 +195,11 @@ impl ObjectStore {
         let request = self.http.request(Method::PUT, copy.sign(CALL_VALIDITY)).header("x-amz-copy-source", source);
         let answer = self.call("copy", request.header(CONTENT_LENGTH, 0).timeout(COPY_TIMEOUT)).await?;
         let Some(answer) = answer else { return Ok(false) };
-        // S3 sends the status before it copies. The caller looks at the copy, so the text of the answer is not needed.
-        answer.bytes().await.map_err(unavailable)?;
-        Ok(true)
+        // S3 sends the status before it copies, so the text tells whether the copy is made.
+        match answer.text().await.map_err(unavailable)?.contains("<Error>") {
+            true => Err(CommonError::unavailable(NAME, "copy is answered with an error").into()),
+            false => Ok(true),
+        }
     }
 
     /// The content of an object up to a limit in bytes; none if there is no such object.

@@ -11,10 +11,12 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use chrono::TimeDelta;
 use common::error::{Error, Result};
+use common::id::UserId;
+use parking_lot::Mutex;
 use platform::task::poll;
 use reqwest::Response;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::picture::{Prepared, Task};
@@ -26,8 +28,8 @@ use crate::domain::{
 use crate::store::Messages;
 use crate::writer::{Command, Writer};
 
-/// Limits on the checks of a replica at once. Files wait for the scanner most of their time. One picture is decoded while another is
-/// read or scanned.
+/// Limits on the checks of a replica at once, half of which may be of one user. Files wait for the scanner most of their time. One
+/// picture is decoded while another is read or scanned.
 const FILES: u32 = 4;
 const PICTURES: u32 = 2;
 
@@ -46,9 +48,6 @@ const RETRY_DOUBLINGS: u32 = 6;
 /// A picture is not decoded again after so many times without an outcome.
 const MAX_DECODINGS: u32 = 3;
 
-/// A picture that takes longer than this lets the pictures of others pass the next ones of its sender.
-const LONG: Duration = Duration::from_secs(1);
-
 /// The longest transfer of a picture from the store to its process.
 const PICTURE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -64,9 +63,11 @@ impl Attachments {
             messages: messages.clone(),
             writer: writer.clone(),
             pictures,
+            limit,
             slots: Arc::new(Semaphore::new(limit as usize)),
+            owners: Arc::default(),
         };
-        tokio::join!(queue(false, FILES).run(FILES, &stopping), queue(true, PICTURES).run(PICTURES, &stopping));
+        tokio::join!(queue(false, FILES).run(&stopping), queue(true, PICTURES).run(&stopping));
     }
 }
 
@@ -78,11 +79,29 @@ struct Checks {
     messages: Messages,
     writer: Writer,
     pictures: bool,
+    limit: u32,
     slots: Arc<Semaphore>,
+    /// The owners of the files that this replica checks.
+    owners: Arc<Mutex<Vec<UserId>>>,
+}
+
+/// The part that the file of a user has in the checks of a replica, until it is dropped.
+struct OwnersPart {
+    owners: Arc<Mutex<Vec<UserId>>>,
+    owner: UserId,
+}
+
+impl Drop for OwnersPart {
+    fn drop(&mut self) {
+        let mut owners = self.owners.lock();
+        if let Some(at) = owners.iter().position(|owner| *owner == self.owner) {
+            owners.swap_remove(at);
+        }
+    }
 }
 
 impl Checks {
-    async fn run(mut self, limit: u32, stopping: &CancellationToken) {
+    async fn run(mut self, stopping: &CancellationToken) {
         let begin = async |checks: &mut Self| checks.begin_waiting().await;
         let pauses = Duration::from_millis(50)..=Duration::from_millis(50);
         tokio::select! {
@@ -90,35 +109,58 @@ impl Checks {
             // The wait for the next file does not delay the shutdown.
             () = stopping.cancelled() => {}
         }
-        let _ended = self.slots.acquire_many(limit).await;
+        let _ended = self.slots.acquire_many(self.limit).await;
     }
 
     /// Waits for a file that was sent, and begins the checks of all that wait.
     async fn begin_waiting(&self) -> Result<()> {
-        let sent = if self.pictures { &self.parts.sent.picture } else { &self.parts.sent.file };
-        let _ = tokio::time::timeout(PAUSE, sent.notified()).await;
+        let _ = tokio::time::timeout(PAUSE, self.sent().notified()).await;
         loop {
             let slot = self.slots.clone().acquire_owned().await.map_err(Error::internal)?;
-            let Some(upload) = self.take_up().await? else { return Ok(()) };
+            let Some((upload, part)) = self.take_up().await? else { return Ok(()) };
             let checks = self.clone();
             tokio::spawn(async move {
                 checks.check(&upload).await;
-                drop(slot);
+                drop((part, slot));
+                // A file of the same user may wait for this.
+                checks.sent().notify_one();
             });
         }
     }
 
-    async fn take_up(&self) -> Result<Option<Upload>> {
-        let (now, can_scan) = (self.parts.clock.now(), self.parts.scanner.is_some());
-        Ok(self.parts.uploads.take_up_check(self.pictures, now, now + LEASE, can_scan).await?)
+    fn sent(&self) -> &Notify {
+        if self.pictures { &self.parts.sent.picture } else { &self.parts.sent.file }
     }
 
-    /// Checks one file, or leaves it to a later time.
+    async fn take_up(&self) -> Result<Option<(Upload, OwnersPart)>> {
+        let (now, can_scan) = (self.parts.clock.now(), self.parts.scanner.is_some());
+        let busy = self.busy();
+        let taken = self.parts.uploads.take_up_check(self.pictures, &busy, now, now + LEASE, can_scan).await?;
+        Ok(taken.map(|upload| {
+            self.owners.lock().push(upload.owner);
+            let part = OwnersPart { owners: self.owners.clone(), owner: upload.owner };
+            (upload, part)
+        }))
+    }
+
+    /// The users whose files take half of the slots.
+    fn busy(&self) -> Vec<UserId> {
+        let owners = self.owners.lock();
+        let of = |user| owners.iter().filter(|owner| **owner == user).count() as u32;
+        owners.iter().copied().filter(|owner| 2 * of(*owner) >= self.limit).collect()
+    }
+
+    /// Checks one file, or leaves it to a later time. The longer it takes, the more files of others come before the next ones of its owner.
     async fn check(&self, upload: &Upload) {
+        let began = Instant::now();
         let done = tokio::select! {
             done = self.try_to_check(upload) => done,
             never = self.keep(upload) => never,
         };
+        let until = self.parts.clock.now() + began.elapsed();
+        if let Err(e) = self.parts.uploads.put_behind(self.pictures, upload.owner, until).await {
+            tracing::debug!(error = %e, "the files of a user keep their places in the queue");
+        }
         let Err(e) = done else { return };
         tracing::warn!(error = %e, "a file could not be checked, it is tried again");
         self.count("failed");
@@ -141,13 +183,17 @@ impl Checks {
     async fn try_to_check(&self, upload: &Upload) -> Result<()> {
         let Some(message) = self.message_of(upload).await? else {
             // Its deletion discards the upload.
-            return Ok(self.parts.uploads.end_check(upload, false).await?);
+            return Ok(self.parts.uploads.end_check(upload).await?);
         };
         let state = match message.file_state {
             Some(FileState::Pending) => self.settle(upload, &message).await?,
             settled => settled,
         };
-        Ok(self.parts.uploads.end_check(upload, state == Some(FileState::Rejected)).await?)
+        match state {
+            Some(FileState::Rejected) => self.parts.uploads.reject(upload).await?,
+            _ => self.parts.uploads.end_check(upload).await?,
+        }
+        Ok(())
     }
 
     /// The message of an upload, unless it is deleted.
@@ -193,7 +239,13 @@ impl Checks {
         while let Some(piece) = file.chunk().await.map_err(|e| Error::unavailable("object_store", e.without_url()))? {
             digest.update(&piece);
         }
-        Ok(BASE64_STANDARD.encode(digest.finalize()) != *checksum)
+        if BASE64_STANDARD.encode(digest.finalize()) == *checksum {
+            self.parts.uploads.note_intact(upload).await?;
+            return Ok(false);
+        }
+        // It may be a picture without its metadata, which another replica has stored since.
+        let now = self.parts.uploads.get(upload.id).await?;
+        Ok(now.is_some_and(|upload| upload.sha256.is_some()))
     }
 
     async fn is_rejected(&self, upload: &Upload, message: &Message) -> Result<bool> {
@@ -213,13 +265,11 @@ impl Checks {
     /// Replaces the file of a picture by one without metadata, and stores its thumbnails.
     async fn prepare(&self, upload: &Upload, message: &Message) -> Result<CheckedFile> {
         let _turn = self.parts.pictures.turn().await?;
-        let began = Instant::now();
-        let prepared = self.process(upload, message).await;
-        if began.elapsed() > LONG {
-            self.parts.uploads.delay_pictures(upload.owner, self.parts.clock.now() + began.elapsed()).await?;
-        }
-        let Some(Prepared { picture, file, thumbnails }) = prepared? else { return Ok(CheckedFile::Plain) };
+        let prepared = self.process(upload, message).await?;
+        let Some(Prepared { picture, file, thumbnails }) = prepared else { return Ok(CheckedFile::Plain) };
         let (store, key, bytes) = (&self.parts.store, key_of_message(message.id), file.len() as i64);
+        let added = thumbnails.iter().map(|thumbnail| thumbnail.len() as i64).sum::<i64>() + bytes - upload.bytes;
+        self.parts.uploads.note_added(upload, added).await?;
         for (side, thumbnail) in THUMBNAILS.into_iter().zip(thumbnails) {
             store.put(&key_of_thumbnail(message.id, side), thumbnail, "image/webp").await?;
         }
@@ -230,20 +280,22 @@ impl Checks {
     /// Decodes a picture. One that cannot be decoded, or had no outcome before, only loses its metadata.
     async fn process(&self, upload: &Upload, message: &Message) -> Result<Option<Prepared>> {
         if upload.decodings < MAX_DECODINGS {
-            self.parts.uploads.count_decoding(upload).await?;
-            let decoded = self.process_by(Task::Decode, upload, message).await?;
+            let file = self.open_picture(message).await?;
+            self.parts.uploads.note_decodings(upload, upload.decodings + 1).await?;
+            let decoded = self.parts.pictures.prepare(file, &upload.file_type, Task::Decode).await?;
+            self.parts.uploads.note_decodings(upload, 0).await?;
             if decoded.is_some() {
                 return Ok(decoded);
             }
         } else {
             tracing::warn!(upload = %upload.id, "a picture is not decoded, because that had no outcome before");
         }
-        self.process_by(Task::RemoveMetadata, upload, message).await
+        self.parts.pictures.prepare(self.open_picture(message).await?, &upload.file_type, Task::RemoveMetadata).await
     }
 
-    async fn process_by(&self, task: Task, upload: &Upload, message: &Message) -> Result<Option<Prepared>> {
+    async fn open_picture(&self, message: &Message) -> Result<Response> {
         let file = self.parts.store.open(&key_of_message(message.id), MAX_PICTURE_BYTES, PICTURE_TIMEOUT).await?;
-        self.parts.pictures.prepare(file.ok_or_else(missing)?, &upload.file_type, task).await
+        file.ok_or_else(missing)
     }
 
     fn count(&self, outcome: &str) {

@@ -103,7 +103,12 @@ impl Attachments {
         parts.limits.admit(&file.file_type, file.bytes.unsigned_abs())?;
         let upload = Upload::new(owner, room, file, parts.clock.now());
         let quota = i64::try_from(parts.limits.quota_bytes).unwrap_or(i64::MAX);
-        if !parts.uploads.create(&upload, quota).await? {
+        let created = parts.uploads.create(&upload, quota).await;
+        if created.is_err() {
+            // It may be stored all the same.
+            let _ = parts.uploads.discard_pending(&upload).await;
+        }
+        if !created? {
             let message = format!("The files of a user take at most {quota} bytes");
             return Err(Error::refused(StatusCode::FORBIDDEN, "FILE_QUOTA_EXCEEDED", message));
         }
@@ -279,6 +284,9 @@ impl Parts {
     }
 
     async fn withdraw(&self, upload: ObjectId, message: ObjectId) -> Result<()> {
+        if self.uploads.get(upload).await?.is_some_and(|upload| upload.message == Some(message)) {
+            return Err(Error::internal("the message is stored"));
+        }
         self.store.delete(&key_of_message(message)).await?;
         Ok(self.uploads.note_withdrawn(upload, message).await?)
     }

@@ -36,15 +36,19 @@ impl Attachments {
 }
 
 impl Parts {
-    /// Deals with the uploads that are due, up to the first that fails, and then with the mark of the bucket.
+    /// Deals with the uploads that are due, and then with the mark of the bucket. Returns the first error.
     async fn sweep(&self) -> Result<Found> {
         let now = self.clock.now();
         let due = self.uploads.due(now, BATCH).await?;
+        let mut failure = None;
         for upload in &due {
             if let Err(e) = self.sweep_one(upload, now).await {
                 self.uploads.postpone(upload, now + RETRY).await?;
-                return Err(e);
+                failure.get_or_insert(e);
             }
+        }
+        if let Some(e) = failure {
+            return Err(e);
         }
         self.is_marked.get_or_try_init(|| BucketMark::ensure(&self.store, &self.uploads)).await?;
         Ok(if due.is_empty() { Found::Nothing } else { Found::Work })

@@ -74,6 +74,7 @@ pub struct Upload {
     pub owner: UserId,
     pub room: RoomId,
     pub name: String,
+    /// The size of the file; with what the check has added as soon as it has ended.
     pub bytes: i64,
     #[serde(rename = "type")]
     pub file_type: String,
@@ -106,9 +107,12 @@ pub struct Upload {
     /// The checks that could not be made.
     #[serde(default)]
     pub failed_checks: u32,
-    /// How often the picture was about to be decoded, before the outcome was stored.
+    /// How often the picture was about to be decoded without an outcome.
     #[serde(default)]
     pub decodings: u32,
+    /// The bytes of thumbnails, and by which the file grows, that the end of the check adds to [`bytes`](Self::bytes).
+    #[serde(default)]
+    pub added: i64,
 }
 
 /// The file that a client wants to store.
@@ -154,6 +158,7 @@ impl Upload {
             scan: false,
             failed_checks: 0,
             decodings: 0,
+            added: 0,
         }
     }
 
@@ -179,9 +184,10 @@ impl Upload {
         self.sha256.as_ref().filter(|_| self.parts().is_some())
     }
 
-    /// Until when a client can begin to store the object. The parts of one that is aborted are refused at once.
+    /// Until when a client can store the object, by a transfer that takes as long as the validity of its request. The parts of an object
+    /// that is aborted are refused at once.
     pub fn stored_until(&self) -> DateTime<Utc> {
-        let seconds = if self.multipart.is_some() { 0 } else { STORE_SECONDS };
+        let seconds = if self.multipart.is_some() { 0 } else { 2 * STORE_SECONDS };
         self.created_at + Duration::from_secs(seconds)
     }
 

@@ -148,7 +148,7 @@ async fn create_all(database: &Database) -> Result<()> {
         (UPLOADS, unique("message", doc! {"message": 1}, doc! {"message": {"$exists": true}})),
         // The sweep and the check read them in order.
         (UPLOADS, partial("due", doc! {"due": 1}, doc! {"due": {"$exists": true}})),
-        (UPLOADS, partial("check", doc! {"picture": 1, "check_at": 1}, doc! {"check_at": {"$exists": true}})),
+        (UPLOADS, partial("check", doc! {"picture": 1, "check_order": 1}, doc! {"check_at": {"$exists": true}})),
     ];
     for (collection, model) in indexes {
         database.collection::<Document>(collection).create_index(model).await?;

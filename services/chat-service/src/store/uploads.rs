@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bson::oid::ObjectId;
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use chrono::{DateTime, Utc};
 use common::error::Error;
 use common::id::UserId;
@@ -57,11 +57,13 @@ struct Quota {
     bytes: i64,
 }
 
-/// A change that counts as many bytes for a user, in one transaction with the change of the upload.
+/// A change of an upload that takes place in one transaction with that of its owner's bytes.
 enum Change<'a> {
     Insert(&'a Upload),
     /// The objects are removed. The second is the time at which the sweep looks for objects that were stored again.
     Remove(&'a Upload, DateTime<Utc>),
+    /// The file is checked. From now on, the thumbnails count, too.
+    EndCheck(&'a Upload),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,7 +100,7 @@ impl Uploads {
     /// # Errors
     /// Returns an unavailable error if MongoDB does not answer.
     pub async fn create(&self, upload: &Upload, quota: i64) -> Result<bool> {
-        self.change(upload.owner, upload.bytes, quota, &Change::Insert(upload)).await
+        self.change(upload.owner, quota, &Change::Insert(upload)).await
     }
 
     pub async fn get(&self, id: ObjectId) -> Result<Option<Upload>> {
@@ -153,7 +155,7 @@ impl Uploads {
     /// Gives the bytes of a discarded upload back to its owner, after its objects were removed. The sweep looks for objects that
     /// were stored again after `settled_at`.
     pub async fn note_removed(&self, upload: &Upload, settled_at: DateTime<Utc>) -> Result<()> {
-        self.change(upload.owner, -upload.bytes, i64::MAX, &Change::Remove(upload, settled_at)).await?;
+        self.change(upload.owner, i64::MAX, &Change::Remove(upload, settled_at)).await?;
         Ok(())
     }
 
@@ -163,18 +165,21 @@ impl Uploads {
         Ok(())
     }
 
-    /// Lets the sweep look at an upload later.
+    /// Lets the sweep look at an upload later, unless another replica has dealt with it since it was read.
     pub async fn postpone(&self, upload: &Upload, until: DateTime<Utc>) -> Result<()> {
+        let Some(due) = upload.due else { return Ok(()) };
+        let as_read = doc! {"_id": upload.id, "due": bson::DateTime::from_chrono(due)};
         let later = doc! {"$set": {"due": bson::DateTime::from_chrono(until)}};
-        self.all.update_one(doc! {"_id": upload.id, "due": {"$exists": true}}, later).await?;
+        self.all.update_one(as_read, later).await?;
         Ok(())
     }
 
-    /// Takes up the check of a picture or another file that waits for one, and keeps others from it until a time. A replica without a
-    /// scanner takes up none that has to be scanned.
+    /// Takes up the check of a picture or another file that waits for one, but of none of the `busy` users, and keeps others from it
+    /// until a time. A replica without a scanner takes up none that has to be scanned.
     pub async fn take_up_check(
         &self,
         picture: bool,
+        busy: &[UserId],
         now: DateTime<Utc>,
         until: DateTime<Utc>,
         can_scan: bool,
@@ -184,8 +189,11 @@ impl Uploads {
         if !can_scan {
             waiting.insert("scan", doc! {"$ne": true});
         }
+        if !busy.is_empty() {
+            waiting.insert("owner", doc! {"$nin": busy.iter().map(|user| user.0).collect::<Vec<_>>()});
+        }
         let taken = doc! {"$set": {"check_at": bson::DateTime::from_chrono(until)}};
-        let taken = self.all.find_one_and_update(waiting, taken).sort(doc! {"check_at": 1});
+        let taken = self.all.find_one_and_update(waiting, taken).sort(doc! {"check_order": 1});
         Ok(taken.return_document(ReturnDocument::After).await?)
     }
 
@@ -204,39 +212,54 @@ impl Uploads {
         Ok(())
     }
 
-    /// Leaves the checks of all pictures of a user to a later time, so that those of others come first.
-    pub async fn delay_pictures(&self, owner: UserId, until: DateTime<Utc>) -> Result<()> {
-        let waiting = doc! {"picture": true, "check_at": {"$exists": true}, "owner": owner.0};
-        let later = doc! {"$max": {"check_at": bson::DateTime::from_chrono(until)}};
+    /// Puts the other waiting pictures, or files, of the owner behind those of others that are sent until a time.
+    pub async fn put_behind(&self, picture: bool, owner: UserId, until: DateTime<Utc>) -> Result<()> {
+        let waiting = doc! {"picture": picture, "check_at": {"$exists": true}, "owner": owner.0};
+        let later = doc! {"$max": {"check_order": bson::DateTime::from_chrono(until)}};
         self.all.update_many(waiting, later).await?;
         Ok(())
     }
 
-    /// Counts that a picture is about to be decoded.
-    pub async fn count_decoding(&self, upload: &Upload) -> Result<()> {
-        self.all.update_one(doc! {"_id": upload.id}, doc! {"$inc": {"decodings": 1}}).await?;
+    /// Notes that the file has the checksum of its upload, so that it may be replaced by one without metadata.
+    pub async fn note_intact(&self, upload: &Upload) -> Result<()> {
+        self.all.update_one(doc! {"_id": upload.id}, doc! {"$unset": {"sha256": ""}}).await?;
         Ok(())
     }
 
-    /// Notes that a file is checked. The sweep removes one that is rejected.
-    pub async fn end_check(&self, upload: &Upload, is_rejected: bool) -> Result<()> {
-        let mut changes =
-            doc! {"$unset": {"picture": "", "check_at": "", "scan": "", "failed_checks": "", "decodings": ""}};
-        if is_rejected {
-            changes.extend(discard());
-        }
+    /// Notes how many bytes more than before the check the objects of a message will take.
+    pub async fn note_added(&self, upload: &Upload, bytes: i64) -> Result<()> {
+        self.all.update_one(doc! {"_id": upload.id}, doc! {"$set": {"added": bytes}}).await?;
+        Ok(())
+    }
+
+    /// Notes how often a picture was about to be decoded without an outcome.
+    pub async fn note_decodings(&self, upload: &Upload, decodings: u32) -> Result<()> {
+        self.all.update_one(doc! {"_id": upload.id}, doc! {"$set": {"decodings": decodings}}).await?;
+        Ok(())
+    }
+
+    /// Notes that a file is checked, and counts what was added to it.
+    pub async fn end_check(&self, upload: &Upload) -> Result<()> {
+        self.change(upload.owner, i64::MAX, &Change::EndCheck(upload)).await?;
+        Ok(())
+    }
+
+    /// Notes that a file is rejected. The sweep removes it.
+    pub async fn reject(&self, upload: &Upload) -> Result<()> {
+        let mut changes = discard();
+        changes.insert("$unset", fields_of_check());
         self.all.update_one(doc! {"_id": upload.id, "state": "sent"}, changes).await?;
         Ok(())
     }
 
     /// Makes a change in one transaction with the bytes of the user. Returns false if they would be over the limit.
-    async fn change(&self, user: UserId, bytes: i64, limit: i64, change: &Change<'_>) -> Result<bool> {
+    async fn change(&self, user: UserId, limit: i64, change: &Change<'_>) -> Result<bool> {
         let (began, mut tries) = (Instant::now(), 0);
         let turn = usize::try_from(user.0).unwrap_or_default() % TURNS;
         let turn = tokio::time::timeout(DEADLINE, self.turns[turn].lock()).await;
         while turn.is_ok() && began.elapsed() < DEADLINE {
             tries += 1;
-            match self.try_to_change(user, bytes, limit, change).await {
+            match self.try_to_change(user, limit, change).await {
                 Ok(outcome) => return Ok(outcome != Outcome::OverLimit),
                 Err(e) if mongo::is_duplicate(&e) || mongo::passes(&e) && !mongo::is_unavailable(&e) => {
                     tracing::debug!(error = describe(&e), "another request changes the uploads of the user");
@@ -249,9 +272,9 @@ impl Uploads {
         Err(Error::unavailable("mongodb", "too many requests change the uploads of one user").into())
     }
 
-    async fn try_to_change(&self, user: UserId, bytes: i64, limit: i64, change: &Change<'_>) -> Mongo<Outcome> {
+    async fn try_to_change(&self, user: UserId, limit: i64, change: &Change<'_>) -> Mongo<Outcome> {
         let mut session = mongo::begin(&self.database, Some(ReadConcern::snapshot())).await?;
-        let outcome = self.change_within(&mut session, user, bytes, limit, change).await;
+        let outcome = self.change_within(&mut session, user, limit, change).await;
         if matches!(outcome, Ok(Outcome::Changed)) {
             mongo::commit(&mut session).await?;
         } else {
@@ -265,31 +288,37 @@ impl Uploads {
         &self,
         session: &mut ClientSession,
         user: UserId,
-        bytes: i64,
         limit: i64,
         change: &Change<'_>,
     ) -> Mongo<Outcome> {
-        if !self.change_upload(session, change).await? {
-            return Ok(Outcome::ChangedBefore);
-        }
+        let Some(bytes) = self.change_upload(session, change).await? else { return Ok(Outcome::ChangedBefore) };
         let counted = self.quotas.find_one_and_update(doc! {"_id": user.0}, doc! {"$inc": {"bytes": bytes}});
         let counted = counted.upsert(true).return_document(ReturnDocument::After).session(session).await?;
         let is_over = counted.is_some_and(|quota| quota.bytes > limit);
         Ok(if is_over { Outcome::OverLimit } else { Outcome::Changed })
     }
 
-    /// Returns false if the change was made before, by another replica or by a try whose outcome was unknown.
-    async fn change_upload(&self, session: &mut ClientSession, change: &Change<'_>) -> Mongo<bool> {
+    /// Returns the bytes that the change counts; none if it was made before, by another replica or by a try whose outcome was unknown.
+    async fn change_upload(&self, session: &mut ClientSession, change: &Change<'_>) -> Mongo<Option<i64>> {
         match *change {
             Change::Insert(upload) => match self.all.insert_one(upload).session(session).await {
-                Err(e) if mongo::is_duplicate(&e) => Ok(false),
-                inserted => inserted.map(|_| true),
+                Err(e) if mongo::is_duplicate(&e) => Ok(None),
+                inserted => inserted.map(|_| Some(upload.bytes)),
             },
             Change::Remove(upload, settled_at) => {
                 let discarded = doc! {"_id": upload.id, "state": "discarded"};
                 let removed = doc! {"state": "removed", "due": bson::DateTime::from_chrono(settled_at)};
-                let updated = self.all.update_one(discarded, doc! {"$set": removed}).session(session).await?;
-                Ok(updated.matched_count == 1)
+                let updated = self.all.find_one_and_update(discarded, doc! {"$set": removed}).session(session).await?;
+                Ok(updated.map(|upload| -upload.bytes))
+            }
+            Change::EndCheck(upload) => {
+                let checked = doc! {"_id": upload.id, "state": "sent", "check_at": {"$exists": true}};
+                let Some(upload) = self.all.find_one(checked.clone()).session(&mut *session).await? else {
+                    return Ok(None);
+                };
+                let changes = doc! {"$inc": {"bytes": upload.added}, "$unset": fields_of_check()};
+                self.all.update_one(checked, changes).session(session).await?;
+                Ok(Some(upload.added))
             }
         }
     }
@@ -298,6 +327,12 @@ impl Uploads {
 /// The update of uploads that no message has any more. The sweep removes the objects.
 pub fn discard() -> Document {
     doc! {"$set": {"state": "discarded", "due": bson::DateTime::from_millis(0)}}
+}
+
+/// The fields that only a check needs.
+fn fields_of_check() -> Document {
+    let fields = ["picture", "check_at", "check_order", "scan", "failed_checks", "decodings", "added"];
+    fields.into_iter().map(|field| (field.to_owned(), Bson::from(""))).collect()
 }
 
 /// Matches the uploads that messages have.
@@ -311,6 +346,7 @@ pub fn take_over(upload: &Upload, message: &Message) -> Document {
     let mut taken = doc! {"state": "sent", "message": message.id, "due": due};
     if message.file_state == Some(FileState::Pending) {
         taken.insert("check_at", bson::DateTime::from_chrono(message.created_at));
+        taken.insert("check_order", bson::DateTime::from_chrono(message.created_at));
         taken.insert("picture", message.message_type == MessageType::Image);
     }
     doc! {"q": {"_id": upload.id, "state": "pending"}, "u": {"$set": taken}}

@@ -250,7 +250,7 @@ impl Task {
             return (refuse_expired(requests, describe(&e)), Some(e));
         }
         requests.iter_mut().for_each(|request| request.in_doubt = true);
-        let left = self.reconcile(requests, repeats).await;
+        let (Ok(left) | Err(left)) = self.reconcile(requests, repeats).await;
         match <[WriteRequest; 1]>::try_from(left) {
             Ok([request]) if is_refused(&e) => {
                 tracing::warn!(error = describe(&e), room = %request.room(), "the store refuses a request");
@@ -310,20 +310,29 @@ impl Task {
         if doubtful.is_empty() {
             return doubtful;
         }
-        let mut left = self.reconcile(doubtful, repeats).await;
-        left.iter_mut().for_each(|request| request.in_doubt = false);
-        left
+        match self.reconcile(doubtful, repeats).await {
+            Ok(mut left) => {
+                left.iter_mut().for_each(|request| request.in_doubt = false);
+                left
+            }
+            Err(left) => left,
+        }
     }
 
-    /// Answers the requests that are stored, and those whose deadline has passed. Returns the others.
-    async fn reconcile(&self, batch: Vec<WriteRequest>, repeats: &mut Repeats) -> Vec<WriteRequest> {
+    /// Answers the requests that are stored, and those whose deadline has passed. Returns the others, as an error if they could not
+    /// be looked up.
+    async fn reconcile(
+        &self,
+        batch: Vec<WriteRequest>,
+        repeats: &mut Repeats,
+    ) -> Result<Vec<WriteRequest>, Vec<WriteRequest>> {
         let looked_up = tokio::time::timeout(TRY, self.reconciler.look_up(&batch)).await;
         let stored = match looked_up.unwrap_or_else(|_| Err(Error::unavailable("mongodb", "the look-up took too long")))
         {
             Ok(stored) => stored,
             Err(e) => {
                 tracing::warn!(error = %e, "cannot look up the requests of a batch");
-                return refuse_expired(batch, &e);
+                return Err(refuse_expired(batch, &e));
             }
         };
         let mut left = Vec::new();
@@ -338,7 +347,7 @@ impl Task {
             repeats.answer(&written.message);
             request.respond(Ok(written));
         }
-        refuse_expired(left, "the message store did not commit in time")
+        Ok(refuse_expired(left, "the message store did not commit in time"))
     }
 }
 

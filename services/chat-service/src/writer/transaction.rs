@@ -13,7 +13,7 @@ use mongodb::options::{ReadConcern, ReturnDocument};
 use mongodb::{ClientSession, Collection, Database};
 
 use super::request::{Command, SendKey, WriteRequest, send_key};
-use crate::domain::{EntryKind, Message, UnlistedReactions, Upload, already_sent};
+use crate::domain::{EntryKind, FileState, Message, UnlistedReactions, Upload, already_sent};
 use crate::outbox;
 use crate::store::{
     DELETION_LOGGED, Entry, HEADS, Head, LOG, LastMessage, LogPosition, MESSAGES, REACTIONS, UPLOADS, discard,
@@ -312,11 +312,16 @@ fn decide<'a>(request: &'a WriteRequest, current: &mut Current) -> Result<Decide
     match &request.command {
         Command::Send(message) => {
             let earlier = send_key(message).and_then(|key| sent.get(&key));
-            if let (None, Some(upload)) = (earlier, message.upload_id) {
+            let upload = match (earlier, message.upload_id) {
                 // Another send of the batch may have it.
-                uploads.remove(&upload).ok_or_else(already_sent)?;
+                (None, Some(upload)) => Some(uploads.remove(&upload).ok_or_else(already_sent)?),
+                _ => None,
+            };
+            let mut message = earlier.unwrap_or(message).clone();
+            // A replica with a scanner has seen the upload, and this one may have none.
+            if upload.is_some_and(|upload| upload.scan) {
+                message.file_state = Some(FileState::Pending);
             }
-            let message = earlier.unwrap_or(message).clone();
             Ok(Decided { request, kind: EntryKind::Sent, changes: earlier.is_none(), message })
         }
         Command::Change { message, change, room } => {

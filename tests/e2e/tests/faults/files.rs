@@ -23,8 +23,12 @@ use crate::stack::{Stack, setting};
 /// The time from a start to the next kill, in milliseconds.
 const LIFETIME_MILLIS: std::ops::Range<u64> = 100..1_500;
 
-/// The deadline for a file to be checked. The lease of a killed replica, of one minute, ends first.
-const CHECK_DEADLINE: Duration = Duration::from_secs(70);
+/// The deadline for a file to be checked. The lease of a killed replica, of one minute, or the pause after some failed checks ends
+/// first.
+const CHECK_DEADLINE: Duration = Duration::from_secs(130);
+
+/// The deadline for the sweep of all uploads: 50 in a second or two, most of them twice.
+const SWEEP_DEADLINE: Duration = Duration::from_secs(100);
 
 /// The pause between two looks at a file that is not checked.
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
@@ -159,8 +163,7 @@ impl Sender {
                 200 | 201 => {
                     return Sent { id: reply.body["id"].as_str().unwrap().to_owned(), file, is_deleted: false };
                 }
-                // Copies whose replica was killed are counted, too.
-                409 | 410 => println!("  {}: another upload", reply.body["error"]),
+                409 | 410 => self.use_another(&reply),
                 status => panic!("send: {status} {}", reply.body),
             }
         }
@@ -191,8 +194,18 @@ impl Sender {
         }
         let complete = format!("{}/complete", self.path_of(upload));
         let reply = self.retry(Method::POST, complete, &json!({"etags": tags})).await;
-        assert!([204, 409].contains(&reply.status), "complete: {} {}", reply.status, reply.body);
+        if reply.status != 204 {
+            self.use_another(&reply);
+        }
         reply.status == 204
+    }
+
+    /// Panics unless an upload can be lost for this reason: parts that were stored while the store was killed, or ten copies whose
+    /// replicas were.
+    fn use_another(&self, reply: &Reply) {
+        let code = reply.body["error"].as_str().unwrap_or_default();
+        assert!(["UPLOAD_INCOMPLETE", "UPLOAD_EXPIRED"].contains(&code), "{} {}", reply.status, reply.body);
+        println!("  {code}: another upload");
     }
 
     /// Stores bytes with a presigned request, which is repeated until the store accepts them. Returns the tag.
@@ -266,11 +279,12 @@ async fn sweep_all() {
     let aged = vec![doc! {"$set": {"created_at": aged, "due": DateTime::from_millis(1)}}];
     uploads.update_many(doc! {"due": {"$exists": true}}, aged).await.unwrap();
     let removed = vec![doc! {"$set": {"due": DateTime::from_millis(1)}}];
-    eventually("the sweep has looked at all uploads", || async {
+    let began = Instant::now();
+    while uploads.count_documents(doc! {"due": {"$exists": true}}).await.unwrap() > 0 {
+        assert!(began.elapsed() < SLACK * SWEEP_DEADLINE, "the sweep has not looked at all uploads");
         uploads.update_many(doc! {"state": {"$in": ["discarded", "removed"]}}, removed.clone()).await.unwrap();
-        (uploads.count_documents(doc! {"due": {"$exists": true}}).await.unwrap() == 0).then_some(())
-    })
-    .await;
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
 }
 
 /// Executes `chat-service files check` with the stores of the stack.

@@ -8,12 +8,15 @@ use image::{DynamicImage, ImageFormat, RgbImage};
 use img_parts::ImageEXIF;
 use img_parts::jpeg::Jpeg;
 use img_parts::png::{Png, PngChunk};
-use mongodb::bson::doc;
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{DateTime, Document, doc};
 use serde_json::{Value, json};
 use testkit::{Events, FaultyLink, eventually};
 
-use super::store::{Store, URL, by_id, check_now, collection, file, key_of_message, stored};
-use crate::app::TestApp;
+use super::store::{
+    Store, URL, by_id, check_now, collection, counted, file, given_back, key_of_message, sha256, stored,
+};
+use crate::app::{TestApp, mongo_database};
 use crate::person::{Person, message_path, pluck};
 use crate::process::{BINARY, Process};
 
@@ -109,6 +112,12 @@ async fn a_photo_loses_its_position_and_gets_a_preview_and_thumbnails() {
     bob.client.get(&format!("{}/thumbnail?width=640", message_path(&sent))).await.expect(422);
     let published = Events::of(&app.space.topics().message_events).expect("MessageFileChecked", 1).await;
     assert_eq!((&published[0]["file_state"], &published[0]["message_type"]), (&json!("ready"), &json!("image")));
+    let mut objects = 0;
+    for suffix in ["", ".320", ".1280"] {
+        objects += store.all.head(&format!("{}{suffix}", key_of_message(&sent))).await.unwrap().unwrap().bytes;
+    }
+    let all_count = || async { (counted(&app, ann.id).await as u64 == objects).then_some(()) };
+    eventually("the thumbnails count, too", all_count).await;
     let upload = stored(&app, &upload).await.unwrap();
     assert!(!upload.contains_key("check_at") && !upload.contains_key("decodings"), "{upload}");
 
@@ -117,6 +126,37 @@ async fn a_photo_loses_its_position_and_gets_a_preview_and_thumbnails() {
         store.gone(&format!("{}{suffix}", key_of_message(&sent))).await;
     }
     bob.client.get(&format!("{}/thumbnail", message_path(&sent))).await.expect(404);
+    given_back(&app, ann.id).await;
+}
+
+#[tokio::test]
+async fn a_large_picture_with_a_checksum_stays_when_its_check_is_repeated() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    let store = Store::new();
+    // What follows the picture is removed, and with it the checksum that the client has given.
+    let large = [photo(), vec![0; 17 << 20]].concat();
+    let wanted = json!({
+        "file_name": "sea", "file_size": large.len(), "file_type": "image/jpeg", "sha256": sha256(&large)
+    });
+    let upload = ann.client.post(&format!("/messages/{room}/uploads"), wanted).await.expect(201);
+    let etags = store.put_parts(&upload, &large).await;
+    let complete = format!("/messages/{room}/uploads/{}/complete", upload["upload_id"].as_str().unwrap());
+    ann.client.post(&complete, json!({"etags": etags})).await.expect(204);
+    let sent = sends(&ann, room, &upload, 201).await;
+    let is_checked = || async { (!stored(&app, &upload).await?.contains_key("check_at")).then_some(()) };
+    eventually("the picture is checked", is_checked).await;
+
+    // As after a kill between the last step in the object store and the change of the message.
+    let messages = mongo_database(&app.space).await.collection::<Document>("messages");
+    let id = ObjectId::parse_str(sent["id"].as_str().unwrap()).unwrap();
+    messages.update_one(doc! {"_id": id}, doc! {"$set": {"file_state": "pending"}}).await.unwrap();
+    let waiting = doc! {"check_at": DateTime::from_millis(1), "check_order": DateTime::now(), "picture": true};
+    collection(&app).await.update_one(by_id(&upload), doc! {"$set": waiting}).await.unwrap();
+    eventually("the check is repeated", is_checked).await;
+
+    assert_eq!(checked(&bob, room).await["file_state"], "ready");
+    assert!(store.exists(&key_of_message(&sent)).await);
 }
 
 #[tokio::test]

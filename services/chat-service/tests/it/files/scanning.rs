@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
+use mongodb::bson::doc;
 use serde_json::json;
 use testkit::eventually;
 
@@ -56,6 +57,28 @@ async fn a_file_is_downloaded_after_the_scanner_has_accepted_it() {
     })
     .await;
     assert_eq!(store.follow(&bob, &sent).await.bytes().await.unwrap(), "harmless");
+}
+
+#[tokio::test]
+async fn a_file_that_a_replica_with_a_scanner_has_seen_is_not_sent_unscanned() {
+    let app = TestApp::start().await;
+    let (ann, bob, room) = app.direct_room().await;
+    let store = Store::new();
+    let upload = uploads(&ann, room, &store, b"harmless").await;
+    let seen = doc! {"$set": {"scan": true}};
+    super::store::collection(&app).await.update_one(super::store::by_id(&upload), seen).await.unwrap();
+
+    let sent = sends(&ann, room, &upload, None).await.expect(201);
+
+    assert_eq!(sent["file_state"], "pending");
+    assert_eq!(bob.client.get(sent["file_url"].as_str().unwrap()).await.expect(409)["error"], "FILE_NOT_READY");
+    let (url, _) = scanner().await;
+    let _with_scanner =
+        crate::process::Process::start(&app.space, &app.mysql_url, &[("FILE_SCAN_URL", url)]).ready().await;
+    eventually("the file is ready", || async {
+        (bob.messages(room).await.pop()?["file_state"] == "ready").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
