@@ -3,6 +3,9 @@
 //! The replica that holds the lock of a shard's row in `<service>_outbox_shards` publishes the shard's events. Rows of
 //! the outbox itself are never locked: gap locks blocked inserts, and at READ COMMITTED a second relay overtook the
 //! first (both seen on MariaDB).
+//!
+//! The relay gathers what commits within a moment, and publishes the events of all free shards in one transaction: a
+//! transaction, a request to the brokers and a fetch of each consumer cost much more than an event.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -11,9 +14,8 @@ use std::time::{Duration, Instant};
 
 use common::events;
 use futures_util::future::join_all;
-use futures_util::stream::{self, StreamExt};
 use platform::telemetry::Trace;
-use sqlx::{AssertSqlSafe, MySqlConnection};
+use sqlx::{AssertSqlSafe, FromRow, MySqlConnection, Row as _};
 use tokio_util::sync::CancellationToken;
 
 use super::shared::Shared;
@@ -22,16 +24,15 @@ use crate::kafka::backoff;
 use crate::kafka::record::Record;
 use crate::mysql;
 
-/// The greatest number of events between two deletions.
+/// The greatest number of events of a shard between two deletions.
 const BATCH: u32 = 500;
+
+/// How long the relay waits for further commits after the first one.
+const GATHER: Duration = Duration::from_millis(100);
 
 /// The events of one key are published one after another. A key with many events delays the others of its batch no
 /// longer than this.
 const KEY_LIMIT: Duration = Duration::from_millis(300);
-
-/// The shards that are published in parallel. One at a time was too slow after an outage. Each holds a connection of
-/// the pool.
-const PARALLEL_SHARDS: usize = 4;
 
 /// The pause before a shard that another replica holds is tried again: that replica may have read its last batch just
 /// before a commit here.
@@ -46,25 +47,25 @@ const GRACE: Duration = Duration::from_secs(2);
 
 pub(super) struct Relay<'a> {
     outbox: &'a Shared,
+    table: String,
     pending: Arc<str>,
-    lock: Arc<str>,
-    read: Arc<str>,
 }
 
-/// The outcome of a sweep of one shard or of all shards.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The outcome of a sweep.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Swept {
     /// No event was left. Later ones of this process wake the relay.
     Clean,
     /// Another replica holds a shard.
     Busy,
-    /// Events may be left: the batch was full, or one of them was not published.
+    /// Events may be left: the batch of a shard was full, or an event was not published.
     More,
 }
 
 #[derive(sqlx::FromRow)]
 struct Row {
     id: u64,
+    shard: u8,
     topic: String,
     event_key: String,
     payload: String,
@@ -75,21 +76,12 @@ struct Row {
 impl<'a> Relay<'a> {
     pub(super) fn new(outbox: &'a Shared) -> Self {
         let table = format!("{}_outbox", outbox.service);
-        Self {
-            outbox,
-            // Not EXISTS, because MariaDB reads the whole index for it.
-            pending: format!(
-                "SELECT s.shard FROM {table}_shards s
-                 WHERE (SELECT 1 FROM {table} o WHERE o.shard = s.shard LIMIT 1) ORDER BY s.shard"
-            )
-            .into(),
-            lock: format!("SELECT shard FROM {table}_shards WHERE shard = ? FOR UPDATE SKIP LOCKED").into(),
-            read: format!(
-                "SELECT id, topic, event_key, payload, request_id, traceparent
-                 FROM {table} WHERE shard = ? ORDER BY id LIMIT {BATCH}"
-            )
-            .into(),
-        }
+        // Not EXISTS, because MariaDB reads the whole index for it.
+        let pending = format!(
+            "SELECT s.shard FROM {table}_shards s
+             WHERE (SELECT 1 FROM {table} o WHERE o.shard = s.shard LIMIT 1) ORDER BY s.shard"
+        );
+        Self { outbox, table, pending: pending.into() }
     }
 
     pub(super) async fn run(&self, shutdown: &CancellationToken) {
@@ -117,7 +109,7 @@ impl<'a> Relay<'a> {
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.outbox.committed.notified(), if swept.is_ok() => {}
+                () = self.committed(), if swept.is_ok() => {}
                 () = shutdown.cancelled() => break,
             }
         }
@@ -125,44 +117,64 @@ impl<'a> Relay<'a> {
         let _ = tokio::time::timeout(GRACE, self.sweep()).await;
     }
 
-    /// Publishes a batch of every shard that no other replica holds, so that the oldest events of each shard go first.
-    async fn sweep(&self) -> Result<Swept> {
-        let mut swept = Swept::Clean;
-        let mut failure = None;
-        let pending: Vec<u8> =
-            sqlx::query_scalar(AssertSqlSafe(self.pending.clone())).fetch_all(&self.outbox.pool).await?;
-        let relayed = stream::iter(pending).map(|shard| async move { (shard, self.relay(shard).await) });
-        let mut relayed = std::pin::pin!(relayed.buffer_unordered(PARALLEL_SHARDS));
-        while let Some((shard, found)) = relayed.next().await {
-            match found {
-                Ok(found) => swept = swept.max(found),
-                Err(error) => {
-                    tracing::warn!(service = self.outbox.service, shard, %error, "events wait in the outbox");
-                    failure = Some(error);
-                }
-            }
-        }
-        failure.map_or(Ok(swept), Err)
+    /// Waits for a commit, and for those that follow it within a moment.
+    async fn committed(&self) {
+        self.outbox.committed.notified().await;
+        tokio::time::sleep(GATHER).await;
     }
 
-    /// Publishes the next batch of a shard. A failed event remains, with the later events of its key.
-    async fn relay(&self, shard: u8) -> Result<Swept> {
-        let mut tx = mysql::begin(&self.outbox.pool).await?;
-        let held: Option<u8> =
-            sqlx::query_scalar(AssertSqlSafe(self.lock.clone())).bind(shard).fetch_optional(&mut *tx).await?;
-        if held.is_none() {
-            return Ok(Swept::Busy);
-        }
-        let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(self.read.clone())).bind(shard).fetch_all(&mut *tx).await?;
-        if rows.is_empty() {
+    /// Publishes a batch of every shard that no other replica holds, so that the oldest events of each shard go first. A failed
+    /// event remains, with the later events of its key.
+    async fn sweep(&self) -> Result<Swept> {
+        let pending: Vec<u8> =
+            sqlx::query_scalar(AssertSqlSafe(self.pending.clone())).fetch_all(&self.outbox.pool).await?;
+        if pending.is_empty() {
             return Ok(Swept::Clean);
         }
-        let read = rows.len();
+        let mut tx = mysql::begin(&self.outbox.pool).await?;
+        let held = self.lock(&mut tx, &pending).await?;
+        if held.is_empty() {
+            return Ok(Swept::Busy);
+        }
+        let rows = self.read(&mut tx, &held).await?;
+        let (read, is_full) = (rows.len(), has_full_batch(&rows));
         let (published, failure) = self.publish(rows).await;
         self.delete(&mut tx, &published).await?;
         tx.commit().await?;
-        let all = read < BATCH as usize && published.len() == read;
-        failure.map_or(Ok(if all { Swept::Clean } else { Swept::More }), Err)
+        if let Some(error) = failure {
+            tracing::warn!(service = self.outbox.service, %error, "events wait in the outbox");
+            return Err(error);
+        }
+        Ok(match published.len() == read && !is_full {
+            false => Swept::More,
+            true if held.len() < pending.len() => Swept::Busy,
+            true => Swept::Clean,
+        })
+    }
+
+    /// Locks the shards that no other replica holds.
+    async fn lock(&self, tx: &mut MySqlConnection, shards: &[u8]) -> Result<Vec<u8>> {
+        let (table, shards) = (&self.table, shards.iter().map(u8::to_string).collect::<Vec<_>>().join(", "));
+        let lock = format!("SELECT shard FROM {table}_shards WHERE shard IN ({shards}) FOR UPDATE SKIP LOCKED");
+        // Not prepared: there are too many texts.
+        let held = sqlx::raw_sql(AssertSqlSafe(lock)).fetch_all(tx).await?;
+        Ok(held.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>()?)
+    }
+
+    /// The oldest events of each shard, in their order.
+    async fn read(&self, tx: &mut MySqlConnection, shards: &[u8]) -> Result<Vec<Row>> {
+        let of_shard = |shard: &u8| {
+            format!(
+                "(SELECT id, shard, topic, event_key, payload, request_id, traceparent
+                  FROM {} WHERE shard = {shard} ORDER BY id LIMIT {BATCH})",
+                self.table
+            )
+        };
+        let read = shards.iter().map(of_shard).collect::<Vec<_>>().join(" UNION ALL ");
+        let rows = sqlx::raw_sql(AssertSqlSafe(read)).fetch_all(tx).await?;
+        let mut rows: Vec<Row> = rows.iter().map(Row::from_row).collect::<sqlx::Result<_>>()?;
+        rows.sort_unstable_by_key(|row| (row.shard, row.id));
+        Ok(rows)
     }
 
     /// Publishes rows, those of one key one after another. Returns the ids of the acknowledged ones and an error, if
@@ -209,8 +221,7 @@ impl<'a> Relay<'a> {
         }
         // One statement for each id, in one packet: for `IN (…)` the optimizer may scan a small table whole, which
         // waits for the rows of open transactions (seen on MariaDB, whichever index is forced).
-        let delete: String =
-            ids.iter().map(|id| format!("DELETE FROM {}_outbox WHERE id = {id};", self.outbox.service)).collect();
+        let delete: String = ids.iter().map(|id| format!("DELETE FROM {} WHERE id = {id};", self.table)).collect();
         sqlx::raw_sql(AssertSqlSafe(delete)).execute(tx).await?;
         Ok(())
     }
@@ -226,6 +237,11 @@ impl From<Row> for Record {
             headers: trace.headers(),
         }
     }
+}
+
+/// Whether a shard may have more events than were read.
+fn has_full_batch(rows: &[Row]) -> bool {
+    rows.chunk_by(|a, b| a.shard == b.shard).any(|of_shard| of_shard.len() == BATCH as usize)
 }
 
 /// Resolves when the grace period of a shutdown is over.
