@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from unittest import TestCase
 
+import httpx
+
 from bigtech_chat import (
     AuthenticationError,
     ChatClient,
@@ -57,6 +59,18 @@ class Story(TestCase):
             self.assertEqual([found["id"] for found in ann.search_messages("inDEED", room)], [reply["id"]])
             ann.delete(message["id"])
             self.assertEqual([one["content"] for one in bob.messages(room)], ["Indeed"])
+
+    def test_a_file_is_downloaded_from_its_url(self) -> None:
+        with two_in_a_room() as (ann, bob, room):
+            wanted = {"file_name": "a.txt", "file_size": 5, "file_type": "text/plain"}
+            upload = ann.request("POST", f"/messages/{room}/uploads", body=wanted)
+            httpx.put(upload["url"], headers=upload["headers"], content=b"bytes").raise_for_status()
+            message = {"message_type": "file", "upload_id": upload["upload_id"]}
+            sent = ann.request("POST", f"/messages/{room}", body=message)
+            self.assertEqual(bob.download(sent["file_url"]), b"bytes")
+            ann.delete(sent["id"])
+            with self.assertRaises(NotFoundError):
+                bob.download(sent["file_url"])
 
     def test_iterators_read_all_pages(self) -> None:
         with two_in_a_room() as (ann, bob, room):

@@ -350,7 +350,7 @@ export class ChatClient {
   }
 
   /**
-   * The bytes of the file of a message from `/messages/…/file`, or of its picture from `/messages/…/thumbnail`.
+   * The bytes of the file of a message from its `file_url`, or of its picture from `/messages/…/thumbnail`.
    *
    * @param {string} path
    * @param {{ query?: RequestOptions['query'], signal?: AbortSignal }} [options]

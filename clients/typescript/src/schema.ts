@@ -889,7 +889,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Cancel an upload, whose bytes count for the quota no longer. A repeat changes nothing. */
+        /**
+         * Cancel an upload. Its bytes count for the quota until nobody can store them any more: for half an hour, or at once for parts. A repeat
+         *     changes nothing.
+         */
         delete: operations["cancelUpload"];
         options?: never;
         head?: never;
@@ -905,7 +908,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Complete a file that was stored in parts. A repeat changes nothing. For a file without parts, the answer tells whether it is stored. */
+        /** Complete a file that was stored in parts. A repeat changes nothing. */
         post: operations["completeUpload"];
         delete?: never;
         options?: never;
@@ -1154,7 +1157,7 @@ export interface components {
          *     - `ATTACHMENTS_DISABLED`: This deployment has no store for files; everything else works
          *     - `FILE_TYPE_NOT_ALLOWED`: This deployment does not accept files of this type
          *     - `FILE_TOO_LARGE`: The file is larger than this deployment accepts; `GET /chat-rooms/limits` has the limits
-         *     - `FILE_QUOTA_EXCEEDED`: The files of the caller would take more bytes than a user has; deleting messages with files makes room
+         *     - `FILE_QUOTA_EXCEEDED`: The files of the caller would take more bytes than a user has; deleting messages with files makes room, half an hour after their uploads
          *     - `UPLOAD_NOT_FOUND`: The caller has no such upload
          *     - `UPLOAD_OF_OTHER_ROOM`: The upload was requested for another room
          *     - `UPLOAD_EXPIRED`: The upload is older than a day, or was tried too often; the client asks for another one

@@ -48,7 +48,9 @@ export class Transport {
    * @param {{ token?: string, query?: RequestOptions['query'], signal?: AbortSignal | null }} [options]
    */
   download(path, { token, query, signal = null } = {}) {
-    const url = this.#url(path, {}, query);
+    // `file_url` begins with the prefix of the gateway, which the base URL has already.
+    const isPrefixed = path.startsWith('/api/') && this.#baseUrl.endsWith('/api');
+    const url = this.#url(isPrefixed ? path.slice('/api'.length) : path, {}, query);
     return this.#repeating(async () => {
       const response = await this.#fetch(url, { headers: authorization(token), signal, redirect: 'follow' });
       return response.blob().catch((cause) => {

@@ -44,3 +44,14 @@ test('a download is redirected to another server, which gets no token', async (t
   assert.equal(await file.text(), 'bytes');
   assert.deepEqual(tokens, ['Bearer secret', undefined]);
 });
+
+test('the url of a file has the prefix of the base url', async (t) => {
+  const paths = [];
+  const base = await serve(t, (request, response) => {
+    paths.push(request.url);
+    response.end('bytes');
+  });
+  await new Transport(`${base}/api`).download('/api/messages/1/file');
+  await new Transport(base).download('/api/messages/1/file');
+  assert.deepEqual(paths, ['/api/messages/1/file', '/api/messages/1/file']);
+});

@@ -127,7 +127,7 @@ ErrorCode: TypeAlias = 'Literal["business_logic_error", "authentication_error", 
 - `FILE_TYPE_NOT_ALLOWED`: This deployment does not accept files of this type
 - `FILE_TOO_LARGE`: The file is larger than this deployment accepts; `GET /chat-rooms/limits` has the limits
 - `FILE_QUOTA_EXCEEDED`: The files of the caller would take more bytes than a user has; deleting messages
-  with files makes room
+  with files makes room, half an hour after their uploads
 - `UPLOAD_NOT_FOUND`: The caller has no such upload
 - `UPLOAD_OF_OTHER_ROOM`: The upload was requested for another room
 - `UPLOAD_EXPIRED`: The upload is older than a day, or was tried too often; the client asks for another one

@@ -50,7 +50,7 @@ pub(super) const CODES: [Code; 42] = [
     Code(
         "FILE_QUOTA_EXCEEDED",
         &[403],
-        "The files of the caller would take more bytes than a user has; deleting messages with files makes room",
+        "The files of the caller would take more bytes than a user has; deleting messages with files makes room, half an hour after their uploads",
     ),
     Code("UPLOAD_NOT_FOUND", &[404], "The caller has no such upload"),
     Code("UPLOAD_OF_OTHER_ROOM", &[400], "The upload was requested for another room"),

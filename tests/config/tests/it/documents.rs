@@ -3,7 +3,7 @@
 use config_tests::{repository_path, text};
 use regex::Regex;
 
-const DOCUMENTS: [&str; 26] = [
+const DOCUMENTS: [&str; 27] = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
@@ -19,6 +19,7 @@ const DOCUMENTS: [&str; 26] = [
     "docs/decisions/read-receipts.md",
     "docs/errors.md",
     "docs/events.md",
+    "docs/files.md",
     "docs/glossary.md",
     "docs/guarantees.md",
     "docs/metrics.md",

@@ -524,13 +524,13 @@ fn browsers_reach_the_files_at_a_host_of_their_own() {
 }
 
 #[test]
-fn the_gateway_leads_the_host_of_the_files_to_the_store_without_a_limit_of_time() {
+fn the_gateway_leads_the_host_of_the_files_to_the_store() {
     let folder = "k8s/components/gateway-api-files";
     let kubernetes = Kubernetes::read();
     let host = &kubernetes.get("Ingress", "bigtech-chat-files")["spec"]["rules"][0]["host"];
     let route = &yaml(&format!("{folder}/routes.yaml"))["spec"];
     assert_eq!(route["hostnames"][0], *host);
-    assert_eq!(route["rules"][0]["timeouts"]["request"], "0s");
+    assert_eq!(route["rules"][0]["timeouts"]["request"], "900s");
     let backend = &route["rules"][0]["backendRefs"][0];
     let service = kubernetes.get("Service", backend["name"].as_str().unwrap());
     assert_eq!(backend["port"], service["spec"]["ports"][0]["port"]);

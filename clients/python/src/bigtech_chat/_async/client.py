@@ -130,6 +130,10 @@ class AsyncChatClient:
             lambda token: self._transport.send(method, path, token=token, query=query, body=body, idempotent=repeatable)
         )
 
+    async def download(self, path: str, *, query: Query | None = None) -> bytes:
+        """The file of a message from its `file_url`, or its picture from `/messages/…/thumbnail`, as a whole."""
+        return await self._session.authorized(lambda token: self._transport.download(path, token, query))
+
     # Users and friends
 
     async def me(self) -> OwnProfile:

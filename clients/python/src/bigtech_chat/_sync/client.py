@@ -132,6 +132,10 @@ class ChatClient:
             lambda token: self._transport.send(method, path, token=token, query=query, body=body, idempotent=repeatable)
         )
 
+    def download(self, path: str, *, query: Query | None = None) -> bytes:
+        """The file of a message from its `file_url`, or its picture from `/messages/…/thumbnail`, as a whole."""
+        return self._session.authorized(lambda token: self._transport.download(path, token, query))
+
     # Users and friends
 
     def me(self) -> OwnProfile:

@@ -131,7 +131,7 @@ pub struct UploadPath {
     upload_id: String,
 }
 
-/// Complete a file that was stored in parts. A repeat changes nothing. For a file without parts, the answer tells whether it is stored.
+/// Complete a file that was stored in parts. A repeat changes nothing.
 #[utoipa::path(
     post,
     operation_id = "completeUpload",
@@ -166,7 +166,8 @@ pub async fn complete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Cancel an upload, whose bytes count for the quota no longer. A repeat changes nothing.
+/// Cancel an upload. Its bytes count for the quota until nobody can store them any more: for half an hour, or at once for parts. A repeat
+/// changes nothing.
 #[utoipa::path(
     delete,
     operation_id = "cancelUpload",
