@@ -133,11 +133,11 @@ impl Sender {
             if tokio::time::timeout(PAUSE, stop.cancelled()).await.is_ok() {
                 break;
             }
-            if n % CANCEL_EVERY == 0 {
+            if n.is_multiple_of(CANCEL_EVERY) {
                 self.cancel(&file(n, &mut random)).await;
             }
             let mut sent = self.send(file(n, &mut random)).await;
-            if n % DELETE_EVERY == 0 {
+            if n.is_multiple_of(DELETE_EVERY) {
                 self.retry_once_only(Method::DELETE, format!("/api/messages/{}", sent.id), 400).await;
                 sent.is_deleted = true;
             }
@@ -238,10 +238,10 @@ impl Sender {
 
 /// The n-th file of a sender: a picture, a file in parts, or a small one.
 fn file(n: usize, random: &mut StdRng) -> File {
-    if n % PICTURE_EVERY == 0 {
+    if n.is_multiple_of(PICTURE_EVERY) {
         return File { message_type: "image", file_type: "image/png", bytes: PICTURE.to_vec() };
     }
-    let len = if n % LARGE_EVERY == 0 { WHOLE_BYTES + 1_000 } else { random.random_range(1..200_000) };
+    let len = if n.is_multiple_of(LARGE_EVERY) { WHOLE_BYTES + 1_000 } else { random.random_range(1..200_000) };
     let first = random.random::<u8>();
     let bytes = (0..len).map(|n| first.wrapping_add((n % 251) as u8)).collect();
     File { message_type: "file", file_type: "application/octet-stream", bytes }
