@@ -5,7 +5,8 @@
 //! first (both seen on MariaDB).
 //!
 //! The relay gathers what commits within a moment, and publishes the events of all free shards in one transaction: a
-//! transaction, a request to the brokers and a fetch of each consumer cost much more than an event.
+//! transaction, a request to the brokers and a fetch of each consumer cost much more than an event. After a failure, each
+//! shard has a transaction of its own until all succeed, so that one whose partition has no leader does not hold the others up.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use common::events;
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 use platform::telemetry::Trace;
 use sqlx::{AssertSqlSafe, FromRow, MySqlConnection, Row as _};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +36,9 @@ const GATHER: Duration = Duration::from_millis(100);
 /// longer than this.
 const KEY_LIMIT: Duration = Duration::from_millis(300);
 
+/// The transactions at once, each of which holds a connection of the pool. One at a time was too slow after an outage.
+const PARALLEL_TRANSACTIONS: usize = 4;
+
 /// The pause before a shard that another replica holds is tried again: that replica may have read its last batch just
 /// before a commit here.
 const BUSY: Duration = Duration::from_millis(50);
@@ -52,7 +57,7 @@ pub(super) struct Relay<'a> {
 }
 
 /// The outcome of a sweep.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Swept {
     /// No event was left. Later ones of this process wake the relay.
     Clean,
@@ -85,12 +90,13 @@ impl<'a> Relay<'a> {
     }
 
     pub(super) async fn run(&self, shutdown: &CancellationToken) {
-        let (mut pauses, mut poll) = (None, *POLLS.start());
+        let (mut pauses, mut poll, mut together) = (None, *POLLS.start(), true);
         loop {
             let swept = tokio::select! {
-                swept = self.sweep() => swept,
+                swept = self.sweep(together) => swept,
                 () = grace_over(shutdown) => return,
             };
+            together = swept.is_ok();
             if swept.is_ok() {
                 pauses = None;
             }
@@ -114,7 +120,7 @@ impl<'a> Relay<'a> {
             }
         }
         // The events of the last requests. Another replica or the next start publishes the others.
-        let _ = tokio::time::timeout(GRACE, self.sweep()).await;
+        let _ = tokio::time::timeout(GRACE, self.sweep(together)).await;
     }
 
     /// Waits for a commit, and for those that follow it within a moment.
@@ -123,16 +129,32 @@ impl<'a> Relay<'a> {
         tokio::time::sleep(GATHER).await;
     }
 
-    /// Publishes a batch of every shard that no other replica holds, so that the oldest events of each shard go first. A failed
-    /// event remains, with the later events of its key.
-    async fn sweep(&self) -> Result<Swept> {
+    /// Publishes a batch of every shard that no other replica holds, so that the oldest events of each shard go first: all in one
+    /// transaction, or each in its own.
+    async fn sweep(&self, together: bool) -> Result<Swept> {
+        let (mut swept, mut failure) = (Swept::Clean, None);
         let pending: Vec<u8> =
             sqlx::query_scalar(AssertSqlSafe(self.pending.clone())).fetch_all(&self.outbox.pool).await?;
-        if pending.is_empty() {
-            return Ok(Swept::Clean);
+        let in_each = if together { pending.len().max(1) } else { 1 };
+        let groups: Vec<Vec<u8>> = pending.chunks(in_each).map(<[u8]>::to_vec).collect();
+        let relayed = stream::iter(groups).map(|shards| async move { self.relay(&shards).await });
+        let mut relayed = std::pin::pin!(relayed.buffer_unordered(PARALLEL_TRANSACTIONS));
+        while let Some(found) = relayed.next().await {
+            match found {
+                Ok(found) => swept = swept.max(found),
+                Err(error) => {
+                    tracing::warn!(service = self.outbox.service, %error, "events wait in the outbox");
+                    failure = Some(error);
+                }
+            }
         }
+        failure.map_or(Ok(swept), Err)
+    }
+
+    /// Publishes the next batch of some shards. A failed event remains, with the later events of its key.
+    async fn relay(&self, shards: &[u8]) -> Result<Swept> {
         let mut tx = mysql::begin(&self.outbox.pool).await?;
-        let held = self.lock(&mut tx, &pending).await?;
+        let held = self.lock(&mut tx, shards).await?;
         if held.is_empty() {
             return Ok(Swept::Busy);
         }
@@ -142,12 +164,11 @@ impl<'a> Relay<'a> {
         self.delete(&mut tx, &published).await?;
         tx.commit().await?;
         if let Some(error) = failure {
-            tracing::warn!(service = self.outbox.service, %error, "events wait in the outbox");
             return Err(error);
         }
         Ok(match published.len() == read && !is_full {
             false => Swept::More,
-            true if held.len() < pending.len() => Swept::Busy,
+            true if held.len() < shards.len() => Swept::Busy,
             true => Swept::Clean,
         })
     }

@@ -266,7 +266,10 @@ impl Checks {
     async fn prepare(&self, upload: &Upload, message: &Message) -> Result<CheckedFile> {
         let _turn = self.parts.pictures.turn().await?;
         let prepared = self.process(upload, message).await?;
-        let Some(Prepared { picture, file, thumbnails }) = prepared else { return Ok(CheckedFile::Plain) };
+        let Some(Prepared { picture, file, thumbnails }) = prepared else {
+            self.parts.uploads.note_added(upload, 0).await?;
+            return Ok(CheckedFile::Plain);
+        };
         let (store, key, bytes) = (&self.parts.store, key_of_message(message.id), file.len() as i64);
         let added = thumbnails.iter().map(|thumbnail| thumbnail.len() as i64).sum::<i64>() + bytes - upload.bytes;
         self.parts.uploads.note_added(upload, added).await?;
@@ -282,10 +285,16 @@ impl Checks {
         if upload.decodings < MAX_DECODINGS {
             let file = self.open_picture(message).await?;
             self.parts.uploads.note_decodings(upload, upload.decodings + 1).await?;
-            let decoded = self.parts.pictures.prepare(file, &upload.file_type, Task::Decode).await?;
-            self.parts.uploads.note_decodings(upload, 0).await?;
-            if decoded.is_some() {
-                return Ok(decoded);
+            let decoded = self.parts.pictures.prepare(file, &upload.file_type, Task::Decode).await;
+            let without_outcome = match &decoded {
+                Ok(_) => 0,
+                // The store has broken off.
+                Err(Error::Unavailable { dependency: "object_store", .. }) => upload.decodings,
+                Err(_) => upload.decodings + 1,
+            };
+            self.parts.uploads.note_decodings(upload, without_outcome).await?;
+            if let Some(decoded) = decoded? {
+                return Ok(Some(decoded));
             }
         } else {
             tracing::warn!(upload = %upload.id, "a picture is not decoded, because that had no outcome before");

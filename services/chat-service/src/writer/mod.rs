@@ -250,9 +250,11 @@ impl Task {
             return (refuse_expired(requests, describe(&e)), Some(e));
         }
         requests.iter_mut().for_each(|request| request.in_doubt = true);
-        let (Ok(left) | Err(left)) = self.reconcile(requests, repeats).await;
+        let looked_up = self.reconcile(requests, repeats).await;
+        let is_known = looked_up.is_ok();
+        let (Ok(left) | Err(left)) = looked_up;
         match <[WriteRequest; 1]>::try_from(left) {
-            Ok([request]) if is_refused(&e) => {
+            Ok([request]) if is_known && is_refused(&e) => {
                 tracing::warn!(error = describe(&e), room = %request.room(), "the store refuses a request");
                 request.respond(Err(engines::error::Error::from(e).into()));
                 (Vec::new(), None)
@@ -315,7 +317,10 @@ impl Task {
                 left.iter_mut().for_each(|request| request.in_doubt = false);
                 left
             }
-            Err(left) => left,
+            Err(left) => {
+                tokio::time::sleep(UNAVAILABLE_PAUSE).await;
+                left
+            }
         }
     }
 
