@@ -258,7 +258,8 @@ fn created(app: &AppState, room: &Room) {
 )]
 async fn detail(State(app): State<AppState>, me: CurrentUser, room: Result<Path<RoomId>>) -> Result<Json<RoomBody>> {
     let Path(room) = room.map_err(not_an_id)?;
-    let room = app.rooms.for_member(room, me.id).await?;
+    // The caller may have just seen the message that announces a change of members.
+    let room = app.rooms.for_member_uncached(room, me.id).await?;
     described(&app, &me, (*room).clone()).await
 }
 

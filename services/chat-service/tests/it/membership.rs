@@ -34,6 +34,27 @@ async fn refuse_system_messages(mongo: &Database, refuse: bool) {
 }
 
 #[tokio::test]
+async fn who_sees_an_addition_at_another_replica_reads_the_new_members() {
+    let app = TestApp::start().await;
+    let ann = app.person(1);
+    let group = ann.group_with(&[2, 4]).await;
+    let replica = app.replica().await;
+    let bob = app.person_at(&replica, 2);
+    let mut stream = bob.subscribes(group, None).await;
+    for (added, members) in [(5, 4), (6, 5), (7, 6)] {
+        let room = format!("/chat-rooms/{group}");
+        let before = bob.client.get(&room).await.expect(200);
+        assert_eq!(before["participants"].as_array().unwrap().len(), members - 1);
+        ann.adds(group, &[added]).await.expect(200);
+        stream.next_named("new_message").await;
+
+        let after = bob.client.get(&room).await.expect(200);
+
+        assert_eq!(after["participants"].as_array().unwrap().len(), members);
+    }
+}
+
+#[tokio::test]
 async fn a_leave_after_a_join_that_waits_for_its_message_ends_the_membership() {
     let app = TestApp::start().await;
     let (ann, bob) = (app.person(1), app.person(2));
