@@ -20,7 +20,7 @@ pub struct FaultyLink {
     held: Held,
 }
 
-/// What holds connections to the server.
+/// The text that holds connections to the server.
 #[derive(Clone, Default)]
 struct Held {
     /// None if it is empty.

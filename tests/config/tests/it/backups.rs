@@ -68,7 +68,7 @@ impl Volume {
         fs::write(self.home.join("found"), found.to_string()).unwrap();
     }
 
-    /// What rclone was asked to change since the last call.
+    /// The changes that rclone was asked for since the last call.
     fn changes(&self) -> Vec<String> {
         let asked = fs::read_to_string(self.home.join("asked")).unwrap();
         fs::remove_file(self.home.join("asked")).unwrap();

@@ -84,8 +84,11 @@ async fn messages_have_their_files_and_files_their_messages_when_services_and_th
     let clients: Vec<_> = clients.collect();
 
     let kills = stack.sized(10, 60);
-    let of_services = kill_in_turn(&stack, stack.replicas("chat-service").await, kills, seed);
-    tokio::join!(of_services, kill_in_turn(&stack, vec!["object-store".into()], kills, seed + 1));
+    let (replicas, store) = (stack.replicas("chat-service").await, ["object-store".to_owned()]);
+    tokio::join!(
+        stack.kill_in_turn(&replicas, kills, &LIFETIME_MILLIS, seed),
+        stack.kill_in_turn(&store, kills, &LIFETIME_MILLIS, seed + 1)
+    );
     stop.cancel();
     let sent: Vec<Sent> = join_all(clients).await.into_iter().flat_map(Result::unwrap).collect();
 
@@ -105,16 +108,6 @@ async fn messages_have_their_files_and_files_their_messages_when_services_and_th
     assert!(wrong.is_empty(), "{wrong:?}");
     let deleted = sent.len() - kept;
     println!("  {kept} files, {deleted} deleted; failed attempts by status: {:?}", history.failures_by_status());
-}
-
-/// Kills the processes in turn, each of which starts again before the next is killed.
-async fn kill_in_turn(stack: &Stack, names: Vec<String>, kills: usize, seed: u64) {
-    let mut random = StdRng::seed_from_u64(seed);
-    for name in names.iter().cycle().take(kills) {
-        tokio::time::sleep(Duration::from_millis(random.random_range(LIFETIME_MILLIS))).await;
-        stack.kill(name).await;
-        stack.start(name).await;
-    }
 }
 
 /// A member who sends files, as the chat page does.

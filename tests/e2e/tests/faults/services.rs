@@ -1,10 +1,9 @@
 //! Replicas of our services are killed at random times.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::join_all;
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 
 use crate::history::NO_ANSWER;
 use crate::load::Load;
@@ -25,22 +24,16 @@ async fn every_change_has_its_event_when_services_are_killed_at_random() {
     let readers = Reader::start_all(&load.rooms);
 
     let services = ["user-service", "friend-service", "chat-service"];
-    join_all(services.iter().zip(seed..).map(|(service, seed)| kill_repeatedly(&stack, service, seed))).await;
+    // Another replica takes over, and the killed one returns.
+    let killed = services.iter().zip(seed..).map(async |(service, seed)| {
+        let replicas = stack.replicas(service).await;
+        stack.kill_in_turn(&replicas, stack.sized(3, 20), &LIFETIME_MILLIS, seed).await;
+    });
+    join_all(killed).await;
     load.stop().await;
 
     let report = verification::verify(&load, readers, Instant::now()).await;
     // The gateway answers 502 if a service breaks off its answer. A service answers 503 if another one is unavailable.
     let wrong = report.history.failures_except(&[NO_ANSWER, 502, 503]);
     assert!(wrong.is_empty(), "{wrong:?}");
-}
-
-/// Kills the replicas of a service in turn, so that another replica takes over and the killed one returns.
-async fn kill_repeatedly(stack: &Stack, service: &str, seed: u64) {
-    let replicas = stack.replicas(service).await;
-    let mut random = StdRng::seed_from_u64(seed);
-    for replica in replicas.iter().cycle().take(stack.sized(3, 20)) {
-        tokio::time::sleep(Duration::from_millis(random.random_range(LIFETIME_MILLIS))).await;
-        stack.kill(replica).await;
-        stack.start(replica).await;
-    }
 }

@@ -1,12 +1,16 @@
 //! The stack under test: its processes, and how a test stops, starts and kills them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
@@ -77,6 +81,16 @@ impl Stack {
     /// Sends SIGKILL. The supervisor restarts the process.
     pub async fn kill(&self, name: &str) {
         testkit::control("kill", name).await;
+    }
+
+    /// Kills processes in turn. Each runs for a random time before, in milliseconds, and starts again before the next is killed.
+    pub async fn kill_in_turn(&self, names: &[String], kills: usize, lifetime_millis: &Range<u64>, seed: u64) {
+        let mut random = StdRng::seed_from_u64(seed);
+        for name in names.iter().cycle().take(kills) {
+            tokio::time::sleep(Duration::from_millis(random.random_range(lifetime_millis.clone()))).await;
+            self.kill(name).await;
+            self.start(name).await;
+        }
     }
 
     pub async fn stop(&self, name: &str) {

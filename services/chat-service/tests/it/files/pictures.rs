@@ -134,7 +134,7 @@ async fn a_large_picture_with_a_checksum_stays_when_its_check_is_repeated() {
     let app = TestApp::start().await;
     let (ann, bob, room) = app.direct_room().await;
     let store = Store::new();
-    // What follows the picture is removed, and with it the checksum that the client has given.
+    // The bytes behind the picture are removed, and with it the checksum that the client has given.
     let large = [photo(), vec![0; 17 << 20]].concat();
     let wanted = json!({
         "file_name": "sea", "file_size": large.len(), "file_type": "image/jpeg", "sha256": sha256(&large)
