@@ -95,8 +95,8 @@ impl<K: Copy + Eq + Hash, T> Drop for End<K, T> {
     }
 }
 
-/// The error of a run for one of its callers. The cause becomes text.
-fn copy_of(error: &Error) -> Error {
+/// An error that several callers share, for one of them. The cause becomes text.
+pub fn copy_of(error: &Error) -> Error {
     match error {
         Error::Refused { status, code, message } => Error::refused(*status, code, message.clone()),
         Error::Unavailable { dependency, source } => Error::unavailable(dependency, source.to_string()),

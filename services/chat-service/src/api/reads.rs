@@ -56,8 +56,8 @@ async fn unread_count(
     Path(room): Path<RoomId>,
 ) -> Result<Json<UnreadCount>> {
     let room = app.room(room, &me).await?;
-    let mut heads = app.log.heads(&[room.id]).await?;
-    let unread = app.unread.of(me.id, [&*room], &mut heads).await?;
+    let heads = app.log.heads(&[room.id]).await?;
+    let unread = app.unread.of(me.id, [&*room], &heads).await?;
     Ok(Json(UnreadCount { unread_count: unread.get(&room.id).copied().unwrap_or(0) }))
 }
 
@@ -98,7 +98,7 @@ struct UnreadRoom {
 async fn unread(State(app): State<AppState>, me: CurrentUser) -> Result<Json<UnreadRooms>> {
     let own = app.rooms.of_user(me.id).await?;
     let ids: Vec<RoomId> = own.iter().map(|own| own.room.id).collect();
-    let mut heads = app.heads(&ids).await?;
+    let heads = app.heads(&ids).await?;
     // Rooms without messages have no unread ones.
     let mut own: Vec<OwnRoom> = own.into_iter().filter(|own| heads.of.contains_key(&own.room.id)).collect();
     own.sort_by_cached_key(|own| Reverse((Head::last_activity(&own.room, heads.of.get(&own.room.id)), own.room.id)));
@@ -106,7 +106,7 @@ async fn unread(State(app): State<AppState>, me: CurrentUser) -> Result<Json<Unr
     own.truncate(MAX_COUNTED_ROOMS);
     let mut rooms = Vec::new();
     for own in own.chunks(ROOMS_PER_COUNT) {
-        let counts = app.unread.of(me.id, own.iter().map(|own| &own.room), &mut heads).await?;
+        let counts = app.unread.of(me.id, own.iter().map(|own| &own.room), &heads).await?;
         let unread = own.iter().map(|OwnRoom { room, settings, .. }| UnreadRoom {
             room_id: room.id,
             unread_count: counts.get(&room.id).copied().unwrap_or(0),

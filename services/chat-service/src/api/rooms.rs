@@ -70,9 +70,9 @@ async fn list(State(app): State<AppState>, me: CurrentUser, Query(page): Query<P
     let ids: Vec<RoomId> = own.iter().map(|own| own.room.id).collect();
     let settings = own.iter().map(|own| (own.room.id, own.settings)).collect();
     let rooms: Vec<Room> = own.into_iter().map(|own| own.room).collect();
-    let mut heads = app.heads(&ids).await?;
+    let heads = app.heads(&ids).await?;
     let page = app.rooms.with_members(newest_first(rooms, &heads.of, page)).await?;
-    Ok(Json(describe(&app, &me, page, &mut heads, &settings).await?))
+    Ok(Json(describe(&app, &me, page, &heads, &settings).await?))
 }
 
 /// Find the direct room with a user, or create it.
@@ -282,9 +282,9 @@ fn newest_first(mut rooms: Vec<Room>, heads: &HashMap<RoomId, Head>, page: Page)
 
 /// The body of one room.
 pub async fn described(app: &AppState, me: &CurrentUser, room: Room) -> Result<Json<RoomBody>> {
-    let mut heads = app.heads(&[room.id]).await?;
+    let heads = app.heads(&[room.id]).await?;
     let settings = HashMap::from([(room.id, app.settings.stored().of_room(me.id, room.id).await?)]);
-    let body = describe(app, me, vec![room], &mut heads, &settings).await?.pop();
+    let body = describe(app, me, vec![room], &heads, &settings).await?.pop();
     body.map(Json).ok_or_else(|| Error::internal("the description of a room is missing"))
 }
 
@@ -293,7 +293,7 @@ async fn describe(
     app: &AppState,
     me: &CurrentUser,
     rooms: Vec<Room>,
-    heads: &mut Heads,
+    heads: &Heads,
     settings: &HashMap<RoomId, RoomSettings>,
 ) -> Result<Vec<RoomBody>> {
     let mut users: Vec<UserId> = rooms.iter().flat_map(|room| room.members.iter().copied()).collect();

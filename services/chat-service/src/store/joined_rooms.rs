@@ -68,7 +68,9 @@ impl Rooms {
              SELECT room.id, CAST(NULL AS SIGNED), joined_by, joined_position
              FROM room_members own JOIN chat_rooms room ON room.id = own.chat_room_id
              WHERE own.user_id = ? AND room.user_1_id IS NULL";
-        Ok(self.rows_of_user::<JoinedRow>(ROOMS, user).await?.into_iter().map(JoinedRoom::from).collect())
+        let rows: Vec<JoinedRow> =
+            sqlx::query_as(ROOMS).bind(user).bind(user).bind(user).fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(JoinedRoom::from).collect())
     }
 
     /// The joins of these members of groups. Who is not a member is left out.

@@ -4,19 +4,21 @@
 //! server is killed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bson::oid::ObjectId;
 use bson::serde_helpers::datetime::FromChrono04DateTime;
-use bson::{Bson, doc};
+use bson::{Bson, Timestamp, doc};
 use chrono::{DateTime, Utc};
 use common::id::{RoomId, UserId};
 use engines::error::Result;
 use engines::mongo::Reads;
 use futures_util::TryStreamExt;
-use mongodb::{ClientSession, Database};
+use mongodb::{ClientSession, ClusterTime, Database};
 use serde::{Deserialize, Serialize};
 use serde_with::serde_as;
 
+use super::batch_reads::BatchReads;
 use super::head_changes::HeadChanges;
 use super::outbox_collection::OutboxEvent;
 use super::schema::{HEADS, LOG};
@@ -137,12 +139,34 @@ impl From<&Message> for LastMessage {
     }
 }
 
-/// The heads of rooms, and the session in which they were read. A later read in the session is not older than the heads, also if
-/// another server became the primary in between: for a moment, a new primary may return less than its predecessor did.
+/// The heads of rooms, as of one time.
 pub struct Heads {
     /// Rooms without entries are missing.
     pub of: HashMap<RoomId, Head>,
-    pub session: ClientSession,
+    read: Arc<HeadsRead>,
+    heads: Reads<Head>,
+}
+
+/// The heads of a batch, and the times of the store at which they were read.
+struct HeadsRead {
+    of: HashMap<RoomId, Head>,
+    operation_time: Option<Timestamp>,
+    cluster_time: Option<ClusterTime>,
+}
+
+impl Heads {
+    /// A session after the read of the heads. A read in the session is not older than the heads, also if another server became the
+    /// primary in between: for a moment, a new primary may return less than its predecessor did.
+    pub async fn session(&self) -> Result<ClientSession> {
+        let mut session = self.heads.session().await?;
+        if let Some(time) = self.read.operation_time {
+            session.advance_operation_time(time);
+        }
+        if let Some(time) = &self.read.cluster_time {
+            session.advance_cluster_time(time);
+        }
+        Ok(session)
+    }
 }
 
 /// The collections `room_log` and `room_heads`.
@@ -151,24 +175,26 @@ pub struct Log {
     database: Database,
     entries: Reads<Entry>,
     heads: Reads<Head>,
+    head_reads: BatchReads<RoomId, HeadsRead>,
 }
 
 impl Log {
     pub fn new(database: &Database) -> Self {
-        Self { database: database.clone(), entries: Reads::new(database, LOG), heads: Reads::new(database, HEADS) }
+        let heads: Reads<Head> = Reads::new(database, HEADS);
+        let read = heads.clone();
+        Self {
+            database: database.clone(),
+            entries: Reads::new(database, LOG),
+            head_reads: BatchReads::new("mongodb", move |rooms| read_heads(read.clone(), rooms)),
+            heads,
+        }
     }
 
-    /// The heads of many rooms, in one round trip; without rooms, in none.
+    /// The heads of many rooms, in one round trip, which a busy replica shares among requests.
     pub async fn heads(&self, rooms: &[RoomId]) -> Result<Heads> {
-        let mut session = self.session().await?;
-        if rooms.is_empty() {
-            return Ok(Heads { of: HashMap::new(), session });
-        }
-        let ids: Vec<i64> = rooms.iter().map(|room| room.0).collect();
-        let heads = self.heads.find(doc! {"_id": {"$in": ids}}).batch_size(one_batch(rooms));
-        let mut heads = heads.session(&mut session).await?;
-        let of = heads.stream(&mut session).map_ok(|head| (head.room, head)).try_collect().await?;
-        Ok(Heads { of, session })
+        let read = self.head_reads.read(rooms.to_vec()).await?;
+        let of = rooms.iter().filter_map(|room| Some((*room, read.of.get(room)?.clone()))).collect();
+        Ok(Heads { of, read, heads: self.heads.clone() })
     }
 
     /// The newest positions of those rooms that have entries, in one round trip.
@@ -251,6 +277,19 @@ impl Log {
         let filter = doc! {"event_id": {"$in": events}, "pending": {"$exists": true}};
         Ok(self.entries.find(filter).await?.try_collect().await?)
     }
+}
+
+/// Reads heads in one round trip; without rooms, in none.
+async fn read_heads(heads: Reads<Head>, rooms: Vec<RoomId>) -> Result<HeadsRead> {
+    let mut session = heads.session().await?;
+    let mut of = HashMap::new();
+    if !rooms.is_empty() {
+        let ids: Vec<i64> = rooms.iter().map(|room| room.0).collect();
+        let found = heads.find(doc! {"_id": {"$in": ids}}).batch_size(one_batch(&rooms));
+        let mut found = found.session(&mut session).await?;
+        of = found.stream(&mut session).map_ok(|head| (head.room, head)).try_collect().await?;
+    }
+    Ok(HeadsRead { of, operation_time: session.operation_time(), cluster_time: session.cluster_time().cloned() })
 }
 
 /// The batch size that returns one document for each room at once. The server's first batch has 101 documents otherwise.

@@ -1,5 +1,6 @@
 //! MySQL holds the rooms, MongoDB everything that happens in them.
 
+mod batch_reads;
 mod clock;
 mod epoch;
 mod file_owners;

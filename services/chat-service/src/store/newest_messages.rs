@@ -9,10 +9,9 @@ use std::time::Duration;
 use common::id::RoomId;
 use engines::error::Result;
 use moka::future::Cache;
-use mongodb::ClientSession;
 
 use super::epoch::Epoch;
-use super::log::{Head, HeadState};
+use super::log::{Head, HeadState, Heads};
 use super::messages::{ListCursor, Messages};
 use crate::domain::Message;
 
@@ -53,13 +52,7 @@ impl NewestMessages {
     /// The newest messages of a room that are not deleted, as of its head or later, at least `limit` if there are as many. They
     /// are read in the session of the head, so that they are never remembered with a newer head. `epoch` was known before the head
     /// was read: another state of the store may have the same heads.
-    pub async fn of(
-        &self,
-        epoch: Epoch,
-        head: &Head,
-        limit: usize,
-        session: &mut ClientSession,
-    ) -> Result<Arc<Newest>> {
+    pub async fn of(&self, epoch: Epoch, head: &Head, limit: usize, heads: &Heads) -> Result<Arc<Newest>> {
         let basis = (epoch, head.state());
         if let Some(newest) = self.known.get(&head.room).await
             && newest.basis == basis
@@ -67,7 +60,8 @@ impl NewestMessages {
         {
             return Ok(newest);
         }
-        let messages = self.messages.list(head.room, ListCursor::Skip(0), limit as i64, session).await?;
+        let mut session = heads.session().await?;
+        let messages = self.messages.list(head.room, ListCursor::Skip(0), limit as i64, &mut session).await?;
         let newest = Arc::new(Newest { basis, limit, messages });
         self.known.insert(head.room, newest.clone()).await;
         Ok(newest)

@@ -16,12 +16,13 @@ use mongodb::{ClientSession, Collection, Database};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::batch_reads::BatchReads;
 use super::legacy::MARKED;
 use super::log::Log;
 use super::outbox_collection::OutboxEvent;
 use super::schema::{MESSAGES, READ_MARKERS, READ_STATUS, READS};
 use super::unread::{UNREAD_CAP, others, sender, unread};
-use crate::domain::{MAX_MEMBERS, MAX_RANGES, PositionRange, ReadMarker, Room};
+use crate::domain::{DirectPair, MAX_MEMBERS, MAX_RANGES, PositionRange, ReadMarker, Room};
 
 /// Limit on tries of an import: a simultaneous read of the reader conflicts.
 const MAX_TRIES: usize = 20;
@@ -150,6 +151,7 @@ impl Read {
 pub struct ReadMarkers {
     database: Database,
     markers: Reads<Document>,
+    marker_reads: BatchReads<(RoomId, UserId), HashMap<(RoomId, UserId), ReadMarker>>,
     reads: Collection<Document>,
     messages: Reads<Document>,
     log: Log,
@@ -216,27 +218,37 @@ struct MessagePosition {
 
 impl ReadMarkers {
     pub fn new(database: &Database) -> Self {
+        let markers: Reads<Document> = Reads::new(database, READ_MARKERS);
+        let read = markers.clone();
         Self {
             database: database.clone(),
-            markers: Reads::new(database, READ_MARKERS),
+            marker_reads: BatchReads::new("mongodb", move |keys| read_markers(read.clone(), keys)),
+            markers,
             reads: database.collection(READS),
             messages: Reads::new(database, MESSAGES),
             log: Log::new(database),
         }
     }
 
-    /// The markers of a reader in many rooms, in one round trip; without rooms, in none.
+    /// The markers of a reader in many rooms, in one round trip, which a busy replica shares among requests; without rooms, in none.
     pub async fn of(&self, user: UserId, rooms: &[RoomId]) -> Result<HashMap<RoomId, ReadMarker>> {
         if rooms.is_empty() {
             return Ok(HashMap::new());
         }
-        let ids: Vec<_> = rooms.iter().map(|room| marker_id(*room, user)).collect();
-        let found = self.markers.with_type::<StoredMarker>().find(doc! {"_id": {"$in": ids}}).await?;
-        Ok(found.map_ok(|stored| (stored.id.room, stored.state.into())).try_collect().await?)
+        let read = self.marker_reads.read(rooms.iter().map(|room| (*room, user)).collect()).await?;
+        Ok(rooms.iter().filter_map(|room| Some((*room, read.get(&(*room, user))?.clone()))).collect())
     }
 
-    /// The markers of all readers of a room, in one round trip.
-    pub async fn of_room(&self, room: RoomId) -> Result<HashMap<UserId, ReadMarker>> {
+    /// The markers of all readers of a room, in one round trip. A busy replica shares that of direct rooms among requests.
+    pub async fn of_room(&self, room: &Room) -> Result<HashMap<UserId, ReadMarker>> {
+        let Some(DirectPair { low, high }) = room.kind.pair() else { return self.of_group(room.id).await };
+        let readers = [low, high];
+        let read = self.marker_reads.read(readers.map(|reader| (room.id, reader)).into()).await?;
+        Ok(readers.iter().filter_map(|reader| Some((*reader, read.get(&(room.id, *reader))?.clone()))).collect())
+    }
+
+    /// The markers of all readers of a room, those who have left included.
+    async fn of_group(&self, room: RoomId) -> Result<HashMap<UserId, ReadMarker>> {
         let found = self.markers.with_type::<StoredMarker>().find(doc! {"_id": readers_of(room)}).await?;
         Ok(found.map_ok(|stored| (stored.id.user, stored.state.into())).try_collect().await?)
     }
@@ -522,6 +534,16 @@ fn is_conflict(e: &mongodb::error::Error) -> bool {
 }
 
 /// The ids of all markers of a room. An id is a document, and a range of such ids is a range of readers.
+/// Reads markers in one round trip.
+async fn read_markers(
+    markers: Reads<Document>,
+    keys: Vec<(RoomId, UserId)>,
+) -> Result<HashMap<(RoomId, UserId), ReadMarker>> {
+    let ids: Vec<Document> = keys.into_iter().map(|(room, user)| marker_id(room, user)).collect();
+    let found = markers.with_type::<StoredMarker>().find(doc! {"_id": {"$in": ids}}).await?;
+    Ok(found.map_ok(|StoredMarker { id, state }| ((id.room, id.user), state.into())).try_collect().await?)
+}
+
 fn readers_of(room: RoomId) -> Document {
     doc! {"$gt": marker_id(room, UserId(0)), "$lte": marker_id(room, UserId(i64::MAX))}
 }

@@ -15,9 +15,9 @@ use engines::outbox::Outbox;
 use moka::future::Cache;
 use moka::ops::compute::Op;
 use service::clients::user::UNKNOWN_USERNAME;
-use sqlx::mysql::MySqlRow;
 use sqlx::{FromRow, MySqlConnection, MySqlExecutor, MySqlPool, QueryBuilder};
 
+use super::batch_reads::BatchReads;
 use super::leavers::{self, LeavePeriod};
 use super::membership_log::{self, MembershipRecord, NewRecord};
 use super::room_limit::{self, RoomLimit};
@@ -40,6 +40,8 @@ pub struct Rooms {
     cache: Cache<RoomId, Arc<Room>>,
     /// Loads of rooms that the cache does not hold.
     loads: Flights<RoomId, Arc<Room>>,
+    /// Reads of the rooms of users.
+    own_reads: BatchReads<UserId, HashMap<UserId, Vec<OwnRoom>>>,
     leave_period: LeavePeriod,
     limit: RoomLimit,
 }
@@ -67,6 +69,7 @@ struct MemberRow {
 /// A room of a user, with the settings of that user.
 #[derive(FromRow)]
 struct OwnRow {
+    owner: UserId,
     #[sqlx(flatten)]
     room: Row,
     pinned: bool,
@@ -74,6 +77,7 @@ struct OwnRow {
 }
 
 /// A room of a user. The other members of a group are not loaded.
+#[derive(Clone)]
 pub struct OwnRoom {
     pub room: Room,
     pub settings: RoomSettings,
@@ -102,7 +106,9 @@ impl Rooms {
     pub fn new(pool: MySqlPool, outbox: Outbox, leave_period: LeavePeriod, limit: RoomLimit) -> Self {
         let weigher = |_: &RoomId, room: &Arc<Room>| (ROOM_WEIGHT + room.members.len()) as u32;
         let cache = Cache::builder().max_capacity(CACHE_CAPACITY).weigher(weigher).time_to_live(CACHE_TTL).build();
-        Self { pool, outbox, cache, loads: Flights::default(), leave_period, limit }
+        let read = pool.clone();
+        let own_reads = BatchReads::new("mysql", move |users| rooms_of_users(read.clone(), users));
+        Self { pool, outbox, cache, loads: Flights::default(), own_reads, leave_period, limit }
     }
 
     /// The room, as it was at most 5 s ago. Requests that find it missing in the cache share one load.
@@ -307,36 +313,10 @@ impl Rooms {
         self.leave_period.prune(&self.pool).await
     }
 
-    /// All rooms of a user, in one round trip.
+    /// All rooms of a user, in one round trip, which a busy replica shares among requests.
     pub async fn of_user(&self, user: UserId) -> Result<Vec<OwnRoom>> {
-        // Three index lookups. An OR over two columns would scan the table.
-        const ROOMS: &str =
-            "SELECT id, user_1_id, user_2_id, name, creator_id, members_version, created_at, updated_at,
-                    pinned_at IS NOT NULL AS pinned, muted_at IS NOT NULL AS muted
-             FROM chat_rooms
-             LEFT JOIN chat_room_settings setting ON setting.user_id = user_1_id AND setting.room_id = id
-             WHERE user_1_id = ?
-             UNION ALL
-             SELECT id, user_1_id, user_2_id, name, creator_id, members_version, created_at, updated_at,
-                    pinned_at IS NOT NULL, muted_at IS NOT NULL
-             FROM chat_rooms
-             LEFT JOIN chat_room_settings setting ON setting.user_id = user_2_id AND setting.room_id = id
-             WHERE user_2_id = ? AND user_1_id <> user_2_id
-             UNION ALL
-             SELECT room.id, user_1_id, user_2_id, name, creator_id, members_version, room.created_at, room.updated_at,
-                    pinned_at IS NOT NULL, muted_at IS NOT NULL
-             FROM room_members own JOIN chat_rooms room ON room.id = own.chat_room_id
-             LEFT JOIN chat_room_settings setting ON setting.user_id = own.user_id AND setting.room_id = room.id
-             WHERE own.user_id = ? AND room.user_1_id IS NULL";
-        Ok(self.rows_of_user::<OwnRow>(ROOMS, user).await?.into_iter().map(OwnRoom::from).collect())
-    }
-
-    /// The rows of a statement with three parameters, each of which is the user.
-    pub(super) async fn rows_of_user<R>(&self, statement: &'static str, user: UserId) -> Result<Vec<R>>
-    where
-        R: for<'r> FromRow<'r, MySqlRow> + Send + Unpin,
-    {
-        Ok(sqlx::query_as(statement).bind(user).bind(user).bind(user).fetch_all(&self.pool).await?)
+        let read = self.own_reads.read(vec![user]).await?;
+        Ok(read.get(&user).cloned().unwrap_or_default())
     }
 
     /// Loads the members of all groups among the rooms, in one round trip; without groups, in none.
@@ -393,6 +373,55 @@ async fn load<'c>(from: impl MySqlExecutor<'c>, room: RoomId) -> Result<Room> {
     let mut room = Room::from(first.room);
     room.members.extend(members);
     Ok(room)
+}
+
+/// The rooms of users, in one round trip.
+async fn rooms_of_users(pool: MySqlPool, users: Vec<UserId>) -> Result<HashMap<UserId, Vec<OwnRoom>>> {
+    // Three index lookups for each user. An OR over two columns would scan the table.
+    const ROOMS: [&str; 3] = [
+        "SELECT user_1_id AS owner, id, user_1_id, user_2_id, name, creator_id, members_version, created_at, updated_at,
+                pinned_at IS NOT NULL AS pinned, muted_at IS NOT NULL AS muted
+         FROM chat_rooms
+         LEFT JOIN chat_room_settings setting ON setting.user_id = user_1_id AND setting.room_id = id
+         WHERE user_1_id IN (",
+        ") UNION ALL
+         SELECT user_2_id, id, user_1_id, user_2_id, name, creator_id, members_version, created_at, updated_at,
+                pinned_at IS NOT NULL, muted_at IS NOT NULL
+         FROM chat_rooms
+         LEFT JOIN chat_room_settings setting ON setting.user_id = user_2_id AND setting.room_id = id
+         WHERE user_1_id <> user_2_id AND user_2_id IN (",
+        ") UNION ALL
+         SELECT own.user_id, room.id, user_1_id, user_2_id, name, creator_id, members_version, room.created_at, room.updated_at,
+                pinned_at IS NOT NULL, muted_at IS NOT NULL
+         FROM room_members own JOIN chat_rooms room ON room.id = own.chat_room_id
+         LEFT JOIN chat_room_settings setting ON setting.user_id = own.user_id AND setting.room_id = room.id
+         WHERE room.user_1_id IS NULL AND own.user_id IN (",
+    ];
+    let users = statement_sized(users);
+    let mut query = QueryBuilder::new("");
+    for part in ROOMS {
+        let mut ids = query.push(part).separated(", ");
+        users.iter().for_each(|user| {
+            ids.push_bind(*user);
+        });
+    }
+    let rows: Vec<OwnRow> = query.push(")").build_query_as().fetch_all(&pool).await?;
+    let mut rooms: HashMap<UserId, Vec<OwnRoom>> = HashMap::new();
+    for row in rows {
+        rooms.entry(row.owner).or_default().push(row.into());
+    }
+    Ok(rooms)
+}
+
+/// The users, with the last one repeated up to the next power of two: a statement is prepared for each length of a list, and these
+/// are few.
+fn statement_sized(mut users: Vec<UserId>) -> Vec<UserId> {
+    users.sort_unstable();
+    users.dedup();
+    if let Some(last) = users.last().copied() {
+        users.resize(users.len().next_power_of_two(), last);
+    }
+    users
 }
 
 /// Locks a room's row, so that changes of one room are serialized, and loads the room.

@@ -12,7 +12,7 @@ use engines::error::Result;
 use engines::mongo::Reads;
 use futures_util::TryStreamExt;
 use moka::future::Cache;
-use mongodb::{ClientSession, Database};
+use mongodb::Database;
 use serde::Deserialize;
 
 use super::log::{Head, HeadState, Heads};
@@ -61,7 +61,7 @@ impl UnreadCounts {
         &self,
         reader: UserId,
         rooms: impl IntoIterator<Item = &'a Room>,
-        heads: &mut Heads,
+        heads: &Heads,
     ) -> Result<HashMap<RoomId, i64>> {
         // Rooms without messages have no unread ones.
         let rooms: Vec<(&Room, &Head)> =
@@ -79,7 +79,7 @@ impl UnreadCounts {
                 _ => unknown.push((room, basis)),
             }
         }
-        let counted = self.count(reader, &unknown, &mut heads.session).await?;
+        let counted = self.count(reader, &unknown, heads).await?;
         for (room, basis) in unknown {
             let count = counted.get(&room.id).copied().unwrap_or(0);
             self.known.insert((reader, room.id), (basis, count)).await;
@@ -99,13 +99,14 @@ impl UnreadCounts {
         &self,
         reader: UserId,
         rooms: &[(&Room, Basis)],
-        session: &mut ClientSession,
+        heads: &Heads,
     ) -> Result<HashMap<RoomId, i64>> {
         let mut counts = rooms.iter().map(|(room, basis)| count(room, reader, &basis.marker));
         let Some(mut pipeline) = counts.next() else { return Ok(HashMap::new()) };
         pipeline.extend(counts.map(|count| doc! {"$unionWith": {"coll": MESSAGES, "pipeline": count}}));
-        let mut counts = self.messages.aggregate(pipeline).with_type::<Counted>().session(&mut *session).await?;
-        Ok(counts.stream(session).map_ok(|counted| (counted.room, counted.unread)).try_collect().await?)
+        let mut session = heads.session().await?;
+        let mut counts = self.messages.aggregate(pipeline).with_type::<Counted>().session(&mut session).await?;
+        Ok(counts.stream(&mut session).map_ok(|counted| (counted.room, counted.unread)).try_collect().await?)
     }
 }
 

@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::api::responses::RoomErrors;
 use crate::domain::Message;
 use crate::state::AppState;
-use crate::store::{Heads, ListCursor};
+use crate::store::ListCursor;
 use crate::wire::{MessageBody, examples};
 
 /// Limit on the messages that a page skips: the server reads each of them, in about a microsecond. A cursor reads none.
@@ -133,25 +133,26 @@ pub async fn list_by_query(
 const FEW_MEMBERS: usize = 8;
 
 async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> Result<Json<MessagePage>> {
-    let few = app.room(room, me).await?.members.len() <= FEW_MEMBERS;
+    let members = app.room(room, me).await?;
+    let few = members.members.len() <= FEW_MEMBERS;
     let cursor = cursor(app, me, room, &page).await?;
     // The messages are read after the head and in its session, so that the page or the stream from the head's position contains
     // every message. If the store is restored in between, the epoch is the old one, with which the stream begins anew.
     let epoch = app.epochs.of_stream(false).await?;
-    let markers = async { if few { app.markers.of_room(room).await } else { Ok(HashMap::new()) } };
+    let markers = async { if few { app.markers.of_room(&members).await } else { Ok(HashMap::new()) } };
     let rooms = [room];
-    let (Heads { of: mut heads, mut session }, all_readers) = tokio::try_join!(app.log.heads(&rooms), markers)?;
-    let head = heads.remove(&room);
+    let (heads, all_readers) = tokio::try_join!(app.log.heads(&rooms), markers)?;
+    let head = heads.of.get(&room);
     let limit = page.limit.0 as usize;
     // One message more than the limit shows whether there are more.
     let (newest, listed);
-    let messages = match (&head, cursor) {
+    let messages = match (head, cursor) {
         (Some(head), ListCursor::Skip(0)) => {
-            newest = app.newest.of(epoch, head, limit + 1, &mut session).await?;
+            newest = app.newest.of(epoch, head, limit + 1, &heads).await?;
             newest.last(limit + 1)
         }
         _ => {
-            listed = app.messages.list(room, cursor, page.limit.0 + 1, &mut session).await?;
+            listed = app.messages.list(room, cursor, page.limit.0 + 1, &mut heads.session().await?).await?;
             &listed
         }
     };
@@ -166,10 +167,10 @@ async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> 
         _ => all_readers,
     };
     let body = |message| MessageBody::of(message).with_readers(&readers, me.id);
-    let position = head.as_ref().map_or(0, |head| head.position);
+    let position = head.map_or(0, |head| head.position);
     Ok(Json(MessagePage {
         messages: messages.iter().map(body).collect(),
-        total_count: head.as_ref().map_or(0, |head| head.total()),
+        total_count: head.map_or(0, |head| head.total()),
         has_more,
         position,
         last_event_id: epoch.id(position),
