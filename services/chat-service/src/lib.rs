@@ -22,6 +22,7 @@ mod friends;
 mod live;
 mod membership;
 mod metrics;
+mod newest_messages;
 mod original;
 mod outbox;
 mod receipts;
@@ -72,6 +73,7 @@ use crate::friends::Friends;
 use crate::live::{Epochs, Hub, Subscribers};
 use crate::membership::Membership;
 use crate::metrics::Metrics;
+use crate::newest_messages::NewestMessages;
 use crate::original::Original;
 use crate::outbox::Relay;
 use crate::receipts::Receipts;
@@ -79,8 +81,8 @@ use crate::search::Search;
 use crate::settings::Settings;
 use crate::state::{AppState, Budgets, Parts};
 use crate::store::{
-    EpochStore, FileOwners, LOG, LegacyBackfill, Log, MemberSettings, MembershipLog, Messages, NewestMessages,
-    OutboxCollection, READS, ReadMarkers, Retention, Rooms, Snapshots, StoreClock, UnreadCounts, Uploads,
+    EpochStore, FileOwners, LOG, LegacyBackfill, Log, MemberSettings, MembershipLog, Messages, OutboxCollection, READS,
+    ReadMarkers, Retention, Rooms, Snapshots, StoreClock, UnreadCounts, Uploads,
 };
 use crate::tickets::Tickets;
 use crate::typing::Typing;

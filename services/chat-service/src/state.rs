@@ -20,12 +20,11 @@ use crate::friends::Friends;
 use crate::live::{Epochs, Hub, Subscribers};
 use crate::membership::Membership;
 use crate::metrics::Metrics;
+use crate::newest_messages::NewestMessages;
 use crate::receipts::Receipts;
 use crate::search::Search;
 use crate::settings::Settings;
-use crate::store::{
-    Heads, LegacyBackfill, Log, Messages, NewestMessages, ReadMarkers, Rooms, Snapshots, StoreClock, UnreadCounts,
-};
+use crate::store::{Heads, LegacyBackfill, Log, Messages, ReadMarkers, Rooms, Snapshots, StoreClock, UnreadCounts};
 use crate::tickets::Tickets;
 use crate::typing::Typing;
 use crate::writer::Writer;

@@ -21,9 +21,6 @@ use crate::flights::copy_of;
 /// Limit on the commands that run at a time. While one reads, the other one starts, and a slow one does not stop all reads.
 const MAX_RUNNING: usize = 2;
 
-/// Limit on the keys of a command, which keeps others waiting. A request with more has a command of its own.
-const MAX_KEYS: usize = 200;
-
 /// Time limit of a command: the server ends it after 2 s, but one that vanished without closing the connection answers nothing.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -37,6 +34,7 @@ pub struct BatchReads<K, T> {
 
 struct Shared<K, T> {
     store: &'static str,
+    max_keys: usize,
     load: Load<K, T>,
     queue: Mutex<Queue<K, T>>,
 }
@@ -65,14 +63,15 @@ where
     K: Send + 'static,
     T: Send + Sync + 'static,
 {
-    /// `load` reads the values of keys, which may repeat, from `store`.
-    pub fn new<F>(store: &'static str, load: impl Fn(Vec<K>) -> F + Send + Sync + 'static) -> Self
+    /// `load` reads the values of keys, which may repeat, from `store`. Up to `max_keys` share a command, which keeps later requests
+    /// waiting; a request with more has one of its own.
+    pub fn new<F>(store: &'static str, max_keys: usize, load: impl Fn(Vec<K>) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<T>> + Send + 'static,
     {
         let queue = Mutex::new(Queue { waiting: VecDeque::new(), running: 0 });
         let load: Load<K, T> = Box::new(move |keys| load(keys).boxed());
-        Self { shared: Arc::new(Shared { store, load, queue }) }
+        Self { shared: Arc::new(Shared { store, max_keys, load, queue }) }
     }
 
     /// The values of a batch that contains these keys, from a command that starts after this call. It has those of other requests
@@ -111,7 +110,7 @@ impl<K, T> Shared<K, T> {
         let mut keys = 0;
         let fits = |request: &&Waiting<K, T>| {
             keys += request.keys.len();
-            keys <= MAX_KEYS
+            keys <= self.max_keys
         };
         let first = queue.waiting.len().min(1);
         let count = queue.waiting.iter().take_while(fits).count().max(first);
@@ -150,10 +149,12 @@ mod tests {
 
     use super::*;
 
+    const MAX_KEYS: usize = 10;
+
     /// Reads that return the keys of their batch, each after a permit.
     fn reads(go: &Arc<Semaphore>) -> BatchReads<u32, Vec<u32>> {
         let go = go.clone();
-        BatchReads::new("test", move |keys| {
+        BatchReads::new("test", MAX_KEYS, move |keys| {
             let go = go.clone();
             async move {
                 go.acquire().await.unwrap().forget();
@@ -162,14 +163,15 @@ mod tests {
         })
     }
 
-    /// Starts a read. It is enqueued when this returns.
-    fn start(
+    /// Starts a read. It waits, or its command runs, when this returns.
+    async fn start(
         reads: &BatchReads<u32, Vec<u32>>,
         keys: Vec<u32>,
     ) -> std::pin::Pin<Box<impl Future<Output = Result<Arc<Vec<u32>>>> + use<>>> {
         let reads = reads.clone();
         let mut read = Box::pin(async move { reads.read(keys).await });
         assert!(read.as_mut().now_or_never().is_none());
+        tokio::task::yield_now().await;
         read
     }
 
@@ -177,9 +179,8 @@ mod tests {
     async fn reads_that_arrive_while_others_run_share_a_later_command() {
         let go = Arc::new(Semaphore::new(0));
         let reads = reads(&go);
-        let running = [start(&reads, vec![1]), start(&reads, vec![2])];
-        tokio::task::yield_now().await;
-        let (three, four) = (start(&reads, vec![3]), start(&reads, vec![4, 5]));
+        let running = [start(&reads, vec![1]).await, start(&reads, vec![2]).await];
+        let (three, four) = (start(&reads, vec![3]).await, start(&reads, vec![4, 5]).await);
         go.add_permits(3);
 
         let running = futures_util::future::join_all(running).await;
@@ -193,13 +194,16 @@ mod tests {
     async fn a_request_with_many_keys_has_a_command_of_its_own() {
         let go = Arc::new(Semaphore::new(0));
         let reads = reads(&go);
-        let _running = [start(&reads, vec![1]), start(&reads, vec![2])];
-        tokio::task::yield_now().await;
+        let _running = [start(&reads, vec![1]).await, start(&reads, vec![2]).await];
         let many = vec![7; MAX_KEYS + 1];
-        let (before, large, after) = (start(&reads, vec![3]), start(&reads, many.clone()), start(&reads, vec![4]));
+        let (before, large, after) =
+            (start(&reads, vec![3]).await, start(&reads, many.clone()).await, start(&reads, vec![4]).await);
         go.add_permits(5);
 
-        assert_eq!((&*before.await.unwrap(), &*large.await.unwrap(), &*after.await.unwrap()), (&vec![3], &many, &vec![4]));
+        assert_eq!(
+            (&*before.await.unwrap(), &*large.await.unwrap(), &*after.await.unwrap()),
+            (&vec![3], &many, &vec![4])
+        );
     }
 
     #[tokio::test]
@@ -215,10 +219,9 @@ mod tests {
     async fn a_request_that_has_gone_is_not_read() {
         let go = Arc::new(Semaphore::new(0));
         let reads = reads(&go);
-        let _running = [start(&reads, vec![1]), start(&reads, vec![2])];
-        tokio::task::yield_now().await;
-        drop(start(&reads, vec![0]));
-        let kept = start(&reads, vec![3]);
+        let _running = [start(&reads, vec![1]).await, start(&reads, vec![2]).await];
+        drop(start(&reads, vec![0]).await);
+        let kept = start(&reads, vec![3]).await;
         go.add_permits(3);
 
         assert_eq!(*kept.await.unwrap(), [3]);
@@ -228,7 +231,7 @@ mod tests {
     async fn a_panic_ends_neither_the_task_nor_other_reads() {
         let runs = Arc::new(AtomicUsize::new(0));
         let counted = runs.clone();
-        let reads: BatchReads<u32, Vec<u32>> = BatchReads::new("test", move |keys| {
+        let reads: BatchReads<u32, Vec<u32>> = BatchReads::new("test", MAX_KEYS, move |keys| {
             let run = counted.fetch_add(1, Ordering::Relaxed);
             async move {
                 assert!(run >= 2 * MAX_RUNNING, "a fault in the read");

@@ -68,8 +68,7 @@ impl Rooms {
              SELECT room.id, CAST(NULL AS SIGNED), joined_by, joined_position
              FROM room_members own JOIN chat_rooms room ON room.id = own.chat_room_id
              WHERE own.user_id = ? AND room.user_1_id IS NULL";
-        let rows: Vec<JoinedRow> =
-            sqlx::query_as(ROOMS).bind(user).bind(user).bind(user).fetch_all(&self.pool).await?;
+        let rows: Vec<JoinedRow> = sqlx::query_as(ROOMS).bind(user).bind(user).bind(user).fetch_all(&self.pool).await?;
         Ok(rows.into_iter().map(JoinedRoom::from).collect())
     }
 

@@ -111,6 +111,9 @@ impl Head {
     }
 }
 
+/// Limit on the rooms of several requests whose heads are read together: a page of rooms for each of fifty requests.
+const MAX_ROOMS_TOGETHER: usize = 500;
+
 /// Limit on the content in a head, in code points: the longest message of the original. Lists of rooms load the heads of all
 /// rooms of a user.
 const MAX_PREVIEW_CHARS: usize = 300;
@@ -185,7 +188,7 @@ impl Log {
         Self {
             database: database.clone(),
             entries: Reads::new(database, LOG),
-            head_reads: BatchReads::new("mongodb", move |rooms| read_heads(read.clone(), rooms)),
+            head_reads: BatchReads::new("mongodb", MAX_ROOMS_TOGETHER, move |rooms| read_heads(read.clone(), rooms)),
             heads,
         }
     }

@@ -36,6 +36,9 @@ const MAX_ROOMS: usize = 50;
 /// Limit on the rows of the original that one transaction writes. The reads beyond it are left to the next one.
 const MAX_ROWS: usize = 10_000;
 
+/// Limit on the markers of several requests that are read together. A marker has up to 128 ranges.
+const MAX_MARKERS: usize = 500;
+
 /// The newest ranges of a marker, in which those of a page are looked for first: to look at all ranges of five hundred readers takes
 /// MongoDB twice as long.
 const NEWEST_RANGES: i32 = 4;
@@ -222,7 +225,7 @@ impl ReadMarkers {
         let read = markers.clone();
         Self {
             database: database.clone(),
-            marker_reads: BatchReads::new("mongodb", move |keys| read_markers(read.clone(), keys)),
+            marker_reads: BatchReads::new("mongodb", MAX_MARKERS, move |keys| read_markers(read.clone(), keys)),
             markers,
             reads: database.collection(READS),
             messages: Reads::new(database, MESSAGES),

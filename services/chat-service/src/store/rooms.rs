@@ -32,6 +32,9 @@ const CACHE_TTL: Duration = Duration::from_secs(4);
 const CACHE_CAPACITY: u64 = 2_000_000;
 const ROOM_WEIGHT: usize = 20;
 
+/// Limit on the users whose rooms are read together, thousands each at most.
+const MAX_USERS: usize = 32;
+
 /// The tables `chat_rooms` and `room_members`.
 #[derive(Clone)]
 pub struct Rooms {
@@ -107,7 +110,7 @@ impl Rooms {
         let weigher = |_: &RoomId, room: &Arc<Room>| (ROOM_WEIGHT + room.members.len()) as u32;
         let cache = Cache::builder().max_capacity(CACHE_CAPACITY).weigher(weigher).time_to_live(CACHE_TTL).build();
         let read = pool.clone();
-        let own_reads = BatchReads::new("mysql", move |users| rooms_of_users(read.clone(), users));
+        let own_reads = BatchReads::new("mysql", MAX_USERS, move |users| rooms_of_users(read.clone(), users));
         Self { pool, outbox, cache, loads: Flights::default(), own_reads, leave_period, limit }
     }
 

@@ -95,12 +95,7 @@ impl UnreadCounts {
     }
 
     /// Counts in one round trip; without rooms, in none.
-    async fn count(
-        &self,
-        reader: UserId,
-        rooms: &[(&Room, Basis)],
-        heads: &Heads,
-    ) -> Result<HashMap<RoomId, i64>> {
+    async fn count(&self, reader: UserId, rooms: &[(&Room, Basis)], heads: &Heads) -> Result<HashMap<RoomId, i64>> {
         let mut counts = rooms.iter().map(|(room, basis)| count(room, reader, &basis.marker));
         let Some(mut pipeline) = counts.next() else { return Ok(HashMap::new()) };
         pipeline.extend(counts.map(|count| doc! {"$unionWith": {"coll": MESSAGES, "pipeline": count}}));

@@ -1,16 +1,11 @@
 //! The body of a message.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use common::id::{RoomId, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::{FileState, Message, MessageType, Picture, Reaction, ReadMarker};
-
-/// Limit on the readers that a message names.
-const MAX_READ_BY: usize = 20;
+use crate::domain::{FileState, Message, MessageType, Picture, Reaction};
 
 /// A message, as in answers and in `message_edited`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,16 +42,6 @@ pub struct MessageBody {
     pub(super) edited_at: Option<DateTime<Utc>>,
     pub(super) created_at: DateTime<Utc>,
     pub(super) updated_at: DateTime<Utc>,
-    /// The first 20 members who have read the message, by their ids. Only pages have the three fields about readers: they are null in the
-    /// answers to changes, in search results, in `message_edited`, for system messages, and while `seq` is null.
-    #[schema(required)]
-    pub(super) read_by: Option<Vec<UserId>>,
-    /// The number of members who have read the message.
-    #[schema(required)]
-    pub(super) read_by_count: Option<usize>,
-    /// Of an own message, whether another member has read it; of another one, whether the caller has.
-    #[schema(required)]
-    pub(super) is_read: Option<bool>,
     /// The position in the room's log at which the message was sent. Null for a message of the original that has no position yet.
     #[schema(required)]
     pub(super) seq: Option<i64>,
@@ -70,6 +55,16 @@ pub struct MessageBody {
     #[schema(required)]
     pub(super) reply_to: Option<String>,
     pub(super) reactions: Vec<Reaction>,
+    /// The first 20 members who have read the message, by their ids. Only pages have the three fields about readers: they are null in the
+    /// answers to changes, in search results, in `message_edited`, for system messages, and while `seq` is null.
+    #[schema(required)]
+    pub(super) read_by: Option<Vec<UserId>>,
+    /// The number of members who have read the message.
+    #[schema(required)]
+    pub(super) read_by_count: Option<usize>,
+    /// Of an own message, whether another member has read it; of another one, whether the caller has.
+    #[schema(required)]
+    pub(super) is_read: Option<bool>,
 }
 
 impl MessageBody {
@@ -93,32 +88,14 @@ impl MessageBody {
             edited_at: message.edited_at,
             created_at: message.created_at,
             updated_at: message.updated_at,
-            read_by: None,
-            read_by_count: None,
-            is_read: None,
             seq: message.seq,
             username: message.username.clone(),
             client_message_id: message.client_message_id.clone(),
             reply_to: message.reply_to.clone(),
             reactions: message.reactions.clone(),
+            read_by: None,
+            read_by_count: None,
+            is_read: None,
         }
-    }
-
-    /// Sets `read_by` and `is_read` for a reader: their own message is read if another member has read it, a message of
-    /// another member unless it counts as unread. System messages have neither.
-    pub fn with_readers(mut self, readers: &HashMap<UserId, ReadMarker>, me: UserId) -> Self {
-        let Some(position) = self.seq.filter(|_| self.message_type != MessageType::System) else { return self };
-        let mut read_by: Vec<UserId> = readers
-            .iter()
-            .filter(|(reader, marker)| **reader != self.user_id && marker.covers(position))
-            .map(|(reader, _)| *reader)
-            .collect();
-        read_by.sort_unstable();
-        let own = || readers.get(&me).is_some_and(|own| !own.leaves_unread(position));
-        self.is_read = Some(if self.user_id == me { !read_by.is_empty() } else { own() });
-        self.read_by_count = Some(read_by.len());
-        read_by.truncate(MAX_READ_BY);
-        self.read_by = Some(read_by);
-        self
     }
 }

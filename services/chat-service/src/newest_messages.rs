@@ -1,19 +1,18 @@
 //! The newest messages of rooms.
 //!
 //! Most lists begin with the newest message. A replica remembers the newest messages of rooms together with the state of the head
-//! that they follow from. Each list reads the head, so what is remembered is used only while no replica has changed the room.
+//! that they follow from, serialized for all readers. Each list reads the head, so what is remembered is used only while no replica
+//! has changed the room.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::error::Result;
 use common::id::RoomId;
-use engines::error::Result;
 use moka::future::Cache;
 
-use super::epoch::Epoch;
-use super::log::{Head, HeadState, Heads};
-use super::messages::{ListCursor, Messages};
-use crate::domain::Message;
+use crate::store::{Epoch, Head, HeadState, Heads, ListCursor, Messages};
+use crate::wire::ListedMessage;
 
 /// Capacity of the cache in bytes.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
@@ -36,13 +35,13 @@ pub struct Newest {
     basis: Basis,
     /// As many as were asked for.
     limit: usize,
-    messages: Vec<Message>,
+    messages: Vec<ListedMessage>,
 }
 
 impl NewestMessages {
     pub fn new(messages: Messages) -> Self {
         let weigher = |_: &RoomId, newest: &Arc<Newest>| {
-            let bytes = size_of::<Newest>() + newest.messages.iter().map(Message::bytes).sum::<usize>();
+            let bytes = size_of::<Newest>() + newest.messages.iter().map(ListedMessage::bytes).sum::<usize>();
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
         let known = Cache::builder().max_capacity(CACHE_BYTES).weigher(weigher).time_to_live(TTL).build();
@@ -62,6 +61,7 @@ impl NewestMessages {
         }
         let mut session = heads.session().await?;
         let messages = self.messages.list(head.room, ListCursor::Skip(0), limit as i64, &mut session).await?;
+        let messages = messages.iter().map(ListedMessage::of).collect::<Result<_>>()?;
         let newest = Arc::new(Newest { basis, limit, messages });
         self.known.insert(head.room, newest.clone()).await;
         Ok(newest)
@@ -70,7 +70,7 @@ impl NewestMessages {
 
 impl Newest {
     /// The newest messages, oldest first, at most `limit`.
-    pub fn last(&self, limit: usize) -> &[Message] {
+    pub fn last(&self, limit: usize) -> &[ListedMessage] {
         &self.messages[self.messages.len().saturating_sub(limit)..]
     }
 }
