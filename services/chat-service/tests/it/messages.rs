@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
-use testkit::{Client, Events};
+use testkit::{Client, Events, Server};
 use tokio::time::timeout;
 
 use crate::app::TestApp;
@@ -284,6 +284,31 @@ async fn a_list_shows_each_change_that_another_replica_has_acknowledged() {
     assert_eq!(pluck(read["messages"].as_array().unwrap(), "is_read"), [true, false, false, false]);
     bob_elsewhere.client.delete(&second).await.expect(200);
     assert_eq!(pluck(&newest(50).await.0, "content"), ["edited", "2", "3"]);
+}
+
+/// A pair of people acts at one replica and reads at another one.
+async fn pair_reads_elsewhere(app: &TestApp, elsewhere: &Server, ann: i64, bob: i64) {
+    let [ann_there, bob_there] = [ann, bob].map(|person| app.person_at(elsewhere, person));
+    let (ann, bob) = (app.person(ann), app.person(bob));
+    let room = ann.room_with(bob.id).await;
+    for n in 1..=5 {
+        let sent = ann.sends(room, &n.to_string()).await;
+        let (messages, rooms) = tokio::join!(ann_there.messages(room), bob_there.rooms());
+        assert_eq!(messages.last().unwrap()["id"], sent["id"]);
+        assert_eq!((messages.len(), &messages[n - 1]["is_read"]), (n, &json!(false)));
+        assert_eq!(pluck(&rooms, "id"), [room], "rooms of the reader alone");
+        assert_eq!((&rooms[0]["last_message"]["id"], &rooms[0]["unread_count"]), (&sent["id"], &json!(1)));
+        bob.reads_all(room).await;
+        let (messages, unread) = tokio::join!(ann_there.messages(room), bob_there.unread(room));
+        assert_eq!((&messages[n - 1]["read_by"], unread), (&json!([bob.id]), 0));
+    }
+}
+
+#[tokio::test]
+async fn lists_of_many_readers_at_once_show_what_another_replica_has_acknowledged_and_nothing_of_others() {
+    let app = TestApp::start().await;
+    let elsewhere = app.replica().await;
+    join_all((1..=40).step_by(2).map(|ann| pair_reads_elsewhere(&app, &elsewhere, ann, ann + 1))).await;
 }
 
 #[tokio::test]
