@@ -49,7 +49,7 @@ impl NewestMessages {
     }
 
     /// The newest messages of a room that are not deleted, as of its head or later, at least `limit` if there are as many. They
-    /// are read in the session of the head, so that they are never remembered with a newer head. `epoch` was known before the head
+    /// are read in a session after the head, so that they are never remembered with a newer head. `epoch` was known before the head
     /// was read: another state of the store may have the same heads.
     pub async fn of(&self, epoch: Epoch, head: &Head, limit: usize, heads: &Heads) -> Result<Arc<Newest>> {
         let basis = (epoch, head.state());

@@ -173,18 +173,6 @@ impl Message {
         Self { id, roster_change: Some(roster_change), ..message }
     }
 
-    /// The memory of the message in bytes.
-    pub fn bytes(&self) -> usize {
-        let texts = [&self.file_url, &self.file_name, &self.file_type, &self.original_content, &self.reply_to]
-            .into_iter()
-            .chain([&self.username, &self.client_message_id])
-            .flatten()
-            .chain([&self.room_type, &self.content]);
-        let texts = texts.chain(self.image.as_ref().map(|image| &image.preview));
-        let reactions = self.reactions.iter().map(Reaction::bytes);
-        size_of::<Self>() + texts.map(String::len).sum::<usize>() + reactions.sum::<usize>()
-    }
-
     /// The place of a message that an operator removed from the store: deleted, as of the time in its id.
     pub fn removed(id: ObjectId, room: RoomId, by: UserId, seq: i64) -> Self {
         let message = Self::from_draft(room, "", by, None, Draft::default(), id.timestamp().to_chrono());

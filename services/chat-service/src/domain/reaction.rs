@@ -27,13 +27,6 @@ pub struct Reaction {
     pub user_ids: Vec<UserId>,
 }
 
-impl Reaction {
-    /// The memory of the reaction in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.emoji.len() + size_of_val(&*self.user_ids)
-    }
-}
-
 /// Reactions that are counted in their message and not listed: the message, the emoji and the user.
 pub type UnlistedReactions = HashSet<(ObjectId, String, UserId)>;
 

@@ -1,10 +1,10 @@
 //! Reads in batches: reads that arrive while others run share the next command.
 //!
-//! A quiet replica sends a command for each read. A busy one sends as many as [`MAX_RUNNING`] at a time, each for all reads that have
+//! A quiet replica sends a command for each read. A busy one runs at most [`MAX_RUNNING`] at a time, each for all reads that have
 //! arrived meanwhile, so that the cost of a read falls with the load. A read starts after its request, as one of its own would:
 //! nothing is remembered, and no reader gets less than was acknowledged before.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use tokio::sync::oneshot;
 
 use crate::flights::copy_of;
 
-/// Limit on the commands that run at a time. While one reads, the other one starts, and a slow one does not stop all reads.
+/// Limit on the commands of batches that run at a time. The second one starts the reads that arrived during the first.
 const MAX_RUNNING: usize = 2;
 
-/// Time limit of a command: the server ends it after 2 s, but one that vanished without closing the connection answers nothing.
+/// Time limit of a request, its wait included. While the store is unavailable, requests do not wait behind each other for longer.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Limit on the waiting requests. Beyond it, a request is answered 503.
@@ -49,8 +49,11 @@ struct Queue<K, T> {
 
 struct Waiting<K, T> {
     keys: Vec<K>,
-    answer: oneshot::Sender<Result<Arc<T>, Arc<Error>>>,
+    answer: oneshot::Sender<Read<T>>,
 }
+
+/// The outcome of a command, which its requests share.
+type Read<T> = Result<Arc<T>, Arc<Error>>;
 
 impl<K, T> Clone for BatchReads<K, T> {
     fn clone(&self) -> Self {
@@ -60,11 +63,11 @@ impl<K, T> Clone for BatchReads<K, T> {
 
 impl<K, T> BatchReads<K, T>
 where
-    K: Send + 'static,
+    K: Clone + Ord + Send + 'static,
     T: Send + Sync + 'static,
 {
-    /// `load` reads the values of keys, which may repeat, from `store`. Up to `max_keys` share a command, which keeps later requests
-    /// waiting; a request with more has one of its own.
+    /// `load` reads the values of distinct keys from `store`. Requests with up to `max_keys` together share a command; one with more
+    /// has a command of its own beside them.
     pub fn new<F>(store: &'static str, max_keys: usize, load: impl Fn(Vec<K>) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<T>> + Send + 'static,
@@ -78,14 +81,20 @@ where
     /// too, so a caller takes only its own out of it.
     ///
     /// # Errors
-    /// Returns the error of the command, or 503 if too many requests wait.
+    /// Returns the error of the command, or 503 if too many requests wait or [`TIMEOUT`] has passed.
     pub async fn read(&self, keys: Vec<K>) -> Result<Arc<T>> {
-        let (answer, values) = oneshot::channel();
-        if self.shared.enqueue(Waiting { keys, answer })? {
+        let (answer, read) = oneshot::channel();
+        let request = Waiting { keys, answer };
+        if request.keys.len() > self.shared.max_keys {
+            tokio::spawn(run_alone(self.shared.clone(), request));
+        } else if self.shared.enqueue(request)? {
             tokio::spawn(run(self.shared.clone()));
         }
-        let values = values.await.map_err(|_| Error::internal("a batch of reads ended without an answer"))?;
-        Ok(values.map_err(|error| copy_of(&error))?)
+        let Ok(read) = tokio::time::timeout(TIMEOUT, read).await else {
+            return Err(Error::unavailable(self.shared.store, "a read took too long").into());
+        };
+        let read = read.map_err(|_| Error::internal("a batch of reads ended without an answer"))?;
+        Ok(read.map_err(|error| copy_of(&error))?)
     }
 }
 
@@ -105,45 +114,68 @@ impl<K, T> Shared<K, T> {
     /// The requests of the next batch. None ends the task that asks.
     fn next(&self) -> Vec<Waiting<K, T>> {
         let mut queue = self.queue.lock();
-        // The clients of the others have gone.
-        queue.waiting.retain(|request| !request.answer.is_closed());
-        let mut keys = 0;
-        let fits = |request: &&Waiting<K, T>| {
-            keys += request.keys.len();
-            keys <= self.max_keys
-        };
-        let first = queue.waiting.len().min(1);
-        let count = queue.waiting.iter().take_while(fits).count().max(first);
-        let batch: Vec<Waiting<K, T>> = queue.waiting.drain(..count).collect();
+        let (mut batch, mut keys) = (Vec::new(), 0);
+        let has_gone = |request: &Waiting<K, T>| request.answer.is_closed();
+        while let Some(request) =
+            queue.waiting.pop_front_if(|next| has_gone(next) || keys + next.keys.len() <= self.max_keys)
+        {
+            if !has_gone(&request) {
+                keys += request.keys.len();
+                batch.push(request);
+            }
+        }
         queue.running -= usize::from(batch.is_empty());
         batch
     }
 }
 
+impl<K: Clone + Ord, T> Shared<K, T> {
+    /// Reads the values of keys; none after a panic.
+    async fn load(&self, keys: Vec<K>) -> Option<Read<T>> {
+        let distinct: BTreeSet<K> = keys.into_iter().collect();
+        let load = async { (self.load)(distinct.into_iter().collect()).await };
+        let read = AssertUnwindSafe(tokio::time::timeout(TIMEOUT, load)).catch_unwind().await.ok()?;
+        let read = read.unwrap_or_else(|_| Err(Error::unavailable(self.store, "a read took too long").into()));
+        Some(read.map(Arc::new).map_err(|e| Arc::new(Error::from(e))))
+    }
+}
+
 /// Reads batches until no request waits.
-async fn run<K, T>(shared: Arc<Shared<K, T>>) {
+async fn run<K: Clone + Ord, T>(shared: Arc<Shared<K, T>>) {
     loop {
         let batch = shared.next();
         if batch.is_empty() {
             return;
         }
-        let (keys, answers): (Vec<Vec<K>>, Vec<_>) =
-            batch.into_iter().map(|request| (request.keys, request.answer)).unzip();
-        let load = async { (shared.load)(keys.into_iter().flatten().collect()).await };
-        // After a panic the requests have no answer, and the task goes on.
-        let Ok(read) = AssertUnwindSafe(tokio::time::timeout(TIMEOUT, load)).catch_unwind().await else { continue };
-        let read = read.unwrap_or_else(|_| Err(Error::unavailable(shared.store, "a read took too long").into()));
-        let read = read.map(Arc::new).map_err(|e| Arc::new(Error::from(e)));
-        for answer in answers {
-            // A caller that has gone needs none.
-            let _ = answer.send(read.clone());
+        let keys = batch.iter().flat_map(|request| request.keys.iter().cloned()).collect();
+        let read = shared.load(keys).await;
+        let is_fault = |read: &Read<T>| matches!(read.as_ref().map_err(|e| &**e), Err(Error::Internal(_)));
+        match read {
+            // A value that cannot be read is an error of its own requests only.
+            Some(read) if batch.len() > 1 && is_fault(&read) => {
+                for request in batch {
+                    run_alone(shared.clone(), request).await;
+                }
+            }
+            // A caller that has gone needs no answer.
+            Some(read) => batch.into_iter().for_each(|request| drop(request.answer.send(read.clone()))),
+            // The requests have no answer, and the task goes on.
+            None => {}
         }
+    }
+}
+
+/// Reads the keys of one request.
+async fn run_alone<K: Clone + Ord, T>(shared: Arc<Shared<K, T>>, Waiting { keys, answer }: Waiting<K, T>) {
+    if let Some(read) = shared.load(keys).await {
+        let _ = answer.send(read);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
 
     use tokio::sync::Semaphore;
 
@@ -158,7 +190,7 @@ mod tests {
             let go = go.clone();
             async move {
                 go.acquire().await.unwrap().forget();
-                if keys.contains(&0) { Err(Error::unavailable("test", "zero").into()) } else { Ok(keys) }
+                if keys.contains(&0) { Err(Error::internal("zero").into()) } else { Ok(keys) }
             }
         })
     }
@@ -191,28 +223,48 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_with_many_keys_has_a_command_of_its_own() {
+    async fn a_request_with_many_keys_neither_waits_nor_delays_others() {
         let go = Arc::new(Semaphore::new(0));
         let reads = reads(&go);
-        let _running = [start(&reads, vec![1]).await, start(&reads, vec![2]).await];
-        let many = vec![7; MAX_KEYS + 1];
-        let (before, large, after) =
-            (start(&reads, vec![3]).await, start(&reads, many.clone()).await, start(&reads, vec![4]).await);
-        go.add_permits(5);
+        let many: Vec<u32> = (1..=MAX_KEYS as u32 + 1).collect();
+        let large = [start(&reads, many.clone()).await, start(&reads, many.clone()).await, start(&reads, many).await];
+        let small = start(&reads, vec![3]).await;
+        assert_eq!(reads.shared.queue.lock().running, 1, "the small one runs beside them");
+        go.add_permits(4);
 
-        assert_eq!(
-            (&*before.await.unwrap(), &*large.await.unwrap(), &*after.await.unwrap()),
-            (&vec![3], &many, &vec![4])
-        );
+        assert_eq!(*small.await.unwrap(), [3]);
+        for large in large {
+            assert_eq!(large.await.unwrap().len(), MAX_KEYS + 1);
+        }
     }
 
     #[tokio::test]
-    async fn a_failed_command_is_an_error_of_its_requests_alone() {
-        let go = Arc::new(Semaphore::new(9));
+    async fn a_value_that_cannot_be_read_is_an_error_of_its_request_alone() {
+        let go = Arc::new(Semaphore::new(0));
         let reads = reads(&go);
+        let running = [start(&reads, vec![1]).await, start(&reads, vec![2]).await];
+        let (bad, good) = (start(&reads, vec![0]).await, start(&reads, vec![3, 3]).await);
+        go.add_permits(5);
 
-        assert!(matches!(reads.read(vec![0]).await.unwrap_err().get_ref(), Error::Unavailable { .. }));
-        assert_eq!(*reads.read(vec![1]).await.unwrap(), [1]);
+        assert!(matches!(bad.await.unwrap_err().get_ref(), Error::Internal(_)));
+        assert_eq!(*good.await.unwrap(), [3]);
+        drop(running);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_does_not_answer_delays_no_request_for_longer_than_its_limit() {
+        let reads: BatchReads<u32, Vec<u32>> = BatchReads::new("test", 1, |_| std::future::pending());
+        let began = Instant::now();
+        let failed = futures_util::future::join_all((1..=50).map(|key| reads.read(vec![key]))).await;
+
+        let is_503 = |read: &Result<Arc<Vec<u32>>>| {
+            read.as_ref().is_err_and(|e| matches!(e.get_ref(), Error::Unavailable { dependency: "test", .. }))
+        };
+        assert!(failed.iter().all(is_503));
+        while reads.shared.queue.lock().running > 0 {
+            assert!(began.elapsed() < 3 * TIMEOUT);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     #[tokio::test]

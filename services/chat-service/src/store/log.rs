@@ -4,7 +4,6 @@
 //! server is killed.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use bson::oid::ObjectId;
 use bson::serde_helpers::datetime::FromChrono04DateTime;
@@ -111,7 +110,7 @@ impl Head {
     }
 }
 
-/// Limit on the rooms of several requests whose heads are read together: a page of rooms for each of fifty requests.
+/// Limit on the rooms of several requests whose heads are read together: ten rooms of each of fifty people.
 const MAX_ROOMS_TOGETHER: usize = 500;
 
 /// Limit on the content in a head, in code points: the longest message of the original. Lists of rooms load the heads of all
@@ -146,15 +145,21 @@ impl From<&Message> for LastMessage {
 pub struct Heads {
     /// Rooms without entries are missing.
     pub of: HashMap<RoomId, Head>,
-    read: Arc<HeadsRead>,
+    read_at: StoreTime,
     heads: Reads<Head>,
 }
 
-/// The heads of a batch, and the times of the store at which they were read.
+/// A time of the store, at which a session can begin.
+#[derive(Clone)]
+struct StoreTime {
+    operation: Option<Timestamp>,
+    cluster: Option<ClusterTime>,
+}
+
+/// The heads of a batch.
 struct HeadsRead {
     of: HashMap<RoomId, Head>,
-    operation_time: Option<Timestamp>,
-    cluster_time: Option<ClusterTime>,
+    read_at: StoreTime,
 }
 
 impl Heads {
@@ -162,10 +167,10 @@ impl Heads {
     /// primary in between: for a moment, a new primary may return less than its predecessor did.
     pub async fn session(&self) -> Result<ClientSession> {
         let mut session = self.heads.session().await?;
-        if let Some(time) = self.read.operation_time {
+        if let Some(time) = self.read_at.operation {
             session.advance_operation_time(time);
         }
-        if let Some(time) = &self.read.cluster_time {
+        if let Some(time) = &self.read_at.cluster {
             session.advance_cluster_time(time);
         }
         Ok(session)
@@ -193,11 +198,15 @@ impl Log {
         }
     }
 
-    /// The heads of many rooms, in one round trip, which a busy replica shares among requests.
+    /// The heads of many rooms, in one round trip, which a busy replica shares among requests; without rooms, in none.
     pub async fn heads(&self, rooms: &[RoomId]) -> Result<Heads> {
+        let heads = self.heads.clone();
+        if rooms.is_empty() {
+            return Ok(Heads { of: HashMap::new(), read_at: StoreTime { operation: None, cluster: None }, heads });
+        }
         let read = self.head_reads.read(rooms.to_vec()).await?;
         let of = rooms.iter().filter_map(|room| Some((*room, read.of.get(room)?.clone()))).collect();
-        Ok(Heads { of, read, heads: self.heads.clone() })
+        Ok(Heads { of, read_at: read.read_at.clone(), heads })
     }
 
     /// The newest positions of those rooms that have entries, in one round trip.
@@ -282,17 +291,15 @@ impl Log {
     }
 }
 
-/// Reads heads in one round trip; without rooms, in none.
+/// Reads heads in one round trip.
 async fn read_heads(heads: Reads<Head>, rooms: Vec<RoomId>) -> Result<HeadsRead> {
     let mut session = heads.session().await?;
-    let mut of = HashMap::new();
-    if !rooms.is_empty() {
-        let ids: Vec<i64> = rooms.iter().map(|room| room.0).collect();
-        let found = heads.find(doc! {"_id": {"$in": ids}}).batch_size(one_batch(&rooms));
-        let mut found = found.session(&mut session).await?;
-        of = found.stream(&mut session).map_ok(|head| (head.room, head)).try_collect().await?;
-    }
-    Ok(HeadsRead { of, operation_time: session.operation_time(), cluster_time: session.cluster_time().cloned() })
+    let ids: Vec<i64> = rooms.iter().map(|room| room.0).collect();
+    let found = heads.find(doc! {"_id": {"$in": ids}}).batch_size(one_batch(&rooms));
+    let mut found = found.session(&mut session).await?;
+    let of = found.stream(&mut session).map_ok(|head| (head.room, head)).try_collect().await?;
+    let read_at = StoreTime { operation: session.operation_time(), cluster: session.cluster_time().cloned() };
+    Ok(HeadsRead { of, read_at })
 }
 
 /// The batch size that returns one document for each room at once. The server's first batch has 101 documents otherwise.

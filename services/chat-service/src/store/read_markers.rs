@@ -536,17 +536,20 @@ fn is_conflict(e: &mongodb::error::Error) -> bool {
     e.contains_label(TRANSIENT_TRANSACTION_ERROR) || mongo::is_duplicate(e)
 }
 
-/// The ids of all markers of a room. An id is a document, and a range of such ids is a range of readers.
 /// Reads markers in one round trip.
 async fn read_markers(
     markers: Reads<Document>,
     keys: Vec<(RoomId, UserId)>,
 ) -> Result<HashMap<(RoomId, UserId), ReadMarker>> {
     let ids: Vec<Document> = keys.into_iter().map(|(room, user)| marker_id(room, user)).collect();
-    let found = markers.with_type::<StoredMarker>().find(doc! {"_id": {"$in": ids}}).await?;
+    // A full first batch leaves a cursor open.
+    let one_batch = u32::try_from(ids.len() + 1).unwrap_or(u32::MAX);
+    let markers = markers.with_type::<StoredMarker>();
+    let found = markers.find(doc! {"_id": {"$in": ids}}).batch_size(one_batch).await?;
     Ok(found.map_ok(|StoredMarker { id, state }| ((id.room, id.user), state.into())).try_collect().await?)
 }
 
+/// The ids of all markers of a room. An id is a document, and a range of such ids is a range of readers.
 fn readers_of(room: RoomId) -> Document {
     doc! {"$gt": marker_id(room, UserId(0)), "$lte": marker_id(room, UserId(i64::MAX))}
 }

@@ -12,6 +12,7 @@ use engines::error::Result;
 use engines::mysql;
 use engines::mysql::OnDuplicate;
 use engines::outbox::Outbox;
+use futures_util::TryStreamExt;
 use moka::future::Cache;
 use moka::ops::compute::Op;
 use service::clients::user::UNKNOWN_USERNAME;
@@ -32,8 +33,8 @@ const CACHE_TTL: Duration = Duration::from_secs(4);
 const CACHE_CAPACITY: u64 = 2_000_000;
 const ROOM_WEIGHT: usize = 20;
 
-/// Limit on the users whose rooms are read together, thousands each at most.
-const MAX_USERS: usize = 32;
+/// Limit on the users whose rooms are read together, up to ten thousand each.
+const MAX_USERS: usize = 8;
 
 /// The tables `chat_rooms` and `room_members`.
 #[derive(Clone)]
@@ -408,19 +409,18 @@ async fn rooms_of_users(pool: MySqlPool, users: Vec<UserId>) -> Result<HashMap<U
             ids.push_bind(*user);
         });
     }
-    let rows: Vec<OwnRow> = query.push(")").build_query_as().fetch_all(&pool).await?;
-    let mut rooms: HashMap<UserId, Vec<OwnRoom>> = HashMap::new();
-    for row in rows {
-        rooms.entry(row.owner).or_default().push(row.into());
-    }
-    Ok(rooms)
+    query.push(")");
+    let rows = query.build_query_as::<OwnRow>().fetch(&pool);
+    let own = rows.try_fold(HashMap::new(), async |mut own: HashMap<UserId, Vec<OwnRoom>>, row| {
+        own.entry(row.owner).or_default().push(row.into());
+        Ok(own)
+    });
+    Ok(own.await?)
 }
 
 /// The users, with the last one repeated up to the next power of two: a statement is prepared for each length of a list, and these
 /// are few.
 fn statement_sized(mut users: Vec<UserId>) -> Vec<UserId> {
-    users.sort_unstable();
-    users.dedup();
     if let Some(last) = users.last().copied() {
         users.resize(users.len().next_power_of_two(), last);
     }

@@ -1,8 +1,8 @@
 //! Counts of unread messages.
 //!
 //! A count follows from the room's head and the reader's marker, which every request reads. A replica remembers counts together
-//! with the state that they follow from, and counts again only where that state is another. The messages are counted in the
-//! session of the head, so that a count that is remembered is never older than the head that it is remembered with.
+//! with the state that they follow from, and counts again only where that state is another. The messages are counted in a
+//! session after the head, so that a count that is remembered is never older than the head that it is remembered with.
 
 use std::collections::HashMap;
 

@@ -53,10 +53,12 @@ impl ListedMessage {
     ///
     /// # Errors
     /// Returns an internal error if it cannot be serialized.
-    pub fn write(&self, readers: &HashMap<UserId, ReadMarker>, me: UserId, into: &mut String) -> Result<()> {
-        let readers = serde_json::to_string(&self.readers(readers, me)).map_err(Error::internal)?;
-        into.push_str(&self.json);
-        into.push_str(readers.trim_start_matches('{'));
+    pub fn write(&self, readers: &HashMap<UserId, ReadMarker>, me: UserId, into: &mut Vec<u8>) -> Result<()> {
+        into.extend_from_slice(self.json.as_bytes());
+        let fields = into.len();
+        serde_json::to_writer(&mut *into, &self.readers(readers, me)).map_err(Error::internal)?;
+        // The fields continue the object.
+        into.remove(fields);
         Ok(())
     }
 
@@ -93,9 +95,9 @@ mod tests {
     }
 
     fn written(message: &ListedMessage, readers: &HashMap<UserId, ReadMarker>, me: UserId) -> Value {
-        let mut json = String::new();
+        let mut json = Vec::new();
         message.write(readers, me, &mut json).unwrap();
-        serde_json::from_str(&json).unwrap()
+        serde_json::from_slice(&json).unwrap()
     }
 
     #[test]

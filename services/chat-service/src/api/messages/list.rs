@@ -67,7 +67,7 @@ impl Input for RoomPage {}
 #[derive(Debug, ToSchema)]
 pub struct MessagePage {
     #[schema(value_type = Vec<MessageBody>, example = json!([examples::listed()]))]
-    messages: String,
+    messages: Vec<u8>,
     /// The number of messages of the room that are not deleted.
     #[schema(example = 12)]
     total_count: i64,
@@ -86,10 +86,13 @@ pub struct MessagePage {
 impl IntoResponse for MessagePage {
     fn into_response(self) -> Response {
         let Self { messages, total_count, has_more, position, last_event_id } = self;
-        // The messages are serialized, and the id needs no escapes.
-        let json = format!(
-            r#"{{"messages":[{messages}],"total_count":{total_count},"has_more":{has_more},"position":{position},"last_event_id":"{last_event_id}"}}"#
+        let mut json = b"{\"messages\":[".to_vec();
+        json.extend(messages);
+        // The id needs no escapes.
+        let rest = format!(
+            r#"],"total_count":{total_count},"has_more":{has_more},"position":{position},"last_event_id":"{last_event_id}"}}"#
         );
+        json.extend(rest.into_bytes());
         ([(CONTENT_TYPE, "application/json")], json).into_response()
     }
 }
@@ -144,13 +147,13 @@ pub async fn list_by_query(
 const FEW_MEMBERS: usize = 8;
 
 async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> Result<MessagePage> {
-    let members = app.room(room, me).await?;
-    let few = members.members.len() <= FEW_MEMBERS;
+    let of_room = app.room(room, me).await?;
+    let few = of_room.members.len() <= FEW_MEMBERS;
     let cursor = cursor(app, me, room, &page).await?;
-    // The messages are read after the head and in its session, so that the page or the stream from the head's position contains
+    // The messages are read in a session after the head, so that the page or the stream from the head's position contains
     // every message. If the store is restored in between, the epoch is the old one, with which the stream begins anew.
     let epoch = app.epochs.of_stream(false).await?;
-    let markers = async { if few { app.markers.of_room(&members).await } else { Ok(HashMap::new()) } };
+    let markers = async { if few { app.markers.of_room(&of_room).await } else { Ok(HashMap::new()) } };
     let rooms = [room];
     let (heads, all_readers) = tokio::try_join!(app.log.heads(&rooms), markers)?;
     let head = heads.of.get(&room);
@@ -180,7 +183,7 @@ async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> 
     };
     let position = head.map_or(0, |head| head.position);
     Ok(MessagePage {
-        messages: join(messages, &readers, me.id)?,
+        messages: bodies(messages, &readers, me.id)?,
         total_count: head.map_or(0, |head| head.total()),
         has_more,
         position,
@@ -189,13 +192,11 @@ async fn page_of(app: &AppState, me: &CurrentUser, room: RoomId, page: Page) -> 
 }
 
 /// The bodies of messages, separated by commas.
-fn join(messages: &[ListedMessage], readers: &HashMap<UserId, ReadMarker>, me: UserId) -> Result<String> {
-    // A reader or two of each message add this much.
-    const READERS: usize = 80;
-    let mut json = String::with_capacity(messages.iter().map(|message| message.bytes() + READERS).sum());
+fn bodies(messages: &[ListedMessage], readers: &HashMap<UserId, ReadMarker>, me: UserId) -> Result<Vec<u8>> {
+    let mut json = Vec::with_capacity(messages.iter().map(ListedMessage::bytes).sum());
     for message in messages {
         if !json.is_empty() {
-            json.push(',');
+            json.push(b',');
         }
         message.write(readers, me, &mut json)?;
     }
