@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::http::{Failure, bearer, exchange};
+use crate::load::client;
 use crate::target::{Service, Target, is_local};
 
 /// A password that the rules of the original (8 to 16 characters) and those of this system allow.
@@ -56,8 +57,9 @@ impl Api {
         Self { http, target, accounts: AtomicU32::new(accounts) }
     }
 
+    /// A request to the replica of this task's client.
     pub fn anonymous(&self, method: Method, service: Service, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.target.base(service)))
+        self.http.request(method, format!("{}{path}", self.target.base(service, client())))
     }
 
     /// A request to an address that the system has given, such as one of the object store.

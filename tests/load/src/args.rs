@@ -29,6 +29,11 @@ pub struct Args {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
 
+    /// Measure each scenario so many times, in turn with the others. The tables and plots are those of the median, with the lowest
+    /// and the highest value.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=9))]
+    pub runs: u32,
+
     /// Start so many acts a second, whether the system keeps up or not. Latency counts from the time at which an act should
     /// have started. Without it, each client starts its next act when the last one has ended.
     #[arg(long, value_parser = rate)]
@@ -55,7 +60,8 @@ pub struct Args {
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
     pub accounts: u32,
 
-    /// The base URL of a service, such as user=http://127.0.0.1:8005; all three are needed: user, friend and chat.
+    /// The base URL of a service, such as user=http://127.0.0.1:8005; all three are needed: user, friend and chat. Of several
+    /// replicas, repeat the option: clients ask them in turn.
     #[arg(long = "url", value_name = "SERVICE=URL", conflicts_with = "gateway")]
     pub urls: Vec<ServiceUrl>,
 
@@ -135,10 +141,11 @@ const COSTED: [Act; 7] =
     [Act::Send, Act::ChangeProfile, Act::Rooms, Act::List50, Act::Search, Act::Friends, Act::Profile];
 
 impl Args {
-    /// The scenarios in the order of the command line. A gateway does not route `/health`, so the default set leaves it out there.
+    /// The scenarios in the order of the command line, each once. A gateway does not route `/health`, so the default set leaves it out there.
     pub fn scenarios(&self) -> Vec<Scenario> {
         if !self.scenarios.is_empty() {
-            return self.scenarios.clone();
+            let first = |(n, scenario): &(usize, &Scenario)| !self.scenarios[..*n].contains(scenario);
+            return self.scenarios.iter().enumerate().filter(first).map(|(_, scenario)| *scenario).collect();
         }
         DEFAULT.into_iter().filter(|scenario| self.gateway.is_none() || *scenario != Scenario::Health).collect()
     }
@@ -223,8 +230,14 @@ mod tests {
 
     #[test]
     fn sizes_and_rates_are_bounded() {
-        for line in [["--clients", "0"], ["--clients", "10001"], ["--seconds", "0"], ["--rate", "0"], ["--rate", "NaN"]]
-        {
+        for line in [
+            ["--clients", "0"],
+            ["--clients", "10001"],
+            ["--seconds", "0"],
+            ["--runs", "10"],
+            ["--rate", "0"],
+            ["--rate", "NaN"],
+        ] {
             assert!(parse(&line).is_err(), "{line:?}");
         }
         assert_eq!(parse(&["--rate", "0.5"]).unwrap().rate, Some(0.5));

@@ -139,8 +139,7 @@ mod tests {
         deliveries.end();
         deliveries.receive(&data(&content(2)));
         assert_eq!(deliveries.count(), 1);
-        let (rows, _) = recorder.finish();
-        let latency = &rows[0].1.latency;
+        let latency = &recorder.finish().rows[0].1.latency;
         assert!(latency.len() == 1 && (1_990_000..2_500_000).contains(&latency.max()), "{}", latency.max());
     }
 }

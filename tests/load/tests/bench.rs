@@ -16,7 +16,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 /// The variables with which the benchmark finds the stack.
-const STACK: [&str; 3] = ["USER_URL", "FRIEND_URL", "CHAT_URL"];
+const STACK: [&str; 3] = ["USER_URLS", "FRIEND_URLS", "CHAT_URLS"];
 
 /// The file of a run, which is removed at the end.
 struct Results(PathBuf);
@@ -86,6 +86,28 @@ fn the_default_scenarios_succeed_without_errors() {
     assert_eq!(count("story: send"), 5 * count("story"));
     assert_eq!(count("story: register"), 2 * count("story"));
     assert_eq!(results["interrupted"], false);
+}
+
+#[test]
+fn several_runs_are_measured_in_turn_and_the_median_is_shown() {
+    let (results, output) = results(&["--scenario", "health", "--scenario", "profile", "--runs", "2"]);
+    let scenarios = |of: &Value| {
+        let measured = of["measured"].as_array().unwrap().iter();
+        measured.map(|measured| measured["scenario"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let runs = results["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 2);
+    for one in runs.iter().chain([&results]) {
+        assert_eq!(scenarios(one), ["health", "profile"]);
+        rows(one);
+    }
+    let rate = |of: &Value| of["measured"][1]["total"]["per_second"].as_f64().unwrap();
+    let (spread, rates) = (&results["measured"][1]["spread"], [rate(&runs[0]), rate(&runs[1])]);
+    assert_eq!(rate(&results), rates[0].min(rates[1]), "of two runs, the lower one is shown");
+    assert_eq!([&spread["lowest"], &spread["highest"]], [rates[0].min(rates[1]), rates[0].max(rates[1])]);
+    assert_eq!(results["ratios"][0]["scenario"], "profile");
+    assert_eq!(output.matches("\nprofile: 4 clients").count(), 1, "{output}");
+    assert!(output.contains("median of 2 runs") && output.contains("rate divided by that of health: profile"));
 }
 
 #[test]
@@ -178,6 +200,19 @@ fn ctrl_c_ends_a_run_with_what_was_measured() {
     let results = file.read();
     assert_eq!(results["interrupted"], true);
     assert!(results["measured"][0]["acts"][0]["count"].as_u64().unwrap() > 0, "{results}");
+}
+
+#[test]
+fn requests_go_to_all_replicas() {
+    let [user, friend, chat] = ["user", "friend", "chat"]
+        .map(|name| format!("{name}={}", env::var(format!("{}_URL", name.to_uppercase())).unwrap()));
+    // No service has the API there.
+    let second = format!("user={}", env::var("GATEWAY_URL").unwrap());
+    let args = ["--scenario", "health", "--clients", "2", "--seconds", "1", "--url", &user, "--url", &friend];
+    let output = bench(&args).args(["--url", &chat, "--url", &second]).output().unwrap();
+    let table = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(table.contains("2 replicas of user-service"), "{table}{}", errors(&output));
+    assert!(output.status.success() && table.contains(" × 404"), "{table}{}", errors(&output));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The results as text for the terminal.
 
 use super::growth::memory_growth;
-use super::{ActResult, Cost, IdleCost, Load, Measured, Point, ProcessUse, Report, StreamCost};
+use super::{ActResult, Cost, IdleCost, Load, Measured, Point, ProcessUse, Ratio, Report, Results, Spread, StreamCost};
 use crate::system::Reading;
 
 pub fn heading(report: &Report) -> String {
@@ -13,14 +13,45 @@ pub fn heading(report: &Report) -> String {
     )
 }
 
+/// All tables.
+pub fn results(results: &Results) -> String {
+    let mut tables: Vec<_> = results.measured.iter().map(measured).collect();
+    if !results.costs.is_empty() {
+        tables.push(costs(&results.costs, &results.idle));
+    }
+    tables.extend(results.streams.as_ref().map(streams));
+    tables.join("\n")
+}
+
+/// The rates of all scenarios in terms of that of `health`.
+pub fn ratios(ratios: &[Ratio]) -> String {
+    let each = |ratio: &Ratio| {
+        let range = ratio.spread.as_ref().map(|spread| format!(" ({:.3} to {:.3})", spread.lowest, spread.highest));
+        format!("{} {:.3}{}", ratio.scenario, ratio.to_health, range.unwrap_or_default())
+    };
+    format!("\nrate divided by that of health: {}", ratios.iter().map(each).collect::<Vec<_>>().join(", "))
+}
+
+/// The range of the key figure.
+pub fn spread(spread: &Spread) -> String {
+    let Spread { figure: name, runs, lowest, highest } = spread;
+    let unit = match *name {
+        "per_second" => "a second",
+        "p99_ms" => "ms at p99",
+        _ => "ms",
+    };
+    format!("median of {runs} runs: {} to {} {unit}", figure(*lowest), figure(*highest))
+}
+
 /// The table of one scenario, with its errors and its processes below.
-pub fn measured(measured: &Measured) -> String {
+fn measured(measured: &Measured) -> String {
     let mut lines = vec![format!("\n{}: {}, {:.1} s", measured.scenario, load(measured.load), measured.seconds)];
     lines.push(format!(
         "  {:<18} {:>10} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8}",
         "", "count", "a second", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "errors"
     ));
     lines.extend(measured.acts.iter().map(row));
+    lines.extend(measured.spread.as_ref().map(|range| format!("  {}", spread(range))));
     for act in &measured.acts {
         lines.extend(act.errors.iter().map(|(error, count)| format!("  {}: {count} × {error}", act.act)));
     }
@@ -74,7 +105,7 @@ fn processes(processes: &[ProcessUse], seconds: f64) -> Vec<String> {
 const SHOWN_MS: f64 = 0.05;
 
 /// The tables of the scenario `cpu`, one for each rate, and the idle cost.
-pub fn costs(costs: &[Cost], idle: &[IdleCost]) -> String {
+fn costs(costs: &[Cost], idle: &[IdleCost]) -> String {
     let shown = |name: &str| costs.iter().any(|cost| cost.ms.get(name).is_some_and(|ms| *ms >= SHOWN_MS));
     let names = idle.iter().map(|idle| idle.name.as_str());
     let names: Vec<_> = names.filter(|name| Reading::is_of_system(name) && shown(name)).collect();
@@ -93,12 +124,13 @@ pub fn costs(costs: &[Cost], idle: &[IdleCost]) -> String {
 fn cost_row(cost: &Cost, names: &[&str]) -> String {
     let ms = |name: &&str| format!(" {:>14}", figure(cost.ms.get(*name).copied().unwrap_or_default()));
     let (columns, errors) = (names.iter().map(ms).collect::<String>(), cost.errors.values().sum::<u64>());
-    let (all, noise) = (figure(cost.all_ms()), figure(cost.noise_ms));
-    format!("  {:<18} {:>7}{columns} {all:>8} {noise:>8} {errors:>8}", cost.act, cost.count)
+    let (all, noise) = (figure(cost.all_ms), figure(cost.noise_ms));
+    let range = cost.spread.as_ref().map(|range| format!("  {}", spread(range))).unwrap_or_default();
+    format!("  {:<18} {:>7}{columns} {all:>8} {noise:>8} {errors:>8}{range}", cost.act, cost.count)
 }
 
 /// The memory and the idle cost of open streams, and whether all deliveries arrived.
-pub fn streams(cost: &StreamCost) -> String {
+fn streams(cost: &StreamCost) -> String {
     let StreamCost { streams, kb_each, idle, expected, received } = cost;
     let kb = kb_each.iter().map(|(name, kb)| format!("{name} {}", figure(*kb))).collect::<Vec<_>>().join(", ");
     let deliveries = format!("  {received} of {expected} expected deliveries arrived");

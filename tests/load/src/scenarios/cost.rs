@@ -86,8 +86,7 @@ async fn measure(run: &Run, act: Act, rate: f64) -> Option<Used> {
     run.apply(open(run, rate), run.duration, &run.stop, performing(run, act, &recorder)).await;
     pause(run, TAIL).await;
     let (cpu, seconds) = (run.processes.read().cpu_since(&before), started.elapsed().as_secs_f64());
-    let (rows, _) = recorder.finish();
-    let (_, row) = rows.into_iter().next()?;
+    let (_, row) = recorder.finish().rows.into_iter().next()?;
     let count = row.latency.len();
     (count > 0).then_some(Used { act, count, errors: row.errors, cpu, seconds })
 }
@@ -96,9 +95,11 @@ impl Used {
     fn cost(self, rate: f64, idle: &Idle) -> Cost {
         let Self { act, count, errors, cpu, seconds } = self;
         let each = |seconds: f64| 1000.0 * seconds / count as f64;
-        let ms = without_idle(&cpu, &idle.mean(), seconds).into_iter().map(|(name, cpu)| (name, each(cpu))).collect();
+        let ms = without_idle(&cpu, &idle.mean(), seconds).into_iter().map(|(name, cpu)| (name, each(cpu)));
+        let ms: BTreeMap<_, _> = ms.collect();
+        let all_ms = ms.iter().filter(|(name, _)| Reading::is_of_system(name)).map(|(_, ms)| ms).sum();
         let noise_ms = each(idle.range() * seconds);
-        Cost { act: act.name().into(), per_second: rate, count, errors, ms, noise_ms }
+        Cost { act: act.name().into(), per_second: rate, count, errors, ms, all_ms, noise_ms, spread: None }
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::load::{Recorder, Schedule, closed, open};
-use crate::report::{ActResult, Load, Measured, Point, ProcessUse};
+use crate::load::{Recorded, Recorder, Schedule, closed, open};
+use crate::report::{ActResult, Load, Measured, Point, ProcessUse, Total};
 use crate::system::{Processes, Reading};
 use crate::terminal::progress;
 use crate::world::World;
@@ -85,11 +85,20 @@ impl Run {
         let (after, observed_seconds) = (self.processes.read(), started.elapsed().as_secs_f64());
         observer.end(recorder);
         let timeline = observer.timeline;
-        let (rows, last) = recorder.finish();
-        let seconds = last.map_or(0.0, |last| last.saturating_duration_since(started).as_secs_f64());
-        let acts = rows.into_iter().map(|(act, row)| ActResult::new(act, row, seconds)).collect();
-        let processes = ProcessUse::between(&before, &after);
-        Measured { scenario: scenario.into(), load, seconds, observed_seconds, acts, unfinished, processes, timeline }
+        let Recorded { rows, whole, last_success } = recorder.finish();
+        let seconds = last_success.map_or(0.0, |last| last.saturating_duration_since(started).as_secs_f64());
+        Measured {
+            scenario: scenario.into(),
+            load,
+            seconds,
+            observed_seconds,
+            total: Total::new(&whole, seconds),
+            spread: None,
+            acts: rows.into_iter().map(|(act, row)| ActResult::new(act, row, seconds)).collect(),
+            unfinished,
+            processes: ProcessUse::between(&before, &after),
+            timeline,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::{Run, cost};
 use crate::http::{Failure, exchange};
-use crate::load::{self, Recorder, Schedule};
+use crate::load::{self, Recorder, Schedule, as_client};
 use crate::report::{Load, Measured, StreamCost};
 use crate::stream::{Deliveries, EventStream, content};
 use crate::terminal::note;
@@ -101,7 +101,8 @@ async fn open_one(
 ) -> (usize, Option<EventStream>) {
     let Pair { ann, bob, room: id } = &rooms[room];
     let started = Instant::now();
-    let opened = EventStream::open(&run.world.api, if of_room.is_multiple_of(2) { ann } else { bob }, *id).await;
+    let open = EventStream::open(&run.world.api, if of_room.is_multiple_of(2) { ann } else { bob }, *id);
+    let opened = as_client(room + of_room, open).await;
     recorder.record("open stream", started, &opened);
     (room, opened.ok())
 }
