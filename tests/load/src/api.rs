@@ -139,6 +139,13 @@ impl Api {
         Ok(fetch::<WithId>(request, "id").await?.id)
     }
 
+    /// Creates a group and returns its id.
+    pub async fn group(&self, creator: &Person, others: &[&Person]) -> Result<i64, Failure> {
+        let others: Vec<_> = others.iter().map(|person| person.id).collect();
+        let group = json!({"name": "bench", "participant_ids": others});
+        Ok(fetch::<WithId>(self.post(Service::Chat, "/chat-rooms", creator, &group), "id").await?.id)
+    }
+
     pub fn send_request(&self, person: &Person, room: i64, content: &str) -> RequestBuilder {
         self.post(Service::Chat, &format!("/messages/{room}"), person, &json!({"content": content}))
     }

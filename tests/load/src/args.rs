@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::act::Act;
+use crate::listener::StreamKind;
 use crate::system::ProcessChoice;
 use crate::target::{ServiceUrl, Target};
 
@@ -52,9 +53,21 @@ pub struct Args {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pairs: Option<u32>,
 
-    /// Streams that the scenario `streams` opens.
+    /// Streams that the scenarios `streams` and `reconnect` open.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
     pub streams: u32,
+
+    /// Streams that the scenario `reconnect` cuts: all by default.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    cut: Option<u32>,
+
+    /// Open streams of all rooms of a person instead of one room.
+    #[arg(long)]
+    all_rooms: bool,
+
+    /// Rooms of each person with --all-rooms.
+    #[arg(long, default_value_t = 1, requires = "all_rooms", value_parser = clap::value_parser!(u32).range(1..=500))]
+    rooms: u32,
 
     /// The most accounts that one run registers.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
@@ -115,8 +128,10 @@ pub enum Scenario {
     Mixed,
     /// The same for a long time: give --seconds. Shows the memory over time.
     Soak,
-    /// Streams of rooms: opening them, their idle cost, and deliveries of 20 messages a second unless --rate is given.
+    /// Streams: opening them, their idle cost, and deliveries of 20 messages a second unless --rate is given.
     Streams,
+    /// Streams that are cut at once and come back while 20 messages a second are sent, unless --rate is given.
+    Reconnect,
 }
 
 impl Scenario {
@@ -178,8 +193,18 @@ impl Args {
 
     /// The most connections at the same time.
     pub fn connections(&self) -> u32 {
-        let streams = if self.scenarios.contains(&Scenario::Streams) { self.streams } else { 0 };
+        let opens = |scenario: &Scenario| matches!(scenario, Scenario::Streams | Scenario::Reconnect);
+        let streams = if self.scenarios.iter().any(opens) { self.streams } else { 0 };
         self.clients + streams
+    }
+
+    /// Streams that are cut.
+    pub fn cut(&self) -> usize {
+        self.cut.unwrap_or(self.streams) as usize
+    }
+
+    pub fn stream_kind(&self) -> StreamKind {
+        StreamKind { all_rooms: self.all_rooms, rooms: self.rooms as usize }
     }
 
     fn mixes(&self) -> bool {

@@ -110,23 +110,34 @@ async fn measure(run: &Run, scenario: Scenario, args: &Args) -> Results {
         Scenario::Mixed | Scenario::Soak => scenarios::mixed(run, &name).await,
         Scenario::Cpu => return measure_costs(run, args).await,
         Scenario::Streams => return measure_streams(run, &name, args).await,
+        Scenario::Reconnect => return measure_reconnect(run, &name, args).await,
     };
     Results { measured: vec![measured], ..Results::default() }
 }
 
 async fn measure_streams(run: &Run, name: &str, args: &Args) -> Results {
+    let measuring = scenarios::streams(run, name, args.streams as usize, args.stream_kind());
+    let measured = prepared(run, name, measuring).await;
+    measured.map(|(measured, cost)| Results { measured, streams: Some(cost), ..Results::default() }).unwrap_or_default()
+}
+
+async fn measure_reconnect(run: &Run, name: &str, args: &Args) -> Results {
+    let measuring = scenarios::reconnect(run, name, args.streams as usize, args.cut(), args.stream_kind());
+    let measured = prepared(run, name, measuring).await;
+    let results =
+        measured.map(|(measured, result)| Results { measured, reconnect: Some(result), ..Results::default() });
+    results.unwrap_or_default()
+}
+
+/// The results of a scenario that creates its own people; None if it cannot, or does not end after a stop.
+async fn prepared<T>(run: &Run, name: &str, measuring: impl Future<Output = Result<T, Failure>>) -> Option<T> {
     let measured = tokio::select! {
-        measured = scenarios::streams(run, name, args.streams as usize) => measured,
+        measured = measuring => measured,
         // Streams that open or deliver end by themselves then, with what was measured.
-        () = stopped_for(run, STOP_PATIENCE) => return Results::default(),
+        () = stopped_for(run, STOP_PATIENCE) => return None,
     };
-    match measured {
-        Ok((measured, cost)) => Results { measured, streams: Some(cost), ..Results::default() },
-        Err(failure) => {
-            print_error(&format!("cannot prepare the rooms of the scenario {name}: {failure}"));
-            Results::default()
-        }
-    }
+    let tell = |failure: &Failure| print_error(&format!("cannot prepare the scenario {name}: {failure}"));
+    measured.inspect_err(tell).ok()
 }
 
 async fn measure_costs(run: &Run, args: &Args) -> Results {
@@ -159,6 +170,9 @@ fn without_success<'a>(results: &'a Results, scenarios: &[Scenario]) -> Option<&
     }
     if scenarios.contains(&Scenario::Streams) && results.streams.as_ref().is_none_or(|cost| cost.streams == 0) {
         return Some("streams");
+    }
+    if scenarios.contains(&Scenario::Reconnect) && results.reconnect.as_ref().is_none_or(|result| result.back == 0) {
+        return Some("reconnect");
     }
     let failed = results.measured.iter().find(|measured| !measured.has_success());
     failed.map(|measured| measured.scenario.as_str())

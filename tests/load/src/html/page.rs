@@ -6,7 +6,10 @@ use super::axis::{Axis, log, nines};
 use super::bars::{Bar, bars};
 use super::escape::escape;
 use super::lines::{Series, plot};
-use crate::report::{ActResult, Cost, Load, Measured, Point, Ratio, Report, Results, StreamCost, figure, load, spread};
+use crate::report::{
+    ActResult, Cost, Load, Measured, Point, Ratio, Reconnect, Report, Results, StreamCost, delivered, figure, load,
+    reconnect_lines, spread,
+};
 use crate::system::Reading;
 
 const STYLE: &str = "\
@@ -33,12 +36,13 @@ pub fn page(report: &Report) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>Benchmark</title><style>{STYLE}</style></head><body>\
-         {}{}{}{sections}{}{}</body></html>\n",
+         {}{}{}{sections}{}{}{}</body></html>\n",
         heading(report),
         throughput(&results.measured),
         ratios(&report.ratios),
         costs(results),
         results.streams.as_ref().map(streams).unwrap_or_default(),
+        results.reconnect.as_ref().map(reconnect).unwrap_or_default(),
     )
 }
 
@@ -207,12 +211,17 @@ fn costs(report: &Results) -> String {
 }
 
 fn streams(cost: &StreamCost) -> String {
-    let StreamCost { streams, kb_each, idle, expected, received } = cost;
+    let StreamCost { streams, kb_each, idle, deliveries } = cost;
     let percent_of = |name: &str| idle.iter().find(|idle| idle.name == name).map_or(0.0, |idle| idle.percent_of_core);
     let rows =
         kb_each.iter().map(|(name, kb)| vec![name.clone(), figure(*kb), format!("{} %", figure(percent_of(name)))]);
     let rows = table(&["process", "KB for each stream", "idle, of a core"], rows);
-    format!("<h2>{streams} open streams</h2><p>{received} of {expected} expected deliveries arrived.</p>{rows}")
+    format!("<h2>{streams} open streams</h2><p>{}.</p>{rows}", delivered(deliveries))
+}
+
+fn reconnect(result: &Reconnect) -> String {
+    let lines = reconnect_lines(result).map(|line| format!("<li>{}</li>", escape(&line)));
+    format!("<h2>Reconnect</h2><ul>{}</ul>", lines.concat())
 }
 
 #[cfg(test)]
@@ -221,7 +230,7 @@ mod tests {
 
     use super::*;
     use crate::load::Row;
-    use crate::report::{IdleCost, ProcessUse, Spread, Total};
+    use crate::report::{Delivered, IdleCost, ProcessUse, Spread, Total};
     use crate::system::Machine;
     use crate::target::Target;
 
@@ -273,7 +282,7 @@ mod tests {
             spread,
         }];
         let idle = vec![IdleCost { name: HOSTILE.into(), percent_of_core: 1.0 }];
-        results.streams = Some(StreamCost { streams: 7, kb_each: ms, idle, expected: 9, received: 9 });
+        results.streams = Some(StreamCost { streams: 7, kb_each: ms, idle, deliveries: Delivered::default() });
         report.results = results;
         report.ratios = vec![Ratio { scenario: "send".into(), to_health: 0.25, spread: None }];
         report

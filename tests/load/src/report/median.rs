@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cost, IdleCost, Load, Measured, Ratio, Results, Spread, StreamCost};
+use super::{Cost, Delivered, IdleCost, Load, Measured, Ratio, Reconnect, Results, Spread, StreamCost};
 
 /// The scenario whose rate is the measure of the others: it does no work beyond HTTP.
 const MEASURE: &str = "health";
@@ -13,11 +13,13 @@ pub fn median_of(runs: &[Results]) -> Results {
     let measured = grouped(runs.iter().flat_map(|run| &run.measured), |measured| measured.scenario.clone());
     let costs = grouped(runs.iter().flat_map(|run| &run.costs), |cost| (cost.act.clone(), cost.per_second));
     let streams: Vec<_> = runs.iter().filter_map(|run| run.streams.as_ref()).collect();
+    let reconnects: Vec<_> = runs.iter().filter_map(|run| run.reconnect.as_ref()).collect();
     Results {
         measured: measured.iter().filter_map(|runs| median_run(runs)).collect(),
         costs: costs.iter().filter_map(|runs| median_cost(runs)).collect(),
         idle: median_idle(runs.iter().flat_map(|run| &run.idle)),
         streams: median_streams(&streams),
+        reconnect: median_reconnect(&reconnects),
     }
 }
 
@@ -97,8 +99,29 @@ fn median_streams(runs: &[&StreamCost]) -> Option<StreamCost> {
         streams: median(&open)? as u64,
         kb_each: median_of_each(runs.iter().map(|cost| &cost.kb_each)),
         idle: median_idle(runs.iter().flat_map(|cost| &cost.idle)),
-        expected: runs.iter().map(|cost| cost.expected).sum(),
-        received: runs.iter().map(|cost| cost.received).sum(),
+        deliveries: all_deliveries(runs.iter().map(|cost| cost.deliveries)),
+    })
+}
+
+/// None of the runs may hide that streams did not come back.
+fn median_reconnect(runs: &[&Reconnect]) -> Option<Reconnect> {
+    let seconds: Option<Vec<f64>> = runs.iter().map(|run| run.all_back_seconds).collect();
+    Some(Reconnect {
+        streams: runs.first()?.streams,
+        cut: runs.iter().map(|run| run.cut).sum(),
+        back: runs.iter().map(|run| run.back).sum(),
+        all_back_seconds: median(&seconds.unwrap_or_default()),
+        resyncs: runs.iter().map(|run| run.resyncs).sum(),
+        deliveries: all_deliveries(runs.iter().map(|run| run.deliveries)),
+    })
+}
+
+fn all_deliveries(runs: impl Iterator<Item = Delivered>) -> Delivered {
+    runs.fold(Delivered::default(), |sum, run| Delivered {
+        expected: sum.expected + run.expected,
+        received: sum.received + run.received,
+        lost: sum.lost + run.lost,
+        double: sum.double + run.double,
     })
 }
 

@@ -6,6 +6,7 @@ mod results;
 mod table;
 
 pub use results::{
-    ActResult, Cost, IdleCost, Load, Measured, Point, ProcessUse, Ratio, Report, Results, Spread, StreamCost, Total,
+    ActResult, Cost, Delivered, IdleCost, Load, Measured, Point, ProcessUse, Ratio, Reconnect, Report, Results, Spread,
+    StreamCost, Total,
 };
-pub use table::{figure, heading, load, ratios, results, spread};
+pub use table::{delivered, figure, heading, load, ratios, reconnect_lines, results, spread};

@@ -1,7 +1,10 @@
 //! The results as text for the terminal.
 
 use super::growth::memory_growth;
-use super::{ActResult, Cost, IdleCost, Load, Measured, Point, ProcessUse, Ratio, Report, Results, Spread, StreamCost};
+use super::{
+    ActResult, Cost, Delivered, IdleCost, Load, Measured, Point, ProcessUse, Ratio, Reconnect, Report, Results, Spread,
+    StreamCost,
+};
 use crate::system::Reading;
 
 pub fn heading(report: &Report) -> String {
@@ -20,6 +23,7 @@ pub fn results(results: &Results) -> String {
         tables.push(costs(&results.costs, &results.idle));
     }
     tables.extend(results.streams.as_ref().map(streams));
+    tables.extend(results.reconnect.as_ref().map(reconnect));
     tables.join("\n")
 }
 
@@ -131,10 +135,31 @@ fn cost_row(cost: &Cost, names: &[&str]) -> String {
 
 /// The memory and the idle cost of open streams, and whether all deliveries arrived.
 fn streams(cost: &StreamCost) -> String {
-    let StreamCost { streams, kb_each, idle, expected, received } = cost;
+    let StreamCost { streams, kb_each, idle, deliveries } = cost;
     let kb = kb_each.iter().map(|(name, kb)| format!("{name} {}", figure(*kb))).collect::<Vec<_>>().join(", ");
-    let deliveries = format!("  {received} of {expected} expected deliveries arrived");
-    format!("\n{streams} open streams\n  memory of each, KB: {kb}\n{}\n{deliveries}", idle_line(idle))
+    format!("\n{streams} open streams\n  memory of each, KB: {kb}\n{}\n  {}", idle_line(idle), delivered(deliveries))
+}
+
+pub fn delivered(Delivered { expected, received, lost, double }: &Delivered) -> String {
+    format!("{received} of {expected} expected deliveries arrived, {lost} were lost, {double} arrived again")
+}
+
+fn reconnect(result: &Reconnect) -> String {
+    format!("\n{}", reconnect_lines(result).join("\n  "))
+}
+
+/// The return of streams that were cut, one fact a line.
+pub fn reconnect_lines(result: &Reconnect) -> [String; 3] {
+    let Reconnect { streams, cut, back, all_back_seconds, resyncs, deliveries } = result;
+    let time = match all_back_seconds {
+        Some(seconds) => format!("all of them after {} s", figure(*seconds)),
+        None => "the others were given up".into(),
+    };
+    [
+        format!("{cut} of {streams} streams were cut at once and {back} came back, {time}"),
+        format!("{resyncs} were answered `resync`"),
+        delivered(deliveries),
+    ]
 }
 
 fn idle_line(idle: &[IdleCost]) -> String {

@@ -3,7 +3,9 @@
 mod acts;
 mod cost;
 mod files;
+mod fleet;
 mod mixed;
+mod reconnect;
 mod run;
 mod story;
 mod streams;
@@ -12,6 +14,7 @@ pub use acts::act;
 pub use cost::costs;
 pub use files::files;
 pub use mixed::mixed;
+pub use reconnect::reconnect;
 pub use run::Run;
 pub use story::stories;
 pub use streams::streams;
