@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::act::Act;
+use crate::dimension::Dimension;
 use crate::listener::StreamKind;
 use crate::system::ProcessChoice;
 use crate::target::{ServiceUrl, Target};
@@ -68,6 +69,14 @@ pub struct Args {
     /// Rooms of each person with --all-rooms.
     #[arg(long, default_value_t = 1, requires = "all_rooms", value_parser = clap::value_parser!(u32).range(1..=500))]
     rooms: u32,
+
+    /// What grows in the scenario `growth`: messages of a room, rooms of a person, accounts, open streams. All of them by default.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "DIMENSION,…")]
+    growth: Vec<Dimension>,
+
+    /// The largest size of the scenario `growth`. By default a million messages and accounts, 5,000 rooms and 15,000 streams.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
+    pub to: Option<u64>,
 
     /// The most accounts that one run registers.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
@@ -132,6 +141,8 @@ pub enum Scenario {
     Streams,
     /// Streams that are cut at once and come back while 20 messages a second are sent, unless --rate is given.
     Reconnect,
+    /// Curves: latency, CPU time and memory by the number of messages, rooms, accounts and streams.
+    Growth,
 }
 
 impl Scenario {
@@ -193,9 +204,19 @@ impl Args {
 
     /// The most connections at the same time.
     pub fn connections(&self) -> u32 {
-        let opens = |scenario: &Scenario| matches!(scenario, Scenario::Streams | Scenario::Reconnect);
-        let streams = if self.scenarios.iter().any(opens) { self.streams } else { 0 };
-        self.clients + streams
+        let of_scenario = |scenario: &Scenario| match scenario {
+            Scenario::Streams | Scenario::Reconnect => self.streams,
+            Scenario::Growth if self.dimensions().contains(&Dimension::Streams) => {
+                Dimension::Streams.sizes(self.to).last().map_or(0, |size| *size as u32)
+            }
+            _ => 0,
+        };
+        self.clients + self.scenarios.iter().map(of_scenario).max().unwrap_or_default()
+    }
+
+    /// What grows in the scenario `growth`.
+    pub fn dimensions(&self) -> &[Dimension] {
+        if self.growth.is_empty() { &Dimension::ALL } else { &self.growth }
     }
 
     /// Streams that are cut.
@@ -219,6 +240,9 @@ impl Args {
         if self.gateway.is_some() && self.scenarios.contains(&Scenario::Health) {
             return Err("the gateway does not route /health: leave --gateway or the scenario `health` out".into());
         }
+        if self.scenarios.contains(&Scenario::Growth) {
+            self.check_growth()?;
+        }
         if self.urls.is_empty() && !matches!(self.gateway, Some(Some(_))) {
             return Ok(());
         }
@@ -226,6 +250,24 @@ impl Args {
         match self.remote || target.is_local() {
             true => Ok(()),
             false => Err(format!("{} is not this machine: allow it with --remote", target.describe())),
+        }
+    }
+}
+
+impl Args {
+    /// Data that grow stay, and some of them are written past the API.
+    fn check_growth(&self) -> Result<(), String> {
+        if self.runs > 1 {
+            return Err("the data of the scenario `growth` stay, so it runs once: leave --runs out".into());
+        }
+        let is_stack = self.urls.is_empty() && !matches!(self.gateway, Some(Some(_)));
+        match self.dimensions().iter().find(|dimension| dimension.needs_engines()) {
+            Some(dimension) if !is_stack => Err(format!(
+                "the growth of {} is written into the engines of the running stack, and of no other system: leave --url and \
+                 --gateway URL out, or choose --growth rooms,streams",
+                dimension.name()
+            )),
+            _ => Ok(()),
         }
     }
 }
@@ -283,6 +325,16 @@ mod tests {
         assert_eq!(check(&["--gateway", "https://chat.example.com", "--remote"]), Ok(()));
         assert_eq!(check(&["--gateway", "http://127.0.0.1:8000"]), Ok(()));
         assert!(check(&["--url", "user=http://127.0.0.1:8005"]).unwrap_err().contains("--url friend=URL"));
+    }
+
+    #[test]
+    fn other_systems_grow_only_by_the_api() {
+        let check = |line: &[&str]| parse(&[&["--scenario", "growth"], line].concat()).unwrap().check();
+        let gateway = ["--gateway", "http://127.0.0.1:8000"];
+        assert!(check(&gateway).unwrap_err().contains("running stack"));
+        assert_eq!(check(&[&gateway[..], &["--growth", "rooms,streams"]].concat()), Ok(()));
+        assert_eq!(check(&["--gateway"]), Ok(()));
+        assert!(check(&["--runs", "2"]).unwrap_err().contains("runs once"));
     }
 
     #[test]

@@ -111,6 +111,10 @@ async fn measure(run: &Run, scenario: Scenario, args: &Args) -> Results {
         Scenario::Cpu => return measure_costs(run, args).await,
         Scenario::Streams => return measure_streams(run, &name, args).await,
         Scenario::Reconnect => return measure_reconnect(run, &name, args).await,
+        Scenario::Growth => {
+            let growth = scenarios::growth(run, args.dimensions(), args.to, args.stream_kind()).await;
+            return Results { growth, ..Results::default() };
+        }
     };
     Results { measured: vec![measured], ..Results::default() }
 }
@@ -173,6 +177,9 @@ fn without_success<'a>(results: &'a Results, scenarios: &[Scenario]) -> Option<&
     }
     if scenarios.contains(&Scenario::Reconnect) && results.reconnect.as_ref().is_none_or(|result| result.back == 0) {
         return Some("reconnect");
+    }
+    if results.growth.iter().any(|curve| curve.points.is_empty()) {
+        return Some("growth");
     }
     let failed = results.measured.iter().find(|measured| !measured.has_success());
     failed.map(|measured| measured.scenario.as_str())

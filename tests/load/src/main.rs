@@ -4,6 +4,8 @@ mod act;
 mod api;
 mod args;
 mod bench;
+mod dimension;
+mod engines;
 mod file;
 mod html;
 mod http;

@@ -162,6 +162,24 @@ fn streams_that_are_cut_come_back_and_miss_nothing() {
 }
 
 #[test]
+fn curves_have_a_point_of_each_size() {
+    let (results, output) = results(&["--scenario", "growth", "--growth", "messages,streams", "--to", "60"]);
+    let curves = results["growth"].as_array().unwrap();
+    let points = curves.iter().flat_map(|curve| {
+        let points = curve["points"].as_array().unwrap().iter();
+        points.map(move |point| (curve["dimension"].as_str().unwrap(), point["size"].as_u64().unwrap()))
+    });
+    assert_eq!(points.collect::<Vec<_>>(), [("messages", 60), ("streams", 10), ("streams", 60)]);
+    let acts = curves[0]["points"][0]["acts"].as_array().unwrap().iter();
+    let acts = acts.map(|act| {
+        assert_eq!(act["errors"], serde_json::json!({}), "{act}");
+        (act["act"].as_str().unwrap(), act["count"].as_u64().unwrap())
+    });
+    assert_eq!(acts.collect::<Vec<_>>(), [("list 50", 20), ("rooms", 20), ("unread count", 20), ("send", 20)]);
+    assert!(output.contains("growth of messages") && output.contains("growth of streams"), "{output}");
+}
+
+#[test]
 fn the_cost_of_the_chosen_acts_is_measured_at_the_rate() {
     let (results, _) = results(&["--scenario", "cpu", "--act", "send", "--act", "change-profile", "--rates", "20"]);
     let costs = results["costs"].as_array().unwrap();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::axis::{Axis, log, nines};
 use super::bars::{Bar, bars};
+use super::curves::curve;
 use super::escape::escape;
 use super::lines::{Series, plot};
 use crate::report::{
@@ -36,13 +37,14 @@ pub fn page(report: &Report) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>Benchmark</title><style>{STYLE}</style></head><body>\
-         {}{}{}{sections}{}{}{}</body></html>\n",
+         {}{}{}{sections}{}{}{}{}</body></html>\n",
         heading(report),
         throughput(&results.measured),
         ratios(&report.ratios),
         costs(results),
         results.streams.as_ref().map(streams).unwrap_or_default(),
         results.reconnect.as_ref().map(reconnect).unwrap_or_default(),
+        results.growth.iter().map(curve).collect::<String>(),
     )
 }
 
@@ -58,7 +60,7 @@ fn heading(report: &Report) -> String {
 }
 
 /// A table with a heading row. The texts are escaped here.
-fn table(heading: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub(super) fn table(heading: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let heading: String = heading.iter().map(|text| format!("<th>{}</th>", escape(text))).collect();
     let row = |row: Vec<String>| {
         let cells: String = row.iter().map(|text| format!("<td>{}</td>", escape(text))).collect();
@@ -230,7 +232,7 @@ mod tests {
 
     use super::*;
     use crate::load::Row;
-    use crate::report::{Delivered, IdleCost, ProcessUse, Spread, Total};
+    use crate::report::{Curve, Delivered, GrowthPoint, IdleCost, Latency, ProcessUse, Spread, Total};
     use crate::system::Machine;
     use crate::target::Target;
 
@@ -271,17 +273,13 @@ mod tests {
         let errors = BTreeMap::new();
         let (ms_of_cost, spread) = (ms.clone(), Spread::of("all_ms", &[3.0, 4.0]));
         let (all_ms, noise_ms) = (3.5, 0.1);
-        results.costs = vec![Cost {
-            act: "send".into(),
-            per_second: 30.0,
-            count: 10,
-            errors,
-            ms: ms_of_cost,
-            all_ms,
-            noise_ms,
-            spread,
-        }];
+        let act = "send".into();
+        let latency = Latency { p50_ms: 1.0, p99_ms: 2.0, ..Latency::default() };
+        let cost = Cost { act, per_second: 30.0, count: 10, errors, latency, ms: ms_of_cost, all_ms, noise_ms, spread };
+        results.costs = vec![cost.clone()];
         let idle = vec![IdleCost { name: HOSTILE.into(), percent_of_core: 1.0 }];
+        let point = |size| GrowthPoint { size, acts: vec![cost.clone()], kb_each: ms.clone(), idle: idle.clone() };
+        results.growth = vec![Curve { dimension: "streams", points: [10, 100].map(point).into() }];
         results.streams = Some(StreamCost { streams: 7, kb_each: ms, idle, deliveries: Delivered::default() });
         report.results = results;
         report.ratios = vec![Ratio { scenario: "send".into(), to_health: 0.25, spread: None }];
@@ -316,6 +314,8 @@ mod tests {
             "Memory over time",
             "CPU time of an act at 30 a second",
             "7 open streams",
+            "Latency by the number of streams",
+            "Memory of each by the number of streams",
         ] {
             assert!(page.contains(title), "{title}");
         }

@@ -20,6 +20,8 @@ pub fn median_of(runs: &[Results]) -> Results {
         idle: median_idle(runs.iter().flat_map(|run| &run.idle)),
         streams: median_streams(&streams),
         reconnect: median_reconnect(&reconnects),
+        // It runs once.
+        growth: runs.iter().flat_map(|run| run.growth.clone()).collect(),
     }
 }
 
@@ -68,6 +70,7 @@ fn median_run(runs: &[&Measured]) -> Option<Measured> {
 fn median_cost(runs: &[&Cost]) -> Option<Cost> {
     let first = runs.first()?;
     let all: Vec<_> = runs.iter().map(|cost| cost.all_ms).collect();
+    let p99: Vec<_> = runs.iter().map(|cost| cost.latency.p99_ms).collect();
     let noise: Vec<_> = runs.iter().map(|cost| cost.noise_ms).collect();
     let mut errors = BTreeMap::<String, u64>::new();
     for (error, count) in runs.iter().flat_map(|cost| &cost.errors) {
@@ -78,6 +81,7 @@ fn median_cost(runs: &[&Cost]) -> Option<Cost> {
         per_second: first.per_second,
         count: runs.iter().map(|cost| cost.count).sum(),
         errors,
+        latency: runs[median_index(&p99)?].latency,
         ms: median_of_each(runs.iter().map(|cost| &cost.ms)),
         all_ms: median(&all)?,
         noise_ms: median(&noise)?,
@@ -149,7 +153,7 @@ fn median_index(values: &[f64]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Total;
+    use crate::report::{Latency, Total};
 
     fn run(scenario: &str, load: Load, per_second: f64, p99_ms: f64) -> Measured {
         Measured {
@@ -177,8 +181,8 @@ mod tests {
     fn cost(chat: f64, mysql: f64) -> Results {
         let ms = [("chat".to_owned(), chat), ("mysql".to_owned(), mysql)].into();
         let errors = [("503".to_owned(), 1)].into();
-        let (all_ms, noise_ms) = (chat + mysql, 0.1);
-        let cost = Cost { act: "send".into(), per_second: 30.0, count: 10, errors, ms, all_ms, noise_ms, spread: None };
+        let (act, latency, all_ms, noise_ms) = ("send".into(), Latency::default(), chat + mysql, 0.1);
+        let cost = Cost { act, per_second: 30.0, count: 10, errors, latency, ms, all_ms, noise_ms, spread: None };
         Results { costs: vec![cost], ..Results::default() }
     }
 

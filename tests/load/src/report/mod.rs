@@ -6,7 +6,7 @@ mod results;
 mod table;
 
 pub use results::{
-    ActResult, Cost, Delivered, IdleCost, Load, Measured, Point, ProcessUse, Ratio, Reconnect, Report, Results, Spread,
-    StreamCost, Total,
+    ActResult, Cost, Curve, Delivered, GrowthPoint, IdleCost, Latency, Load, Measured, Point, ProcessUse, Ratio,
+    Reconnect, Report, Results, Spread, StreamCost, Total,
 };
 pub use table::{delivered, figure, heading, load, ratios, reconnect_lines, results, spread};

@@ -48,6 +48,7 @@ pub struct Results {
     /// Of the scenario `streams`.
     pub streams: Option<StreamCost>,
     pub reconnect: Option<Reconnect>,
+    pub growth: Vec<Curve>,
 }
 
 impl Results {
@@ -58,6 +59,7 @@ impl Results {
         self.idle.extend(other.idle);
         self.streams = other.streams.or(self.streams.take());
         self.reconnect = other.reconnect.or(self.reconnect.take());
+        self.growth.extend(other.growth);
     }
 }
 
@@ -271,6 +273,7 @@ pub struct Cost {
     /// Acts that succeeded.
     pub count: u64,
     pub errors: BTreeMap<String, u64>,
+    pub latency: Latency,
     /// Milliseconds of each process.
     pub ms: BTreeMap<String, f64>,
     /// Milliseconds of all processes of the system.
@@ -279,6 +282,24 @@ pub struct Cost {
     pub noise_ms: f64,
     /// Of the sum in several runs.
     pub spread: Option<Spread>,
+}
+
+/// Measurements at several sizes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Curve {
+    /// Of these there are as many as the size says.
+    pub dimension: &'static str,
+    pub points: Vec<GrowthPoint>,
+}
+
+/// The measurements at one size.
+#[derive(Clone, Debug, Serialize)]
+pub struct GrowthPoint {
+    pub size: u64,
+    pub acts: Vec<Cost>,
+    /// The memory that each process took for each open stream, KB.
+    pub kb_each: BTreeMap<String, f64>,
+    pub idle: Vec<IdleCost>,
 }
 
 /// The CPU time of an idle process, in hundredths of a core.

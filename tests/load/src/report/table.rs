@@ -1,9 +1,11 @@
 //! The results as text for the terminal.
 
+use std::collections::BTreeMap;
+
 use super::growth::memory_growth;
 use super::{
-    ActResult, Cost, Delivered, IdleCost, Load, Measured, Point, ProcessUse, Ratio, Reconnect, Report, Results, Spread,
-    StreamCost,
+    ActResult, Cost, Curve, Delivered, IdleCost, Load, Measured, Point, ProcessUse, Ratio, Reconnect, Report, Results,
+    Spread, StreamCost,
 };
 use crate::system::Reading;
 
@@ -24,6 +26,7 @@ pub fn results(results: &Results) -> String {
     }
     tables.extend(results.streams.as_ref().map(streams));
     tables.extend(results.reconnect.as_ref().map(reconnect));
+    tables.extend(results.growth.iter().map(curve));
     tables.join("\n")
 }
 
@@ -136,8 +139,8 @@ fn cost_row(cost: &Cost, names: &[&str]) -> String {
 /// The memory and the idle cost of open streams, and whether all deliveries arrived.
 fn streams(cost: &StreamCost) -> String {
     let StreamCost { streams, kb_each, idle, deliveries } = cost;
-    let kb = kb_each.iter().map(|(name, kb)| format!("{name} {}", figure(*kb))).collect::<Vec<_>>().join(", ");
-    format!("\n{streams} open streams\n  memory of each, KB: {kb}\n{}\n  {}", idle_line(idle), delivered(deliveries))
+    let (kb, idle) = (kb_line(kb_each), idle_line(idle));
+    format!("\n{streams} open streams\n  {kb}\n{idle}\n  {}", delivered(deliveries))
 }
 
 pub fn delivered(Delivered { expected, received, lost, double }: &Delivered) -> String {
@@ -160,6 +163,36 @@ pub fn reconnect_lines(result: &Reconnect) -> [String; 3] {
         format!("{resyncs} were answered `resync`"),
         delivered(deliveries),
     ]
+}
+
+/// The table of a curve: each act at each size.
+fn curve(curve: &Curve) -> String {
+    let mut lines = vec![format!("\ngrowth of {}", curve.dimension)];
+    lines.push(format!(
+        "  {:>10}  {:<18} {:>8} {:>9} {:>9} {:>9} {:>8} {:>8}",
+        curve.dimension, "", "count", "p50 ms", "p99 ms", "CPU ms", "± noise", "errors"
+    ));
+    for point in &curve.points {
+        lines.extend(point.acts.iter().map(|act| growth_row(point.size, act)));
+        if !point.kb_each.is_empty() {
+            lines.push(format!("  {:>10}  {}", point.size, kb_line(&point.kb_each)));
+            lines.push(format!("  {:>10}{}", point.size, idle_line(&point.idle)));
+        }
+    }
+    lines.join("\n")
+}
+
+fn growth_row(size: u64, act: &Cost) -> String {
+    let Cost { act: name, count, latency, all_ms, noise_ms, errors, ms, .. } = act;
+    // Deliveries have no CPU time of their own.
+    let [all, noise] = [*all_ms, *noise_ms].map(|value| if ms.is_empty() { String::new() } else { figure(value) });
+    let ([p50, p99], errors) = ([latency.p50_ms, latency.p99_ms].map(figure), errors.values().sum::<u64>());
+    format!("  {size:>10}  {name:<18} {count:>8} {p50:>9} {p99:>9} {all:>9} {noise:>8} {errors:>8}")
+}
+
+fn kb_line(kb_each: &BTreeMap<String, f64>) -> String {
+    let kb = kb_each.iter().map(|(name, kb)| format!("{name} {}", figure(*kb))).collect::<Vec<_>>().join(", ");
+    format!("memory of each, KB: {kb}")
 }
 
 fn idle_line(idle: &[IdleCost]) -> String {

@@ -10,7 +10,7 @@ use crate::load::{Recorded, Recorder, Schedule, closed, open};
 use crate::report::{ActResult, Load, Measured, Point, ProcessUse, Total};
 use crate::system::{Processes, Reading};
 use crate::terminal::progress;
-use crate::world::World;
+use crate::world::{Pair, World};
 
 /// The shortest interval of a timeline.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
@@ -25,6 +25,7 @@ const MAX_WARM_UP: Duration = Duration::from_secs(2);
 /// Without a terminal, progress is printed so often.
 const PRINTED_PROGRESS: Duration = Duration::from_secs(10);
 
+#[derive(Clone)]
 pub struct Run {
     pub world: Arc<World>,
     pub processes: Processes,
@@ -36,6 +37,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// The same run in the world of one pair.
+    pub fn among(&self, pair: Pair) -> Self {
+        Self { world: Arc::new(World::of_pair(self.world.api.clone(), pair)), ..self.clone() }
+    }
+
     pub fn load(&self) -> Load {
         match self.rate {
             Some(per_second) => Load::Open { per_second, clients: self.clients },
