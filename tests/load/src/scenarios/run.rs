@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::http::Failure;
 use crate::load::{Recorded, Recorder, Schedule, closed, open};
 use crate::report::{ActResult, Load, Measured, Point, ProcessUse, Total};
 use crate::system::{Processes, Reading};
@@ -65,6 +66,25 @@ impl Run {
                 open(Schedule::new(Instant::now(), per_second, duration), clients, stop, perform).await
             }
         }
+    }
+
+    /// Measures acts of several requests, which record each request themselves, until the time is over or `stop`. There is no warm-up.
+    pub async fn measure<F, Fut>(&self, scenario: &str, row: &'static str, stop: &CancellationToken, act: F) -> Measured
+    where
+        F: Fn(u64, Arc<World>, Arc<Recorder>) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = Result<(), Failure>> + Send,
+    {
+        let recorder = Arc::new(Recorder::default());
+        let (world, recording) = (self.world.clone(), recorder.clone());
+        let perform = move |index, intended| {
+            let (world, recorder, act) = (world.clone(), recording.clone(), act.clone());
+            async move {
+                let result = act(index, world, recorder.clone()).await;
+                recorder.record(row, intended, &result)
+            }
+        };
+        let work = self.apply(self.load(), self.duration, stop, perform);
+        self.observe(scenario, self.load(), &recorder, work).await
     }
 
     /// Observes work that records its acts: reads processes before and after, and shows progress meanwhile.
