@@ -70,7 +70,7 @@ pub struct Args {
     #[arg(long, default_value_t = 1, requires = "all_rooms", value_parser = clap::value_parser!(u32).range(1..=500))]
     rooms: u32,
 
-    /// What grows in the scenario `growth`: messages of a room, rooms of a person, accounts, open streams. All of them by default.
+    /// The data that grow in the scenario `growth`: messages of a room, rooms of a person, accounts, open streams. All by default.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "DIMENSION,…")]
     growth: Vec<Dimension>,
 
@@ -167,7 +167,8 @@ const COSTED: [Act; 7] =
     [Act::Send, Act::ChangeProfile, Act::Rooms, Act::List50, Act::Search, Act::Friends, Act::Profile];
 
 impl Args {
-    /// The scenarios in the order of the command line, each once. A gateway does not route `/health`, so the default set leaves it out there.
+    /// The scenarios in the order of the command line, each once. A gateway does not route `/health`, so the default set leaves it
+    /// out there.
     pub fn scenarios(&self) -> Vec<Scenario> {
         if !self.scenarios.is_empty() {
             let first = |(n, scenario): &(usize, &Scenario)| !self.scenarios[..*n].contains(scenario);
@@ -214,7 +215,7 @@ impl Args {
         self.clients + self.scenarios.iter().map(of_scenario).max().unwrap_or_default()
     }
 
-    /// What grows in the scenario `growth`.
+    /// The data that grow in the scenario `growth`.
     pub fn dimensions(&self) -> &[Dimension] {
         if self.growth.is_empty() { &Dimension::ALL } else { &self.growth }
     }

@@ -34,6 +34,12 @@ impl Received {
     }
 }
 
+impl Arrivals {
+    pub fn lost(self) -> u64 {
+        self.expected - self.received
+    }
+}
+
 impl std::iter::Sum for Arrivals {
     fn sum<I: Iterator<Item = Self>>(each: I) -> Self {
         each.fold(Self::default(), |sum, one| Self {

@@ -163,13 +163,13 @@ fn streams_that_are_cut_come_back_and_miss_nothing() {
 
 #[test]
 fn curves_have_a_point_of_each_size() {
-    let (results, output) = results(&["--scenario", "growth", "--growth", "messages,streams", "--to", "60"]);
+    let (results, output) = results(&["--scenario", "growth", "--growth", "messages,streams", "--to", "9"]);
     let curves = results["growth"].as_array().unwrap();
     let points = curves.iter().flat_map(|curve| {
         let points = curve["points"].as_array().unwrap().iter();
         points.map(move |point| (curve["dimension"].as_str().unwrap(), point["size"].as_u64().unwrap()))
     });
-    assert_eq!(points.collect::<Vec<_>>(), [("messages", 60), ("streams", 10), ("streams", 60)]);
+    assert_eq!(points.collect::<Vec<_>>(), [("messages", 9), ("streams", 9)]);
     let acts = curves[0]["points"][0]["acts"].as_array().unwrap().iter();
     let acts = acts.map(|act| {
         assert_eq!(act["errors"], serde_json::json!({}), "{act}");

@@ -3,10 +3,12 @@
 mod growth;
 mod median;
 mod results;
+mod streams;
 mod table;
 
 pub use results::{
-    ActResult, Cost, Curve, Delivered, GrowthPoint, IdleCost, Latency, Load, Measured, Point, ProcessUse, Ratio,
-    Reconnect, Report, Results, Spread, StreamCost, Total,
+    ActResult, Cost, Curve, GrowthPoint, IdleCost, Latency, Load, Measured, Point, ProcessUse, Ratio, Report, Results,
+    Spread, Total,
 };
+pub use streams::{Delivered, Reconnect, StreamCost};
 pub use table::{delivered, figure, heading, load, ratios, reconnect_lines, results, spread};

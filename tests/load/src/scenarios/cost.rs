@@ -44,7 +44,7 @@ pub async fn costs(run: &Run, acts: &[Act], rates: &[f64]) -> (Vec<Cost>, Vec<Id
     for &act in acts {
         warm_up(run, act, WARM_UP_RATE).await;
     }
-    pause(run, SETTLE.min(run.duration)).await;
+    settle(run).await;
     let (mut costs, mut all_idle) = (Vec::new(), Idle::default());
     for &rate in rates {
         let Some((of_rate, idle)) = measure_rate(run, acts, rate).await else { break };
@@ -59,6 +59,11 @@ pub async fn warm_up(run: &Run, act: Act, rate: f64) -> u64 {
     let recorder = Arc::new(Recorder::default());
     run.apply(open(run, rate), run.warm_up(), &run.stop, performing(run, act, &recorder)).await;
     recorder.finish().whole.len()
+}
+
+/// Waits until the engines have written what a load has left.
+pub async fn settle(run: &Run) {
+    pause(run, SETTLE.min(run.duration)).await;
 }
 
 /// Measures acts at one rate. None if the measurement was interrupted.

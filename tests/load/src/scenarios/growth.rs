@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -143,26 +143,29 @@ async fn streams(run: &Run, sizes: &[u64], kind: StreamKind, points: &mut Vec<Gr
     for &size in sizes {
         fleet.open(run, &format!("growth: {size} streams"), size as usize).await;
         let open = fleet.listeners.len() as u64;
+        ensure!(open == size, "{open} of {size} streams are open; STREAMS_PER_NETWORK allows 4,000 of one address");
         let grown = run.processes.read().memory.into_iter().map(|(name, bytes)| {
             let more = bytes as f64 - before.get(&name).copied().unwrap_or_default() as f64;
-            (name, more / 1024.0 / open.max(1) as f64)
+            (name, more / 1024.0 / size as f64)
         });
         let kb_each = grown.collect();
         let Some(idle) = cost::measure_idle(run, run.duration).await else { break };
+        let lost_before = fleet.arrivals().lost();
         let delivering = fleet.deliver(run, &format!("growth: deliveries to {size} streams")).await;
-        let acts = deliveries(run, delivering).into_iter().collect();
-        points.push(GrowthPoint { size: open, acts, kb_each, idle: cost::percent(idle) });
-        if open < size {
-            bail!("{open} of {size} streams are open; STREAMS_PER_NETWORK allows 4,000 of one address");
-        }
+        let lost = fleet.arrivals().lost().saturating_sub(lost_before);
+        let acts = deliveries(run, delivering, lost).into_iter().collect();
+        points.push(GrowthPoint { size, acts, kb_each, idle: cost::percent(idle) });
     }
     Ok(())
 }
 
 /// The row of the deliveries. Their CPU time is that of the messages and not theirs.
-fn deliveries(run: &Run, measured: Measured) -> Option<Cost> {
+fn deliveries(run: &Run, measured: Measured, lost: u64) -> Option<Cost> {
     let row = measured.acts.into_iter().find(|act| act.act == DELIVERY)?;
-    let ActResult { act, count, errors, latency, .. } = row;
+    let ActResult { act, count, mut errors, latency, .. } = row;
+    if lost > 0 {
+        errors.insert("lost".into(), lost);
+    }
     let per_second = rate_of_messages(run);
     Some(Cost {
         act,
@@ -186,6 +189,7 @@ async fn measure(run: &Run, size: u64, acts: &[Act]) -> Option<(GrowthPoint, u64
         let warming = cost::warm_up(run, act, per_second).await;
         sent += if act == Act::Send { warming } else { 0 };
     }
+    cost::settle(run).await;
     let (acts, idle) = cost::measure_rate(run, acts, per_second).await?;
     sent += acts.iter().filter(|cost| cost.act == Act::Send.name()).map(|cost| cost.count).sum::<u64>();
     Some((GrowthPoint { size, acts, kb_each: BTreeMap::new(), idle: idle.percent() }, sent))
