@@ -19,6 +19,8 @@ pub enum Act {
     Send,
     List50,
     Rooms,
+    /// The number of unread messages of a room.
+    UnreadCount,
     Login,
 }
 
@@ -33,6 +35,7 @@ impl Act {
             Self::Send => "send",
             Self::List50 => "list 50",
             Self::Rooms => "rooms",
+            Self::UnreadCount => "unread count",
             Self::Login => "login",
         }
     }
@@ -57,6 +60,9 @@ impl Act {
             Self::Send => api.send_request(&pair.ann, pair.room, CONTENT),
             Self::List50 => api.list_request(&world.archive.ann, world.archive.room, PAGE),
             Self::Rooms => api.get(Service::Chat, "/chat-rooms", &pair.ann),
+            Self::UnreadCount => {
+                api.get(Service::Chat, &format!("/messages/room/{}/unread-count", pair.room), &pair.ann)
+            }
             Self::Login => match world.logins.get(index as usize % world.logins.len().max(1)) {
                 Some(person) => api.login_request(person),
                 None => api.login_request(&pair.ann),

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::http::{Failure, bearer, exchange};
+use crate::load::client;
 use crate::target::{Service, Target, is_local};
 
 /// A password that the rules of the original (8 to 16 characters) and those of this system allow.
@@ -56,8 +57,9 @@ impl Api {
         Self { http, target, accounts: AtomicU32::new(accounts) }
     }
 
+    /// A request to the replica of this task's client.
     pub fn anonymous(&self, method: Method, service: Service, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.target.base(service)))
+        self.http.request(method, format!("{}{path}", self.target.base(service, client())))
     }
 
     /// A request to an address that the system has given, such as one of the object store.
@@ -135,6 +137,13 @@ impl Api {
     pub async fn room(&self, person: &Person, other: &Person) -> Result<i64, Failure> {
         let request = self.get(Service::Chat, &format!("/chat-rooms/check/{}", other.id), person);
         Ok(fetch::<WithId>(request, "id").await?.id)
+    }
+
+    /// Creates a group and returns its id.
+    pub async fn group(&self, creator: &Person, others: &[&Person]) -> Result<i64, Failure> {
+        let others: Vec<_> = others.iter().map(|person| person.id).collect();
+        let group = json!({"name": "bench", "participant_ids": others});
+        Ok(fetch::<WithId>(self.post(Service::Chat, "/chat-rooms", creator, &group), "id").await?.id)
     }
 
     pub fn send_request(&self, person: &Person, room: i64, content: &str) -> RequestBuilder {

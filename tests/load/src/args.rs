@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::act::Act;
+use crate::dimension::Dimension;
+use crate::listener::StreamKind;
 use crate::system::ProcessChoice;
 use crate::target::{ServiceUrl, Target};
 
@@ -29,6 +31,11 @@ pub struct Args {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
 
+    /// Measure each scenario so many times, in turn with the others. The tables and plots are those of the median, with the lowest
+    /// and the highest value.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=9))]
+    pub runs: u32,
+
     /// Start so many acts a second, whether the system keeps up or not. Latency counts from the time at which an act should
     /// have started. Without it, each client starts its next act when the last one has ended.
     #[arg(long, value_parser = rate)]
@@ -47,15 +54,36 @@ pub struct Args {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pairs: Option<u32>,
 
-    /// Streams that the scenario `streams` opens.
+    /// Streams that the scenarios `streams` and `reconnect` open.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=50_000))]
     pub streams: u32,
+
+    /// Streams that the scenario `reconnect` cuts: all by default.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    cut: Option<u32>,
+
+    /// Open streams of all rooms of a person instead of one room.
+    #[arg(long)]
+    all_rooms: bool,
+
+    /// Rooms of each person with --all-rooms.
+    #[arg(long, default_value_t = 1, requires = "all_rooms", value_parser = clap::value_parser!(u32).range(1..=500))]
+    rooms: u32,
+
+    /// The data that grow in the scenario `growth`: messages of a room, rooms of a person, accounts, open streams. All by default.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "DIMENSION,…")]
+    growth: Vec<Dimension>,
+
+    /// The largest size of the scenario `growth`. By default a million messages and accounts, 5,000 rooms and 15,000 streams.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
+    pub to: Option<u64>,
 
     /// The most accounts that one run registers.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
     pub accounts: u32,
 
-    /// The base URL of a service, such as user=http://127.0.0.1:8005; all three are needed: user, friend and chat.
+    /// The base URL of a service, such as user=http://127.0.0.1:8005; all three are needed: user, friend and chat. Of several
+    /// replicas, repeat the option: clients ask them in turn.
     #[arg(long = "url", value_name = "SERVICE=URL", conflicts_with = "gateway")]
     pub urls: Vec<ServiceUrl>,
 
@@ -109,8 +137,12 @@ pub enum Scenario {
     Mixed,
     /// The same for a long time: give --seconds. Shows the memory over time.
     Soak,
-    /// Streams of rooms: opening them, their idle cost, and deliveries of 20 messages a second unless --rate is given.
+    /// Streams: opening them, their idle cost, and deliveries of 20 messages a second unless --rate is given.
     Streams,
+    /// Streams that are cut at once and come back while 20 messages a second are sent, unless --rate is given.
+    Reconnect,
+    /// Curves: latency, CPU time and memory by the number of messages, rooms, accounts and streams.
+    Growth,
 }
 
 impl Scenario {
@@ -135,10 +167,12 @@ const COSTED: [Act; 7] =
     [Act::Send, Act::ChangeProfile, Act::Rooms, Act::List50, Act::Search, Act::Friends, Act::Profile];
 
 impl Args {
-    /// The scenarios in the order of the command line. A gateway does not route `/health`, so the default set leaves it out there.
+    /// The scenarios in the order of the command line, each once. A gateway does not route `/health`, so the default set leaves it
+    /// out there.
     pub fn scenarios(&self) -> Vec<Scenario> {
         if !self.scenarios.is_empty() {
-            return self.scenarios.clone();
+            let first = |(n, scenario): &(usize, &Scenario)| !self.scenarios[..*n].contains(scenario);
+            return self.scenarios.iter().enumerate().filter(first).map(|(_, scenario)| *scenario).collect();
         }
         DEFAULT.into_iter().filter(|scenario| self.gateway.is_none() || *scenario != Scenario::Health).collect()
     }
@@ -171,8 +205,28 @@ impl Args {
 
     /// The most connections at the same time.
     pub fn connections(&self) -> u32 {
-        let streams = if self.scenarios.contains(&Scenario::Streams) { self.streams } else { 0 };
-        self.clients + streams
+        let of_scenario = |scenario: &Scenario| match scenario {
+            Scenario::Streams | Scenario::Reconnect => self.streams,
+            Scenario::Growth if self.dimensions().contains(&Dimension::Streams) => {
+                Dimension::Streams.sizes(self.to).last().map_or(0, |size| *size as u32)
+            }
+            _ => 0,
+        };
+        self.clients + self.scenarios.iter().map(of_scenario).max().unwrap_or_default()
+    }
+
+    /// The data that grow in the scenario `growth`.
+    pub fn dimensions(&self) -> &[Dimension] {
+        if self.growth.is_empty() { &Dimension::ALL } else { &self.growth }
+    }
+
+    /// Streams that are cut.
+    pub fn cut(&self) -> usize {
+        self.cut.unwrap_or(self.streams) as usize
+    }
+
+    pub fn stream_kind(&self) -> StreamKind {
+        StreamKind { all_rooms: self.all_rooms, rooms: self.rooms as usize }
     }
 
     fn mixes(&self) -> bool {
@@ -187,6 +241,9 @@ impl Args {
         if self.gateway.is_some() && self.scenarios.contains(&Scenario::Health) {
             return Err("the gateway does not route /health: leave --gateway or the scenario `health` out".into());
         }
+        if self.scenarios.contains(&Scenario::Growth) {
+            self.check_growth()?;
+        }
         if self.urls.is_empty() && !matches!(self.gateway, Some(Some(_))) {
             return Ok(());
         }
@@ -194,6 +251,24 @@ impl Args {
         match self.remote || target.is_local() {
             true => Ok(()),
             false => Err(format!("{} is not this machine: allow it with --remote", target.describe())),
+        }
+    }
+}
+
+impl Args {
+    /// Data that grow stay, and some of them are written past the API.
+    fn check_growth(&self) -> Result<(), String> {
+        if self.runs > 1 {
+            return Err("the data of the scenario `growth` stay, so it runs once: leave --runs out".into());
+        }
+        let is_stack = self.urls.is_empty() && !matches!(self.gateway, Some(Some(_)));
+        match self.dimensions().iter().find(|dimension| dimension.needs_engines()) {
+            Some(dimension) if !is_stack => Err(format!(
+                "the growth of {} is written into the engines of the running stack, and of no other system: leave --url and \
+                 --gateway URL out, or choose --growth rooms,streams",
+                dimension.name()
+            )),
+            _ => Ok(()),
         }
     }
 }
@@ -223,8 +298,14 @@ mod tests {
 
     #[test]
     fn sizes_and_rates_are_bounded() {
-        for line in [["--clients", "0"], ["--clients", "10001"], ["--seconds", "0"], ["--rate", "0"], ["--rate", "NaN"]]
-        {
+        for line in [
+            ["--clients", "0"],
+            ["--clients", "10001"],
+            ["--seconds", "0"],
+            ["--runs", "10"],
+            ["--rate", "0"],
+            ["--rate", "NaN"],
+        ] {
             assert!(parse(&line).is_err(), "{line:?}");
         }
         assert_eq!(parse(&["--rate", "0.5"]).unwrap().rate, Some(0.5));
@@ -245,6 +326,16 @@ mod tests {
         assert_eq!(check(&["--gateway", "https://chat.example.com", "--remote"]), Ok(()));
         assert_eq!(check(&["--gateway", "http://127.0.0.1:8000"]), Ok(()));
         assert!(check(&["--url", "user=http://127.0.0.1:8005"]).unwrap_err().contains("--url friend=URL"));
+    }
+
+    #[test]
+    fn other_systems_grow_only_by_the_api() {
+        let check = |line: &[&str]| parse(&[&["--scenario", "growth"], line].concat()).unwrap().check();
+        let gateway = ["--gateway", "http://127.0.0.1:8000"];
+        assert!(check(&gateway).unwrap_err().contains("running stack"));
+        assert_eq!(check(&[&gateway[..], &["--growth", "rooms,streams"]].concat()), Ok(()));
+        assert_eq!(check(&["--gateway"]), Ok(()));
+        assert!(check(&["--runs", "2"]).unwrap_err().contains("runs once"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::api::Api;
 use crate::args::{Args, Scenario};
 use crate::html;
 use crate::http::{self, Failure};
-use crate::report::{self, Measured, Report};
+use crate::report::{self, Report, Results};
 use crate::scenarios::{self, Run};
 use crate::system::{Machine, Processes, raise_limit};
 use crate::target::Service;
@@ -43,7 +43,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let processes = Processes::choose(&args.processes, target.is_stack, target.is_local())?;
     let http = http::client()?;
     for service in Service::ALL {
-        ensure_reachable(&http, service, target.base(service)).await?;
+        for base in target.replicas(service) {
+            ensure_reachable(&http, service, base).await?;
+        }
     }
     let stop = stop_at_signal()?;
     let mut report = Report::new(Machine::describe(), target.clone(), std::env::args().skip(1).collect());
@@ -55,20 +57,44 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         () = stop.cancelled() => bail!("interrupted before anything was measured"),
     };
     let run = Run { world, processes, clients: args.clients, duration: args.duration(), rate: args.rate, stop };
+    let mut runs = Vec::new();
+    for number in 1..=args.runs {
+        if args.runs > 1 && !run.stop.is_cancelled() {
+            note(&format!("run {number} of {}", args.runs));
+        }
+        runs.push(measure_all(&run, &args).await);
+    }
+    report.interrupted = run.stop.is_cancelled();
+    report.conclude(runs);
+    if args.runs > 1 {
+        print(&report::results(&report.results));
+    }
+    if !report.ratios.is_empty() {
+        print(&report::ratios(&report.ratios));
+    }
+    finish(&report, &args)
+}
+
+/// Measures all scenarios once. Prints the tables of each one if there is no further run.
+async fn measure_all(run: &Run, args: &Args) -> Results {
+    let mut results = Results::default();
     for scenario in args.scenarios() {
         if run.stop.is_cancelled() {
             break;
         }
-        measure(&run, scenario, &args, &mut report).await;
+        note(&format!("measuring {}", scenario.name()));
+        let measured = measure(run, scenario, args).await;
+        clear_progress();
+        if args.runs == 1 {
+            print(&report::results(&measured));
+        }
+        results.add(measured);
     }
-    report.interrupted = run.stop.is_cancelled();
-    finish(&report, &args)
+    results
 }
 
-/// Measures a scenario, prints its table and keeps its results.
-async fn measure(run: &Run, scenario: Scenario, args: &Args, report: &mut Report) {
+async fn measure(run: &Run, scenario: Scenario, args: &Args) -> Results {
     let name = scenario.name();
-    note(&format!("measuring {name}"));
     let one = |act| scenarios::act(run, &name, act);
     let measured = match scenario {
         Scenario::Health => one(Act::Health).await,
@@ -82,40 +108,45 @@ async fn measure(run: &Run, scenario: Scenario, args: &Args, report: &mut Report
         Scenario::Story => scenarios::stories(run, &name).await,
         Scenario::Files => scenarios::files(run, &name).await,
         Scenario::Mixed | Scenario::Soak => scenarios::mixed(run, &name).await,
-        Scenario::Cpu => return measure_costs(run, args, report).await,
-        Scenario::Streams => return measure_streams(run, &name, args, report).await,
-    };
-    keep(measured, report);
-}
-
-fn keep(measured: Measured, report: &mut Report) {
-    clear_progress();
-    print(&report::measured(&measured));
-    report.measured.push(measured);
-}
-
-async fn measure_streams(run: &Run, name: &str, args: &Args, report: &mut Report) {
-    let measured = tokio::select! {
-        measured = scenarios::streams(run, name, args.streams as usize) => measured,
-        // Streams that open or deliver end by themselves then, with what was measured.
-        () = stopped_for(run, STOP_PATIENCE) => return,
-    };
-    match measured {
-        Ok((measured, cost)) => {
-            measured.into_iter().for_each(|measured| keep(measured, report));
-            print(&report::streams(&cost));
-            report.streams = Some(cost);
+        Scenario::Cpu => return measure_costs(run, args).await,
+        Scenario::Streams => return measure_streams(run, &name, args).await,
+        Scenario::Reconnect => return measure_reconnect(run, &name, args).await,
+        Scenario::Growth => {
+            let growth = scenarios::growth(run, args.dimensions(), args.to, args.stream_kind()).await;
+            return Results { growth, ..Results::default() };
         }
-        Err(failure) => print_error(&format!("cannot prepare the rooms of the scenario {name}: {failure}")),
-    }
+    };
+    Results { measured: vec![measured], ..Results::default() }
 }
 
-async fn measure_costs(run: &Run, args: &Args, report: &mut Report) {
+async fn measure_streams(run: &Run, name: &str, args: &Args) -> Results {
+    let measuring = scenarios::streams(run, name, args.streams as usize, args.stream_kind());
+    let measured = prepared(run, name, measuring).await;
+    measured.map(|(measured, cost)| Results { measured, streams: Some(cost), ..Results::default() }).unwrap_or_default()
+}
+
+async fn measure_reconnect(run: &Run, name: &str, args: &Args) -> Results {
+    let measuring = scenarios::reconnect(run, name, args.streams as usize, args.cut(), args.stream_kind());
+    let measured = prepared(run, name, measuring).await;
+    let results =
+        measured.map(|(measured, result)| Results { measured, reconnect: Some(result), ..Results::default() });
+    results.unwrap_or_default()
+}
+
+/// The results of a scenario that creates its own people; None if it cannot, or does not end after a stop.
+async fn prepared<T>(run: &Run, name: &str, measuring: impl Future<Output = Result<T, Failure>>) -> Option<T> {
+    let measured = tokio::select! {
+        measured = measuring => measured,
+        // Streams that open or deliver end by themselves then, with what was measured.
+        () = stopped_for(run, STOP_PATIENCE) => return None,
+    };
+    let tell = |failure: &Failure| print_error(&format!("cannot prepare the scenario {name}: {failure}"));
+    measured.inspect_err(tell).ok()
+}
+
+async fn measure_costs(run: &Run, args: &Args) -> Results {
     let (costs, idle) = scenarios::costs(run, args.acts(), &args.rates).await;
-    clear_progress();
-    print(&report::costs(&costs, &idle));
-    report.costs.extend(costs);
-    report.idle = idle;
+    Results { costs, idle, ..Results::default() }
 }
 
 /// Writes the files. The code tells an interruption, and a scenario without any success.
@@ -130,21 +161,27 @@ fn finish(report: &Report, args: &Args) -> Result<ExitCode> {
         note("interrupted: these are the results until then");
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    match without_success(report, &args.scenarios()) {
+    match without_success(&report.results, &args.scenarios()) {
         Some(scenario) => bail!("no act of the scenario {scenario} succeeded"),
         None => Ok(ExitCode::SUCCESS),
     }
 }
 
 /// A scenario in which nothing succeeded.
-fn without_success<'a>(report: &'a Report, scenarios: &[Scenario]) -> Option<&'a str> {
-    if scenarios.contains(&Scenario::Cpu) && report.costs.is_empty() {
+fn without_success<'a>(results: &'a Results, scenarios: &[Scenario]) -> Option<&'a str> {
+    if scenarios.contains(&Scenario::Cpu) && results.costs.is_empty() {
         return Some("cpu");
     }
-    if scenarios.contains(&Scenario::Streams) && report.streams.as_ref().is_none_or(|cost| cost.streams == 0) {
+    if scenarios.contains(&Scenario::Streams) && results.streams.as_ref().is_none_or(|cost| cost.streams == 0) {
         return Some("streams");
     }
-    let failed = report.measured.iter().find(|measured| !measured.has_success());
+    if scenarios.contains(&Scenario::Reconnect) && results.reconnect.as_ref().is_none_or(|result| result.back == 0) {
+        return Some("reconnect");
+    }
+    if results.growth.iter().any(|curve| curve.points.is_empty()) {
+        return Some("growth");
+    }
+    let failed = results.measured.iter().find(|measured| !measured.has_success());
     failed.map(|measured| measured.scenario.as_str())
 }
 

@@ -4,7 +4,7 @@ use std::env;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use reqwest::Url;
 use serde::Serialize;
 
@@ -45,12 +45,12 @@ impl FromStr for ServiceUrl {
     }
 }
 
-/// Base URLs without a slash at the end.
+/// Base URLs of the replicas of each service, without a slash at the end. No list is empty.
 #[derive(Clone, Debug, Serialize)]
 pub struct Target {
-    user: String,
-    friend: String,
-    chat: String,
+    user: Vec<String>,
+    friend: Vec<String>,
+    chat: Vec<String>,
     /// The addresses are those of the running stack, whose processes are known.
     pub is_stack: bool,
 }
@@ -65,29 +65,32 @@ impl Target {
             None if urls.is_empty() => Self::of_stack()?,
             None => Self::of_services(urls)?,
         };
-        Service::ALL.into_iter().try_for_each(|service| parse(target.base(service)).map(drop))?;
+        target.all().try_for_each(|base| parse(base).map(drop))?;
         Ok(target)
     }
 
     fn behind(gateway: &str, is_stack: bool) -> Self {
-        let base = format!("{}/api", gateway.trim_end_matches('/'));
+        let base = vec![format!("{}/api", gateway.trim_end_matches('/'))];
         Self { user: base.clone(), friend: base.clone(), chat: base, is_stack }
     }
 
     fn of_stack() -> Result<Self> {
-        let (user, friend, chat) = (variable("USER_URL")?, variable("FRIEND_URL")?, variable("CHAT_URL")?);
-        Ok(Self { user, friend, chat, is_stack: true })
+        let of = |name| Ok::<_, Error>(variable(name)?.split(',').map(str::to_owned).collect());
+        Ok(Self { user: of("USER_URLS")?, friend: of("FRIEND_URLS")?, chat: of("CHAT_URLS")?, is_stack: true })
     }
 
     fn of_services(urls: &[ServiceUrl]) -> Result<Self> {
         let of = |service: Service| {
-            let given = urls.iter().find(|given| given.service == service).map(|given| given.url.clone());
-            given.with_context(|| format!("the address of the service is missing: --url {}=URL", service.name()))
+            let given = urls.iter().filter(|given| given.service == service).map(|given| given.url.clone());
+            let given: Vec<_> = given.collect();
+            ensure!(!given.is_empty(), "the address of the service is missing: --url {}=URL", service.name());
+            Ok(given)
         };
         Ok(Self { user: of(Service::User)?, friend: of(Service::Friend)?, chat: of(Service::Chat)?, is_stack: false })
     }
 
-    pub fn base(&self, service: Service) -> &str {
+    /// The replicas of a service, or the gateway alone.
+    pub fn replicas(&self, service: Service) -> &[String] {
         match service {
             Service::User => &self.user,
             Service::Friend => &self.friend,
@@ -95,16 +98,33 @@ impl Target {
         }
     }
 
-    /// The addresses, each once, for a heading.
+    /// The replica that a client asks: the next client asks the next one.
+    pub fn base(&self, service: Service, client: usize) -> &str {
+        let replicas = self.replicas(service);
+        &replicas[client % replicas.len()]
+    }
+
+    /// The addresses, each once, for a heading, and the number of replicas if a service has several.
     pub fn describe(&self) -> String {
-        let mut bases = Service::ALL.map(|service| self.base(service)).to_vec();
+        let mut bases: Vec<_> = self.all().collect();
         bases.dedup();
-        bases.join(", ")
+        let several = Service::ALL.into_iter().filter(|service| self.replicas(*service).len() > 1);
+        let several =
+            several.map(|service| format!("{} replicas of {}-service", self.replicas(service).len(), service.name()));
+        let several: Vec<_> = several.collect();
+        match several.is_empty() {
+            true => bases.join(", "),
+            false => format!("{} ({})", bases.join(", "), several.join(", ")),
+        }
     }
 
     /// Whether all addresses are of this machine's loopback interface.
     pub fn is_local(&self) -> bool {
-        Service::ALL.into_iter().all(|service| parse(self.base(service)).is_ok_and(|url| is_local(&url)))
+        self.all().all(|base| parse(base).is_ok_and(|url| is_local(&url)))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &str> {
+        Service::ALL.into_iter().flat_map(|service| self.replicas(service)).map(String::as_str)
     }
 }
 
@@ -171,7 +191,26 @@ mod tests {
     #[test]
     fn a_gateway_has_the_api_below_a_prefix() {
         let target = Target::choose(&[], Some(&Some("http://127.0.0.1:8000/".into()))).unwrap();
-        assert_eq!(target.base(Service::Chat), "http://127.0.0.1:8000/api");
+        assert_eq!(target.replicas(Service::Chat), ["http://127.0.0.1:8000/api"]);
         assert_eq!(target.describe(), "http://127.0.0.1:8000/api");
+    }
+
+    #[test]
+    fn clients_ask_the_replicas_in_turn() {
+        let given = urls(&[
+            "user=http://127.0.0.1:1",
+            "friend=http://127.0.0.1:2",
+            "chat=http://127.0.0.1:3",
+            "chat=http://127.0.0.1:4/",
+        ]);
+        let target = Target::choose(&given, None).unwrap();
+        let ports = [0, 1, 2].map(|client| target.base(Service::Chat, client).rsplit_once(':').unwrap().1);
+        assert_eq!(ports, ["3", "4", "3"]);
+        assert_eq!(target.base(Service::User, 1), "http://127.0.0.1:1");
+        assert!(
+            target.describe().ends_with("http://127.0.0.1:4 (2 replicas of chat-service)"),
+            "{}",
+            target.describe()
+        );
     }
 }

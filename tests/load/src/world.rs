@@ -26,9 +26,10 @@ const LOGIN_ACCOUNTS: usize = 32;
 pub const CONTENT: &str = "안녕하세요, 이것은 부하 시험입니다 👋";
 
 /// Two friends and their direct room.
+#[derive(Clone)]
 pub struct Pair {
-    pub ann: Person,
-    pub bob: Person,
+    pub ann: Arc<Person>,
+    pub bob: Arc<Person>,
     pub room: i64,
 }
 
@@ -54,6 +55,11 @@ impl World {
         Ok(Self { api, pairs, archive, logins })
     }
 
+    /// A world of one pair, in whose room all acts take place.
+    pub fn of_pair(api: Arc<Api>, pair: Pair) -> Self {
+        Self { api, pairs: vec![pair.clone()], archive: pair, logins: Vec::new() }
+    }
+
     /// The pair whose turn it is.
     pub fn pair(&self, index: u64) -> &Pair {
         &self.pairs[index as usize % self.pairs.len()]
@@ -75,7 +81,7 @@ pub async fn pair(api: &Api) -> Result<Pair, Failure> {
     api.request_friendship(&ann, &bob).await?;
     api.accept_friendship(&bob, &ann).await?;
     let room = api.room(&ann, &bob).await?;
-    Ok(Pair { ann, bob, room })
+    Ok(Pair { ann: ann.into(), bob: bob.into(), room })
 }
 
 /// Creates a number of things, some at once.

@@ -16,7 +16,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 /// The variables with which the benchmark finds the stack.
-const STACK: [&str; 3] = ["USER_URL", "FRIEND_URL", "CHAT_URL"];
+const STACK: [&str; 3] = ["USER_URLS", "FRIEND_URLS", "CHAT_URLS"];
 
 /// The file of a run, which is removed at the end.
 struct Results(PathBuf);
@@ -89,6 +89,28 @@ fn the_default_scenarios_succeed_without_errors() {
 }
 
 #[test]
+fn several_runs_are_measured_in_turn_and_the_median_is_shown() {
+    let (results, output) = results(&["--scenario", "health", "--scenario", "profile", "--runs", "2"]);
+    let scenarios = |of: &Value| {
+        let measured = of["measured"].as_array().unwrap().iter();
+        measured.map(|measured| measured["scenario"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let runs = results["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 2);
+    for one in runs.iter().chain([&results]) {
+        assert_eq!(scenarios(one), ["health", "profile"]);
+        rows(one);
+    }
+    let rate = |of: &Value| of["measured"][1]["total"]["per_second"].as_f64().unwrap();
+    let (spread, rates) = (&results["measured"][1]["spread"], [rate(&runs[0]), rate(&runs[1])]);
+    assert_eq!(rate(&results), rates[0].min(rates[1]), "of two runs, the lower one is shown");
+    assert_eq!([&spread["lowest"], &spread["highest"]], [rates[0].min(rates[1]), rates[0].max(rates[1])]);
+    assert_eq!(results["ratios"][0]["scenario"], "profile");
+    assert_eq!(output.matches("\nprofile: 4 clients").count(), 1, "{output}");
+    assert!(output.contains("median of 2 runs") && output.contains("rate divided by that of health: profile"));
+}
+
+#[test]
 fn an_open_loop_starts_as_many_acts_as_its_rate_says() {
     let (results, _) = results(&["--scenario", "send", "--scenario", "mixed", "--rate", "40"]);
     let rows = rows(&results);
@@ -120,10 +142,41 @@ fn every_message_arrives_on_every_stream_of_its_room() {
     let (results, _) = results(&["--scenario", "streams", "--streams", "60", "--rate", "10"]);
     let streams = &results["streams"];
     assert_eq!(streams["streams"], 60);
-    assert_eq!(streams["expected"], streams["received"]);
-    // Two rooms of 30 streams, and ten messages.
-    assert_eq!(streams["expected"], 300);
+    // Rooms of 40 and of 20 streams, and ten messages in turn.
+    let deliveries = ["expected", "received", "lost", "double"].map(|count| streams[count].as_u64().unwrap());
+    assert_eq!(deliveries, [300, 300, 0, 0]);
     rows(&results);
+}
+
+#[test]
+fn streams_that_are_cut_come_back_and_miss_nothing() {
+    let streams = ["--scenario", "reconnect", "--streams", "30", "--cut", "20", "--all-rooms", "--rooms", "3"];
+    let (results, output) = results(&streams);
+    let reconnect = &results["reconnect"];
+    let counts = ["streams", "cut", "back", "resyncs", "lost", "double"];
+    assert_eq!(counts.map(|count| reconnect[count].as_u64().unwrap()), [30, 20, 20, 0, 0, 0], "{reconnect}");
+    assert!(reconnect["expected"].as_u64().unwrap() > 0 && reconnect["all_back_seconds"].is_f64(), "{reconnect}");
+    assert!(output.contains("20 of 30 streams were cut at once and 20 came back"), "{output}");
+    let rows = rows(&results);
+    assert!(rows.contains(&("reconnect: come back".into(), "open again".into(), 20)), "{rows:?}");
+}
+
+#[test]
+fn curves_have_a_point_of_each_size() {
+    let (results, output) = results(&["--scenario", "growth", "--growth", "messages,streams", "--to", "9"]);
+    let curves = results["growth"].as_array().unwrap();
+    let points = curves.iter().flat_map(|curve| {
+        let points = curve["points"].as_array().unwrap().iter();
+        points.map(move |point| (curve["dimension"].as_str().unwrap(), point["size"].as_u64().unwrap()))
+    });
+    assert_eq!(points.collect::<Vec<_>>(), [("messages", 9), ("streams", 9)]);
+    let acts = curves[0]["points"][0]["acts"].as_array().unwrap().iter();
+    let acts = acts.map(|act| {
+        assert_eq!(act["errors"], serde_json::json!({}), "{act}");
+        (act["act"].as_str().unwrap(), act["count"].as_u64().unwrap())
+    });
+    assert_eq!(acts.collect::<Vec<_>>(), [("list 50", 20), ("rooms", 20), ("unread count", 20), ("send", 20)]);
+    assert!(output.contains("growth of messages") && output.contains("growth of streams"), "{output}");
 }
 
 #[test]
@@ -178,6 +231,19 @@ fn ctrl_c_ends_a_run_with_what_was_measured() {
     let results = file.read();
     assert_eq!(results["interrupted"], true);
     assert!(results["measured"][0]["acts"][0]["count"].as_u64().unwrap() > 0, "{results}");
+}
+
+#[test]
+fn requests_go_to_all_replicas() {
+    let [user, friend, chat] = ["user", "friend", "chat"]
+        .map(|name| format!("{name}={}", env::var(format!("{}_URL", name.to_uppercase())).unwrap()));
+    // No service has the API there.
+    let second = format!("user={}", env::var("GATEWAY_URL").unwrap());
+    let args = ["--scenario", "health", "--clients", "2", "--seconds", "1", "--url", &user, "--url", &friend];
+    let output = bench(&args).args(["--url", &chat, "--url", &second]).output().unwrap();
+    let table = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(table.contains("2 replicas of user-service"), "{table}{}", errors(&output));
+    assert!(output.status.success() && table.contains(" × 404"), "{table}{}", errors(&output));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod axis;
 mod bars;
+mod curves;
 mod escape;
 mod lines;
 mod page;

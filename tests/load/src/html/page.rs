@@ -4,9 +4,13 @@ use std::collections::BTreeSet;
 
 use super::axis::{Axis, log, nines};
 use super::bars::{Bar, bars};
+use super::curves::curve;
 use super::escape::escape;
 use super::lines::{Series, plot};
-use crate::report::{ActResult, Cost, Load, Measured, Point, Report, StreamCost, figure, load};
+use crate::report::{
+    ActResult, Cost, Load, Measured, Point, Ratio, Reconnect, Report, Results, StreamCost, delivered, figure, load,
+    reconnect_lines, spread,
+};
 use crate::system::Reading;
 
 const STYLE: &str = "\
@@ -28,15 +32,19 @@ const MIN_POINTS: usize = 3;
 
 /// The whole document.
 pub fn page(report: &Report) -> String {
-    let sections: String = report.measured.iter().map(measured).collect();
+    let results = &report.results;
+    let sections: String = results.measured.iter().map(measured).collect();
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>Benchmark</title><style>{STYLE}</style></head><body>\
-         {}{}{sections}{}{}</body></html>\n",
+         {}{}{}{sections}{}{}{}{}</body></html>\n",
         heading(report),
-        throughput(&report.measured),
-        costs(report),
-        report.streams.as_ref().map(streams).unwrap_or_default(),
+        throughput(&results.measured),
+        ratios(&report.ratios),
+        costs(results),
+        results.streams.as_ref().map(streams).unwrap_or_default(),
+        results.reconnect.as_ref().map(reconnect).unwrap_or_default(),
+        results.growth.iter().map(curve).collect::<String>(),
     )
 }
 
@@ -52,7 +60,7 @@ fn heading(report: &Report) -> String {
 }
 
 /// A table with a heading row. The texts are escaped here.
-fn table(heading: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub(super) fn table(heading: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let heading: String = heading.iter().map(|text| format!("<th>{}</th>", escape(text))).collect();
     let row = |row: Vec<String>| {
         let cells: String = row.iter().map(|text| format!("<td>{}</td>", escape(text))).collect();
@@ -62,16 +70,27 @@ fn table(heading: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     format!("<div class=\"scroll\"><table><tr>{heading}</tr>{rows}</table></div>")
 }
 
-/// The rates of closed loops: that of an open loop is given. A story is the last row of its scenario.
+/// The rates of closed loops: that of an open loop is given.
 fn throughput(measured: &[Measured]) -> String {
     let closed = measured.iter().filter(|measured| matches!(measured.load, Load::Closed { .. }));
-    let rates = closed.filter_map(|measured| {
-        let per_second = measured.acts.last()?.per_second;
+    let rates = closed.map(|measured| {
+        let per_second = measured.total.per_second;
         let value = format!("{} a second", figure(per_second));
-        Some(Bar { name: measured.scenario.clone(), value, parts: vec![per_second] })
+        Bar { name: measured.scenario.clone(), value, parts: vec![per_second] }
     });
     let rates: Vec<_> = rates.collect();
     if rates.len() < 2 { String::new() } else { bars("Acts a second", &["acts"], &rates) }
+}
+
+/// The ratios to `health`, and their range in several runs.
+fn ratios(ratios: &[Ratio]) -> String {
+    let row = |ratio: &Ratio| {
+        let range = ratio.spread.as_ref().map_or([ratio.to_health; 2], |spread| [spread.lowest, spread.highest]);
+        let figures = [ratio.to_health].into_iter().chain(range).map(|ratio| format!("{ratio:.3}"));
+        [ratio.scenario.clone()].into_iter().chain(figures).collect()
+    };
+    let columns = ["scenario", "rate divided by that of health", "lowest", "highest"];
+    if ratios.is_empty() { String::new() } else { table(&columns, ratios.iter().map(row)) }
 }
 
 fn measured(measured: &Measured) -> String {
@@ -79,8 +98,9 @@ fn measured(measured: &Measured) -> String {
     let columns = ["act", "count", "a second", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "errors"];
     let acts = table(&columns, measured.acts.iter().map(act_row));
     format!(
-        "<h2>{}</h2>{acts}{}<div class=\"plots\">{}{}</div>{}",
+        "<h2>{}</h2>{acts}{}{}<div class=\"plots\">{}{}</div>{}",
         escape(&heading),
+        measured.spread.as_ref().map(|range| format!("<p>{}.</p>", escape(&spread(range)))).unwrap_or_default(),
         errors(measured),
         percentiles(&measured.acts),
         timeline(&measured.timeline),
@@ -163,21 +183,23 @@ fn processes(measured: &Measured) -> String {
 }
 
 /// The stacked bars of the scenario `cpu`, one plot for each rate.
-fn costs(report: &Report) -> String {
+fn costs(report: &Results) -> String {
     let all: BTreeSet<&str> = report.costs.iter().flat_map(|cost| cost.ms.keys().map(String::as_str)).collect();
     let names: Vec<&str> = all.into_iter().filter(|name| Reading::is_of_system(name)).collect();
     let bar = |cost: &Cost| Bar {
         name: cost.act.clone(),
-        value: format!("{} ± {} ms", figure(cost.all_ms()), figure(cost.noise_ms)),
+        value: format!("{} ± {} ms", figure(cost.all_ms), figure(cost.noise_ms)),
         parts: names.iter().map(|name| cost.ms.get(*name).copied().unwrap_or_default()).collect(),
     };
     let mut columns = vec!["act", "a second", "count"];
     columns.extend(&names);
-    columns.extend(["all", "± noise", "errors"]);
+    columns.extend(["all", "± noise", "errors", "lowest", "highest"]);
     let row = |cost: &Cost| {
         let mut row = vec![cost.act.clone(), cost.per_second.to_string(), cost.count.to_string()];
         row.extend(names.iter().map(|name| figure(cost.ms.get(*name).copied().unwrap_or_default())));
-        row.extend([figure(cost.all_ms()), figure(cost.noise_ms), cost.errors.values().sum::<u64>().to_string()]);
+        row.extend([figure(cost.all_ms), figure(cost.noise_ms), cost.errors.values().sum::<u64>().to_string()]);
+        let range = cost.spread.as_ref().map_or([cost.all_ms; 2], |spread| [spread.lowest, spread.highest]);
+        row.extend(range.map(figure));
         row
     };
     let plots = report.costs.chunk_by(|one, next| one.per_second == next.per_second).map(|of_rate| {
@@ -191,12 +213,17 @@ fn costs(report: &Report) -> String {
 }
 
 fn streams(cost: &StreamCost) -> String {
-    let StreamCost { streams, kb_each, idle, expected, received } = cost;
+    let StreamCost { streams, kb_each, idle, deliveries } = cost;
     let percent_of = |name: &str| idle.iter().find(|idle| idle.name == name).map_or(0.0, |idle| idle.percent_of_core);
     let rows =
         kb_each.iter().map(|(name, kb)| vec![name.clone(), figure(*kb), format!("{} %", figure(percent_of(name)))]);
     let rows = table(&["process", "KB for each stream", "idle, of a core"], rows);
-    format!("<h2>{streams} open streams</h2><p>{received} of {expected} expected deliveries arrived.</p>{rows}")
+    format!("<h2>{streams} open streams</h2><p>{}.</p>{rows}", delivered(deliveries))
+}
+
+fn reconnect(result: &Reconnect) -> String {
+    let lines = reconnect_lines(result).map(|line| format!("<li>{}</li>", escape(&line)));
+    format!("<h2>Reconnect</h2><ul>{}</ul>", lines.concat())
 }
 
 #[cfg(test)]
@@ -205,7 +232,7 @@ mod tests {
 
     use super::*;
     use crate::load::Row;
-    use crate::report::{IdleCost, ProcessUse};
+    use crate::report::{Curve, Delivered, GrowthPoint, IdleCost, Latency, ProcessUse, Spread, Total};
     use crate::system::Machine;
     use crate::target::Target;
 
@@ -228,6 +255,8 @@ mod tests {
             load: Load::Closed { clients: 50 },
             seconds: 1.0,
             observed_seconds: 1.0,
+            total: Total { count: 1, per_second: 1.0, p99_ms: 1.5 },
+            spread: Spread::of("per_second", &[1.0, 2.0]),
             acts: vec![ActResult::new("send", row, 1.0)],
             unfinished: 3,
             processes: vec![ProcessUse {
@@ -238,13 +267,22 @@ mod tests {
             }],
             timeline: [1.0, 2.0, 3.0].map(point).into(),
         };
-        report.measured = vec![measured("send", row), measured("empty", Row::default())];
+        let mut results =
+            Results { measured: vec![measured("send", row), measured("empty", Row::default())], ..Results::default() };
         let ms: BTreeMap<_, _> = [(HOSTILE.to_owned(), 3.5), ("mysql".to_owned(), -0.1)].into();
         let errors = BTreeMap::new();
-        report.costs =
-            vec![Cost { act: "send".into(), per_second: 30.0, count: 10, errors, ms: ms.clone(), noise_ms: 0.1 }];
+        let (ms_of_cost, spread) = (ms.clone(), Spread::of("all_ms", &[3.0, 4.0]));
+        let (all_ms, noise_ms) = (3.5, 0.1);
+        let act = "send".into();
+        let latency = Latency { p50_ms: 1.0, p99_ms: 2.0, ..Latency::default() };
+        let cost = Cost { act, per_second: 30.0, count: 10, errors, latency, ms: ms_of_cost, all_ms, noise_ms, spread };
+        results.costs = vec![cost.clone()];
         let idle = vec![IdleCost { name: HOSTILE.into(), percent_of_core: 1.0 }];
-        report.streams = Some(StreamCost { streams: 7, kb_each: ms, idle, expected: 9, received: 9 });
+        let point = |size| GrowthPoint { size, acts: vec![cost.clone()], kb_each: ms.clone(), idle: idle.clone() };
+        results.growth = vec![Curve { dimension: "streams", points: [10, 100].map(point).into() }];
+        results.streams = Some(StreamCost { streams: 7, kb_each: ms, idle, deliveries: Delivered::default() });
+        report.results = results;
+        report.ratios = vec![Ratio { scenario: "send".into(), to_health: 0.25, spread: None }];
         report
     }
 
@@ -269,11 +307,15 @@ mod tests {
         let page = page(&report());
         for title in [
             "Acts a second",
+            "rate divided by that of health",
+            "median of 2 runs: 1.00 to 2.00 a second",
             "Latency by percentile",
             "Rate over time",
             "Memory over time",
             "CPU time of an act at 30 a second",
             "7 open streams",
+            "Latency by the number of streams",
+            "Memory of each by the number of streams",
         ] {
             assert!(page.contains(title), "{title}");
         }

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::DRAIN;
+use super::{DRAIN, as_client};
 
 /// The pause of a client after a failure. Without it, a system that refuses at once would be asked without end.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
@@ -23,9 +23,9 @@ where
     let until = Instant::now() + duration;
     let (started, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let mut tasks = JoinSet::new();
-    for _ in 0..clients {
+    for client in 0..clients as usize {
         let (perform, stop, started, ended) = (perform.clone(), stop.clone(), started.clone(), ended.clone());
-        tasks.spawn(async move {
+        tasks.spawn(as_client(client, async move {
             while Instant::now() < until && !stop.is_cancelled() {
                 let index = started.fetch_add(1, Ordering::Relaxed);
                 let succeeded = perform(index, std::time::Instant::now()).await;
@@ -34,7 +34,7 @@ where
                     sleep(PAUSE_AFTER_FAILURE).await;
                 }
             }
-        });
+        }));
     }
     let all = async { while tasks.join_next().await.is_some() {} };
     tokio::select! {

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{DRAIN, Schedule};
+use super::{DRAIN, Schedule, as_client};
 
 /// The longest sleep of the pacer, after which it looks for a stop.
 const PACER_SLEEP: Duration = Duration::from_millis(50);
@@ -29,9 +29,9 @@ where
     let (due, next, ended) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let late = schedule.at(schedule.count()) + CATCH_UP;
     let mut tasks = JoinSet::new();
-    for _ in 0..clients {
+    for client in 0..clients as usize {
         let (perform, due, next, ended) = (perform.clone(), due.clone(), next.clone(), ended.clone());
-        tasks.spawn(async move {
+        tasks.spawn(as_client(client, async move {
             // Closed after the last act.
             while let Ok(permit) = due.acquire().await {
                 permit.forget();
@@ -43,7 +43,7 @@ where
                 perform(index, schedule.at(index)).await;
                 ended.fetch_add(1, Ordering::Relaxed);
             }
-        });
+        }));
     }
     let pacer = Pacer { schedule, stop: stop.clone(), due: due.clone() };
     // A thread, because it wakes within 0.1 ms of the intended time; a timer of the runtime has a resolution of 1 ms.

@@ -21,8 +21,20 @@ pub struct Recorder(Mutex<Tally>);
 struct Tally {
     /// In the order of their first acts.
     rows: Vec<(&'static str, Row)>,
+    /// Whole acts that succeeded, in microseconds.
+    whole: Histogram<u64>,
     interval: Interval,
     last_success: Option<Instant>,
+}
+
+/// Everything that was recorded.
+pub struct Recorded {
+    /// In the order of their first acts.
+    pub rows: Vec<(&'static str, Row)>,
+    /// Whole acts that succeeded, in microseconds.
+    pub whole: Histogram<u64>,
+    /// The end of the last act that succeeded.
+    pub last_success: Option<Instant>,
 }
 
 /// The acts of one name.
@@ -42,7 +54,7 @@ pub struct Interval {
 impl Default for Recorder {
     fn default() -> Self {
         let interval = Interval { latency: histogram(), errors: 0 };
-        Self(Mutex::new(Tally { rows: Vec::new(), interval, last_success: None }))
+        Self(Mutex::new(Tally { rows: Vec::new(), whole: histogram(), interval, last_success: None }))
     }
 }
 
@@ -67,6 +79,7 @@ impl Recorder {
                 row.latency.saturating_record(micros);
                 tally.last_success = Some(now);
                 if whole {
+                    tally.whole.saturating_record(micros);
                     tally.interval.latency.saturating_record(micros);
                 }
             }
@@ -84,10 +97,10 @@ impl Recorder {
         std::mem::replace(&mut tally.interval, Interval { latency: histogram(), errors: 0 })
     }
 
-    /// The rows, and the end of the last act that succeeded.
-    pub fn finish(&self) -> (Vec<(&'static str, Row)>, Option<Instant>) {
+    pub fn finish(&self) -> Recorded {
         let mut tally = self.0.lock();
-        (std::mem::take(&mut tally.rows), tally.last_success)
+        let (rows, whole) = (std::mem::take(&mut tally.rows), std::mem::replace(&mut tally.whole, histogram()));
+        Recorded { rows, whole, last_success: tally.last_success }
     }
 }
 
@@ -136,8 +149,7 @@ mod tests {
         let recorder = Recorder::default();
         let intended = Instant::now().checked_sub(Duration::from_secs(2)).unwrap();
         assert!(recorder.record("send", intended, &Ok(())));
-        let (rows, _) = recorder.finish();
-        assert!(rows[0].1.latency.max() >= 2_000_000);
+        assert!(recorder.finish().rows[0].1.latency.max() >= 2_000_000);
     }
 
     #[test]
@@ -146,7 +158,7 @@ mod tests {
         for result in [refused(), refused(), Err(Failure::Timeout)] {
             assert!(!recorder.record("send", Instant::now(), &result));
         }
-        let (rows, last_success) = recorder.finish();
+        let Recorded { rows, last_success, .. } = recorder.finish();
         let errors: Vec<_> = rows[0].1.errors.iter().map(|(name, count)| (name.as_str(), *count)).collect();
         assert_eq!(errors, [("503 service_unavailable", 2), ("no answer within 35 s", 1)]);
         assert!(rows[0].1.latency.is_empty() && last_success.is_none());
@@ -161,13 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_has_whole_acts_since_the_last_one() {
+    fn steps_have_rows_but_count_as_no_act() {
         let recorder = Recorder::default();
         recorder.record("story", Instant::now(), &Ok(()));
         recorder.record_step("story: login", Instant::now(), &Ok(()));
         assert_eq!(recorder.take_interval().latency.len(), 1);
         assert_eq!(recorder.take_interval().latency.len(), 0);
-        assert_eq!(recorder.finish().0.len(), 2);
+        let recorded = recorder.finish();
+        assert_eq!((recorded.rows.len(), recorded.whole.len()), (2, 1));
     }
 
     #[test]

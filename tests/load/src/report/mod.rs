@@ -1,8 +1,14 @@
 //! The results of a run, as tables and as JSON.
 
 mod growth;
+mod median;
 mod results;
+mod streams;
 mod table;
 
-pub use results::{ActResult, Cost, IdleCost, Load, Measured, Point, ProcessUse, Report, StreamCost};
-pub use table::{costs, figure, heading, load, measured, streams};
+pub use results::{
+    ActResult, Cost, Curve, GrowthPoint, IdleCost, Latency, Load, Measured, Point, ProcessUse, Ratio, Report, Results,
+    Spread, Total,
+};
+pub use streams::{Delivered, Reconnect, StreamCost};
+pub use table::{delivered, figure, heading, load, ratios, reconnect_lines, results, spread};

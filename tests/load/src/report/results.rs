@@ -7,12 +7,14 @@ use chrono::{DateTime, Utc};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::median::{median_of, ratios};
+use super::streams::{Reconnect, StreamCost};
 use crate::load::{Interval, Row};
 use crate::system::{Machine, Reading};
 use crate::target::Target;
 
-/// Of the JSON file. A change of the meaning of a field makes it 2.
-const FORMAT: u32 = 1;
+/// Of the JSON file. A change of the meaning of a field makes it 3. Since 2, the target has lists of addresses.
+const FORMAT: u32 = 2;
 
 /// The quantiles of the curve in the report.
 const CURVE: [f64; 13] = [0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9995, 0.9999, 1.0];
@@ -26,14 +28,39 @@ pub struct Report {
     pub target: Target,
     /// The command line.
     pub arguments: Vec<String>,
-    /// The run was ended before it was complete.
+    /// The benchmark was ended before it was complete.
     pub interrupted: bool,
+    /// Of several runs, the median.
+    #[serde(flatten)]
+    pub results: Results,
+    pub ratios: Vec<Ratio>,
+    /// Each run, if there are several.
+    pub runs: Vec<Results>,
+}
+
+/// The results of one run, or the median of several.
+#[derive(Clone, Default, Serialize)]
+pub struct Results {
     pub measured: Vec<Measured>,
     /// Of the scenario `cpu`.
     pub costs: Vec<Cost>,
     pub idle: Vec<IdleCost>,
     /// Of the scenario `streams`.
     pub streams: Option<StreamCost>,
+    pub reconnect: Option<Reconnect>,
+    pub growth: Vec<Curve>,
+}
+
+impl Results {
+    /// Adds the results of another scenario.
+    pub fn add(&mut self, other: Self) {
+        self.measured.extend(other.measured);
+        self.costs.extend(other.costs);
+        self.idle.extend(other.idle);
+        self.streams = other.streams.or(self.streams.take());
+        self.reconnect = other.reconnect.or(self.reconnect.take());
+        self.growth.extend(other.growth);
+    }
 }
 
 impl Report {
@@ -47,16 +74,49 @@ impl Report {
             target,
             arguments,
             interrupted: false,
-            measured: Vec::new(),
-            costs: Vec::new(),
-            idle: Vec::new(),
-            streams: None,
+            results: Results::default(),
+            ratios: Vec::new(),
+            runs: Vec::new(),
+        }
+    }
+
+    /// Takes the results of all runs.
+    pub fn conclude(&mut self, runs: Vec<Results>) {
+        (self.results, self.ratios) = (median_of(&runs), ratios(&runs));
+        if runs.len() > 1 {
+            self.runs = runs;
         }
     }
 }
 
+/// The lowest and the highest value of a figure in several runs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Spread {
+    pub figure: &'static str,
+    pub runs: usize,
+    pub lowest: f64,
+    pub highest: f64,
+}
+
+impl Spread {
+    /// None for a single value.
+    pub fn of(figure: &'static str, values: &[f64]) -> Option<Self> {
+        let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        (values.len() > 1).then_some(Self { figure, runs: values.len(), lowest, highest })
+    }
+}
+
+/// The rate of a closed loop divided by that of `health` in the same run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ratio {
+    pub scenario: String,
+    pub to_health: f64,
+    pub spread: Option<Spread>,
+}
+
 /// One scenario.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Measured {
     pub scenario: String,
     pub load: Load,
@@ -64,6 +124,9 @@ pub struct Measured {
     pub seconds: f64,
     /// The time for which the processes were observed: to the end of everything that was waited for.
     pub observed_seconds: f64,
+    pub total: Total,
+    /// Of the key figure in several runs.
+    pub spread: Option<Spread>,
     pub acts: Vec<ActResult>,
     /// Acts that could not start or end in time.
     pub unfinished: u64,
@@ -75,6 +138,42 @@ impl Measured {
     pub fn has_success(&self) -> bool {
         self.acts.iter().any(|act| act.count > 0)
     }
+
+    /// The name of the figure by which runs are compared: the rate of an open loop is given.
+    pub fn key(&self) -> &'static str {
+        match self.load {
+            Load::Closed { .. } => "per_second",
+            Load::Open { .. } => "p99_ms",
+        }
+    }
+
+    pub fn key_figure(&self) -> f64 {
+        match self.load {
+            Load::Closed { .. } => self.total.per_second,
+            Load::Open { .. } => self.total.p99_ms,
+        }
+    }
+}
+
+/// All acts of a scenario together. The requests of an act that has several are not counted by themselves.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Total {
+    /// Acts that succeeded.
+    pub count: u64,
+    pub per_second: f64,
+    pub p99_ms: f64,
+}
+
+impl Total {
+    /// Of a histogram in microseconds.
+    pub fn new(latency: &Histogram<u64>, seconds: f64) -> Self {
+        let count = latency.len();
+        Self { count, per_second: rate(count, seconds), p99_ms: Latency::of(latency).p99_ms }
+    }
+}
+
+fn rate(count: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -87,7 +186,7 @@ pub enum Load {
 }
 
 /// The acts of one name.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub struct ActResult {
     pub act: String,
     /// Acts that succeeded.
@@ -108,8 +207,8 @@ impl ActResult {
         } else {
             CURVE.map(|quantile| (quantile, millis(&row.latency, quantile))).into()
         };
-        let per_second = if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
-        Self { act: act.into(), count, per_second, errors: row.errors, latency: Latency::of(&row.latency), curve }
+        let (per_second, latency) = (rate(count, seconds), Latency::of(&row.latency));
+        Self { act: act.into(), count, per_second, errors: row.errors, latency, curve }
     }
 
     pub fn failures(&self) -> u64 {
@@ -174,17 +273,33 @@ pub struct Cost {
     /// Acts that succeeded.
     pub count: u64,
     pub errors: BTreeMap<String, u64>,
+    pub latency: Latency,
     /// Milliseconds of each process.
     pub ms: BTreeMap<String, f64>,
+    /// Milliseconds of all processes of the system.
+    pub all_ms: f64,
     /// The milliseconds by which the sum may be wrong, because the idle cost varies.
     pub noise_ms: f64,
+    /// Of the sum in several runs.
+    pub spread: Option<Spread>,
 }
 
-impl Cost {
-    /// Milliseconds of all processes of the system.
-    pub fn all_ms(&self) -> f64 {
-        self.ms.iter().filter(|(name, _)| Reading::is_of_system(name)).map(|(_, ms)| ms).sum()
-    }
+/// Measurements at several sizes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Curve {
+    /// Of these there are as many as the size says.
+    pub dimension: &'static str,
+    pub points: Vec<GrowthPoint>,
+}
+
+/// The measurements at one size.
+#[derive(Clone, Debug, Serialize)]
+pub struct GrowthPoint {
+    pub size: u64,
+    pub acts: Vec<Cost>,
+    /// The memory that each process took for each open stream, KB.
+    pub kb_each: BTreeMap<String, f64>,
+    pub idle: Vec<IdleCost>,
 }
 
 /// The CPU time of an idle process, in hundredths of a core.
@@ -192,20 +307,6 @@ impl Cost {
 pub struct IdleCost {
     pub name: String,
     pub percent_of_core: f64,
-}
-
-/// Open streams of rooms.
-#[derive(Clone, Debug, Serialize)]
-pub struct StreamCost {
-    /// Streams that were open.
-    pub streams: u64,
-    /// The memory that each process took while they opened, KB for each stream.
-    pub kb_each: BTreeMap<String, f64>,
-    /// The cost of all processes while no message was sent.
-    pub idle: Vec<IdleCost>,
-    /// Deliveries of all messages that were sent to all streams of their rooms, and those that arrived.
-    pub expected: u64,
-    pub received: u64,
 }
 
 /// One interval of a measurement.

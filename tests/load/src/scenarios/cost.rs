@@ -10,7 +10,7 @@ use super::Run;
 use super::acts::performing;
 use crate::act::Act;
 use crate::load::Recorder;
-use crate::report::{Cost, IdleCost, Load};
+use crate::report::{Cost, IdleCost, Latency, Load};
 use crate::system::Reading;
 use crate::terminal::progress;
 
@@ -25,13 +25,14 @@ const SETTLE: Duration = Duration::from_secs(10);
 
 /// The CPU seconds of each process in an idle second, from several measurements.
 #[derive(Default)]
-struct Idle(Vec<BTreeMap<String, f64>>);
+pub struct Idle(Vec<BTreeMap<String, f64>>);
 
 /// The CPU time of the processes while an act ran, their idle cost included.
 struct Used {
     act: Act,
     count: u64,
     errors: BTreeMap<String, u64>,
+    latency: Latency,
     /// CPU seconds.
     cpu: BTreeMap<String, f64>,
     seconds: f64,
@@ -41,24 +42,35 @@ struct Used {
 /// busier for a while after load. An interrupted rate has no results.
 pub async fn costs(run: &Run, acts: &[Act], rates: &[f64]) -> (Vec<Cost>, Vec<IdleCost>) {
     for &act in acts {
-        // Connections, caches, and the code that a virtual machine compiles.
-        run.apply(open(run, WARM_UP_RATE), run.warm_up(), &run.stop, performing(run, act, &Arc::default())).await;
+        warm_up(run, act, WARM_UP_RATE).await;
     }
-    pause(run, SETTLE.min(run.duration)).await;
+    settle(run).await;
     let (mut costs, mut all_idle) = (Vec::new(), Idle::default());
     for &rate in rates {
-        let Some((used, idle)) = measure_rate(run, acts, rate).await else { break };
-        costs.extend(used.into_iter().map(|used| used.cost(rate, &idle)));
+        let Some((of_rate, idle)) = measure_rate(run, acts, rate).await else { break };
+        costs.extend(of_rate);
         all_idle.0.extend(idle.0);
     }
-    (costs, percent(all_idle.mean()))
+    (costs, all_idle.percent())
 }
 
-/// None if the measurement was interrupted.
-async fn measure_rate(run: &Run, acts: &[Act], rate: f64) -> Option<(Vec<Used>, Idle)> {
+/// Opens connections, fills caches, and runs the code that a virtual machine compiles. Returns the number of acts that succeeded.
+pub async fn warm_up(run: &Run, act: Act, rate: f64) -> u64 {
+    let recorder = Arc::new(Recorder::default());
+    run.apply(open(run, rate), run.warm_up(), &run.stop, performing(run, act, &recorder)).await;
+    recorder.finish().whole.len()
+}
+
+/// Waits until the engines have written what a load has left.
+pub async fn settle(run: &Run) {
+    pause(run, SETTLE.min(run.duration)).await;
+}
+
+/// Measures acts at one rate. None if the measurement was interrupted.
+pub async fn measure_rate(run: &Run, acts: &[Act], rate: f64) -> Option<(Vec<Cost>, Idle)> {
     let idle = || async {
         progress(&format!("cpu: measuring the idle system for {} s", (run.duration / 2).as_secs_f32()), true);
-        pause(run, TAIL).await;
+        pause(run, tail(run)).await;
         measure_idle(run, run.duration / 2).await
     };
     let before = idle().await?;
@@ -67,7 +79,8 @@ async fn measure_rate(run: &Run, acts: &[Act], rate: f64) -> Option<(Vec<Used>, 
         progress(&format!("cpu: {} at {rate} a second for {} s", act.name(), run.duration.as_secs()), true);
         all_used.extend(measure(run, act, rate).await);
     }
-    Some((all_used, Idle(vec![before, idle().await?])))
+    let idle = Idle(vec![before, idle().await?]);
+    Some((all_used.into_iter().map(|used| used.cost(rate, &idle)).collect(), idle))
 }
 
 /// The CPU seconds of each process in an idle second; none if the measurement was interrupted.
@@ -84,22 +97,28 @@ async fn measure(run: &Run, act: Act, rate: f64) -> Option<Used> {
     let recorder = Arc::new(Recorder::default());
     let (before, started) = (run.processes.read(), Instant::now());
     run.apply(open(run, rate), run.duration, &run.stop, performing(run, act, &recorder)).await;
-    pause(run, TAIL).await;
+    pause(run, tail(run)).await;
     let (cpu, seconds) = (run.processes.read().cpu_since(&before), started.elapsed().as_secs_f64());
-    let (rows, _) = recorder.finish();
-    let (_, row) = rows.into_iter().next()?;
+    let (_, row) = recorder.finish().rows.into_iter().next()?;
     let count = row.latency.len();
-    (count > 0).then_some(Used { act, count, errors: row.errors, cpu, seconds })
+    let latency = Latency::of(&row.latency);
+    (count > 0).then_some(Used { act, count, errors: row.errors, latency, cpu, seconds })
 }
 
 impl Used {
     fn cost(self, rate: f64, idle: &Idle) -> Cost {
-        let Self { act, count, errors, cpu, seconds } = self;
+        let Self { act, count, errors, latency, cpu, seconds } = self;
         let each = |seconds: f64| 1000.0 * seconds / count as f64;
-        let ms = without_idle(&cpu, &idle.mean(), seconds).into_iter().map(|(name, cpu)| (name, each(cpu))).collect();
+        let ms = without_idle(&cpu, &idle.mean(), seconds).into_iter().map(|(name, cpu)| (name, each(cpu)));
+        let ms: BTreeMap<_, _> = ms.collect();
+        let all_ms = ms.iter().filter(|(name, _)| Reading::is_of_system(name)).map(|(_, ms)| ms).sum();
         let noise_ms = each(idle.range() * seconds);
-        Cost { act: act.name().into(), per_second: rate, count, errors, ms, noise_ms }
+        Cost { act: act.name().into(), per_second: rate, count, errors, latency, ms, all_ms, noise_ms, spread: None }
     }
+}
+
+fn tail(run: &Run) -> Duration {
+    TAIL.min(run.duration)
 }
 
 fn open(run: &Run, per_second: f64) -> Load {
@@ -120,6 +139,10 @@ fn without_idle(used: &BTreeMap<String, f64>, idle: &BTreeMap<String, f64>, seco
 }
 
 impl Idle {
+    pub fn percent(&self) -> Vec<IdleCost> {
+        percent(self.mean())
+    }
+
     /// CPU seconds of each process in a second.
     fn mean(&self) -> BTreeMap<String, f64> {
         let mut mean = BTreeMap::<String, f64>::new();

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::load::{Recorder, Schedule, closed, open};
-use crate::report::{ActResult, Load, Measured, Point, ProcessUse};
+use crate::http::Failure;
+use crate::load::{Recorded, Recorder, Schedule, closed, open};
+use crate::report::{ActResult, Load, Measured, Point, ProcessUse, Total};
 use crate::system::{Processes, Reading};
 use crate::terminal::progress;
-use crate::world::World;
+use crate::world::{Pair, World};
 
 /// The shortest interval of a timeline.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
@@ -25,6 +26,7 @@ const MAX_WARM_UP: Duration = Duration::from_secs(2);
 /// Without a terminal, progress is printed so often.
 const PRINTED_PROGRESS: Duration = Duration::from_secs(10);
 
+#[derive(Clone)]
 pub struct Run {
     pub world: Arc<World>,
     pub processes: Processes,
@@ -36,6 +38,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// The same run in the world of one pair.
+    pub fn among(&self, pair: Pair) -> Self {
+        Self { world: Arc::new(World::of_pair(self.world.api.clone(), pair)), ..self.clone() }
+    }
+
     pub fn load(&self) -> Load {
         match self.rate {
             Some(per_second) => Load::Open { per_second, clients: self.clients },
@@ -59,6 +66,25 @@ impl Run {
                 open(Schedule::new(Instant::now(), per_second, duration), clients, stop, perform).await
             }
         }
+    }
+
+    /// Measures acts of several requests, which record each request themselves, until the time is over or `stop`. There is no warm-up.
+    pub async fn measure<F, Fut>(&self, scenario: &str, row: &'static str, stop: &CancellationToken, act: F) -> Measured
+    where
+        F: Fn(u64, Arc<World>, Arc<Recorder>) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = Result<(), Failure>> + Send,
+    {
+        let recorder = Arc::new(Recorder::default());
+        let (world, recording) = (self.world.clone(), recorder.clone());
+        let perform = move |index, intended| {
+            let (world, recorder, act) = (world.clone(), recording.clone(), act.clone());
+            async move {
+                let result = act(index, world, recorder.clone()).await;
+                recorder.record(row, intended, &result)
+            }
+        };
+        let work = self.apply(self.load(), self.duration, stop, perform);
+        self.observe(scenario, self.load(), &recorder, work).await
     }
 
     /// Observes work that records its acts: reads processes before and after, and shows progress meanwhile.
@@ -85,11 +111,20 @@ impl Run {
         let (after, observed_seconds) = (self.processes.read(), started.elapsed().as_secs_f64());
         observer.end(recorder);
         let timeline = observer.timeline;
-        let (rows, last) = recorder.finish();
-        let seconds = last.map_or(0.0, |last| last.saturating_duration_since(started).as_secs_f64());
-        let acts = rows.into_iter().map(|(act, row)| ActResult::new(act, row, seconds)).collect();
-        let processes = ProcessUse::between(&before, &after);
-        Measured { scenario: scenario.into(), load, seconds, observed_seconds, acts, unfinished, processes, timeline }
+        let Recorded { rows, whole, last_success } = recorder.finish();
+        let seconds = last_success.map_or(0.0, |last| last.saturating_duration_since(started).as_secs_f64());
+        Measured {
+            scenario: scenario.into(),
+            load,
+            seconds,
+            observed_seconds,
+            total: Total::new(&whole, seconds),
+            spread: None,
+            acts: rows.into_iter().map(|(act, row)| ActResult::new(act, row, seconds)).collect(),
+            unfinished,
+            processes: ProcessUse::between(&before, &after),
+            timeline,
+        }
     }
 }
 
