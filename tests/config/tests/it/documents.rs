@@ -3,7 +3,7 @@
 use config_tests::{repository_path, text};
 use regex::Regex;
 
-const DOCUMENTS: [&str; 27] = [
+const DOCUMENTS: [&str; 28] = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
@@ -15,6 +15,7 @@ const DOCUMENTS: [&str; 27] = [
     "docs/asvs.md",
     "docs/benchmarks.md",
     "docs/decisions/attachments.md",
+    "docs/decisions/commit-point.md",
     "docs/decisions/original-writes-again.md",
     "docs/decisions/read-receipts.md",
     "docs/errors.md",
