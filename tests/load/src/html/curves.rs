@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::axis::{Axis, log};
 use super::escape::escape;
 use super::lines::{Series, plot};
-use super::page::table;
+use super::table::table;
 use crate::report::{Cost, Curve, GrowthPoint, figure};
 use crate::system::Reading;
 

@@ -6,5 +6,6 @@ mod curves;
 mod escape;
 mod lines;
 mod page;
+mod table;
 
 pub use page::page;

@@ -7,6 +7,7 @@ use super::bars::{Bar, bars};
 use super::curves::curve;
 use super::escape::escape;
 use super::lines::{Series, plot};
+use super::table::table;
 use crate::report::{
     ActResult, Cost, Load, Measured, Point, Ratio, Reconnect, Report, Results, StreamCost, delivered, figure, load,
     reconnect_lines, spread,
@@ -57,17 +58,6 @@ fn heading(report: &Report) -> String {
         report.started_at.format("%Y-%m-%d %H:%M UTC"),
         escape(&report.arguments.join(" "))
     )
-}
-
-/// A table with a heading row. The texts are escaped here.
-pub(super) fn table(heading: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let heading: String = heading.iter().map(|text| format!("<th>{}</th>", escape(text))).collect();
-    let row = |row: Vec<String>| {
-        let cells: String = row.iter().map(|text| format!("<td>{}</td>", escape(text))).collect();
-        format!("<tr>{cells}</tr>")
-    };
-    let rows: String = rows.map(row).collect();
-    format!("<div class=\"scroll\"><table><tr>{heading}</tr>{rows}</table></div>")
 }
 
 /// The rates of closed loops: that of an open loop is given.

@@ -2,14 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cost, Delivered, IdleCost, Load, Measured, Ratio, Reconnect, Results, Spread, StreamCost};
+use super::{Cost, Delivered, IdleCost, Load, Measured, Ratio, Reconnect, Report, Results, Spread, StreamCost};
 
 /// The scenario whose rate is the measure of the others: it does no work beyond HTTP.
 const MEASURE: &str = "health";
 
+impl Report {
+    /// Takes the results of all runs.
+    pub fn conclude(&mut self, runs: Vec<Results>) {
+        (self.results, self.ratios) = (median_of(&runs), ratios(&runs));
+        if runs.len() > 1 {
+            self.runs = runs;
+        }
+    }
+}
+
 /// The results of several runs as one: of each scenario the run with the median of its key figure, and of costs and streams the
 /// median of each value. Counts of acts, errors and deliveries are those of all runs together.
-pub fn median_of(runs: &[Results]) -> Results {
+fn median_of(runs: &[Results]) -> Results {
     let measured = grouped(runs.iter().flat_map(|run| &run.measured), |measured| measured.scenario.clone());
     let costs = grouped(runs.iter().flat_map(|run| &run.costs), |cost| (cost.act.clone(), cost.per_second));
     let streams: Vec<_> = runs.iter().filter_map(|run| run.streams.as_ref()).collect();
@@ -26,7 +36,7 @@ pub fn median_of(runs: &[Results]) -> Results {
 }
 
 /// The rates of closed loops with the clients of `health`, each divided by the rate of `health` in the same run.
-pub fn ratios(runs: &[Results]) -> Vec<Ratio> {
+fn ratios(runs: &[Results]) -> Vec<Ratio> {
     let of_runs: Vec<_> = runs.iter().flat_map(|run| ratios_of(&run.measured)).collect();
     let ratio = |of_scenario: &Vec<&(&str, f64)>| {
         let values: Vec<_> = of_scenario.iter().map(|(_, ratio)| *ratio).collect();

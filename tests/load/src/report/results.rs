@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::median::{median_of, ratios};
+use super::idle::IdleCost;
 use super::streams::{Reconnect, StreamCost};
 use crate::load::{Interval, Row};
 use crate::system::{Machine, Reading};
@@ -77,14 +77,6 @@ impl Report {
             results: Results::default(),
             ratios: Vec::new(),
             runs: Vec::new(),
-        }
-    }
-
-    /// Takes the results of all runs.
-    pub fn conclude(&mut self, runs: Vec<Results>) {
-        (self.results, self.ratios) = (median_of(&runs), ratios(&runs));
-        if runs.len() > 1 {
-            self.runs = runs;
         }
     }
 }
@@ -300,13 +292,6 @@ pub struct GrowthPoint {
     /// The memory that each process took for each open stream, KB.
     pub kb_each: BTreeMap<String, f64>,
     pub idle: Vec<IdleCost>,
-}
-
-/// The CPU time of an idle process, in hundredths of a core.
-#[derive(Clone, Debug, Serialize)]
-pub struct IdleCost {
-    pub name: String,
-    pub percent_of_core: f64,
 }
 
 /// One interval of a measurement.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::IdleCost;
+use super::idle::IdleCost;
 use crate::received::Arrivals;
 
 /// Open streams.
