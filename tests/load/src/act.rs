@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::http::{Failure, exchange};
 use crate::target::Service;
-use crate::world::{CONTENT, PAGE, World};
+use crate::world::{CONTENT, PAGE, Pair, World};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Act {
@@ -58,7 +58,10 @@ impl Act {
             Self::Search => api.search_request(&pair.ann, &pair.bob.username),
             Self::Friends => api.get(Service::Friend, "/friends/list", &pair.ann),
             Self::Send => api.send_request(&pair.ann, pair.room, CONTENT),
-            Self::List50 => api.list_request(&world.archive.ann, world.archive.room, PAGE),
+            Self::List50 => {
+                let Pair { ann, room, .. } = world.archive(index);
+                api.list_request(ann, *room, PAGE)
+            }
             Self::Rooms => api.get(Service::Chat, "/chat-rooms", &pair.ann),
             Self::UnreadCount => {
                 api.get(Service::Chat, &format!("/messages/room/{}/unread-count", pair.room), &pair.ann)

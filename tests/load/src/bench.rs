@@ -161,7 +161,8 @@ fn finish(report: &Report, args: &Args) -> Result<ExitCode> {
         note("interrupted: these are the results until then");
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    match without_success(&report.results, &args.scenarios()) {
+    let all = report.runs.iter().chain([&report.results]);
+    match all.into_iter().find_map(|results| without_success(results, &args.scenarios())) {
         Some(scenario) => bail!("no act of the scenario {scenario} succeeded"),
         None => Ok(ExitCode::SUCCESS),
     }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::api::Api;
 use crate::http::Failure;
 use crate::load::as_client;
-use crate::received::{Arrivals, Received};
+use crate::received::{Arrivals, Attempts, Received};
 use crate::stream::{Deliveries, EventStream, number};
 use crate::target::Service;
 use crate::world::{Pair, pair};
@@ -37,8 +37,7 @@ pub struct StreamKind {
 pub struct Audience {
     pub pair: Pair,
     pub rooms: Vec<i64>,
-    /// The numbers of the messages whose sends succeeded.
-    pub sent: Mutex<Vec<u64>>,
+    attempts: Mutex<Attempts>,
     /// Streams that were opened.
     listeners: AtomicU64,
 }
@@ -54,7 +53,25 @@ impl Audience {
                 all.push(api.group(&pair.ann, &[&pair.bob, &third]).await?);
             }
         }
-        Ok(Self { pair, rooms: all, sent: Mutex::default(), listeners: AtomicU64::new(0) })
+        Ok(Self { pair, rooms: all, attempts: Mutex::default(), listeners: AtomicU64::new(0) })
+    }
+
+    /// Notes the number of a message before its send.
+    pub fn begin_send(&self, number: u64) {
+        self.attempts.lock().failed.insert(number);
+    }
+
+    /// Notes that a send succeeded.
+    pub fn end_send(&self, number: u64) {
+        let mut attempts = self.attempts.lock();
+        attempts.failed.remove(&number);
+        attempts.sent.insert(number);
+    }
+
+    /// Whether a message is one of the audience.
+    fn hears(&self, number: u64) -> bool {
+        let attempts = self.attempts.lock();
+        attempts.sent.contains(&number) || attempts.failed.contains(&number)
     }
 
     pub fn listeners(&self) -> u64 {
@@ -120,7 +137,8 @@ impl Listener {
     /// Reads to the end of the stream.
     pub async fn read(&self, mut stream: EventStream, deliveries: &Deliveries) {
         while let Some(event) = stream.next().await {
-            if let Some(number) = self.progress.lock().receive(&event) {
+            let number = self.progress.lock().receive(&event);
+            if let Some(number) = number.filter(|number| self.audience.hears(*number)) {
                 deliveries.receive(number);
             }
         }
@@ -137,7 +155,7 @@ impl Listener {
 
     /// Compares the messages of the audience with those that arrived.
     pub fn arrivals(&self) -> Arrivals {
-        self.progress.lock().received.arrivals(&self.audience.sent.lock())
+        self.progress.lock().received.arrivals(&self.audience.attempts.lock())
     }
 }
 
@@ -194,7 +212,8 @@ mod tests {
         assert!(!progress.connect(&event("connected", "8", 0)));
         assert_eq!(progress.receive(&event("new_message", "8", 1)), None);
         assert_eq!(progress.receive(&event("message_edited", "9", 2)), None);
-        let Arrivals { expected, received, double } = progress.received.arrivals(&[1, 2]);
-        assert_eq!((expected, received, double), (2, 1, 1));
+        let attempts = Attempts { sent: [1, 2].into(), ..Attempts::default() };
+        let Arrivals { expected, received, double, foreign } = progress.received.arrivals(&attempts);
+        assert_eq!((expected, received, double, foreign), (2, 1, 1, 0));
     }
 }

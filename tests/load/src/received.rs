@@ -17,6 +17,17 @@ pub struct Arrivals {
     /// Those of the expected ones that arrived, each counted once.
     pub received: u64,
     pub double: u64,
+    /// Messages of rooms that the stream is not of.
+    pub foreign: u64,
+}
+
+/// The numbers of the messages into some rooms.
+#[derive(Default)]
+pub struct Attempts {
+    /// Those whose sends succeeded.
+    pub sent: HashSet<u64>,
+    /// Those whose sends failed, or have not ended.
+    pub failed: HashSet<u64>,
 }
 
 impl Received {
@@ -27,10 +38,13 @@ impl Received {
         is_new
     }
 
-    /// Compares with the messages whose sends succeeded. Others may have been stored too, so they may arrive and need not.
-    pub fn arrivals(&self, sent: &[u64]) -> Arrivals {
-        let received = sent.iter().filter(|number| self.numbers.contains(number)).count();
-        Arrivals { expected: sent.len() as u64, received: received as u64, double: self.double }
+    /// Compares with the messages of the stream's rooms. Those whose sends failed may have been stored, so they may arrive and need
+    /// not.
+    pub fn arrivals(&self, attempts: &Attempts) -> Arrivals {
+        let Attempts { sent, failed } = attempts;
+        let received = sent.intersection(&self.numbers).count() as u64;
+        let foreign = self.numbers.iter().filter(|number| !sent.contains(number) && !failed.contains(number)).count();
+        Arrivals { expected: sent.len() as u64, received, double: self.double, foreign: foreign as u64 }
     }
 }
 
@@ -46,6 +60,7 @@ impl std::iter::Sum for Arrivals {
             expected: sum.expected + one.expected,
             received: sum.received + one.received,
             double: sum.double + one.double,
+            foreign: sum.foreign + one.foreign,
         })
     }
 }
@@ -54,36 +69,42 @@ impl std::iter::Sum for Arrivals {
 mod tests {
     use super::*;
 
-    fn arrivals(received: &[u64], sent: &[u64]) -> [u64; 3] {
+    fn arrivals(received: &[u64], sent: &[u64], failed: &[u64]) -> [u64; 4] {
         let mut all = Received::default();
         received.iter().for_each(|number| {
             all.add(*number);
         });
-        let Arrivals { expected, received, double } = all.arrivals(sent);
-        [expected, received, double]
+        let attempts = Attempts { sent: sent.iter().copied().collect(), failed: failed.iter().copied().collect() };
+        let Arrivals { expected, received, double, foreign } = all.arrivals(&attempts);
+        [expected, received, double, foreign]
     }
 
     #[test]
     fn a_message_that_never_arrives_is_lost() {
-        assert_eq!(arrivals(&[1, 3], &[1, 2, 3]), [3, 2, 0]);
-        assert_eq!(arrivals(&[], &[1]), [1, 0, 0]);
+        assert_eq!(arrivals(&[1, 3], &[1, 2, 3], &[]), [3, 2, 0, 0]);
+        assert_eq!(arrivals(&[], &[1], &[]), [1, 0, 0, 0]);
     }
 
     #[test]
     fn a_message_that_arrives_again_is_double_and_replaces_no_other_one() {
-        assert_eq!(arrivals(&[1, 1, 3, 1], &[1, 2, 3]), [3, 2, 2]);
+        assert_eq!(arrivals(&[1, 1, 3, 1], &[1, 2, 3], &[]), [3, 2, 2, 0]);
         let mut received = Received::default();
         assert_eq!([received.add(7), received.add(7)], [true, false]);
     }
 
     #[test]
     fn a_message_whose_send_failed_may_arrive_and_is_not_expected() {
-        assert_eq!(arrivals(&[1, 2], &[1]), [1, 1, 0]);
-        assert_eq!(arrivals(&[1], &[1]), [1, 1, 0]);
+        assert_eq!(arrivals(&[1, 2], &[1], &[2]), [1, 1, 0, 0]);
+        assert_eq!(arrivals(&[1], &[1], &[2]), [1, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_message_of_other_rooms_is_foreign_and_replaces_no_expected_one() {
+        assert_eq!(arrivals(&[1, 9], &[1, 2], &[3]), [2, 1, 0, 1]);
     }
 
     #[test]
     fn the_order_does_not_matter() {
-        assert_eq!(arrivals(&[3, 1, 2], &[1, 2, 3]), [3, 3, 0]);
+        assert_eq!(arrivals(&[3, 1, 2], &[1, 2, 3], &[]), [3, 3, 0, 0]);
     }
 }

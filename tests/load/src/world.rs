@@ -37,8 +37,8 @@ pub struct World {
     pub api: Arc<Api>,
     /// Not empty. Their rooms take the messages that are sent.
     pub pairs: Vec<Pair>,
-    /// The room of this pair has 200 messages and gets no more.
-    pub archive: Pair,
+    /// As many pairs, whose rooms have 200 messages and get no more.
+    archives: Vec<Pair>,
     /// Empty if no scenario logs in.
     pub logins: Vec<Person>,
 }
@@ -48,16 +48,18 @@ impl World {
     /// Fails if the system refuses a request or does not list the messages that were sent.
     pub async fn create(api: Arc<Api>, pairs: usize, with_logins: bool) -> Result<Self> {
         let pairs = many(pairs, |_| pair(&api)).await.context("cannot prepare the accounts")?;
-        let archive = pair(&api).await.context("cannot prepare the accounts")?;
-        archive.fill(&api).await.context("cannot prepare a room with messages")?;
+        let archives = many(pairs.len(), |_| pair(&api)).await.context("cannot prepare the accounts")?;
+        for archive in &archives {
+            archive.fill(&api).await.context("cannot prepare a room with messages")?;
+        }
         let logins = if with_logins { LOGIN_ACCOUNTS } else { 0 };
         let logins = many(logins, |_| api.register("login")).await.context("cannot prepare the accounts")?;
-        Ok(Self { api, pairs, archive, logins })
+        Ok(Self { api, pairs, archives, logins })
     }
 
     /// A world of one pair, in whose room all acts take place.
     pub fn of_pair(api: Arc<Api>, pair: Pair) -> Self {
-        Self { api, pairs: vec![pair.clone()], archive: pair, logins: Vec::new() }
+        Self { api, pairs: vec![pair.clone()], archives: vec![pair], logins: Vec::new() }
     }
 
     /// The pair whose turn it is.
@@ -65,9 +67,14 @@ impl World {
         &self.pairs[index as usize % self.pairs.len()]
     }
 
+    /// The pair with a long room whose turn it is.
+    pub fn archive(&self, index: u64) -> &Pair {
+        &self.archives[index as usize % self.archives.len()]
+    }
+
     /// Logs in everyone again. An access token of a long run ends otherwise.
     pub async fn renew_tokens(&self) -> Result<(), Failure> {
-        for pair in self.pairs.iter().chain([&self.archive]) {
+        for pair in self.pairs.iter().chain(&self.archives) {
             self.api.log_in(&pair.ann).await?;
             self.api.log_in(&pair.bob).await?;
         }

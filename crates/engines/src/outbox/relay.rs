@@ -4,7 +4,7 @@
 //! the outbox itself are never locked: gap locks blocked inserts, and at READ COMMITTED a second relay overtook the
 //! first (both seen on MariaDB).
 //!
-//! The relay publishes an event of a quiet time at once, and gathers what commits within a quarter of a second under a steady
+//! The relay publishes an event of a quiet time within milliseconds, and gathers those of a quarter of a second under a steady
 //! load. It publishes the events of all free shards in one transaction: a transaction, a request to the brokers and a fetch of
 //! each consumer cost much more than an event. After a failure, each shard has a transaction of its own until all succeed, so
 //! that one whose partition has no leader does not hold the others up.
@@ -34,7 +34,7 @@ const BATCH: u32 = 500;
 /// How long the relay waits for further commits after the first one, such as those of requests that arrived together.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// The time between two looks at the outbox under a steady load. What commits meanwhile is published together.
+/// The time between two looks at the outbox under a steady load. The events that are committed meanwhile are published together.
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// The events of one key are published one after another. A key with many events delays the others of its batch no

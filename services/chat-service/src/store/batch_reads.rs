@@ -141,7 +141,7 @@ impl<K: Clone + Ord, T> Shared<K, T> {
 }
 
 /// Reads batches until no request waits.
-async fn run<K: Clone + Ord, T>(shared: Arc<Shared<K, T>>) {
+async fn run<K: Clone + Ord + Send + 'static, T: Send + Sync + 'static>(shared: Arc<Shared<K, T>>) {
     loop {
         let batch = shared.next();
         if batch.is_empty() {
@@ -151,16 +151,16 @@ async fn run<K: Clone + Ord, T>(shared: Arc<Shared<K, T>>) {
         let read = shared.load(keys).await;
         let is_fault = |read: &Read<T>| matches!(read.as_ref().map_err(|e| &**e), Err(Error::Internal(_)));
         match read {
-            // A value that cannot be read is an error of its own requests only.
-            Some(read) if batch.len() > 1 && is_fault(&read) => {
-                for request in batch {
-                    run_alone(shared.clone(), request).await;
-                }
-            }
             // A caller that has gone needs no answer.
-            Some(read) => batch.into_iter().for_each(|request| drop(request.answer.send(read.clone()))),
-            // The requests have no answer, and the task goes on.
-            None => {}
+            Some(read) if batch.len() == 1 || !is_fault(&read) => {
+                batch.into_iter().for_each(|request| drop(request.answer.send(read.clone())));
+            }
+            // A value that cannot be read is an error of its own requests only, which do not hold up the next batch.
+            _ if batch.len() > 1 => {
+                batch.into_iter().for_each(|request| drop(tokio::spawn(run_alone(shared.clone(), request))));
+            }
+            // The request has no answer.
+            _ => {}
         }
     }
 }
@@ -261,6 +261,7 @@ mod tests {
             read.as_ref().is_err_and(|e| matches!(e.get_ref(), Error::Unavailable { dependency: "test", .. }))
         };
         assert!(failed.iter().all(is_503));
+        assert!(began.elapsed() < 3 * TIMEOUT);
         while reads.shared.queue.lock().running > 0 {
             assert!(began.elapsed() < 3 * TIMEOUT);
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -1,4 +1,4 @@
-//! A message of a page. What is the same for all readers is serialized once.
+//! A message of a page, of which all but the fields about its readers is serialized once.
 
 use std::collections::HashMap;
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use sqlx::{AssertSqlSafe, Connection, MySql, MySqlConnection, QueryBuilder};
 
 use super::address;
+use crate::api::Person;
 
 const FAMILY_NAMES: [(&str, &str); 8] = [
     ("kim", "김"),
@@ -49,12 +50,21 @@ impl Accounts {
         Ok(Self(MySqlConnection::connect(&address("USER_MYSQL_URL")?).await?))
     }
 
+    /// # Errors
+    /// Fails if an account that the measured system has registered is not there: the engine is that of another system.
+    pub async fn ensure_has(&mut self, person: &Person) -> Result<()> {
+        let found = sqlx::query("SELECT id FROM users WHERE id = ? AND username = ?");
+        let found = found.bind(person.id).bind(&person.username).fetch_optional(&mut self.0).await?;
+        ensure!(found.is_some(), "USER_MYSQL_URL is not the database of the measured system");
+        Ok(())
+    }
+
     pub async fn count(&mut self) -> Result<u64> {
         let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM users").fetch_one(&mut self.0).await?;
         Ok(count as u64)
     }
 
-    /// Writes at most `count` accounts in one transaction, and returns their number. Nobody can log in with them.
+    /// Writes at most `count` accounts in one transaction, and returns their number. They have no password.
     ///
     /// # Errors
     /// Fails if MySQL refuses a statement.

@@ -1,6 +1,6 @@
 //! Messages of a room in MongoDB, as chat-service stores them.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, DateTime, Document, Uuid, doc};
 use mongodb::options::ReturnDocument;
@@ -23,6 +23,15 @@ impl Messages {
         let client = Client::with_uri_str(address("MONGO_URL")?).await?;
         let database = std::env::var("MONGODB_DB_NAME").context("MONGODB_DB_NAME is not set")?;
         Ok(Self(client.database(&database)))
+    }
+
+    /// # Errors
+    /// Fails if no message of this sender is in the room: the engine is that of another system.
+    pub async fn ensure_has(&self, room: i64, sender: &Person) -> Result<()> {
+        let sent = doc! {"room_id": room, "user_id": sender.id, "username": &sender.username};
+        let found = self.0.collection::<Document>("messages").find_one(sent).await?;
+        ensure!(found.is_some(), "MONGO_URL is not the database of the measured system");
+        Ok(())
     }
 
     /// Writes at most `count` messages into a direct room in one transaction, and returns their number. Messages, log and head agree

@@ -71,9 +71,12 @@ fn grouped<'a, T, K: PartialEq>(values: impl Iterator<Item = &'a T>, key: impl F
 
 /// The run with the median rate of a closed loop, or the median p99 of an open one.
 fn median_run(runs: &[&Measured]) -> Option<Measured> {
-    let figures: Vec<_> = runs.iter().map(|run| run.key_figure()).collect();
-    let mut median = runs[median_index(&figures)?].clone();
-    median.spread = Spread::of(median.key(), &figures);
+    let figures = |runs: &[&Measured]| runs.iter().map(|run| run.key_figure()).collect::<Vec<_>>();
+    // The latency of a run without a success would be the lowest.
+    let (succeeded, failed): (Vec<_>, Vec<_>) = runs.iter().copied().partition(|run| run.total.count > 0);
+    let Some(middle) = median_index(&figures(&succeeded)) else { return failed.first().copied().cloned() };
+    let mut median = succeeded[middle].clone();
+    median.spread = Spread::of(median.key(), &figures(runs));
     Some(median)
 }
 
@@ -121,7 +124,7 @@ fn median_streams(runs: &[&StreamCost]) -> Option<StreamCost> {
 fn median_reconnect(runs: &[&Reconnect]) -> Option<Reconnect> {
     let seconds: Option<Vec<f64>> = runs.iter().map(|run| run.all_back_seconds).collect();
     Some(Reconnect {
-        streams: runs.first()?.streams,
+        streams: runs.iter().map(|run| run.streams).sum(),
         cut: runs.iter().map(|run| run.cut).sum(),
         back: runs.iter().map(|run| run.back).sum(),
         all_back_seconds: median(&seconds.unwrap_or_default()),
@@ -136,6 +139,7 @@ fn all_deliveries(runs: impl Iterator<Item = Delivered>) -> Delivered {
         received: sum.received + run.received,
         lost: sum.lost + run.lost,
         double: sum.double + run.double,
+        foreign: sum.foreign + run.foreign,
     })
 }
 
@@ -218,6 +222,17 @@ mod tests {
         let open = |p99| run("send", Load::Open { per_second: 30.0, clients: 50 }, 30.0, p99);
         let median = median_of(&[9.0, 5.0, 7.0].map(|p99| results(vec![open(p99)])));
         assert_eq!((median.measured[0].total.p99_ms, median.measured[0].key()), (7.0, "p99_ms"));
+    }
+
+    #[test]
+    fn a_run_without_a_success_is_not_the_fastest() {
+        let open = |count, p99_ms| {
+            let run = run("send", Load::Open { per_second: 30.0, clients: 50 }, 30.0, p99_ms);
+            results(vec![Measured { total: Total { count, ..run.total }, ..run }])
+        };
+        let median = median_of(&[open(0, 0.0), open(9, 5.0), open(9, 9.0), open(9, 7.0)]);
+        assert_eq!(median.measured[0].total.p99_ms, 7.0);
+        assert_eq!(median_of(&[open(0, 0.0)]).measured[0].total.count, 0);
     }
 
     #[test]

@@ -29,12 +29,14 @@ pub struct Delivered {
     pub lost: u64,
     /// Deliveries of a message that had arrived on the same stream before.
     pub double: u64,
+    /// Messages that arrived on a stream of other rooms.
+    pub foreign: u64,
 }
 
 impl From<Arrivals> for Delivered {
     fn from(arrivals: Arrivals) -> Self {
-        let Arrivals { expected, received, double } = arrivals;
-        Self { expected, received, lost: arrivals.lost(), double }
+        let Arrivals { expected, received, double, foreign } = arrivals;
+        Self { expected, received, lost: arrivals.lost(), double, foreign }
     }
 }
 

@@ -143,8 +143,10 @@ fn streams(cost: &StreamCost) -> String {
     format!("\n{streams} open streams\n  {kb}\n{idle}\n  {}", delivered(deliveries))
 }
 
-pub fn delivered(Delivered { expected, received, lost, double }: &Delivered) -> String {
-    format!("{received} of {expected} expected deliveries arrived, {lost} were lost, {double} arrived again")
+pub fn delivered(Delivered { expected, received, lost, double, foreign }: &Delivered) -> String {
+    format!(
+        "{received} of {expected} expected deliveries arrived, {lost} were lost, {double} arrived again, {foreign} on streams of other rooms"
+    )
 }
 
 fn reconnect(result: &Reconnect) -> String {

@@ -24,8 +24,11 @@ const OPENING: usize = 64;
 /// Messages a second without `--rate`.
 const DEFAULT_RATE: f64 = 20.0;
 
-/// The time in which the memory of the services settles, and after the last message for its deliveries.
+/// The time in which the memory of the services settles.
 const SETTLE: Duration = Duration::from_secs(3);
+
+/// The longest wait for the last deliveries. Without Kafka they may take 3 s at another replica.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Between two looks for the last deliveries.
 const POLL: Duration = Duration::from_millis(20);
@@ -126,7 +129,7 @@ impl Fleet {
 
     /// Waits until the messages that were sent have arrived, but not for long.
     pub async fn wait_for_deliveries(&self) {
-        let patience = Instant::now() + SETTLE;
+        let patience = Instant::now() + PATIENCE;
         while self.deliveries.count() < self.expected.load(Ordering::Relaxed) && Instant::now() < patience {
             sleep(POLL).await;
         }
@@ -182,10 +185,11 @@ impl Sender {
         self.next.fetch_max(number + 1, Ordering::Relaxed);
         let audience = &self.audiences[turn % self.audiences.len()];
         let room = audience.rooms[turn / self.audiences.len() % audience.rooms.len()];
+        audience.begin_send(number);
         let sent = exchange(self.world.api.send_request(&audience.pair.ann, room, &content(number))).await;
         self.recorder.record_step("send", intended, &sent);
         if sent.is_ok() {
-            audience.sent.lock().push(number);
+            audience.end_send(number);
             self.expected.fetch_add(audience.listeners(), Ordering::Relaxed);
         }
         sent.is_ok()

@@ -50,8 +50,10 @@ pub async fn growth(run: &Run, dimensions: &[Dimension], to: Option<u64>, kind: 
 /// The messages of a room, 50 of them unread.
 async fn messages(run: &Run, sizes: &[u64], points: &mut Vec<GrowthPoint>) -> Result<()> {
     let (engine, pair) = (Messages::connect().await?, pair(&run.world.api).await?);
+    exchange(run.world.api.send_request(&pair.bob, pair.room, CONTENT)).await?;
+    engine.ensure_has(pair.room, &pair.bob).await?;
     let run = run.among(pair.clone());
-    let mut written = 0;
+    let mut written = 1;
     for &size in sizes {
         let unread = UNREAD.min(size / 2);
         // The measurement of a smaller size has sent messages too.
@@ -120,7 +122,9 @@ async fn group(world: &World, ann: &Person, others: [&Person; 2]) -> Result<(), 
 /// All accounts of the system. The first size is the number of those that exist, if it is above the smallest size.
 async fn accounts(run: &Run, sizes: &[u64], points: &mut Vec<GrowthPoint>) -> Result<()> {
     let mut engine = Accounts::connect().await?;
-    let run = run.among(pair(&run.world.api).await?);
+    let pair = pair(&run.world.api).await?;
+    engine.ensure_has(&pair.ann).await?;
+    let run = run.among(pair);
     let existing = engine.count().await?;
     let mut number = existing;
     let as_they_are = sizes.iter().any(|size| *size < existing).then_some(existing);
