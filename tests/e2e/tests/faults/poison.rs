@@ -52,12 +52,14 @@ async fn poison_becomes_dead_letters_and_the_consumer_continues() {
     assert_ne!(again[2]["from"]["offset"], letters[0]["from"]["offset"]);
 }
 
-/// Waits for `count` dead letters with this key.
+/// Waits for `count` dead letters with this key. Returns them in the order of their records: of one batch, those that are no events
+/// become dead letters last.
 async fn dead_letters_of(key: &str, count: usize) -> Vec<Value> {
     eventually("the dead letters are listed", || async {
         let listed = dlq(&["list", "user.events"]).await;
         let letters = listed.lines().map(|line| serde_json::from_str(line).unwrap());
-        let own: Vec<Value> = letters.filter(|letter: &Value| letter["key"] == key).collect();
+        let mut own: Vec<Value> = letters.filter(|letter: &Value| letter["key"] == key).collect();
+        own.sort_by_key(|letter| letter["from"]["offset"].as_i64());
         (own.len() == count).then_some(own)
     })
     .await
