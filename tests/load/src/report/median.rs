@@ -122,6 +122,9 @@ fn median_streams(runs: &[&StreamCost]) -> Option<StreamCost> {
 
 /// None of the runs may hide that streams did not come back.
 fn median_reconnect(runs: &[&Reconnect]) -> Option<Reconnect> {
+    if runs.is_empty() {
+        return None;
+    }
     let seconds: Option<Vec<f64>> = runs.iter().map(|run| run.all_back_seconds).collect();
     Some(Reconnect {
         streams: runs.iter().map(|run| run.streams).sum(),
@@ -222,6 +225,22 @@ mod tests {
         let open = |p99| run("send", Load::Open { per_second: 30.0, clients: 50 }, 30.0, p99);
         let median = median_of(&[9.0, 5.0, 7.0].map(|p99| results(vec![open(p99)])));
         assert_eq!((median.measured[0].total.p99_ms, median.measured[0].key()), (7.0, "p99_ms"));
+    }
+
+    #[test]
+    fn the_streams_of_several_runs_are_added_and_without_any_there_is_no_result() {
+        let reconnect = || Reconnect {
+            streams: 30,
+            cut: 20,
+            back: 19,
+            all_back_seconds: None,
+            resyncs: 1,
+            deliveries: Delivered::default(),
+        };
+        let [one, other] = [reconnect(), reconnect()];
+        let both = median_reconnect(&[&one, &other]).unwrap();
+        assert_eq!((both.streams, both.cut, both.back, both.resyncs), (60, 40, 38, 2));
+        assert!(median_reconnect(&[]).is_none() && median_streams(&[]).is_none());
     }
 
     #[test]
