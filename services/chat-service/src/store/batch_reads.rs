@@ -91,7 +91,7 @@ where
             tokio::spawn(run(self.shared.clone()));
         }
         let Ok(read) = tokio::time::timeout(TIMEOUT, read).await else {
-            return Err(Error::unavailable(self.shared.store, "a read took too long").into());
+            return Err(self.shared.too_slow());
         };
         let read = read.map_err(|_| Error::internal("a batch of reads ended without an answer"))?;
         Ok(read.map_err(|error| copy_of(&error))?)
@@ -109,6 +109,10 @@ impl<K, T> Shared<K, T> {
         let starts = queue.running < MAX_RUNNING;
         queue.running += usize::from(starts);
         Ok(starts)
+    }
+
+    fn too_slow(&self) -> engines::error::Error {
+        Error::unavailable(self.store, "a read took too long").into()
     }
 
     /// The requests of the next batch. None ends the task that asks.
@@ -135,7 +139,7 @@ impl<K: Clone + Ord, T> Shared<K, T> {
         let distinct: BTreeSet<K> = keys.into_iter().collect();
         let load = async { (self.load)(distinct.into_iter().collect()).await };
         let read = AssertUnwindSafe(tokio::time::timeout(TIMEOUT, load)).catch_unwind().await.ok()?;
-        let read = read.unwrap_or_else(|_| Err(Error::unavailable(self.store, "a read took too long").into()));
+        let read = read.unwrap_or_else(|_| Err(self.too_slow()));
         Some(read.map(Arc::new).map_err(|e| Arc::new(Error::from(e))))
     }
 }
@@ -149,7 +153,7 @@ async fn run<K: Clone + Ord + Send + 'static, T: Send + Sync + 'static>(shared: 
         }
         let keys = batch.iter().flat_map(|request| request.keys.iter().cloned()).collect();
         let read = shared.load(keys).await;
-        let is_fault = |read: &Read<T>| matches!(read.as_ref().map_err(|e| &**e), Err(Error::Internal(_)));
+        let is_fault = |read: &Read<T>| read.as_ref().is_err_and(|e| matches!(**e, Error::Internal(_)));
         match read {
             // A caller that has gone needs no answer.
             Some(read) if batch.len() == 1 || !is_fault(&read) => {

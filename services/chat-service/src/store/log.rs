@@ -302,8 +302,8 @@ async fn read_heads(heads: Reads<Head>, rooms: Vec<RoomId>) -> Result<HeadsRead>
     Ok(HeadsRead { of, read_at })
 }
 
-/// The batch size that returns one document for each room at once. The server's first batch has 101 documents otherwise.
-fn one_batch(rooms: &[RoomId]) -> u32 {
+/// The batch size that returns one document for each key at once. The server's first batch has 101 documents otherwise.
+pub(super) fn one_batch<K>(keys: &[K]) -> u32 {
     // A full first batch leaves a cursor open.
-    u32::try_from(rooms.len() + 1).unwrap_or(u32::MAX)
+    u32::try_from(keys.len() + 1).unwrap_or(u32::MAX)
 }

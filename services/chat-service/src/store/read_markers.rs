@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::batch_reads::BatchReads;
 use super::legacy::MARKED;
-use super::log::Log;
+use super::log::{Log, one_batch};
 use super::outbox_collection::OutboxEvent;
 use super::schema::{MESSAGES, READ_MARKERS, READ_STATUS, READS};
 use super::unread::{UNREAD_CAP, others, sender, unread};
@@ -541,11 +541,9 @@ async fn read_markers(
     markers: Reads<Document>,
     keys: Vec<(RoomId, UserId)>,
 ) -> Result<HashMap<(RoomId, UserId), ReadMarker>> {
-    let ids: Vec<Document> = keys.into_iter().map(|(room, user)| marker_id(room, user)).collect();
-    // A full first batch leaves a cursor open.
-    let one_batch = u32::try_from(ids.len() + 1).unwrap_or(u32::MAX);
+    let ids: Vec<Document> = keys.iter().map(|(room, user)| marker_id(*room, *user)).collect();
     let markers = markers.with_type::<StoredMarker>();
-    let found = markers.find(doc! {"_id": {"$in": ids}}).batch_size(one_batch).await?;
+    let found = markers.find(doc! {"_id": {"$in": ids}}).batch_size(one_batch(&keys)).await?;
     Ok(found.map_ok(|StoredMarker { id, state }| ((id.room, id.user), state.into())).try_collect().await?)
 }
 
