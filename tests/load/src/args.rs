@@ -203,6 +203,13 @@ impl Args {
         self.mixes() || self.scenarios().contains(&Scenario::Login) || self.acts.contains(&Act::Login)
     }
 
+    /// Pairs with a room of 200 messages, which take longer to create than accounts: one unless a scenario lists messages.
+    pub fn archives(&self) -> usize {
+        let scenarios = self.scenarios();
+        let lists = self.mixes() || scenarios.contains(&Scenario::List50) || scenarios.contains(&Scenario::Cpu);
+        if lists { self.pairs() } else { 1 }
+    }
+
     /// The most connections at the same time.
     pub fn connections(&self) -> u32 {
         let of_scenario = |scenario: &Scenario| match scenario {

@@ -53,7 +53,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     note("preparing accounts, rooms and messages");
     let api = Arc::new(Api::new(http, target, args.accounts));
     let world = tokio::select! {
-        world = World::create(api, args.pairs(), args.logs_in()) => Arc::new(world?),
+        world = World::create(api, args.pairs(), args.archives(), args.logs_in()) => Arc::new(world?),
         () = stop.cancelled() => bail!("interrupted before anything was measured"),
     };
     let run = Run { world, processes, clients: args.clients, duration: args.duration(), rate: args.rate, stop };

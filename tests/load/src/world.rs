@@ -37,7 +37,7 @@ pub struct World {
     pub api: Arc<Api>,
     /// Not empty. Their rooms take the messages that are sent.
     pub pairs: Vec<Pair>,
-    /// As many pairs, whose rooms have 200 messages and get no more.
+    /// Not empty. Their rooms have 200 messages and get no more.
     archives: Vec<Pair>,
     /// Empty if no scenario logs in.
     pub logins: Vec<Person>,
@@ -46,9 +46,9 @@ pub struct World {
 impl World {
     /// # Errors
     /// Fails if the system refuses a request or does not list the messages that were sent.
-    pub async fn create(api: Arc<Api>, pairs: usize, with_logins: bool) -> Result<Self> {
+    pub async fn create(api: Arc<Api>, pairs: usize, archives: usize, with_logins: bool) -> Result<Self> {
         let pairs = many(pairs, |_| pair(&api)).await.context("cannot prepare the accounts")?;
-        let archives = many(pairs.len(), |_| pair(&api)).await.context("cannot prepare the accounts")?;
+        let archives = many(archives, |_| pair(&api)).await.context("cannot prepare the accounts")?;
         for archive in &archives {
             archive.fill(&api).await.context("cannot prepare a room with messages")?;
         }
